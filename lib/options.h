@@ -1,0 +1,54 @@
+/* options: one table describes a program's flags; from it come the parsing, the checks and --help.
+ *
+ * Long options with one value each (--batch 64 or --batch=64), and switches without one. Defaults
+ * are what the variables hold before parsing; --help prints them. Wrong usage prints one line to
+ * stderr and ends the program with status 2; --help prints to stdout and ends it with 0. */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct option_spec {
+    const char *name; /* without the dashes */
+    enum option_kind {
+        OPTION_STRING, /* const char * ; "" or NULL shows as no default */
+        OPTION_INT,    /* int64_t, between min and max */
+        OPTION_DOUBLE, /* double, finite, between min and max */
+        OPTION_SWITCH, /* bool, no value */
+        OPTION_CHOICE, /* const char *, one of `choices` ("a|b|c") */
+        OPTION_HEADING /* no flag: `help` is a line of its own between groups */
+    } kind;
+    void *value;
+    const char *argument; /* the value's name in --help: "FILE" */
+    const char *help;     /* one line; the default is added */
+    double min, max;      /* both 0: unbounded */
+    const char *choices;
+    bool *given; /* may be NULL: set when the flag was given */
+};
+
+struct program {
+    const char *name;    /* "ntxent" */
+    const char *summary; /* one line: what it does */
+    const char *details; /* frames in, frames out, an example; lines of at most 80 columns */
+    const struct option_spec *options;
+    int n_options;
+    const struct option_spec *more; /* a second group, such as link_option_specs; may be NULL */
+    int n_more;
+};
+
+/* Parses argv. Operands (words without a dash) are wrong usage unless `operands` is not NULL; then
+ * it gets the index of the first, and argv is permuted so that they stand last. Sets the program's
+ * name for program_fail(). */
+void options_parse(const struct program *program, int argc, char **argv, int *operands);
+
+/* "program: try --help" usage errors found after parsing: prints the line and exits with 2. */
+void usage_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+/* Prints "program: message" with fail_message() on stderr and returns 1, for `return
+ * program_fail();` at the end of main. program_warn() prints a line of its own. */
+int program_fail(void);
+void program_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+const char *program_name(void);
+
+#endif
