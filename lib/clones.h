@@ -1,0 +1,12 @@
+/* clones: CLONES before a function compiles it once for each level of vector units and picks at run
+ * time, so that one build is fast on new machines and still runs on old ones. */
+#ifndef CLONES_H
+#define CLONES_H
+
+#if defined(__x86_64__)
+#define CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#else
+#define CLONES
+#endif
+
+#endif

@@ -1,0 +1,52 @@
+/* random: numbers that are a function of what they are for, not of when they are drawn.
+ *
+ * A stream is named by (seed, purpose, epoch, index, view); the same name gives the same numbers on
+ * any thread, shard or restart, and streams of different names never overlap. Underneath is
+ * Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): the seed
+ * is its key, the rest of the name and a running number its counter. */
+#ifndef RANDOM_H
+#define RANDOM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What a stream is for. Add at the end: the values are part of every result. */
+enum random_purpose {
+    RANDOM_SHUFFLE, /* the order of an epoch */
+    RANDOM_VIEW,    /* what is drawn for a view of an image */
+    RANDOM_PIXELS,  /* noise on a view's pixels */
+    RANDOM_SHAPE,   /* an image of the built-in data set */
+    RANDOM_INIT,    /* initial parameters; index is the tensor's number */
+    RANDOM_SPLIT    /* choosing rows for validation */
+};
+
+struct random {
+    uint32_t key[2], counter[4]; /* counter[0] runs */
+    uint32_t block[4];           /* the last output of Philox */
+    int used;                    /* words of it that have been handed out */
+};
+
+/* One application of Philox4x32-10. */
+void random_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+
+/* Starts the stream of that name. view is below 2^24. A stream has 2^34 words of 32 bits. */
+void random_start(struct random *r, uint64_t seed, enum random_purpose purpose, uint32_t epoch,
+                  uint32_t index, uint32_t view);
+
+uint32_t random_u32(struct random *r);
+float random_float(struct random *r);   /* uniform in [0, 1), a multiple of 2^-24 */
+double random_double(struct random *r); /* uniform in [0, 1), a multiple of 2^-53 */
+double random_uniform(struct random *r, double low, double high); /* in [low, high) */
+bool random_chance(struct random *r, double p);                   /* true with probability p */
+/* An integer in 0..n-1, each as likely as any other; n is at least 1. */
+uint64_t random_below(struct random *r, uint64_t n);
+
+/* Mean 0, deviation 1. The truncated one is drawn again until it is within two deviations, so its
+ * own deviation is 0.87962566; divide by that where a given deviation is wanted. */
+double random_normal(struct random *r);
+double random_truncated_normal(struct random *r);
+
+/* Fills out[n] with 0..n-1 in an order that is one of n! with equal probability. */
+void random_permutation(struct random *r, int64_t *out, int64_t n);
+
+#endif
