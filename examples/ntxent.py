@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""NT-Xent as a stage in Python: z F32 [B,2,d] in, dz F32 [B,2,d] and the loss out.
+
+A stage reads frames on stdin and answers each on stdout. A frame is a safetensors file: the length
+of a JSON header (8 bytes, little-endian), the header, the data. In use:
+
+    project --next 'exec:examples/ntxent.py --temperature 0.5' ...
+"""
+import argparse
+import json
+import struct
+import sys
+
+import numpy as np
+
+
+def read_frame(file):
+    """The next frame as (header, metadata, data), or None at the end of the file."""
+    length = file.read(8)
+    if not length:
+        return None
+    header = json.loads(file.read(*struct.unpack("<Q", length)))
+    meta = header.pop("__metadata__", {})
+    return header, meta, file.read(max((t["data_offsets"][1] for t in header.values()), default=0))
+
+
+def write_frame(file, meta, **arrays):
+    header, end = {"__metadata__": meta}, 0
+    for name, a in arrays.items():
+        header[name] = {"dtype": "F32", "shape": a.shape, "data_offsets": [end, end + a.nbytes]}
+        end += a.nbytes
+    text = json.dumps(header).encode()
+    file.write(struct.pack("<Q", len(text)) + text + b"".join(a.tobytes() for a in arrays.values()))
+    file.flush()
+
+
+def ntxent(z, temperature):
+    """z [2B,d], a sample's two views being neighbours: dz, loss, contrastive accuracy, entropy."""
+    rows = np.arange(len(z))
+    norm = np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+    u = z / norm
+    s = u @ u.T / temperature
+    s[rows, rows] = -np.inf  # a row is no candidate of its own
+    s -= s.max(axis=1, keepdims=True)
+    log_p = s - np.log(np.exp(s).sum(axis=1, keepdims=True))
+    p, positive = np.exp(log_p), rows ^ 1
+    ds = p.copy()
+    ds[rows, positive] -= 1
+    du = (ds + ds.T) @ u / (temperature * len(z))
+    dz = (du - u * (u * du).sum(axis=1, keepdims=True)) / norm
+    log_p[rows, rows] = 0  # where p is 0, so that 0 times infinity is 0
+    entropy = -(p * log_p).sum(axis=1).mean()
+    return dz, -log_p[rows, positive].mean(), (s.argmax(axis=1) == positive).mean(), entropy
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--temperature", type=float, default=0.5)
+    temperature = parser.parse_args().temperature
+    ended = False
+    while (frame := read_frame(sys.stdin.buffer)) is not None:
+        header, meta, data = frame
+        ended = meta.get("end") == "1"
+        if ended:
+            continue  # the last one, unless streams were joined: read on
+        if "error" in meta:
+            sys.exit("ntxent.py: " + meta["error"])
+        shape = header.get("z", {}).get("shape", [])
+        if len(shape) != 3 or shape[1] != 2 or header["z"]["dtype"] != "F32":
+            sys.exit("ntxent.py: need z F32 [B,2,d]")
+        begin, end = header["z"]["data_offsets"]
+        z = np.frombuffer(data[begin:end], "<f4").reshape(-1, shape[2]).astype(np.float64)
+        dz, loss, accuracy, entropy = ntxent(z, temperature)
+        # The reply echoes the request's metadata: seq, step, ...; a checksum would be the old one's.
+        meta.pop("crc32", None)
+        meta |= {"loss": f"{loss:.9g}", "contrast_acc": f"{accuracy:.9g}"}
+        meta |= {"contrast_entropy": f"{entropy:.9g}"}
+        write_frame(sys.stdout.buffer, meta, dz=dz.reshape(shape).astype("<f4"))
+    if not ended:
+        sys.exit("ntxent.py: stdin broke off without an end frame")
+    write_frame(sys.stdout.buffer, {"end": "1"})
+
+
+if __name__ == "__main__":
+    main()
