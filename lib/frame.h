@@ -5,9 +5,9 @@
  *   offset 8+N the tensors' bytes, row-major, without gaps
  *
  * A stream is frames one after the other; a checkpoint is a frame in a file. docs/frames.md shows
- * literal bytes. Tensors whose size is a multiple of 64 bytes come first in a frame that is made
- * here, so they are 64-byte aligned in memory; every other tensor, whoever wrote the frame, is
- * aligned at least to its element. */
+ * literal bytes; frame_io.h reads and writes files and pipes. Tensors whose size is a multiple of
+ * 64 bytes come first in a frame that is made here, so they are 64-byte aligned in memory; every
+ * other tensor, whoever wrote the frame, is aligned at least to its element. */
 #ifndef FRAME_H
 #define FRAME_H
 
@@ -19,6 +19,7 @@ enum dtype { DTYPE_F32, DTYPE_BF16, DTYPE_F16, DTYPE_U8, DTYPE_I32, DTYPE_I64, D
 
 enum {
     FRAME_MAX_DIMS = 8,
+    FRAME_MAX_ENTRIES = 16384, /* tensors, and metadata keys: look-ups are linear */
     FRAME_MAX_HEADER = 100 * 1000 * 1000, /* bytes of JSON, as safetensors has it */
 };
 #define FRAME_DEFAULT_LIMIT ((size_t)4 << 30) /* --max-frame: bytes of a whole frame */
@@ -111,18 +112,13 @@ int frame_seal(struct frame *f, bool crc, const unsigned char **bytes, size_t *s
  * with a message naming the defect, and the byte offset where it helps. */
 struct frame *frame_parse(const void *bytes, size_t size, const char *where);
 
-/* Reads one frame from a file descriptor: 1 and *out, 0 at an end of file on a frame boundary, -1
- * with a message (also when a signal asked the program to stop). Nothing over `limit` bytes is
- * allocated. */
-int frame_read(int fd, size_t limit, const char *where, struct frame **out);
-
-/* Writes a sealed frame, all of it. -1 with a message. */
-int frame_write(int fd, struct frame *f, bool crc, const char *where);
-
-/* A checkpoint: the one frame in that file. */
-struct frame *frame_load(const char *path, size_t limit);
-/* Atomically: temporary file beside it, fsync, rename, fsync of the folder. The old file stays
- * whole if anything fails, and the temporary one is removed. */
-int frame_save(struct frame *f, const char *path);
+/* The two halves of it, for a reader of streams. From a header's JSON: a frame whose tensors and
+ * buffer are ready but not yet filled; its data_size bytes belong at *data. No more than `limit`
+ * bytes are allocated. Once they are there, frame_finish() checks `crc32` and moves tensors that
+ * lie at addresses their element type forbids: it returns the frame to use (f is gone), or NULL
+ * with a message (f is freed). */
+struct frame *frame_from_header(const char *json, size_t length, size_t limit, const char *where,
+                                unsigned char **data);
+struct frame *frame_finish(struct frame *f, const char *where);
 
 #endif

@@ -1,0 +1,20 @@
+/* signals: how a program learns that it shall stop. */
+#ifndef SIGNALS_H
+#define SIGNALS_H
+
+/* Call first in main. SIGPIPE is ignored, so a write to a reader that is gone fails instead.
+ * SIGTERM, SIGINT and SIGHUP only set a flag and interrupt the present wait; a wait that begins
+ * just after the signal is interrupted within a second. */
+void signals_setup(void);
+
+/* The number of the signal that asked the program to stop, or 0. */
+int stop_requested(void);
+
+/* If a stop was requested, leaves the message "stopped by SIGTERM" (or what it was) and returns -1;
+ * else 0. Every loop around a system call that can wait calls it after EINTR. */
+int stop_check(void);
+
+/* For a child between fork and exec: the defaults again. */
+void signals_reset(void);
+
+#endif
