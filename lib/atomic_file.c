@@ -1,0 +1,71 @@
+#include "atomic_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fail.h"
+
+static void release(struct atomic_file *a)
+{
+    free(a->temporary);
+    free(a->path);
+    *a = (struct atomic_file){0};
+}
+
+int atomic_open(struct atomic_file *a, const char *path)
+{
+    *a = (struct atomic_file){.path = strdup(path)};
+    if (!a->path || asprintf(&a->temporary, "%s.XXXXXX", path) < 0) {
+        a->temporary = NULL;
+        release(a);
+        return fail("%s: out of memory", path);
+    }
+    int fd = mkostemp(a->temporary, O_CLOEXEC);
+    if (fd < 0) {
+        int error = errno;
+        release(a);
+        return fail("%s: %s", path, strerror(error));
+    }
+    /* mkstemp's files are private; this one is as public as any that the user makes. */
+    mode_t mask = umask(0);
+    umask(mask);
+    a->file = fchmod(fd, 0666 & ~mask) == 0 ? fdopen(fd, "w") : NULL;
+    if (!a->file) {
+        fail("%s: %s", path, strerror(errno));
+        close(fd);
+        atomic_abandon(a);
+        return -1;
+    }
+    return 0;
+}
+
+int atomic_commit(struct atomic_file *a)
+{
+    if (ferror(a->file) || fflush(a->file) || fsync(fileno(a->file))) {
+        fail("%s: %s", a->path, strerror(errno));
+        atomic_abandon(a);
+        return -1;
+    }
+    int closed = fclose(a->file);
+    a->file = NULL;
+    if (closed || rename(a->temporary, a->path)) {
+        fail("%s: %s", a->path, strerror(errno));
+        atomic_abandon(a);
+        return -1;
+    }
+    release(a);
+    return 0;
+}
+
+void atomic_abandon(struct atomic_file *a)
+{
+    if (a->file)
+        fclose(a->file);
+    if (a->temporary)
+        unlink(a->temporary);
+    release(a);
+}

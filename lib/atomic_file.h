@@ -1,0 +1,20 @@
+/* atomic_file: a file that appears whole or not at all. */
+#ifndef ATOMIC_FILE_H
+#define ATOMIC_FILE_H
+
+#include <stdio.h>
+
+struct atomic_file {
+    FILE *file; /* write here */
+    char *temporary, *path;
+};
+
+/* A temporary file beside path, which is copied. -1 with a message. */
+int atomic_open(struct atomic_file *a, const char *path);
+/* Flushes, fsyncs and renames the file to its path; the old one stays whole if that fails. Frees
+ * everything in any case. */
+int atomic_commit(struct atomic_file *a);
+/* Removes the temporary file and keeps fail_message(). */
+void atomic_abandon(struct atomic_file *a);
+
+#endif

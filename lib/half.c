@@ -1,0 +1,34 @@
+#include "half.h"
+
+#include <string.h>
+
+#include "clones.h"
+
+CLONES
+void widen_bf16(const uint16_t *restrict in, float *restrict out, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)in[i] << 16;
+        memcpy(&out[i], &bits, sizeof bits);
+    }
+}
+
+/* Exponent and mantissa, moved to float32's places, make a number that is 2^112 times too small:
+ * the biases differ by 112. One multiplication sets that right, subnormals included, since
+ * float32's subnormals are exact here too. The largest exponent means infinity or NaN and stays
+ * the largest. */
+CLONES
+void widen_f16(const uint16_t *restrict in, float *restrict out, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t magnitude = in[i] & 0x7fffu, sign = (uint32_t)(in[i] & 0x8000u) << 16;
+        uint32_t bits = magnitude << 13;
+        float value;
+        memcpy(&value, &bits, sizeof bits);
+        value *= 0x1p112f;
+        memcpy(&bits, &value, sizeof bits);
+        bits |= magnitude >= 0x7c00u ? 0x7f800000u : 0;
+        bits |= sign;
+        memcpy(&out[i], &bits, sizeof bits);
+    }
+}
