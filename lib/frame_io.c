@@ -3,13 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "atomic_file.h"
 #include "fail.h"
 #include "signals.h"
 
@@ -199,62 +199,16 @@ struct frame *frame_load(const char *path)
     return f;
 }
 
-int atomic_open(const char *path, char **temporary, int *fd)
-{
-    if (asprintf(temporary, "%s.tmp-%ld", path, (long)getpid()) < 0)
-        return fail("%s: out of memory", path);
-    *fd = open(*temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (*fd < 0) {
-        fail("%s: %s", path, strerror(errno));
-        free(*temporary);
-        return -1;
-    }
-    return 0;
-}
-
-void atomic_discard(char *temporary, int fd)
-{
-    close(fd);
-    unlink(temporary);
-    free(temporary);
-}
-
-int atomic_commit(const char *path, char *temporary, int fd)
-{
-    if (fsync(fd)) {
-        fail("%s: %s", path, strerror(errno));
-        atomic_discard(temporary, fd);
-        return -1;
-    }
-    if (close(fd) || rename(temporary, path)) {
-        fail("%s: %s", path, strerror(errno));
-        unlink(temporary);
-        free(temporary);
-        return -1;
-    }
-    free(temporary);
-    char *copy = strdup(path);
-    int folder = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    free(copy);
-    if (folder >= 0) {
-        fsync(
-            folder); /* some file systems refuse this for folders: the rename stands all the same */
-        close(folder);
-    }
-    return 0;
-}
-
 int frame_save(struct frame *f, const char *path)
 {
     const unsigned char *bytes;
     size_t size;
-    char *temporary;
-    int fd;
-    if (frame_seal(f, false, &bytes, &size) || atomic_open(path, &temporary, &fd))
+    struct atomic_file file;
+    if (frame_seal(f, false, &bytes, &size) || atomic_open(&file, path))
         return -1;
-    if (write_all(fd, bytes, size, path)) {
-        atomic_discard(temporary, fd);
+    if (write_all(fileno(file.file), bytes, size, path)) {
+        atomic_abandon(&file);
         return -1;
     }
-    return atomic_commit(path, temporary, fd);
+    return atomic_commit(&file);
 }

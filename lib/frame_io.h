@@ -33,11 +33,4 @@ struct frame *frame_load(const char *path);
  * whole if anything fails, and the temporary one is removed. */
 int frame_save(struct frame *f, const char *path);
 
-/* The same for any writer: opens PATH.tmp-PID for writing and sets *temporary (to be freed). After
- * the bytes are written, atomic_commit closes, syncs and renames; atomic_discard removes. Both free
- * *temporary. */
-int atomic_open(const char *path, char **temporary, int *fd);
-int atomic_commit(const char *path, char *temporary, int fd);
-void atomic_discard(char *temporary, int fd);
-
 #endif

@@ -1,0 +1,184 @@
+#include "options.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+
+static const char *name = "simclr";
+
+const char *program_name(void)
+{
+    return name;
+}
+
+void program_warn(const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    fprintf(stderr, "%s: %s\n", name, text);
+}
+
+int program_fail(void)
+{
+    program_warn("%s", fail_message());
+    return 1;
+}
+
+void usage_fail(const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    fprintf(stderr, "%s: %s (%s --help lists the options)\n", name, text, name);
+    exit(2);
+}
+
+/* The i-th of both groups. */
+static const struct option_spec *spec_at(const struct program *p, int i)
+{
+    return i < p->n_options ? &p->options[i] : &p->more[i - p->n_options];
+}
+
+static void print_default(const struct option_spec *o)
+{
+    if (o->kind == OPTION_INT)
+        printf(" [%" PRId64 "]", *(int64_t *)o->value);
+    else if (o->kind == OPTION_DOUBLE)
+        printf(" [%g]", *(double *)o->value);
+    else if (o->kind != OPTION_SWITCH) {
+        const char *text = *(const char **)o->value;
+        if (text && *text)
+            printf(" [%s]", text);
+    }
+}
+
+static void print_help(const struct program *p)
+{
+    printf("%s: %s\n\nusage: %s [OPTION VALUE]...\n", p->name, p->summary, p->name);
+    if (p->details)
+        printf("\n%s\n", p->details);
+    printf("\noptions [defaults in brackets]:\n");
+    for (int i = 0; i < p->n_options + p->n_more; i++) {
+        const struct option_spec *o = spec_at(p, i);
+        if (o->kind == OPTION_HEADING) {
+            printf("\n%s\n", o->help);
+            continue;
+        }
+        char flag[128];
+        const char *argument = o->kind == OPTION_CHOICE ? o->choices
+                               : o->argument            ? o->argument
+                                                        : "";
+        snprintf(flag, sizeof flag, "--%s%s%s", o->name, *argument ? " " : "", argument);
+        printf(strlen(flag) > 24 ? "  %s\n%28s" : "  %-24s  %s", flag, "");
+        printf("%s", o->help);
+        print_default(o);
+        printf("\n");
+    }
+    printf("  %-24s  %s\n", "--help", "print this and exit");
+    exit(fflush(stdout) ? 1 : 0);
+}
+
+static bool is_choice(const char *choices, const char *text)
+{
+    size_t length = strlen(text);
+    for (const char *c = choices; length; c++) {
+        if (!strncmp(c, text, length) && (c[length] == '|' || !c[length]))
+            return true;
+        if (!(c = strchr(c, '|')))
+            break;
+    }
+    return false;
+}
+
+static void store(const struct option_spec *o, const char *text)
+{
+    bool bounded = o->min != 0 || o->max != 0;
+    char *end = NULL;
+    errno = 0;
+    switch (o->kind) {
+    case OPTION_INT: {
+        long long value = strtoll(text, &end, 10);
+        if (end == text || *end || errno)
+            usage_fail("--%s: '%s' is not an integer", o->name, text);
+        if (bounded && ((double)value < o->min || (double)value > o->max))
+            usage_fail("--%s: %lld is not between %.0f and %.0f", o->name, value, o->min, o->max);
+        *(int64_t *)o->value = value;
+        break;
+    }
+    case OPTION_DOUBLE: {
+        double value = strtod(text, &end);
+        if (end == text || *end || !isfinite(value))
+            usage_fail("--%s: '%s' is not a number", o->name, text);
+        if (bounded && (value < o->min || value > o->max))
+            usage_fail("--%s: %g is not between %g and %g", o->name, value, o->min, o->max);
+        *(double *)o->value = value;
+        break;
+    }
+    case OPTION_CHOICE:
+        if (!is_choice(o->choices, text))
+            usage_fail("--%s: '%s' is none of %s", o->name, text, o->choices);
+        *(const char **)o->value = text;
+        break;
+    case OPTION_STRING:
+        *(const char **)o->value = text;
+        break;
+    case OPTION_SWITCH:
+        *(bool *)o->value = true;
+        break;
+    case OPTION_HEADING:
+        break;
+    }
+    if (o->given)
+        *o->given = true;
+}
+
+void options_parse(const struct program *p, int argc, char **argv, int *operands)
+{
+    name = p->name;
+    int n = p->n_options + p->n_more, used = 0;
+    struct option *table = calloc((size_t)n + 2, sizeof *table);
+    int *which = calloc((size_t)n + 2, sizeof *which);
+    if (!table || !which)
+        usage_fail("out of memory");
+    for (int i = 0; i < n; i++) {
+        const struct option_spec *o = spec_at(p, i);
+        if (o->kind == OPTION_HEADING)
+            continue;
+        which[used] = i;
+        table[used++] = (struct option){
+            o->name, o->kind == OPTION_SWITCH ? no_argument : required_argument, NULL, 0};
+    }
+    which[used] = -1;
+    table[used++] = (struct option){"help", no_argument, NULL, 0};
+    opterr = 0;
+    int index, c;
+    while ((c = getopt_long(argc, argv, ":", table, &index)) != -1) {
+        const char *word = argv[optind - 1];
+        if (c == ':')
+            usage_fail("%s needs a value", word);
+        if (c == '?')
+            usage_fail("unknown option '%s'", word);
+        if (which[index] < 0)
+            print_help(p);
+        store(spec_at(p, which[index]), optarg);
+    }
+    if (operands)
+        *operands = optind;
+    else if (optind < argc)
+        usage_fail("unexpected word '%s'", argv[optind]);
+    free(table);
+    free(which);
+}
