@@ -1,0 +1,155 @@
+/* evaluate: judges features by a linear probe or by nearest neighbours. */
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "feature_set.h"
+#include "knn.h"
+#include "link.h"
+#include "options.h"
+#include "probe.h"
+#include "scores.h"
+#include "status.h"
+
+static const char *train_endpoint = "", *test_endpoint = "", *method = "linear", *on = "";
+static int64_t k = 200, threads = 0;
+static double temperature = 0.1, l2 = 0;
+static bool l2_given;
+
+static const struct option_spec options[] = {
+    {"train", OPTION_STRING, &train_endpoint, "STREAM", "features to learn from", 0, 0, 0, 0},
+    {"test", OPTION_STRING, &test_endpoint, "STREAM", "features to be judged on", 0, 0, 0, 0},
+    {"method", OPTION_CHOICE, &method, "METHOD", "the judge", 0, 0, "linear|knn", 0},
+    {"on", OPTION_STRING, &on, "TENSOR", "h, z or x (raw pixels); without: the first there is", 0,
+     0, 0, 0},
+    {"l2", OPTION_DOUBLE, &l2, "L", "linear: weight of L/2 ||W||^2; without: chosen on a tenth",
+     1e-12, 1e12, 0, &l2_given},
+    {"k", OPTION_INT, &k, "K", "knn: neighbours that vote", 1, 1e9, 0, 0},
+    {"temperature", OPTION_DOUBLE, &temperature, "T", "knn: a vote weighs exp(similarity/T)", 1e-6,
+     1e6, 0, 0},
+    {"threads", OPTION_INT, &threads, "N", "0: as many as there are cores", 0, 4096, 0, 0},
+};
+
+static const char details[] =
+    "Reads two streams of frames with h [B,D] or [B,1,D] and labels y I64 [B], and prints\n"
+    "one JSON object: top1, top5 (fractions), per_class, mean_per_class, confusion (a row a\n"
+    "true class), n_train, n_test and the method's settings. A STREAM is an endpoint: a file,\n"
+    "- (stdin, for one of the two), exec:COMMAND, tcp:// or ipc://.\n"
+    "\n"
+    "  evaluate --train train.st --test test.st\n"
+    "  evaluate --train 'exec:augment --policy eval --views 1 ... | encode --init model.st' ...";
+
+static void parse(int argc, char **argv)
+{
+    const struct program program = {
+        .name = "evaluate",
+        .summary = "judge features by a linear probe or by nearest neighbours",
+        .details = details,
+        .options = options,
+        .n_options = sizeof options / sizeof *options,
+        .more = link_option_specs,
+        .n_more = n_link_option_specs,
+    };
+    options_parse(&program, argc, argv, NULL);
+    if (!*train_endpoint || !*test_endpoint)
+        usage_fail("--train and --test are needed");
+    if (strcmp(train_endpoint, "-") == 0 && strcmp(test_endpoint, "-") == 0)
+        usage_fail("only one of --train and --test can be stdin");
+    if (*on && (!strchr("hzx", *on) || on[1]))
+        usage_fail("--on is h, z or x, not '%s'", on);
+    if (threads)
+        omp_set_num_threads((int)threads);
+}
+
+/* Fills the verdicts and adds the method's settings to the report. */
+static int judge(const struct feature_set *train, const struct feature_set *test, int classes,
+                 struct verdict *verdicts, json_t *report)
+{
+    if (strcmp(method, "knn") == 0) {
+        json_object_set_new(report, "k", json_integer(k));
+        json_object_set_new(report, "temperature", json_real(temperature));
+        return knn_classify(train, test, k, temperature, classes, verdicts);
+    }
+    struct probe probe;
+    int result = probe_fit(&probe, train, classes, l2_given ? l2 : -1);
+    if (!result)
+        result = probe_classify(&probe, test, verdicts);
+    json_object_set_new(report, "l2", json_real(probe.l2));
+    json_object_set_new(report, "iterations", json_integer(probe.iterations));
+    probe_free(&probe);
+    return result;
+}
+
+static void add_scores(json_t *report, const struct scores *s)
+{
+    json_t *per_class = json_array(), *confusion = json_array();
+    for (int c = 0; c < s->classes; c++) {
+        json_array_append_new(per_class,
+                              isnan(s->per_class[c]) ? json_null() : json_real(s->per_class[c]));
+        json_t *row = json_array();
+        for (int p = 0; p < s->classes; p++)
+            json_array_append_new(row, json_integer(s->confusion[(int64_t)c * s->classes + p]));
+        json_array_append_new(confusion, row);
+    }
+    json_object_set_new(report, "top1", json_real(s->top1));
+    json_object_set_new(report, "top5", json_real(s->top5));
+    json_object_set_new(report, "n_test", json_integer(s->n));
+    json_object_set_new(report, "mean_per_class", json_real(s->mean_class));
+    json_object_set_new(report, "per_class", per_class);
+    json_object_set_new(report, "confusion", confusion);
+}
+
+static int print(const json_t *report)
+{
+    if (json_dumpf(report, stdout, JSON_REAL_PRECISION(9)) || putchar('\n') == EOF ||
+        fflush(stdout))
+        return fail("stdout: %s", strerror(errno));
+    return 0;
+}
+
+static int evaluate(struct feature_set *train, struct feature_set *test)
+{
+    if (feature_set_read(train, train_endpoint, on, "training rows") ||
+        feature_set_read(test, test_endpoint, *on ? on : train->on, "test rows"))
+        return -1;
+    int classes = train->classes > test->classes ? train->classes : test->classes;
+    struct verdict *verdicts = calloc((size_t)test->n, sizeof *verdicts);
+    json_t *report = json_object();
+    if (!verdicts || !report) {
+        free(verdicts);
+        json_decref(report);
+        return fail("out of memory for %lld test rows", (long long)test->n);
+    }
+    json_object_set_new(report, "method", json_string(method));
+    json_object_set_new(report, "on", json_string(train->on));
+    json_object_set_new(report, "n_train", json_integer(train->n));
+    struct scores scores = {0};
+    int result = judge(train, test, classes, verdicts, report);
+    if (!result)
+        result = scores_make(&scores, verdicts, test->y, test->n, classes);
+    status_clear();
+    if (!result) {
+        add_scores(report, &scores);
+        result = print(report);
+    }
+    scores_free(&scores);
+    json_decref(report);
+    free(verdicts);
+    return result;
+}
+
+int main(int argc, char **argv)
+{
+    link_setup_signals();
+    parse(argc, argv);
+    struct feature_set train = {0}, test = {0};
+    int result = evaluate(&train, &test);
+    status_clear();
+    feature_set_free(&train);
+    feature_set_free(&test);
+    return result ? program_fail() : 0;
+}
