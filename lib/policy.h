@@ -1,0 +1,78 @@
+/* policy: which operations make a view of an image, and with what probabilities.
+ *
+ * Three steps: policy_parse() reads a list of operations, view_draw() draws what one view needs
+ * from it, view_apply() computes the pixels. What was drawn lies open in between, for --trace and
+ * for tests. Defaults and ranges are those of SimCLR (Chen et al. 2020, appendix A). */
+#ifndef POLICY_H
+#define POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "random.h"
+#include "resample.h"
+
+enum { POLICY_MAX_OPS = 16, POLICY_MAX_SIZE = 4096 };
+
+enum op_kind { OP_CROP, OP_CENTER, OP_FLIP, OP_JITTER, OP_GRAY, OP_BLUR, OP_COUNT };
+
+struct op {
+    enum op_kind kind;
+    double p;         /* probability that it is applied */
+    double low, high; /* crop: share of the image's area; blur: sigma in pixels */
+    double strength;  /* jitter: brightness, contrast, saturation 0.8 x this, hue 0.2 x this */
+};
+
+struct policy {
+    struct op ops[POLICY_MAX_OPS]; /* applied in order; the first is OP_CROP or OP_CENTER */
+    int n_ops;
+};
+
+/* The list of operations behind a policy's name ("simclr", "simclr-cifar", "eval"), or NULL. */
+const char *policy_ops(const char *name);
+
+/* Reads "crop:0.08-1,flip:0.5,jitter:0.8:0.5,gray:0.2"; arguments that are left out take their
+ * defaults. A list without crop and center begins with the whole image. -1 with a message that
+ * names the unknown operation and the known ones, or the argument that is out of range. */
+int policy_parse(struct policy *policy, const char *ops);
+
+/* A list with `center` is for evaluation: data keeps its order and nothing is dropped. */
+bool policy_is_evaluation(const struct policy *policy);
+
+enum jitter { JITTER_BRIGHTNESS, JITTER_CONTRAST, JITTER_SATURATION, JITTER_HUE, JITTER_COUNT };
+
+/* An operation that is applied to one view, with all that was drawn for it. */
+struct applied {
+    enum op_kind kind;
+    struct box box;              /* crop, center */
+    float factors[JITTER_COUNT]; /* jitter, by enum jitter */
+    enum jitter order[JITTER_COUNT];
+    float sigma; /* blur */
+    int kernel;
+};
+
+struct view {
+    struct applied ops[POLICY_MAX_OPS];
+    int n_ops;
+};
+
+/* Draws a size x size view of a width x height image. The box follows torchvision's
+ * RandomResizedCrop: ten tries, then the central crop that fits the aspect ratio. */
+void view_draw(struct view *view, const struct policy *policy, int width, int height, int size,
+               struct random *r);
+
+/* Memory that view_apply() works in, one a thread; it grows with the largest image seen. Start
+ * with {0}. */
+struct view_memory {
+    float *floats;
+    size_t count;
+};
+void view_memory_free(struct view_memory *memory);
+
+/* pixels U8 (height,width,3) -> out U8 (size,size,3). Values are float32 between operations and
+ * rounded once. -1: memory is out. */
+int view_apply(const struct view *view, const uint8_t *pixels, int width, int height, int size,
+               struct view_memory *memory, uint8_t *out);
+
+#endif
