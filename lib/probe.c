@@ -12,6 +12,7 @@
 
 #include "clones.h"
 #include "fail.h"
+#include "signals.h"
 #include "status.h"
 
 enum {

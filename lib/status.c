@@ -1,31 +1,26 @@
 #include "status.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "clock.h"
 
 static double first = -1, last;
 static bool drawn;
 
-double status_clock(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-bool status_visible(void)
+static bool visible(void)
 {
     return isatty(STDERR_FILENO);
 }
 
 void status_show(const char *format, ...)
 {
-    double now = status_clock();
+    double now = clock_now();
     if (first < 0)
         first = now;
-    if (now - first < 2 || now - last < 0.1 || !status_visible())
+    if (now - first < 2 || now - last < 0.1 || !visible())
         return;
     last = now;
     drawn = true;

@@ -2,14 +2,6 @@
 #ifndef STATUS_H
 #define STATUS_H
 
-#include <stdbool.h>
-
-/* Seconds on a clock that never jumps. */
-double status_clock(void);
-
-/* True if stderr is a terminal. */
-bool status_visible(void);
-
 /* Draws the line over the last one, unless stderr is no terminal, or less than a tenth of a second
  * went by since the last, or less than two seconds since the first call. */
 void status_show(const char *format, ...) __attribute__((format(printf, 1, 2)));

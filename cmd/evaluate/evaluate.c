@@ -13,6 +13,7 @@
 #include "options.h"
 #include "probe.h"
 #include "scores.h"
+#include "signals.h"
 #include "status.h"
 
 static const char *train_endpoint = "", *test_endpoint = "", *method = "linear", *on = "";
@@ -144,7 +145,7 @@ static int evaluate(struct feature_set *train, struct feature_set *test)
 
 int main(int argc, char **argv)
 {
-    link_setup_signals();
+    signals_setup();
     parse(argc, argv);
     struct feature_set train = {0}, test = {0};
     int result = evaluate(&train, &test);

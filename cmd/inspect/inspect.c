@@ -1,0 +1,176 @@
+/* inspect: shows a person what is in a stream of frames. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "contact_sheet.h"
+#include "fail.h"
+#include "link.h"
+#include "metrics.h"
+#include "options.h"
+#include "signals.h"
+#include "statistics.h"
+
+static const char *in = "-", *png = "";
+static int64_t images = 32, limit = 0;
+static bool tsv;
+
+static const struct option_spec options[] = {
+    {"in", OPTION_STRING, &in, "ENDPOINT", "the stream; a FILE may be named without it", 0, 0, 0,
+     0},
+    {"png", OPTION_STRING, &png, "FILE", "draw the first frame's x as a contact sheet", 0, 0, 0, 0},
+    {"images", OPTION_INT, &images, "N", "at most so many images on the sheet", 1, 1e6, 0, 0},
+    {"limit", OPTION_INT, &limit, "N", "stop after N frames; 0: at the end", 0, 1e18, 0, 0},
+    {"tsv", OPTION_SWITCH, &tsv, 0, "metrics frames as tab-separated lines with a header", 0, 0, 0,
+     0},
+};
+
+static const char details[] =
+    "Prints, for each frame, its metadata and a line for each tensor: name, dtype, shape,\n"
+    "minimum, mean and maximum of the finite elements, and how many are NaN or infinite.\n"
+    "On the sheet, the views of an image are neighbouring tiles.\n"
+    "\n"
+    "  inspect run/model.safetensors\n"
+    "  augment --data shapes --steps 1 | inspect --png views.png";
+
+static void parse(int argc, char **argv)
+{
+    const struct program program = {
+        .name = "inspect",
+        .summary = "show what is in a stream of frames",
+        .details = details,
+        .options = options,
+        .n_options = sizeof options / sizeof *options,
+        .more = link_option_specs,
+        .n_more = n_link_option_specs,
+    };
+    int operand = argc;
+    options_parse(&program, argc, argv, &operand);
+    if (argc - operand > 1)
+        usage_fail("one stream at a time, not %d", argc - operand);
+    if (operand < argc)
+        in = argv[operand];
+}
+
+/* Text from a stream, with what could drive a terminal shown as '?'; returns the bytes printed. */
+static int print_text(const char *text)
+{
+    int n = 0;
+    for (; *text; text++, n++)
+        putchar((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text);
+    return n;
+}
+
+static void pad(int from, int to)
+{
+    printf("%*s", to > from ? to - from : 0, "");
+}
+
+/* "[8,2,32,32,3]" */
+static const char *shape_text(const struct tensor *t, char *out, size_t size)
+{
+    int n = snprintf(out, size, "[");
+    for (int i = 0; i < t->ndim; i++)
+        n += snprintf(out + n, size - (size_t)n, "%s%" PRId64, i ? "," : "", t->shape[i]);
+    snprintf(out + n, size - (size_t)n, "]");
+    return out;
+}
+
+static void print_tensor(const struct tensor *t, int name_width, int shape_width)
+{
+    char shape[FRAME_MAX_DIMS * 21 + 3];
+    struct statistics s = statistics_of(t);
+    printf("  ");
+    pad(print_text(t->name), name_width);
+    printf("  %-5s  %-*s", dtype_name(t->dtype), shape_width, shape_text(t, shape, sizeof shape));
+    if (s.count == 0)
+        printf("  %12s  %12s  %12s", "-", "-", "-");
+    else if (s.integer)
+        printf("  %12" PRId64 "  %12.6g  %12" PRId64, s.int_min, s.mean, s.int_max);
+    else
+        printf("  %12.6g  %12.6g  %12.6g", s.min, s.mean, s.max);
+    printf("  %6zu  %6zu\n", s.nan, s.inf);
+}
+
+static void print_frame(const struct frame *f, int64_t number)
+{
+    int key_width = 0, name_width = 6, shape_width = 5;
+    char shape[FRAME_MAX_DIMS * 21 + 3];
+    for (int i = 0; i < f->n_metas; i++)
+        if ((int)strlen(f->metas[i].key) > key_width)
+            key_width = (int)strlen(f->metas[i].key);
+    for (int i = 0; i < f->n_tensors; i++) {
+        const struct tensor *t = &f->tensors[i];
+        int shape_length = (int)strlen(shape_text(t, shape, sizeof shape));
+        if ((int)strlen(t->name) > name_width)
+            name_width = (int)strlen(t->name);
+        if (shape_length > shape_width)
+            shape_width = shape_length;
+    }
+    if (number)
+        putchar('\n');
+    printf("frame %" PRId64 ": %d tensor%s, %zu bytes of data\n", number, f->n_tensors,
+           f->n_tensors == 1 ? "" : "s", f->data_size);
+    for (int i = 0; i < f->n_metas; i++) {
+        printf("  ");
+        pad(print_text(f->metas[i].key), key_width);
+        printf("  ");
+        print_text(f->metas[i].value);
+        putchar('\n');
+    }
+    if (f->n_tensors)
+        printf("  %-*s  dtype  %-*s  %12s  %12s  %12s  %6s  %6s\n", name_width, "tensor",
+               shape_width, "shape", "min", "mean", "max", "nan", "inf");
+    for (int i = 0; i < f->n_tensors; i++)
+        print_tensor(&f->tensors[i], name_width, shape_width);
+}
+
+static int draw(const struct frame *f)
+{
+    const struct tensor *x = frame_find(f, "x");
+    if (!x)
+        return fail("the first frame has no tensor 'x' to draw");
+    return contact_sheet_write(x, images, png);
+}
+
+/* Frame by frame; everything that is printed is flushed, so that a live stream can be watched. */
+static int show(struct source *source)
+{
+    struct frame *f;
+    struct metrics_columns columns = {0};
+    int got = 1, result = 0;
+    for (int64_t n = 0; !result && (!limit || n < limit); n++) {
+        got = source_next(source, &f);
+        if (got != 1)
+            break;
+        if (n == 0 && tsv) {
+            metrics_columns_of(f, &columns);
+            metrics_write_header(stdout, &columns);
+        }
+        if (tsv)
+            metrics_write_row(stdout, &columns, f);
+        else
+            print_frame(f, n);
+        if (fflush(stdout) || ferror(stdout))
+            result = fail("stdout: %s", strerror(errno));
+        if (n == 0 && *png && !result)
+            result = draw(f);
+        frame_free(f);
+    }
+    metrics_columns_free(&columns);
+    return got < 0 ? -1 : result;
+}
+
+int main(int argc, char **argv)
+{
+    signals_setup();
+    parse(argc, argv);
+    struct source *source = source_open(in, &link_config);
+    if (!source)
+        return program_fail();
+    int result = show(source);
+    source_close(source);
+    return result ? program_fail() : 0;
+}

@@ -1,0 +1,94 @@
+/* progress: shows how a training run goes, and passes its frames on. */
+#include <string.h>
+#include <unistd.h>
+
+#include "bar.h"
+#include "fail.h"
+#include "link.h"
+#include "metrics.h"
+#include "options.h"
+#include "signals.h"
+
+static const char *in = "-", *out = "-", *log_path = "";
+
+static const struct option_spec options[] = {
+    {"in", OPTION_STRING, &in, "ENDPOINT", "where the frames come from", 0, 0, 0, 0},
+    {"out", OPTION_STRING, &out, "ENDPOINT", "where they go; never to a terminal", 0, 0, 0, 0},
+    {"log", OPTION_STRING, &log_path, "FILE.tsv", "append a row for each frame", 0, 0, 0, 0},
+};
+
+static const char details[] =
+    "Reads metrics frames and shows step, epoch, loss, contrastive accuracy, learning rate,\n"
+    "views a second and the time left: a bar on a terminal, plain lines elsewhere. The frames\n"
+    "are passed on unchanged, unless they would go to a terminal. In a log that is there\n"
+    "already, rows at or beyond the first frame's step are replaced: a resumed run goes on.\n"
+    "\n"
+    "  augment --data shapes | encode --next ... --opt ... | progress --log run/log.tsv";
+
+/* What one frame means to the bar and the log. */
+static int take(struct bar *bar, struct metrics_log **log, const struct frame *f)
+{
+    bool stuck;
+    if (bar_update(bar, f, &stuck))
+        return -1;
+    if (stuck) {
+        bar_break(bar);
+        program_warn("the loss stays within 1%% of ln(2B-1), what chance gives: nothing is being "
+                     "learned");
+    }
+    if (*log_path && !*log && !(*log = metrics_log_open(log_path, f)))
+        return -1;
+    return *log ? metrics_log_write(*log, f) : 0;
+}
+
+/* Consumes the source. `sink` may be NULL. */
+static int follow(struct source *source, struct sink *sink, struct bar *bar)
+{
+    struct metrics_log *log = NULL;
+    struct frame *f;
+    int got;
+    while ((got = source_next(source, &f)) == 1) {
+        if (take(bar, &log, f)) {
+            frame_free(f);
+            got = -1;
+            break;
+        }
+        if (!sink)
+            frame_free(f);
+        else if (sink_write(sink, f)) {
+            got = -1;
+            break;
+        }
+    }
+    return metrics_log_close(log) || got ? -1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    const struct program program = {
+        .name = "progress",
+        .summary = "show how a training run goes",
+        .details = details,
+        .options = options,
+        .n_options = sizeof options / sizeof *options,
+        .more = link_option_specs,
+        .n_more = n_link_option_specs,
+    };
+    signals_setup();
+    options_parse(&program, argc, argv, NULL);
+
+    bool to_terminal = strcmp(out, "-") == 0 && isatty(STDOUT_FILENO);
+    struct source *source = source_open(in, &link_config);
+    struct sink *sink = source && !to_terminal ? sink_open(out, &link_config) : NULL;
+    struct bar *bar = source && (sink || to_terminal) ? bar_new() : NULL;
+
+    int result = bar ? follow(source, sink, bar) : -1;
+    bar_finish(bar);
+    if (sink && result)
+        sink_abandon(sink);
+    else if (sink)
+        result = sink_end(sink);
+    if (source)
+        source_close(source);
+    return result ? program_fail() : 0;
+}
