@@ -7,7 +7,7 @@ OPT = -O3 -g
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 PKGS = libpng zlib openblas libzmq jansson
 CFLAGS = -std=gnu17 $(OPT) $(WARN) -fopenmp -fno-math-errno -fno-trapping-math
-CPPFLAGS = -Ilib -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+CPPFLAGS = -iquote lib -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDLIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -llbfgs -lm
 
 # make SAN=1: AddressSanitizer and UBSan, in a tree of its own.

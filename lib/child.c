@@ -83,7 +83,9 @@ int child_start(const char *command, pid_t *pid, int *to, int *from)
         (void)parent;
 #endif
         signals_reset();
-        if ((to && dup2(in[0], 0) < 0) || (from && dup2(out[1], 1) < 0))
+        if (!to) /* the program's own stdin is not the child's to read */
+            in[0] = open("/dev/null", O_RDONLY);
+        if (dup2(in[0], 0) < 0 || (from && dup2(out[1], 1) < 0))
             _exit(127);
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);
         _exit(127);

@@ -6,7 +6,8 @@
 #include <sys/types.h>
 
 /* Starts `/bin/sh -c command` in a process group of its own. *to is a pipe to its stdin, *from one
- * from its stdout; NULL leaves that one as the program's own. -1 with a message. */
+ * from its stdout. Without `to` its stdin is empty, without `from` its stdout is the program's own.
+ * -1 with a message. */
 int child_start(const char *command, pid_t *pid, int *to, int *from);
 
 /* Waits up to `seconds` for it to exit. 0 if it exited with status 0; -1 with a message that says

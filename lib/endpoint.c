@@ -1,0 +1,75 @@
+#include "endpoint.h"
+
+#include <string.h>
+
+#include "fail.h"
+#include "frame.h"
+
+struct link_config link_config = {.timeout = 60,
+                                  .max_frame = (int64_t)FRAME_DEFAULT_LIMIT,
+                                  .curve_key = "",
+                                  .curve_server_key = ""};
+
+const struct option_spec link_option_specs[] = {
+    {.kind = OPTION_HEADING, .help = "links"},
+    {.name = "timeout",
+     .kind = OPTION_DOUBLE,
+     .value = &link_config.timeout,
+     .argument = "SECONDS",
+     .min = 0.01,
+     .max = 1e6,
+     .help = "give up on a peer that does not connect or answer"},
+    {.name = "max-frame",
+     .kind = OPTION_INT,
+     .value = &link_config.max_frame,
+     .argument = "BYTES",
+     .min = 64,
+     .max = 1e15,
+     .help = "refuse frames larger than this"},
+    {.name = "crc",
+     .kind = OPTION_SWITCH,
+     .value = &link_config.crc,
+     .help = "write a CRC-32 of the data with each frame"},
+    {.name = "insecure",
+     .kind = OPTION_SWITCH,
+     .value = &link_config.insecure,
+     .help = "allow tcp:// beyond this machine without keys"},
+    {.name = "curve-key",
+     .kind = OPTION_STRING,
+     .value = &link_config.curve_key,
+     .argument = "FILE",
+     .help = "this program's secret CURVE key"},
+    {.name = "curve-server-key",
+     .kind = OPTION_STRING,
+     .value = &link_config.curve_server_key,
+     .argument = "FILE",
+     .help = "the public CURVE key of the servers it connects to"},
+};
+const int n_link_option_specs = sizeof link_option_specs / sizeof *link_option_specs;
+
+static bool starts(const char *text, const char *prefix)
+{
+    return !strncmp(text, prefix, strlen(prefix));
+}
+
+enum endpoint_kind endpoint_kind(const char *endpoint)
+{
+    if (!strcmp(endpoint, "-"))
+        return ENDPOINT_STANDARD;
+    if (starts(endpoint, "exec:"))
+        return ENDPOINT_EXEC;
+    if (starts(endpoint, "tcp://") || starts(endpoint, "ipc://"))
+        return ENDPOINT_SOCKET;
+    return ENDPOINT_PATH;
+}
+
+int endpoint_allowed(const char *endpoint, const struct link_config *config)
+{
+    bool loopback = !starts(endpoint, "tcp://") || starts(endpoint, "tcp://127.") ||
+                    starts(endpoint, "tcp://localhost:") || starts(endpoint, "tcp://[::1]:");
+    if (loopback || config->insecure || *config->curve_key || *config->curve_server_key)
+        return 0;
+    return fail("%s is not on this machine: give keys (--curve-key, --curve-server-key) or "
+                "--insecure",
+                endpoint);
+}

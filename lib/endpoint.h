@@ -1,0 +1,39 @@
+/* endpoint: what the words after --in, --out, --next, --opt and --listen mean, and the flags that
+ * all programs with links share. docs/links.md is the page for users.
+ *
+ *   -                         stdin or stdout
+ *   PATH                      a regular file or a FIFO
+ *   exec:CMD                  a coprocess, run by /bin/sh
+ *   tcp://host:port ipc://path  ZeroMQ */
+#ifndef ENDPOINT_H
+#define ENDPOINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "options.h"
+
+enum endpoint_kind { ENDPOINT_STANDARD, ENDPOINT_PATH, ENDPOINT_EXEC, ENDPOINT_SOCKET };
+
+enum endpoint_kind endpoint_kind(const char *endpoint);
+
+struct link_config {
+    double timeout;               /* seconds */
+    int64_t max_frame;            /* bytes */
+    bool crc;                     /* write crc32 */
+    bool insecure;                /* allow tcp beyond loopback without keys */
+    const char *curve_key;        /* file with this program's secret key, or "" */
+    const char *curve_server_key; /* file with the server's public key, or "" */
+};
+
+/* The settings that the flags of link_option_specs fill: --timeout, --max-frame, --crc,
+ * --insecure, --curve-key, --curve-server-key. Hand them to options_parse() as `more`. */
+extern struct link_config link_config;
+extern const struct option_spec link_option_specs[];
+extern const int n_link_option_specs;
+
+/* 0 if a ZeroMQ address may be used with this configuration; -1 with a message if it is tcp beyond
+ * loopback and neither keys nor --insecure were given. */
+int endpoint_allowed(const char *endpoint, const struct link_config *config);
+
+#endif

@@ -1,0 +1,254 @@
+#include "server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "socket.h"
+#include "stream.h"
+
+/* Seconds. A client may wait for the answer to its end frame before it closes its side. */
+enum { END_PATIENCE = 2 };
+
+/* A request that was handed out and not yet answered. */
+struct pending {
+    struct envelope envelope;
+    char *seq; /* NULL: the request had none */
+};
+
+struct client {
+    struct envelope envelope; /* the last one it used */
+    bool ended;
+    struct pending *pending;
+    int n_pending, capacity;
+};
+
+/* Over stdin and stdout there is one client, number 0. */
+struct server {
+    double timeout;
+    char *listen;
+    struct socket *socket; /* or: */
+    struct source *source;
+    struct sink *sink;
+    struct client *clients;
+    int n_clients;
+};
+
+static void free_server(struct server *s)
+{
+    for (int i = 0; i < s->n_clients; i++) {
+        for (int j = 0; j < s->clients[i].n_pending; j++)
+            free(s->clients[i].pending[j].seq);
+        free(s->clients[i].pending);
+    }
+    free(s->clients);
+    free(s->listen);
+    free(s);
+}
+
+/* The client's number; -1 when memory is out. */
+static int add_client(struct server *s)
+{
+    struct client *clients = realloc(s->clients, (size_t)(s->n_clients + 1) * sizeof *clients);
+    if (!clients)
+        return fail("out of memory");
+    s->clients = clients;
+    clients[s->n_clients] = (struct client){0};
+    return s->n_clients++;
+}
+
+struct server *server_open(const char *in, const char *out, const char *listen,
+                           const struct link_config *config)
+{
+    struct server *s = calloc(1, sizeof *s);
+    if (!s || !(s->listen = strdup(listen))) {
+        free(s);
+        fail("out of memory");
+        return NULL;
+    }
+    s->timeout = config->timeout;
+    if (*listen) {
+        if (endpoint_kind(listen) != ENDPOINT_SOCKET)
+            fail("--listen %s: only tcp://addr:port and ipc://path can be listened on", listen);
+        else if ((s->socket = socket_open(SOCKET_ROUTER, listen, config)))
+            return s;
+    } else if ((s->source = source_open(in, config))) {
+        source_set_patience(s->source, END_PATIENCE);
+        if (add_client(s) == 0 && (s->sink = sink_open(out, config)))
+            return s;
+        source_close(s->source);
+    }
+    free_server(s);
+    return NULL;
+}
+
+/* ---- requests ---- */
+
+static bool same_peer(const struct envelope *a, const struct envelope *b)
+{
+    return a->n > 0 && b->n > 0 && a->parts[0].size == b->parts[0].size &&
+           !memcmp(a->parts[0].bytes, b->parts[0].bytes, a->parts[0].size);
+}
+
+static int client_of(struct server *s, const struct envelope *from)
+{
+    int i = 0;
+    while (i < s->n_clients && !same_peer(&s->clients[i].envelope, from))
+        i++;
+    if (i == s->n_clients && add_client(s) < 0)
+        return -1;
+    s->clients[i].envelope = *from;
+    return i;
+}
+
+static int remember(struct client *c, const struct frame *f)
+{
+    if (c->n_pending == c->capacity) {
+        int capacity = c->capacity ? 2 * c->capacity : 16;
+        struct pending *pending = realloc(c->pending, (size_t)capacity * sizeof *pending);
+        if (!pending)
+            return fail("out of memory");
+        c->pending = pending;
+        c->capacity = capacity;
+    }
+    const char *seq = frame_meta(f, "seq");
+    struct pending *p = &c->pending[c->n_pending];
+    *p = (struct pending){c->envelope, seq ? strdup(seq) : NULL};
+    c->n_pending++;
+    return 0;
+}
+
+/* Every wait for a request ends by a request or by a client's death; only the first client is
+ * waited for by the clock. */
+static int next_from_socket(struct server *s, struct frame **out, int *client)
+{
+    for (;;) {
+        int running = 0;
+        for (int i = 0; i < s->n_clients; i++)
+            running += !s->clients[i].ended;
+        if (s->n_clients && !running)
+            return 0;
+        struct envelope from;
+        int got = socket_receive(s->socket, s->n_clients ? -1 : s->timeout, out, &from);
+        if (got < 0)
+            return -1;
+        if (got > 0) {
+            *client = client_of(s, &from);
+            if (*client >= 0)
+                return 1;
+            frame_free(*out);
+            return -1;
+        }
+        for (int i = 0; i < s->n_clients; i++)
+            if (!s->clients[i].ended && socket_gone(s->socket, s->clients[i].envelope.connection))
+                return fail("%s: client %d went away without an end frame", s->listen, i);
+        if (s->n_clients == 0 && socket_joined(s->socket) == socket_left(s->socket))
+            return fail("%s: no client came within %g s", s->listen, s->timeout);
+    }
+}
+
+int server_next(struct server *s, struct frame **out, int *client, bool *ends)
+{
+    if (ends)
+        *ends = false;
+    for (;;) {
+        int number = 0;
+        int got = s->socket ? next_from_socket(s, out, &number) : source_next(s->source, out);
+        if (client)
+            *client = number;
+        if (got < 0)
+            return -1;
+        struct client *c = &s->clients[number];
+        if (got == 0) {
+            if (s->socket || c->ended || !ends)
+                return 0;
+            c->ended = *ends = true;
+            *out = NULL;
+            return 1;
+        }
+        const char *error = frame_meta(*out, "error");
+        if (error) {
+            fail("%s: %s", *s->listen ? s->listen : "stdin", error);
+            frame_free(*out);
+            return -1;
+        }
+        if (!frame_is_end(*out)) {
+            c->ended = false; /* a client that goes on after an end: two runs in a row */
+            if (!remember(c, *out))
+                return 1;
+            frame_free(*out);
+            return -1;
+        }
+        frame_free(*out);
+        c->ended = true;
+        if (ends) {
+            *out = NULL;
+            *ends = true;
+            return 1;
+        }
+    }
+}
+
+/* ---- replies ---- */
+
+int server_reply(struct server *s, int client, struct frame *f)
+{
+    struct client *c = &s->clients[client];
+    if (c->n_pending == 0) {
+        frame_free(f);
+        return fail("a reply to client %d, which asked nothing", client);
+    }
+    struct pending p = c->pending[0];
+    memmove(c->pending, c->pending + 1, (size_t)--c->n_pending * sizeof *c->pending);
+    if (p.seq)
+        frame_set_meta(f, "seq", p.seq);
+    else
+        frame_drop_meta(f, "seq");
+    free(p.seq);
+    return s->socket ? socket_send(s->socket, &p.envelope, f) : sink_write(s->sink, f);
+}
+
+int server_end(struct server *s)
+{
+    int bad = 0;
+    if (s->socket)
+        bad = socket_close(s->socket, true);
+    else {
+        source_close(s->source);
+        bad = sink_end(s->sink);
+    }
+    free_server(s);
+    return bad;
+}
+
+void server_abandon(struct server *s)
+{
+    if (!s)
+        return;
+    char message[1024], text[1200];
+    strncpy(message, fail_message(), sizeof message - 1);
+    message[sizeof message - 1] = 0;
+    snprintf(text, sizeof text, "%s: %s", program_name(), message);
+    for (int i = 0; i < s->n_clients; i++) {
+        if (s->clients[i].ended)
+            continue;
+        struct frame *error = frame_new_error(text);
+        if (!error)
+            continue;
+        if (!s->socket)
+            sink_write(s->sink, error);
+        else if (!socket_gone(s->socket, s->clients[i].envelope.connection))
+            socket_send(s->socket, &s->clients[i].envelope, error);
+        else
+            frame_free(error);
+    }
+    if (s->socket)
+        socket_close(s->socket, true);
+    else {
+        sink_abandon(s->sink);
+        source_close(s->source);
+    }
+    free_server(s);
+    fail("%s", message);
+}

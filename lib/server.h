@@ -1,0 +1,28 @@
+/* server: the other end of links: requests in, replies out. */
+#ifndef SERVER_H
+#define SERVER_H
+
+#include "endpoint.h"
+#include "frame.h"
+
+struct server;
+
+/* The flags of a program that answers requests: `in` and `out` are one-way endpoints (usually
+ * "-"), unless `listen` is not "": then requests and replies go over that ZeroMQ address and the
+ * other two are unused. */
+struct server *server_open(const char *in, const char *out, const char *listen,
+                           const struct link_config *config);
+/* The next request: 1, *out (the caller's) and *client (numbers from 0, stable while the server
+ * lives); 0 when every client has sent its end frame; -1 on failure, a client that vanished
+ * without an end frame included. A frame with end = 1 is handed out only if `ends` is not NULL:
+ * then *ends tells that *client is done and *out is NULL. */
+int server_next(struct server *s, struct frame **out, int *client, bool *ends);
+/* Answers client's oldest unanswered request (consumes f). The reply gets the request's `seq`. */
+int server_reply(struct server *s, int client, struct frame *f);
+/* After the last request: writes the end frame (stdout) and closes. Frees s in any case. */
+int server_end(struct server *s);
+/* After a failure: tells every client that spoke why, by an error frame with fail_message(), and
+ * closes without an end frame. Keeps fail_message(). NULL is fine. */
+void server_abandon(struct server *s);
+
+#endif

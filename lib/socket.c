@@ -1,0 +1,397 @@
+#include "socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "clock.h"
+#include "fail.h"
+#include "signals.h"
+
+enum { GONE_MAX = 1024, KEY_LENGTH = 40 };
+
+struct socket {
+    void *zmq, *monitor;
+    enum socket_role role;
+    char *endpoint;
+    double timeout, opened;
+    int64_t max_frame;
+    bool crc;
+    int joined, left, reported; /* reported: of those that left, how many a server was told */
+    int failed_handshakes;      /* whose disconnection is still to come */
+    bool refused;
+    int gone[GONE_MAX]; /* closed descriptors that were not opened again */
+    int n_gone;
+};
+
+/* One context a process, made with the first socket and ended with the last. */
+static void *context;
+static int n_sockets;
+
+static const char *zmq_why(void)
+{
+    return zmq_strerror(zmq_errno());
+}
+
+/* ---- keys ---- */
+
+/* A key file holds 40 characters (Z85), perhaps with a newline. */
+static int read_key(const char *path, bool secret, char key[KEY_LENGTH + 1])
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return fail("%s: %s", path, strerror(errno));
+    struct stat status;
+    char text[KEY_LENGTH + 2];
+    ssize_t n = read(fd, text, sizeof text);
+    bool open_to_others = secret && !fstat(fd, &status) && (status.st_mode & 077);
+    close(fd);
+    if (open_to_others)
+        return fail("%s: a secret key that others can read; chmod 600 it", path);
+    if (n == KEY_LENGTH + 1 && text[KEY_LENGTH] == '\n')
+        n--;
+    unsigned char binary[32];
+    if (n == KEY_LENGTH) {
+        memcpy(key, text, KEY_LENGTH);
+        key[KEY_LENGTH] = 0;
+        if (zmq_z85_decode(binary, key))
+            return 0;
+    }
+    return fail("%s: not a CURVE key of 40 characters", path);
+}
+
+static int set_keys(struct socket *s, const struct link_config *config)
+{
+    char secret[KEY_LENGTH + 1], public[KEY_LENGTH + 1], server[KEY_LENGTH + 1];
+    bool binds = s->role == SOCKET_ROUTER || s->role == SOCKET_PULL;
+    if (strncmp(s->endpoint, "tcp:", 4) || (!*config->curve_key && !*config->curve_server_key))
+        return 0;
+    if (!*config->curve_key)
+        return fail("%s: --curve-key is missing", s->endpoint);
+    if (!binds && !*config->curve_server_key)
+        return fail("%s: --curve-server-key is missing", s->endpoint);
+    if (read_key(config->curve_key, true, secret))
+        return -1;
+    if (zmq_curve_public(public, secret))
+        return fail("%s: %s", config->curve_key, zmq_why());
+    int one = 1;
+    if (zmq_setsockopt(s->zmq, ZMQ_CURVE_SECRETKEY, secret, KEY_LENGTH) ||
+        zmq_setsockopt(s->zmq, ZMQ_CURVE_PUBLICKEY, public, KEY_LENGTH))
+        return fail("%s: keys: %s", s->endpoint, zmq_why());
+    if (binds)
+        return zmq_setsockopt(s->zmq, ZMQ_CURVE_SERVER, &one, sizeof one)
+                   ? fail("%s: keys: %s", s->endpoint, zmq_why())
+                   : 0;
+    if (read_key(config->curve_server_key, false, server))
+        return -1;
+    return zmq_setsockopt(s->zmq, ZMQ_CURVE_SERVERKEY, server, KEY_LENGTH)
+               ? fail("%s: keys: %s", s->endpoint, zmq_why())
+               : 0;
+}
+
+/* ---- opening and closing ---- */
+
+static void set_int(struct socket *s, int option, int value)
+{
+    zmq_setsockopt(s->zmq, option, &value, sizeof value);
+}
+
+static int set_options(struct socket *s, const struct link_config *config)
+{
+    int timeout = (int)(config->timeout * 1000 < 2e9 ? config->timeout * 1000 : 2e9);
+    int interval = timeout / 3 < 5000 ? timeout / 3 + 1 : 5000;
+    set_int(s, ZMQ_LINGER, 0);
+    set_int(s, ZMQ_HEARTBEAT_IVL, interval);
+    set_int(s, ZMQ_HEARTBEAT_TIMEOUT, timeout);
+    set_int(s, ZMQ_RECONNECT_IVL, 50); /* while a server has not started yet */
+    set_int(s, ZMQ_IPV6, 1);
+    zmq_setsockopt(s->zmq, ZMQ_MAXMSGSIZE, &s->max_frame, sizeof s->max_frame);
+    if (s->role == SOCKET_ROUTER)
+        set_int(s, ZMQ_ROUTER_MANDATORY, 1);
+    if (s->role == SOCKET_PUSH || s->role == SOCKET_PULL) {
+        set_int(s, ZMQ_SNDHWM, 2); /* a stream waits for its reader instead of filling memory */
+        set_int(s, ZMQ_RCVHWM, 2);
+        set_int(s, ZMQ_IMMEDIATE, 1);
+    }
+    return set_keys(s, config);
+}
+
+static int open_monitor(struct socket *s)
+{
+    char address[64];
+    snprintf(address, sizeof address, "inproc://monitor-%p", (void *)s);
+    int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_ACCEPTED |
+                 ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                 ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+    if (zmq_socket_monitor(s->zmq, address, events) ||
+        !(s->monitor = zmq_socket(context, ZMQ_PAIR)) || zmq_connect(s->monitor, address))
+        return fail("%s: %s", s->endpoint, zmq_why());
+    int zero = 0;
+    zmq_setsockopt(s->monitor, ZMQ_LINGER, &zero, sizeof zero);
+    return 0;
+}
+
+struct socket *socket_open(enum socket_role role, const char *endpoint,
+                           const struct link_config *config)
+{
+    static const int types[] = {ZMQ_DEALER, ZMQ_ROUTER, ZMQ_PUSH, ZMQ_PULL};
+    if (endpoint_allowed(endpoint, config))
+        return NULL;
+    struct socket *s = calloc(1, sizeof *s);
+    if (!s || !(s->endpoint = strdup(endpoint))) {
+        free(s);
+        fail("%s: out of memory", endpoint);
+        return NULL;
+    }
+    s->role = role;
+    s->timeout = config->timeout;
+    s->max_frame = config->max_frame;
+    s->crc = config->crc;
+    s->opened = clock_now();
+    if (n_sockets++ == 0)
+        context = zmq_ctx_new();
+    s->zmq = context ? zmq_socket(context, types[role]) : NULL;
+    if (!s->zmq) {
+        fail("%s: %s", endpoint, zmq_why());
+        goto failed;
+    }
+    if (set_options(s, config) || open_monitor(s))
+        goto failed;
+    bool binds = role == SOCKET_ROUTER || role == SOCKET_PULL;
+    if (binds ? zmq_bind(s->zmq, endpoint) : zmq_connect(s->zmq, endpoint)) {
+        fail("%s: %s", endpoint, zmq_why());
+        goto failed;
+    }
+    return s;
+failed:
+    socket_close(s, false);
+    return NULL;
+}
+
+int socket_close(struct socket *s, bool flush)
+{
+    if (!s)
+        return 0;
+    int status = 0;
+    double started = clock_now();
+    if (s->zmq) {
+        if (flush)
+            set_int(s, ZMQ_LINGER, (int)(s->timeout * 1000 < 2e9 ? s->timeout * 1000 : 2e9));
+        zmq_socket_monitor(s->zmq, NULL, 0);
+        zmq_close(s->zmq);
+    }
+    if (s->monitor)
+        zmq_close(s->monitor);
+    if (--n_sockets == 0 && context) {
+        while (zmq_ctx_term(context) && zmq_errno() == EINTR)
+            ;
+        context = NULL;
+        if (flush && clock_now() - started >= s->timeout)
+            status = fail("%s: the peer did not take what was sent within %g s", s->endpoint,
+                          s->timeout);
+    }
+    free(s->endpoint);
+    free(s);
+    return status;
+}
+
+/* ---- comings and goings ---- */
+
+static void forget_gone(struct socket *s, int fd)
+{
+    for (int i = 0; i < s->n_gone; i++)
+        if (s->gone[i] == fd)
+            s->gone[i--] = s->gone[--s->n_gone];
+}
+
+/* Reads all events that are there. Descriptors are used again by the system, so a new connection
+ * takes its number off the list of closed ones. */
+static void read_events(struct socket *s)
+{
+    for (;;) {
+        unsigned char event[6];
+        int n = zmq_recv(s->monitor, event, sizeof event, ZMQ_DONTWAIT);
+        if (n < 0)
+            return;
+        char address[256];
+        zmq_recv(s->monitor, address, sizeof address, 0); /* the second part */
+        uint16_t what;
+        int32_t fd;
+        memcpy(&what, event, 2);
+        memcpy(&fd, event + 2, 4);
+        if (what == ZMQ_EVENT_ACCEPTED)
+            forget_gone(s, fd);
+        else if (what == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
+            s->joined++;
+        else if (what == ZMQ_EVENT_DISCONNECTED) {
+            if (s->failed_handshakes > 0) /* a stranger, who never was a peer */
+                s->failed_handshakes--;
+            else
+                s->left++;
+            forget_gone(s, fd);
+            if (s->n_gone < GONE_MAX)
+                s->gone[s->n_gone++] = fd;
+        } else {
+            s->failed_handshakes++;
+            s->refused = true;
+        }
+    }
+}
+
+bool socket_gone(const struct socket *s, int connection)
+{
+    for (int i = 0; i < s->n_gone; i++)
+        if (s->gone[i] == connection)
+            return true;
+    return false;
+}
+
+int socket_joined(const struct socket *s)
+{
+    return s->joined;
+}
+
+int socket_left(const struct socket *s)
+{
+    return s->left;
+}
+
+/* Waits for any of `events` on the socket, or an event of the monitor. */
+static int wait_for(struct socket *s, short events, double seconds)
+{
+    zmq_pollitem_t items[] = {{s->zmq, 0, events, 0}, {s->monitor, 0, ZMQ_POLLIN, 0}};
+    double milliseconds = seconds < 0 ? -1 : seconds * 1000 + 1;
+    if (zmq_poll(items, 2, milliseconds > 1e9 ? 1000000000 : (long)milliseconds) < 0 &&
+        zmq_errno() != EINTR)
+        return fail("%s: %s", s->endpoint, zmq_why());
+    return stop_check();
+}
+
+/* For a client: whether its server is still to be hoped for. */
+static int check_server(struct socket *s)
+{
+    if (s->left > 0)
+        return fail("%s: the connection was lost", s->endpoint);
+    if (s->joined == 0 && clock_now() - s->opened >= s->timeout)
+        return fail("%s: %s within %g s", s->endpoint,
+                    s->refused ? "refused the handshake (wrong keys?), nobody else answered"
+                               : "nobody answered",
+                    s->timeout);
+    return 0;
+}
+
+/* ---- messages ---- */
+
+static void free_frame(void *bytes, void *frame)
+{
+    (void)bytes;
+    frame_free(frame);
+}
+
+int socket_send(struct socket *s, const struct envelope *to, struct frame *f)
+{
+    const unsigned char *bytes;
+    size_t size;
+    zmq_msg_t message;
+    for (int i = 0; to && i < to->n; i++)
+        if (zmq_send(s->zmq, to->parts[i].bytes, to->parts[i].size, ZMQ_SNDMORE) < 0) {
+            frame_free(f);
+            return fail("%s: the client is gone: %s", s->endpoint, zmq_why());
+        }
+    if (frame_seal(f, s->crc, &bytes, &size)) {
+        frame_free(f);
+        return -1;
+    }
+    if (zmq_msg_init_data(&message, (void *)(uintptr_t)bytes, size, free_frame, f)) {
+        frame_free(f);
+        return fail("%s: %s", s->endpoint, zmq_why());
+    }
+    double started = clock_now();
+    while (zmq_msg_send(&message, s->zmq, ZMQ_DONTWAIT) < 0) {
+        int why = zmq_errno(), bad = 0;
+        if (why != EAGAIN && why != EINTR)
+            bad = fail("%s: %s", s->endpoint, zmq_why());
+        else {
+            bad = wait_for(s, ZMQ_POLLOUT, 0.2);
+            read_events(s);
+            if (!bad && (s->role == SOCKET_DEALER || s->role == SOCKET_PUSH))
+                bad = check_server(s);
+            /* a stream's reader may take its time as long as it lives; a client must read */
+            if (!bad && s->role == SOCKET_ROUTER && clock_now() - started >= s->timeout)
+                bad = fail("%s: a client did not take its reply within %g s", s->endpoint,
+                           s->timeout);
+        }
+        if (bad) {
+            zmq_msg_close(&message);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Reads one message that is there: its last part is the frame, those before it the envelope. */
+static int read_message(struct socket *s, struct frame **out, struct envelope *from)
+{
+    struct envelope unused;
+    if (!from)
+        from = &unused;
+    from->n = 0;
+    from->connection = -1;
+    zmq_msg_t part;
+    zmq_msg_init(&part);
+    for (bool more = true; more;) {
+        int n = zmq_msg_recv(&part, s->zmq, ZMQ_DONTWAIT);
+        if (n < 0) {
+            bool none = zmq_errno() == EAGAIN || zmq_errno() == EINTR;
+            zmq_msg_close(&part);
+            return none && from->n == 0 ? 0 : fail("%s: %s", s->endpoint, zmq_why());
+        }
+        more = zmq_msg_more(&part);
+        if (!more)
+            break;
+        if (from->n < 4 && zmq_msg_size(&part) <= sizeof from->parts[0].bytes) {
+            struct envelope_part *p = &from->parts[from->n++];
+            p->size = zmq_msg_size(&part);
+            memcpy(p->bytes, zmq_msg_data(&part), p->size);
+        }
+    }
+    from->connection = zmq_msg_get(&part, ZMQ_SRCFD);
+    *out = frame_parse(zmq_msg_data(&part), zmq_msg_size(&part), s->endpoint);
+    zmq_msg_close(&part);
+    return *out ? 1 : -1;
+}
+
+int socket_receive(struct socket *s, double seconds, struct frame **out, struct envelope *from)
+{
+    double deadline = clock_now() + seconds;
+    bool client = s->role == SOCKET_DEALER || s->role == SOCKET_PUSH;
+    for (;;) {
+        /* events first: a descriptor that is used again was accepted before its messages came */
+        read_events(s);
+        int got = read_message(s, out, from);
+        if (got)
+            return got;
+        if (client && check_server(s))
+            return -1;
+        if (!client && s->left > s->reported) {
+            s->reported = s->left;
+            return 0;
+        }
+        double rest = deadline - clock_now();
+        if (seconds >= 0 && rest <= 0)
+            return 0;
+        if (client && s->joined == 0) {
+            double patience = s->opened + s->timeout - clock_now();
+            rest = seconds < 0 || patience < rest ? patience : rest;
+            rest = rest > 0 ? rest : 0;
+        } else if (seconds < 0)
+            rest = -1;
+        if (wait_for(s, ZMQ_POLLIN, rest))
+            return -1;
+    }
+}

@@ -1,0 +1,49 @@
+/* socket: ZeroMQ as links use it: one frame a message, peers' deaths noticed.
+ *
+ * ZeroMQ hides when a peer goes away; a monitor socket tells. So a client whose server vanishes and
+ * a server whose client vanishes both learn it at once on one machine, and by heartbeats within
+ * the timeout over a network. */
+#ifndef SOCKET_H
+#define SOCKET_H
+
+#include "endpoint.h"
+#include "frame.h"
+
+enum socket_role { SOCKET_DEALER, SOCKET_ROUTER, SOCKET_PUSH, SOCKET_PULL };
+
+struct socket;
+
+/* DEALER and PUSH connect, ROUTER and PULL bind. NULL with a message. */
+struct socket *socket_open(enum socket_role role, const char *endpoint,
+                           const struct link_config *config);
+/* flush: waits up to the timeout until what was sent has left. Without: drops it. 0, or -1 with a
+ * message if the flush ran out of time. NULL is fine. */
+int socket_close(struct socket *s, bool flush);
+
+/* Where a message came from, and where a reply goes. */
+struct envelope {
+    struct envelope_part {
+        unsigned char bytes[256];
+        size_t size;
+    } parts[4]; /* ROUTER: the identity, and what delimiters the client sends */
+    int n;
+    int connection; /* the descriptor it came over; see socket_gone() */
+};
+
+/* Sends one frame without copying it (consumes f, also on failure); `to` is for a ROUTER, else
+ * NULL. Waits for a connection and for room, up to the timeout. */
+int socket_send(struct socket *s, const struct envelope *to, struct frame *f);
+
+/* Waits up to `seconds` (negative: as long as it takes) for a message. 1 and *out, the caller's;
+ * 0 if none came; -1 on failure: for a client also if the server was not reached within the
+ * timeout or has gone away. A message that is no frame is a failure that names it. A ROUTER or
+ * PULL returns 0 early when a peer goes away. `from` may be NULL. */
+int socket_receive(struct socket *s, double seconds, struct frame **out, struct envelope *from);
+
+/* Whether the connection that an envelope names is closed. Ask when nothing was left to receive. */
+bool socket_gone(const struct socket *s, int connection);
+/* Connections that were made and those that were closed, so far. */
+int socket_joined(const struct socket *s);
+int socket_left(const struct socket *s);
+
+#endif

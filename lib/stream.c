@@ -1,0 +1,349 @@
+#include "stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "atomic_file.h"
+#include "child.h"
+#include "fail.h"
+#include "frame_io.h"
+#include "signals.h"
+#include "socket.h"
+
+enum { HELD_MAX = 64 }; /* frames that came before their turn */
+
+struct source {
+    char *name;
+    double timeout, patience;
+    struct socket *socket; /* or: */
+    int fd;
+    pid_t child;
+    struct frame_reader *reader;
+    bool regular; /* a regular file may end without an end frame */
+    bool ended;   /* the last frame was an end frame */
+    int64_t next_seq;
+    struct frame *held[HELD_MAX];
+    int n_held;
+};
+
+struct sink {
+    char *name;
+    double timeout;
+    bool crc;
+    struct socket *socket; /* or: */
+    int fd;
+    pid_t child;
+    struct atomic_file file; /* a regular file appears when it is whole */
+    bool terminal;
+    int64_t next_seq;
+};
+
+/* ---- source ---- */
+
+const char *source_name(const struct source *s)
+{
+    return s->name;
+}
+
+void source_set_patience(struct source *s, double seconds)
+{
+    if (seconds < s->patience)
+        s->patience = seconds;
+}
+
+void source_close(struct source *s)
+{
+    if (!s)
+        return;
+    socket_close(s->socket, false);
+    if (s->fd > 0)
+        close(s->fd);
+    if (s->child)
+        child_stop(&s->child);
+    for (int i = 0; i < s->n_held; i++)
+        frame_free(s->held[i]);
+    frame_reader_free(s->reader);
+    free(s->name);
+    free(s);
+}
+
+static int open_source(struct source *s, const char *endpoint, const struct link_config *config)
+{
+    switch (endpoint_kind(endpoint)) {
+    case ENDPOINT_SOCKET:
+        return (s->socket = socket_open(SOCKET_PULL, endpoint, config)) ? 0 : -1;
+    case ENDPOINT_EXEC:
+        if (child_start(endpoint + 5, &s->child, NULL, &s->fd))
+            return -1;
+        break;
+    case ENDPOINT_STANDARD:
+        s->fd = 0;
+        break;
+    case ENDPOINT_PATH:
+        s->fd = open(endpoint, O_RDONLY | O_CLOEXEC);
+        if (s->fd < 0)
+            return fail("%s: %s", endpoint, strerror(errno));
+        break;
+    }
+    struct stat status;
+    s->regular = !fstat(s->fd, &status) && S_ISREG(status.st_mode);
+    s->reader = frame_reader_new((size_t)config->max_frame, s->name);
+    return s->reader ? 0 : -1;
+}
+
+struct source *source_open(const char *endpoint, const struct link_config *config)
+{
+    struct source *s = calloc(1, sizeof *s);
+    if (!s) {
+        fail("%s: out of memory", endpoint);
+        return NULL;
+    }
+    s->fd = -1;
+    s->timeout = s->patience = config->timeout;
+    s->name = strdup(strcmp(endpoint, "-") ? endpoint : "stdin");
+    if (!s->name || open_source(s, endpoint, config)) {
+        source_close(s);
+        return NULL;
+    }
+    return s;
+}
+
+/* 1 readable, 0 not within the time, -1 asked to stop. */
+static int wait_readable(int fd, double seconds)
+{
+    struct pollfd item = {fd, POLLIN, 0};
+    int n = poll(&item, 1, seconds < 0 ? -1 : (int)(seconds * 1000));
+    if (n < 0)
+        return stop_check() ? -1 : 1; /* EINTR: trying does no harm on a descriptor that blocks */
+    return n;
+}
+
+/* End frames in the middle of a stream are those of streams that were put together; only the end
+ * of the file tells which was the last. A writer that holds its end open after the end frame is
+ * not waited for longer than source_set_patience() says. */
+static int next_from_descriptor(struct source *s, struct frame **out)
+{
+    for (;;) {
+        int ready = wait_readable(s->fd, s->ended ? s->patience : -1);
+        if (ready < 0)
+            return -1;
+        if (ready == 0)
+            return 0;
+        enum frame_reader_state state = frame_reader_step(s->reader, s->fd, out);
+        if (state == FRAME_READER_FRAME || state == FRAME_READER_FAILED)
+            return (int)state;
+        if (state == FRAME_READER_EOF) {
+            if (!s->ended && !s->regular)
+                return fail("%s: ended without an end frame: its producer died", s->name);
+            if (s->child && child_wait(&s->child, s->timeout)) {
+                char reason[256];
+                snprintf(reason, sizeof reason, "%s", fail_message());
+                return fail("%s: %s", s->name, reason);
+            }
+            return 0;
+        }
+    }
+}
+
+static int hold(struct source *s, struct frame *f)
+{
+    if (s->n_held == HELD_MAX) {
+        frame_free(f);
+        return fail("%s: frame %lld is missing: %d later ones have come", s->name,
+                    (long long)s->next_seq, HELD_MAX);
+    }
+    s->held[s->n_held++] = f;
+    return 0;
+}
+
+/* The frame whose turn it is, if it has come already. */
+static struct frame *take_held(struct source *s)
+{
+    for (int i = 0; i < s->n_held; i++) {
+        int64_t seq;
+        if (!frame_meta_int(s->held[i], "seq", -1, &seq) && seq == s->next_seq) {
+            struct frame *f = s->held[i];
+            s->held[i] = s->held[--s->n_held];
+            return f;
+        }
+    }
+    return NULL;
+}
+
+static int next_from_socket(struct source *s, struct frame **out)
+{
+    for (;;) {
+        if ((*out = take_held(s))) {
+            s->next_seq++;
+            return 1;
+        }
+        if (s->ended)
+            return 0;
+        bool started = socket_joined(s->socket) > 0;
+        int got = socket_receive(s->socket, started ? -1 : s->timeout, out, NULL);
+        if (got < 0)
+            return -1;
+        if (got == 0 && socket_joined(s->socket) == 0)
+            return fail("%s: nobody sent anything within %g s", s->name, s->timeout);
+        if (got == 0) {
+            if (socket_left(s->socket) >= socket_joined(s->socket))
+                return fail("%s: ended without an end frame: its producer died", s->name);
+            continue;
+        }
+        int64_t seq;
+        if (frame_meta_int(*out, "seq", s->next_seq, &seq)) {
+            frame_free(*out);
+            return fail("%s: %s", s->name, fail_message());
+        }
+        if (seq < s->next_seq) {
+            frame_free(*out);
+            return fail("%s: frame %lld came twice", s->name, (long long)seq);
+        }
+        if (seq == s->next_seq) {
+            s->next_seq++;
+            return 1;
+        }
+        if (hold(s, *out))
+            return -1;
+    }
+}
+
+int source_next(struct source *s, struct frame **out)
+{
+    for (;;) {
+        int got = s->socket ? next_from_socket(s, out) : next_from_descriptor(s, out);
+        if (got <= 0)
+            return got;
+        const char *error = frame_meta(*out, "error");
+        if (error) {
+            fail("%s: %s", s->name, error);
+            frame_free(*out);
+            return -1;
+        }
+        s->ended = frame_is_end(*out);
+        if (!s->ended)
+            return 1;
+        frame_free(*out);
+    }
+}
+
+/* ---- sink ---- */
+
+static void free_sink(struct sink *s)
+{
+    free(s->name);
+    free(s);
+}
+
+static int open_path(struct sink *s, const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) || S_ISREG(status.st_mode)) {
+        if (atomic_open(&s->file, path))
+            return -1;
+        s->fd = fileno(s->file.file);
+        return 0;
+    }
+    s->fd = open(path, O_WRONLY | O_CLOEXEC); /* a FIFO waits here for its reader */
+    return s->fd < 0 ? fail("%s: %s", path, strerror(errno)) : 0;
+}
+
+struct sink *sink_open(const char *endpoint, const struct link_config *config)
+{
+    struct sink *s = calloc(1, sizeof *s);
+    if (!s || !(s->name = strdup(strcmp(endpoint, "-") ? endpoint : "stdout"))) {
+        free(s);
+        fail("%s: out of memory", endpoint);
+        return NULL;
+    }
+    s->fd = -1;
+    s->timeout = config->timeout;
+    s->crc = config->crc;
+    int bad = 0;
+    switch (endpoint_kind(endpoint)) {
+    case ENDPOINT_SOCKET:
+        bad = !(s->socket = socket_open(SOCKET_PUSH, endpoint, config));
+        break;
+    case ENDPOINT_EXEC:
+        bad = child_start(endpoint + 5, &s->child, &s->fd, NULL);
+        break;
+    case ENDPOINT_STANDARD:
+        s->fd = 1;
+        s->terminal = isatty(1);
+        break;
+    case ENDPOINT_PATH:
+        bad = open_path(s, endpoint);
+        break;
+    }
+    if (bad) {
+        free_sink(s);
+        return NULL;
+    }
+    return s;
+}
+
+int sink_write(struct sink *s, struct frame *f)
+{
+    if (s->terminal && f->n_tensors) {
+        frame_free(f);
+        return fail("stdout is a terminal; lead the frames into a program, such as inspect");
+    }
+    if (s->terminal && frame_meta(f, "error")) { /* the same line goes to stderr */
+        frame_free(f);
+        return 0;
+    }
+    if (s->socket) {
+        frame_set_meta_int(f, "seq", s->next_seq++);
+        return socket_send(s->socket, NULL, f);
+    }
+    const unsigned char *bytes;
+    size_t size;
+    int bad = frame_seal(f, s->crc, &bytes, &size) || write_all(s->fd, bytes, size, s->name);
+    frame_free(f);
+    return bad ? -1 : 0;
+}
+
+int sink_end(struct sink *s)
+{
+    struct frame *end = frame_new_end();
+    if (!end || sink_write(s, end)) {
+        sink_abandon(s);
+        return -1;
+    }
+    int bad = 0;
+    if (s->socket)
+        bad = socket_close(s->socket, true);
+    else if (s->file.file)
+        bad = atomic_commit(&s->file);
+    else if (close(s->fd))
+        bad = fail("%s: %s", s->name, strerror(errno));
+    if (!bad && s->child && (bad = child_wait(&s->child, s->timeout))) {
+        char reason[256];
+        snprintf(reason, sizeof reason, "%s", fail_message());
+        fail("%s: %s", s->name, reason);
+    }
+    if (s->child)
+        child_stop(&s->child);
+    free_sink(s);
+    return bad;
+}
+
+void sink_abandon(struct sink *s)
+{
+    if (!s)
+        return;
+    socket_close(s->socket, false);
+    if (s->file.file)
+        atomic_abandon(&s->file);
+    else if (s->fd >= 0)
+        close(s->fd);
+    if (s->child && child_wait(&s->child, 2))
+        child_stop(&s->child);
+    free_sink(s);
+}
