@@ -1,0 +1,62 @@
+#include "trace.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+
+#include "fail.h"
+
+static const char *const jitter_names[JITTER_COUNT] = {"brightness", "contrast", "saturation",
+                                                       "hue"};
+
+static json_t *encode_op(const struct applied *a)
+{
+    switch (a->kind) {
+    case OP_CROP:
+    case OP_CENTER:
+        return json_pack("{s:s,s:i,s:i,s:i,s:i}", "op", a->kind == OP_CROP ? "crop" : "center", "x",
+                         a->box.x, "y", a->box.y, "w", a->box.w, "h", a->box.h);
+    case OP_FLIP:
+        return json_pack("{s:s}", "op", "flip");
+    case OP_GRAY:
+        return json_pack("{s:s}", "op", "gray");
+    case OP_BLUR:
+        return json_pack("{s:s,s:f,s:i}", "op", "blur", "sigma", (double)a->sigma, "kernel",
+                         a->kernel);
+    case OP_JITTER:
+        return json_pack(
+            "{s:s,s:[s,s,s,s],s:f,s:f,s:f,s:f}", "op", "jitter", "order", jitter_names[a->order[0]],
+            jitter_names[a->order[1]], jitter_names[a->order[2]], jitter_names[a->order[3]],
+            jitter_names[0], (double)a->factors[0], jitter_names[1], (double)a->factors[1],
+            jitter_names[2], (double)a->factors[2], jitter_names[3], (double)a->factors[3]);
+    case OP_COUNT:
+        break;
+    }
+    return NULL;
+}
+
+static int write_view(FILE *file, int64_t epoch, int64_t index, int number, const struct view *view)
+{
+    json_t *ops = json_array();
+    for (int i = 0; i < view->n_ops; i++)
+        if (json_array_append_new(ops, encode_op(&view->ops[i])) != 0) {
+            json_decref(ops);
+            errno = ENOMEM;
+            return -1;
+        }
+    json_t *line = json_pack("{s:I,s:I,s:i,s:o}", "epoch", (json_int_t)epoch, "index",
+                             (json_int_t)index, "view", number, "ops", ops);
+    const int result = line ? json_dumpf(line, file, JSON_COMPACT | JSON_REAL_PRECISION(9)) : -1;
+    json_decref(line);
+    return result == 0 && putc('\n', file) != EOF ? 0 : -1;
+}
+
+int trace_views(FILE *file, const char *path, int64_t epoch, const int64_t *index, int64_t n,
+                int n_views, const struct view *views)
+{
+    for (int64_t i = 0; i < n; i++)
+        for (int v = 0; v < n_views; v++)
+            if (write_view(file, epoch, index[i], v, &views[i * n_views + v]) != 0)
+                return fail("%s: %s", path, strerror(errno));
+    return 0;
+}

@@ -1,0 +1,17 @@
+/* trace: tells what was done to each view, so that any other implementation can redo it. */
+#ifndef TRACE_H
+#define TRACE_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "policy.h"
+
+/* Writes a line of JSON for each of views[n][n_views], whose images are index[n]: epoch, index,
+ * view, and ops in the order in which they were applied, with what was drawn for them:
+ *   {"epoch":0,"index":17,"view":1,"ops":[{"op":"crop","x":3,"y":0,"w":20,"h":22},{"op":"flip"}]}
+ * Numbers read back exactly as float32. -1 with a message that names the file. */
+int trace_views(FILE *file, const char *path, int64_t epoch, const int64_t *index, int64_t n,
+                int n_views, const struct view *views);
+
+#endif
