@@ -1,0 +1,194 @@
+/* The linear probe against scikit-learn, the nearest neighbours against numpy in float64, both from
+ * tests/golden/evaluate.py; and what the judges refuse. */
+/* Before cmocka.h, which makes fail a macro. */
+#include "fail.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "frame_io.h"
+#include "knn.h"
+#include "probe.h"
+
+static struct frame *golden;
+
+static void *need(const char *name)
+{
+    const struct tensor *t = frame_find(golden, name);
+    assert_non_null(t);
+    return t->data;
+}
+
+static struct feature_set rows(const char *x, const char *y)
+{
+    const struct tensor *t = frame_find(golden, x);
+    return (struct feature_set){
+        .x = need(x), .y = need(y), .n = t->shape[0], .width = t->shape[1], .classes = 6};
+}
+
+static void check_probe(const char *l2)
+{
+    static const char *const parts[] = {"coef", "intercept", "probability", "predicted"};
+    const struct feature_set train = rows("train", "train_y"), test = rows("test", "test_y");
+    void *expect[4];
+    char name[64];
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "%s_%s", parts[i], l2);
+        expect[i] = need(name);
+    }
+    struct probe p;
+    assert_int_equal(probe_fit(&p, &train, 6, atof(l2)), 0);
+    assert_int_equal(p.seen, 5);
+    assert_true(p.iterations > 0);
+    double b_mean = 0;
+    for (int c = 0; c < 5; c++)
+        b_mean += p.b[c] / 5;
+    for (int c = 0; c < 5; c++) {
+        assert_int_equal(p.class_of[c], c + (c > 2));
+        assert_float_equal((float)(p.b[c] - b_mean), ((float *)expect[1])[c], 2e-5f);
+        for (int j = 0; j < 12; j++)
+            assert_float_equal((float)p.w[c * 12 + j], ((float *)expect[0])[c * 12 + j], 2e-5f);
+    }
+    for (int i = 0; i < test.n; i++) {
+        double logits[5], sum = 0;
+        for (int c = 0; c < 5; c++) {
+            logits[c] = p.b[c];
+            for (int j = 0; j < 12; j++)
+                logits[c] +=
+                    p.w[c * 12 + j] * ((double)test.x[i * 12 + j] - p.mean[j]) * p.inverse[j];
+            sum += exp(logits[c]);
+        }
+        for (int c = 0; c < 5; c++)
+            assert_float_equal((float)(exp(logits[c]) / sum), ((float *)expect[2])[i * 5 + c],
+                               1e-5f);
+    }
+    struct verdict v[90];
+    assert_int_equal(probe_classify(&p, &test, v), 0);
+    for (int i = 0; i < test.n; i++)
+        assert_int_equal(v[i].predicted, ((int64_t *)expect[3])[i]);
+    probe_free(&p);
+}
+
+static void test_probe_is_sklearns(void **state)
+{
+    (void)state;
+    check_probe("1e-1");
+    check_probe("1e-3");
+}
+
+static void test_probe_ignores_threads(void **state)
+{
+    (void)state;
+    const struct feature_set train = rows("train", "train_y");
+    struct probe one, three;
+    omp_set_num_threads(1);
+    assert_int_equal(probe_fit(&one, &train, 6, -1), 0);
+    omp_set_num_threads(3);
+    assert_int_equal(probe_fit(&three, &train, 6, -1), 0);
+    assert_true(one.l2 >= 1e-7 && one.l2 <= 10);
+    assert_memory_equal(&one.l2, &three.l2, sizeof one.l2);
+    assert_memory_equal(one.w, three.w, 5 * 12 * sizeof *one.w);
+    assert_memory_equal(one.b, three.b, 5 * sizeof *one.b);
+    probe_free(&one);
+    probe_free(&three);
+}
+
+static void test_knn_is_exact(void **state)
+{
+    (void)state;
+    const struct feature_set train = rows("train", "train_y"), test = rows("test", "test_y");
+    static const struct {
+        int64_t k;
+        const char *temperature;
+    } settings[] = {{1, "0.1"}, {20, "0.1"}, {200, "0.02"}};
+    for (int s = 0; s < 3; s++) {
+        char name[64];
+        snprintf(name, sizeof name, "knn_%d_%s", (int)settings[s].k, settings[s].temperature);
+        const int64_t *expect = need(name);
+        struct verdict v[90];
+        assert_int_equal(
+            knn_classify(&train, &test, settings[s].k, atof(settings[s].temperature), 6, v), 0);
+        for (int i = 0; i < test.n; i++) {
+            assert_int_equal(v[i].predicted, expect[2 * i]);
+            assert_int_equal(v[i].rank, expect[2 * i + 1]);
+        }
+    }
+}
+
+/* Rows that are nearly the same overflow the room for candidates: all stay within the margin. */
+static void test_knn_of_collapsed_features(void **state)
+{
+    (void)state;
+    enum { N = 3000, D = 9 };
+    float *x = malloc(N * D * sizeof *x);
+    int64_t *y = malloc(N * sizeof *y);
+    for (int i = 0; i < N; i++) {
+        y[i] = i % 7;
+        for (int j = 0; j < D; j++)
+            x[i * D + j] = 1;
+    }
+    x[(N - 1) * D] = 1.0001f; /* further from the test row than the others are */
+    const struct feature_set train = {.x = x, .y = y, .n = N, .width = D, .classes = 7};
+    const struct feature_set test = {.x = x, .y = y, .n = 1, .width = D, .classes = 7};
+    struct verdict v;
+    /* Equal rows: the lowest five vote, labels 0 to 4. */
+    assert_int_equal(knn_classify(&train, &test, 5, 0.1, 7, &v), 0);
+    assert_int_equal(v.predicted, 0);
+    y[1] = 4;
+    y[2] = 3;
+    y[3] = 4;
+    assert_int_equal(knn_classify(&train, &test, 5, 0.1, 7, &v), 0);
+    assert_int_equal(v.predicted, 4);
+    free(x);
+    free(y);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    struct feature_set train = rows("train", "train_y"), test = rows("test", "test_y");
+    struct verdict v[90];
+    struct probe p;
+    assert_int_equal(knn_classify(&train, &test, 201, 0.1, 6, v), -1);
+    assert_string_equal(fail_message(), "k = 201 neighbours of 200 training rows");
+    test.width = 11;
+    assert_int_equal(knn_classify(&train, &test, 20, 0.1, 6, v), -1);
+    assert_string_equal(fail_message(), "training rows have 12 features, test rows 11");
+    train.n = 19;
+    assert_int_equal(probe_fit(&p, &train, 6, -1), -1);
+    probe_free(&p);
+    int64_t same[19];
+    for (int i = 0; i < 19; i++)
+        same[i] = 4;
+    train.y = same;
+    assert_int_equal(probe_fit(&p, &train, 6, 0.1), -1);
+    assert_string_equal(fail_message(),
+                        "the training rows are all of class 4: nothing to tell apart");
+    probe_free(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_probe_is_sklearns), cmocka_unit_test(test_probe_ignores_threads),
+        cmocka_unit_test(test_knn_is_exact),      cmocka_unit_test(test_knn_of_collapsed_features),
+        cmocka_unit_test(test_refusals),
+    };
+    golden = frame_load("tests/golden/evaluate.safetensors");
+    if (!golden) {
+        fprintf(stderr, "%s\n", fail_message());
+        return 1;
+    }
+    int failures = cmocka_run_group_tests(tests, NULL, NULL);
+    frame_free(golden);
+    return failures;
+}

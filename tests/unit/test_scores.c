@@ -1,0 +1,71 @@
+/* Scores of predictions that can be counted by hand. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+
+#include "scores.h"
+
+static void test_verdicts(void **state)
+{
+    (void)state;
+    const double score[6] = {0.5, 2, 2, -INFINITY, -1, 0.5};
+    const int ranks[6] = {2, 0, 1, 5, 4, 3};
+    for (int label = 0; label < 6; label++) {
+        struct verdict v = verdict_of(score, 6, label);
+        assert_int_equal(v.predicted, 1);
+        assert_int_equal(v.rank, ranks[label]);
+    }
+}
+
+static void test_scores(void **state)
+{
+    (void)state;
+    /* Class 5 has no rows. */
+    const int64_t y[8] = {0, 0, 0, 1, 1, 2, 3, 4};
+    const struct verdict v[8] = {{0, 0}, {0, 0}, {2, 4}, {1, 0}, {5, 5}, {2, 0}, {0, 1}, {4, 0}};
+    struct scores s;
+    assert_int_equal(scores_make(&s, v, y, 8, 6), 0);
+    assert_float_equal(s.top1, 5.0 / 8, 1e-15);
+    assert_float_equal(s.top5, 7.0 / 8, 1e-15);
+    const double per_class[5] = {2.0 / 3, 0.5, 1, 0, 1};
+    for (int c = 0; c < 5; c++)
+        assert_float_equal(s.per_class[c], per_class[c], 1e-15);
+    assert_true(isnan(s.per_class[5]));
+    assert_float_equal(s.mean_class, (2.0 / 3 + 0.5 + 1 + 0 + 1) / 5, 1e-15);
+    const int64_t confusion[36] = {
+        2, 0, 1, 0, 0, 0, /* */
+        0, 1, 0, 0, 0, 1, /* */
+        0, 0, 1, 0, 0, 0, /* */
+        1, 0, 0, 0, 0, 0, /* */
+        0, 0, 0, 0, 1, 0, /* */
+        0, 0, 0, 0, 0, 0,
+    };
+    assert_memory_equal(s.confusion, confusion, sizeof confusion);
+    scores_free(&s);
+}
+
+static void test_few_classes(void **state)
+{
+    (void)state;
+    const int64_t y[2] = {0, 3};
+    const struct verdict v[2] = {{3, 3}, {3, 0}};
+    struct scores s;
+    assert_int_equal(scores_make(&s, v, y, 2, 4), 0);
+    assert_float_equal(s.top1, 0.5, 0);
+    assert_float_equal(s.top5, 1, 0);
+    scores_free(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_few_classes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
