@@ -46,6 +46,16 @@ void usage_fail(const char *format, ...)
     exit(2);
 }
 
+int options_join(struct option_spec *all, int most, const struct option_spec *a, int n_a,
+                 const struct option_spec *b, int n_b)
+{
+    assert(n_a + n_b <= most);
+    (void)most;
+    memcpy(all, a, (size_t)n_a * sizeof *a);
+    memcpy(all + n_a, b, (size_t)n_b * sizeof *b);
+    return n_a + n_b;
+}
+
 /* The i-th of both groups. */
 static const struct option_spec *spec_at(const struct program *p, int i)
 {

@@ -37,6 +37,10 @@ struct program {
     int n_more;
 };
 
+/* Copies two groups of options, one after the other, into `all` (at most `most`); the number. */
+int options_join(struct option_spec *all, int most, const struct option_spec *a, int n_a,
+                 const struct option_spec *b, int n_b);
+
 /* Parses argv. Operands (words without a dash) are wrong usage unless `operands` is not NULL; then
  * it gets the index of the first, and argv is permuted so that they stand last. Sets the program's
  * name for program_fail(). */

@@ -1,0 +1,90 @@
+/* lars: the optimizer. Gradients in, new parameters out. */
+#include "lars.h"
+
+#include "fail.h"
+#include "link.h"
+#include "optimizer.h"
+
+static struct lars lars = {.momentum = 0.9, .weight_decay = 1e-4, .eta = 1e-3};
+static const char *in = "-", *out = "-", *listen_at = "";
+
+static const struct option_spec options[] = {
+    {.name = "momentum",
+     .kind = OPTION_DOUBLE,
+     .value = &lars.momentum,
+     .argument = "X",
+     .min = 0,
+     .max = 1,
+     .help = "momentum of the updates"},
+    {.name = "weight-decay",
+     .kind = OPTION_DOUBLE,
+     .value = &lars.weight_decay,
+     .argument = "X",
+     .min = 0,
+     .max = 1e3,
+     .help = "not for biases and batch norm"},
+    {.name = "eta",
+     .kind = OPTION_DOUBLE,
+     .value = &lars.eta,
+     .argument = "X",
+     .min = 0,
+     .max = 1e3,
+     .help = "trust coefficient"},
+    {.name = "in", .kind = OPTION_STRING, .value = &in, .argument = "ENDPOINT", .help = "requests"},
+    {.name = "out",
+     .kind = OPTION_STRING,
+     .value = &out,
+     .argument = "ENDPOINT",
+     .help = "replies"},
+    {.name = "listen",
+     .kind = OPTION_STRING,
+     .value = &listen_at,
+     .argument = "ADDRESS",
+     .help = "serve tcp:// or ipc:// instead"},
+};
+
+static const char details[] =
+    "In:  `kind` = `join` with initial parameters; then their gradients, under their\n"
+    "     names, in any number of frames a step.\n"
+    "Out: the parameters in force, under the same names, and `lr`.\n"
+    "\n"
+    "Example: two stages share one optimizer, which writes one model.\n"
+    "  lars --listen ipc://opt.ipc --model model.safetensors &\n"
+    "  augment --data shapes --batch 64 --steps 20 |\n"
+    "    encode --opt ipc://opt.ipc \\\n"
+    "      --next 'exec:project --opt ipc://opt.ipc --next exec:ntxent' | progress";
+
+static int update(const void *hyper, double lr, int64_t step, int ndim, size_t n, float *w,
+                  const float *g, float *const *slots)
+{
+    (void)step;
+    return lars_step(hyper, lr, ndim > 1, n, w, g, slots[0]);
+}
+
+int main(int argc, char **argv)
+{
+    struct option_spec all[64];
+    int n = options_join(all, 64, options, sizeof options / sizeof *options, optimizer_option_specs,
+                         n_optimizer_option_specs);
+    const struct program program = {"lars",
+                                    "layer-wise adaptive rate scaling",
+                                    details,
+                                    all,
+                                    n,
+                                    link_option_specs,
+                                    n_link_option_specs};
+    options_parse(&program, argc, argv, NULL);
+    signals_setup();
+    if (!*optimizer_config.state && !*optimizer_config.model)
+        program_warn("neither --state nor --model is given: the result will not be kept");
+
+    struct server *server = server_open(in, out, listen_at, &link_config);
+    if (!server)
+        return program_fail();
+    const struct optimizer_rule rule = {"lars", 1, {"momentum"}, &lars, update};
+    if (optimizer_serve(server, &rule, &optimizer_config)) {
+        server_abandon(server);
+        return program_fail();
+    }
+    return server_end(server) ? program_fail() : 0;
+}

@@ -1,0 +1,526 @@
+#include "optimizer.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "frame_io.h"
+#include "signals.h"
+
+struct optimizer_config optimizer_config = {.schedule = {.warmup_epochs = 10, .warmup_steps = -1},
+                                            .state = "",
+                                            .model = "",
+                                            .save_every = 100};
+static const char *scaling = "linear", *shape = "cosine";
+
+const struct option_spec optimizer_option_specs[] = {
+    {.kind = OPTION_HEADING, .help = "learning rate"},
+    {.name = "lr",
+     .kind = OPTION_DOUBLE,
+     .value = &optimizer_config.schedule.lr,
+     .argument = "X",
+     .min = 0,
+     .max = 1e6,
+     .help = "peak rate; 0: base rate scaled by the batch"},
+    {.name = "base-lr",
+     .kind = OPTION_DOUBLE,
+     .value = &optimizer_config.schedule.base_lr,
+     .argument = "X",
+     .min = 0,
+     .max = 1e6,
+     .help = "0: 0.3 for linear, 0.075 for sqrt scaling"},
+    {.name = "scaling",
+     .kind = OPTION_CHOICE,
+     .value = &scaling,
+     .choices = "linear|sqrt",
+     .help = "base rate x batch / 256, or x sqrt(batch)"},
+    {.name = "warmup",
+     .kind = OPTION_DOUBLE,
+     .value = &optimizer_config.schedule.warmup_epochs,
+     .argument = "EPOCHS",
+     .min = 0,
+     .max = 1e6,
+     .help = "linear warm-up from 0"},
+    {.name = "warmup-steps",
+     .kind = OPTION_INT,
+     .value = &optimizer_config.schedule.warmup_steps,
+     .argument = "N",
+     .min = -1,
+     .max = 1e15,
+     .help = "the same in steps; -1: as --warmup says"},
+    {.name = "schedule",
+     .kind = OPTION_CHOICE,
+     .value = &shape,
+     .choices = "cosine|constant",
+     .help = "after the warm-up"},
+    {.kind = OPTION_HEADING, .help = "state"},
+    {.name = "state",
+     .kind = OPTION_STRING,
+     .value = &optimizer_config.state,
+     .argument = "FILE",
+     .help = "write parameters and optimizer state there"},
+    {.name = "save-every",
+     .kind = OPTION_INT,
+     .value = &optimizer_config.save_every,
+     .argument = "STEPS",
+     .min = 0,
+     .max = 1e15,
+     .help = "how often; 0: only at the end"},
+    {.name = "model",
+     .kind = OPTION_STRING,
+     .value = &optimizer_config.model,
+     .argument = "FILE",
+     .help = "write parameters and buffers there at the end"},
+    {.name = "resume",
+     .kind = OPTION_SWITCH,
+     .value = &optimizer_config.resume,
+     .help = "go on from --state"},
+};
+const int n_optimizer_option_specs = sizeof optimizer_option_specs / sizeof *optimizer_option_specs;
+
+/* ---- what is owned ---- */
+
+struct entry {
+    char *name;
+    enum dtype dtype;
+    int ndim;
+    int64_t shape[FRAME_MAX_DIMS];
+    size_t count, bytes;
+    void *value;
+    float *slots[4];
+    bool buffer;
+    int client;      /* who joined with it; -1: nobody yet (a resumed state's) */
+    int64_t updated; /* the step it was last updated in; -1: not yet */
+};
+
+struct request { /* one that came before its step */
+    struct frame *frame;
+    int client;
+};
+
+struct optimizer {
+    struct server *server;
+    const struct optimizer_rule *rule;
+    const struct optimizer_config *config;
+    struct entry *entries;
+    int n_entries;
+    int64_t step; /* the one under way */
+    int64_t saved;
+    struct {
+        bool ended;
+        int64_t ahead; /* the latest step it sent anything for */
+    } * clients;
+    int n_clients;
+    struct request *waiting;
+    int n_waiting;
+};
+
+static bool is_buffer(const char *name)
+{
+    static const char *const endings[] = {".running_mean", ".running_var", ".num_batches_tracked"};
+    size_t length = strlen(name);
+    for (size_t i = 0; i < 3; i++)
+        if (length > strlen(endings[i]) && !strcmp(name + length - strlen(endings[i]), endings[i]))
+            return true;
+    return false;
+}
+
+static struct entry *find(struct optimizer *o, const char *name)
+{
+    for (int i = 0; i < o->n_entries; i++)
+        if (!strcmp(o->entries[i].name, name))
+            return &o->entries[i];
+    return NULL;
+}
+
+static struct entry *add(struct optimizer *o, const struct tensor *t)
+{
+    struct entry e = {.dtype = t->dtype,
+                      .ndim = t->ndim,
+                      .count = tensor_count(t),
+                      .bytes = t->bytes,
+                      .buffer = is_buffer(t->name),
+                      .client = -1,
+                      .updated = -1};
+    memcpy(e.shape, t->shape, sizeof e.shape);
+    if (!e.buffer && t->dtype != DTYPE_F32) {
+        fail("parameter %s is %s, not F32", t->name, dtype_name(t->dtype));
+        return NULL;
+    }
+    struct entry *entries = realloc(o->entries, (size_t)(o->n_entries + 1) * sizeof *entries);
+    if (entries)
+        o->entries = entries;
+    e.name = strdup(t->name);
+    e.value = malloc(t->bytes + 1);
+    bool good = entries && e.name && e.value;
+    for (int i = 0; !e.buffer && i < o->rule->n_slots; i++)
+        good = (e.slots[i] = calloc(e.count + 1, sizeof(float))) && good;
+    if (!good) {
+        free(e.name);
+        free(e.value);
+        for (int i = 0; i < o->rule->n_slots; i++)
+            free(e.slots[i]);
+        fail("out of memory for parameter %s", t->name);
+        return NULL;
+    }
+    memcpy(e.value, t->data, t->bytes);
+    o->entries[o->n_entries] = e;
+    return &o->entries[o->n_entries++];
+}
+
+static int check_shape(const struct entry *e, const struct tensor *t)
+{
+    bool same = e->dtype == t->dtype && e->ndim == t->ndim;
+    for (int i = 0; same && i < e->ndim; i++)
+        same = e->shape[i] == t->shape[i];
+    return same ? 0 : fail("%s has another shape or dtype than the parameter in force", t->name);
+}
+
+static void release(struct optimizer *o)
+{
+    for (int i = 0; i < o->n_entries; i++) {
+        free(o->entries[i].name);
+        free(o->entries[i].value);
+        for (int j = 0; j < o->rule->n_slots; j++)
+            free(o->entries[i].slots[j]);
+    }
+    for (int i = 0; i < o->n_waiting; i++)
+        frame_free(o->waiting[i].frame);
+    free(o->entries);
+    free(o->clients);
+    free(o->waiting);
+}
+
+/* ---- files ---- */
+
+static struct tensor_spec entry_spec(const struct entry *e, const char *name)
+{
+    struct tensor_spec spec = {name, e->dtype, e->ndim, {0}};
+    memcpy(spec.shape, e->shape, sizeof spec.shape);
+    return spec;
+}
+
+/* All entries, with their slots or without. */
+static struct frame *pack_all(const struct optimizer *o, bool slots)
+{
+    int most = o->n_entries * (1 + o->rule->n_slots), n = 0;
+    struct tensor_spec *specs = calloc((size_t)most + 1, sizeof *specs);
+    char(*names)[512] = calloc((size_t)most + 1, sizeof *names);
+    struct frame *f = NULL;
+    if (specs && names) {
+        for (int i = 0; i < o->n_entries; i++)
+            specs[n++] = entry_spec(&o->entries[i], o->entries[i].name);
+        for (int j = 0; slots && j < o->rule->n_slots; j++)
+            for (int i = 0; i < o->n_entries; i++) {
+                if (o->entries[i].buffer)
+                    continue;
+                snprintf(names[n], sizeof *names, "%s/%s", o->rule->slots[j], o->entries[i].name);
+                specs[n] = entry_spec(&o->entries[i], names[n]);
+                n++;
+            }
+        f = frame_new(specs, n);
+    } else
+        fail("out of memory");
+    for (int i = 0; f && i < o->n_entries; i++)
+        memcpy(frame_find(f, o->entries[i].name)->data, o->entries[i].value, o->entries[i].bytes);
+    n = o->n_entries;
+    for (int j = 0; f && slots && j < o->rule->n_slots; j++)
+        for (int i = 0; i < o->n_entries; i++)
+            if (!o->entries[i].buffer)
+                memcpy(frame_find(f, names[n++])->data, o->entries[i].slots[j],
+                       o->entries[i].bytes);
+    if (f) {
+        frame_set_meta(f, "kind", slots ? "state" : "model");
+        frame_set_meta(f, "optimizer", o->rule->name);
+        frame_set_meta_int(f, "step", o->step);
+    }
+    free(specs);
+    free(names);
+    return f;
+}
+
+static int save(const struct optimizer *o, const char *path, bool slots)
+{
+    if (!*path)
+        return 0;
+    struct frame *f = pack_all(o, slots);
+    int bad = f ? frame_save(f, path) : -1;
+    frame_free(f);
+    return bad;
+}
+
+static int save_state(struct optimizer *o)
+{
+    if (o->saved == o->step)
+        return 0;
+    o->saved = o->step;
+    return save(o, o->config->state, true);
+}
+
+/* A state's tensors: the parameters first, then what belongs to their slots. */
+static int load_state(struct optimizer *o)
+{
+    const char *path = o->config->state, *kind, *name;
+    if (!*path)
+        return fail("--resume needs --state");
+    struct frame *f = frame_load(path);
+    if (!f)
+        return -1;
+    int bad = 0;
+    kind = frame_meta(f, "kind");
+    name = frame_meta(f, "optimizer");
+    if (!kind || strcmp(kind, "state") || !name || !frame_meta(f, "step"))
+        bad = fail("%s: not an optimizer's state", path);
+    else if (strcmp(name, o->rule->name))
+        bad = fail("%s: the state of %s, not of %s", path, name, o->rule->name);
+    else if (frame_meta_int(f, "step", 0, &o->step) || o->step < 0)
+        bad = fail("%s: step is no count", path);
+    for (int i = 0; !bad && i < f->n_tensors; i++)
+        if (!strchr(f->tensors[i].name, '/'))
+            bad = add(o, &f->tensors[i]) ? 0 : -1;
+    for (int i = 0; !bad && i < o->n_entries; i++)
+        for (int j = 0; !bad && !o->entries[i].buffer && j < o->rule->n_slots; j++) {
+            struct entry *e = &o->entries[i];
+            char slot[512];
+            snprintf(slot, sizeof slot, "%s/%s", o->rule->slots[j], e->name);
+            const struct tensor *t = frame_find(f, slot);
+            if (!t || check_shape(e, t))
+                bad = fail("%s: %s is missing or does not fit", path, slot);
+            else
+                memcpy(e->slots[j], t->data, t->bytes);
+        }
+    o->saved = o->step;
+    frame_free(f);
+    return bad;
+}
+
+/* ---- requests ---- */
+
+static struct frame *pack_named(struct optimizer *o, const struct frame *request)
+{
+    struct tensor_spec *specs = calloc((size_t)request->n_tensors + 1, sizeof *specs);
+    for (int i = 0; specs && i < request->n_tensors; i++)
+        specs[i] = entry_spec(find(o, request->tensors[i].name), request->tensors[i].name);
+    struct frame *f = specs ? frame_new(specs, request->n_tensors) : NULL;
+    for (int i = 0; f && i < request->n_tensors; i++) {
+        const struct entry *e = find(o, request->tensors[i].name);
+        memcpy(frame_find(f, e->name)->data, e->value, e->bytes);
+    }
+    free(specs);
+    return f;
+}
+
+static int answer_join(struct optimizer *o, int client, const struct frame *request)
+{
+    for (int i = 0; i < request->n_tensors; i++) {
+        const struct tensor *t = &request->tensors[i];
+        struct entry *e = find(o, t->name);
+        if (!e && o->config->resume)
+            return fail("%s has no tensor %s, which a client joined with", o->config->state,
+                        t->name);
+        if (!e && !(e = add(o, t)))
+            return -1;
+        if (check_shape(e, t))
+            return -1;
+        e->client = client;
+    }
+    /* a rank that brings nothing wants to know everything */
+    struct frame *reply = request->n_tensors ? pack_named(o, request) : pack_all(o, false);
+    if (!reply)
+        return -1;
+    frame_drop_meta(reply, "optimizer");
+    frame_set_meta(reply, "kind", "join");
+    frame_set_meta_int(reply, "step", o->step);
+    return server_reply(o->server, client, reply);
+}
+
+static int update(struct optimizer *o, const struct tensor *t, double lr)
+{
+    struct entry *e = find(o, t->name);
+    if (!e)
+        return fail("a gradient of %s, which nobody joined with", t->name);
+    if (check_shape(e, t))
+        return -1;
+    if (e->buffer) {
+        memcpy(e->value, t->data, t->bytes);
+        return 0;
+    }
+    if (e->updated == o->step)
+        return fail("the gradient of %s came twice in step %" PRId64, t->name, o->step);
+    if (o->rule->update(o->rule->hyper, lr, o->step, e->ndim, e->count, e->value, t->data,
+                        e->slots))
+        return fail("the gradient of %s is not finite in step %" PRId64, t->name, o->step);
+    e->updated = o->step;
+    return 0;
+}
+
+static int answer_gradients(struct optimizer *o, int client, const struct frame *request)
+{
+    struct progress_point at = {.step = o->step};
+    if (frame_meta_int(request, "steps", o->step + 1, &at.steps) ||
+        frame_meta_int(request, "steps_per_epoch", at.steps, &at.steps_per_epoch) ||
+        frame_meta_int(request, "batch", 256, &at.batch))
+        return -1;
+    if (at.steps <= 0 || at.steps_per_epoch <= 0 || at.batch <= 0)
+        return fail("steps, steps_per_epoch and batch must be positive");
+    double lr = schedule_rate(&o->config->schedule, &at);
+    for (int i = 0; i < request->n_tensors; i++)
+        if (update(o, &request->tensors[i], lr))
+            return -1;
+    struct frame *reply = pack_named(o, request);
+    if (!reply)
+        return fail("out of memory");
+    frame_inherit_metas(reply, request);
+    frame_set_meta(reply, "kind", "parameters");
+    frame_set_meta_float(reply, "lr", (float)lr);
+    return server_reply(o->server, client, reply);
+}
+
+static bool complete(const struct optimizer *o, int client)
+{
+    if (o->clients[client].ended || o->clients[client].ahead > o->step)
+        return true;
+    for (int i = 0; i < o->n_entries; i++)
+        if (o->entries[i].client == client && !o->entries[i].buffer &&
+            o->entries[i].updated != o->step)
+            return false;
+    return true;
+}
+
+static bool untouched(const struct optimizer *o)
+{
+    for (int i = 0; i < o->n_entries; i++)
+        if (o->entries[i].updated == o->step)
+            return false;
+    return true;
+}
+
+/* If each client has done its step, the next one begins: the state is saved when its time has
+ * come, and the requests that waited are answered. */
+static int finish_step(struct optimizer *o)
+{
+    for (;;) {
+        for (int i = 0; i < o->n_clients; i++)
+            if (!complete(o, i))
+                return 0;
+        if (untouched(o) && o->n_waiting == 0)
+            return 0;
+        o->step++;
+        if (o->config->save_every && o->step % o->config->save_every == 0 && save_state(o))
+            return -1;
+        int kept = 0, n = o->n_waiting;
+        o->n_waiting = 0;
+        for (int i = 0; i < n; i++) {
+            struct request r = o->waiting[i];
+            int64_t step;
+            if (frame_meta_int(r.frame, "step", o->step, &step) || step != o->step) {
+                o->waiting[kept++] = r;
+                continue;
+            }
+            int bad = answer_gradients(o, r.client, r.frame);
+            frame_free(r.frame);
+            if (bad) {
+                while (++i < n)
+                    frame_free(o->waiting[i].frame);
+                o->n_waiting = kept;
+                return -1;
+            }
+        }
+        o->n_waiting = kept;
+        if (n == kept)
+            return 0;
+    }
+}
+
+static int take_gradients(struct optimizer *o, int client, struct frame *request)
+{
+    int64_t step;
+    int bad = frame_meta_int(request, "step", o->step, &step);
+    if (!bad && (step < o->step || step > o->step + 1))
+        bad = fail("client %d sent step %" PRId64 ", where step %" PRId64 " is under way", client,
+                   step, o->step);
+    if (bad) {
+        frame_free(request);
+        return -1;
+    }
+    o->clients[client].ahead = step;
+    if (step > o->step) {
+        struct request *waiting = realloc(o->waiting, (size_t)(o->n_waiting + 1) * sizeof *waiting);
+        if (!waiting) {
+            frame_free(request);
+            return fail("out of memory");
+        }
+        o->waiting = waiting;
+        waiting[o->n_waiting++] = (struct request){request, client};
+        return finish_step(o);
+    }
+    bad = answer_gradients(o, client, request);
+    frame_free(request);
+    return bad ? -1 : finish_step(o);
+}
+
+static int know_client(struct optimizer *o, int client)
+{
+    if (client < o->n_clients)
+        return 0;
+    void *clients = realloc(o->clients, (size_t)(client + 1) * sizeof *o->clients);
+    if (!clients)
+        return fail("out of memory");
+    o->clients = clients;
+    for (; o->n_clients <= client; o->n_clients++) {
+        o->clients[o->n_clients].ended = false;
+        o->clients[o->n_clients].ahead = -1;
+    }
+    return 0;
+}
+
+static int serve(struct optimizer *o)
+{
+    struct frame *request;
+    int client, got;
+    bool ends;
+    while ((got = server_next(o->server, &request, &client, &ends)) > 0) {
+        if (know_client(o, client)) {
+            frame_free(request);
+            return -1;
+        }
+        if (ends) {
+            o->clients[client].ended = true;
+            if (finish_step(o))
+                return -1;
+            continue;
+        }
+        o->clients[client].ended = false;
+        const char *kind = frame_meta(request, "kind");
+        if (kind && !strcmp(kind, "join")) {
+            int bad = answer_join(o, client, request);
+            frame_free(request);
+            if (bad)
+                return -1;
+        } else if (take_gradients(o, client, request))
+            return -1;
+    }
+    return got;
+}
+
+int optimizer_serve(struct server *s, const struct optimizer_rule *rule,
+                    const struct optimizer_config *config)
+{
+    struct optimizer_config copy = *config;
+    copy.schedule.sqrt_scaling = !strcmp(scaling, "sqrt");
+    copy.schedule.constant = !strcmp(shape, "constant");
+    struct optimizer o = {.server = s, .rule = rule, .config = &copy, .saved = -1};
+    int bad = (config->resume && load_state(&o)) || serve(&o);
+    if (bad && stop_requested() && untouched(&o) && o.n_entries) {
+        char message[256]; /* asked to stop between two steps: nothing needs to be lost */
+        snprintf(message, sizeof message, "%s", fail_message());
+        if (!save_state(&o))
+            fail("%s", message);
+    }
+    if (!bad)
+        bad = save_state(&o) || save(&o, copy.model, false);
+    release(&o);
+    return bad ? -1 : 0;
+}

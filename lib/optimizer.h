@@ -1,0 +1,46 @@
+/* optimizer: what all optimizer programs share: joining, schedule, state, model. A program brings
+ * its update rule. The optimizer owns the parameters: its clients compute with what it answers.
+ *
+ * Requests: `kind` = `join` with initial parameters and buffers, answered with those in force and
+ * the next `step`; then gradients under the parameters' names, in any number of frames a step, each
+ * answered with the new values and `lr`. A step is complete when each client has sent all that it
+ * joined with; a client that is ahead waits until then, so a saved state is one step's. */
+#ifndef OPTIMIZER_H
+#define OPTIMIZER_H
+
+#include <stddef.h>
+
+#include "schedule.h"
+#include "server.h"
+
+/* How a tensor changes in a step. */
+struct optimizer_rule {
+    const char *name;     /* "lars": written into the state */
+    int n_slots;          /* tensors of state for each parameter, as large as it */
+    const char *slots[4]; /* their names: "momentum" is stored as momentum/NAME */
+    const void *hyper;    /* handed to update */
+    /* Updates w (n) and its slots in place from gradient g; ndim is the tensor's. -1 if the
+     * gradient is not finite. */
+    int (*update)(const void *hyper, double lr, int64_t step, int ndim, size_t n, float *w,
+                  const float *g, float *const *slots);
+};
+
+struct optimizer_config {
+    struct schedule schedule;
+    const char *state;  /* path, or "": none is written */
+    const char *model;  /* path, or "" */
+    int64_t save_every; /* steps; 0: only at the end */
+    bool resume;        /* start from `state` */
+};
+
+/* The flags for them, with their defaults: --lr to --resume. */
+extern struct optimizer_config optimizer_config;
+extern const struct option_spec optimizer_option_specs[];
+extern const int n_optimizer_option_specs;
+
+/* Serves until all clients have ended, then writes state and model. 0, or -1 with a message; a
+ * failure leaves the last state that was written. */
+int optimizer_serve(struct server *s, const struct optimizer_rule *rule,
+                    const struct optimizer_config *config);
+
+#endif

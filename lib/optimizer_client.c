@@ -1,0 +1,160 @@
+#include "optimizer_client.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+
+/* A message of this size moves fastest over pipes and sockets; see docs/links.md. */
+enum { BUCKET_BYTES = 1 << 20 };
+
+struct optimizer_client {
+    struct link *link;
+    struct parameters *parameters;
+    struct frame *metas; /* the present step's */
+    int *bucket;         /* parameters whose gradients wait to be sent */
+    int n_bucket, in_flight;
+    size_t bucket_bytes;
+    int64_t rank;
+    char lr[64];
+};
+
+struct optimizer_client *optimizer_client_new(struct link *link, struct parameters *parameters)
+{
+    struct optimizer_client *c = calloc(1, sizeof *c);
+    if (c && (c->bucket = calloc((size_t)parameters->n + 1, sizeof *c->bucket))) {
+        c->link = link;
+        c->parameters = parameters;
+        return c;
+    }
+    free(c);
+    fail("out of memory");
+    return NULL;
+}
+
+void optimizer_client_free(struct optimizer_client *c)
+{
+    if (!c)
+        return;
+    frame_free(c->metas);
+    free(c->bucket);
+    free(c);
+}
+
+/* A frame of these n parameters' gradients or values. */
+static struct frame *pack(const struct optimizer_client *c, const int *which, int n, bool gradients)
+{
+    struct tensor_spec *specs = calloc((size_t)n + 1, sizeof *specs);
+    if (!specs) {
+        fail("out of memory");
+        return NULL;
+    }
+    for (int i = 0; i < n; i++) {
+        const struct parameter *p = &c->parameters->list[which[i]];
+        specs[i] = (struct tensor_spec){p->name, p->dtype, p->ndim, {0}};
+        memcpy(specs[i].shape, p->shape, (size_t)p->ndim * sizeof *p->shape);
+    }
+    struct frame *f = frame_new(specs, n);
+    free(specs);
+    for (int i = 0; f && i < n; i++) {
+        const struct parameter *p = &c->parameters->list[which[i]];
+        struct tensor *t = frame_find(f, p->name);
+        memcpy(t->data, gradients && !p->buffer ? p->grad : p->value, t->bytes);
+    }
+    return f;
+}
+
+static int take_values(struct optimizer_client *c, const struct frame *reply)
+{
+    return parameters_load(c->parameters, reply, true, link_name(c->link));
+}
+
+int optimizer_join(struct optimizer_client *c, const struct frame *request, int64_t *next_step)
+{
+    int64_t rank;
+    if (frame_meta_int(request, "rank", 0, &rank))
+        return -1;
+    int n = 0;
+    for (int i = 0; rank == 0 && i < c->parameters->n; i++)
+        c->bucket[n++] = i;
+    struct frame *join = pack(c, c->bucket, n, false), *reply;
+    if (!join)
+        return -1;
+    static const char *const keys[] = {"rank", "world", "grains", "batch"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (frame_meta(request, keys[i]))
+            frame_set_meta(join, keys[i], frame_meta(request, keys[i]));
+    frame_set_meta(join, "kind", "join");
+    if (link_request(c->link, join, &reply))
+        return -1;
+    int bad = take_values(c, reply) || frame_meta_int(reply, "step", 0, next_step);
+    for (int i = 0; !bad && i < c->parameters->n; i++)
+        if (!frame_find(reply, c->parameters->list[i].name))
+            bad = fail("%s: the answer to a join lacks %s", link_name(c->link),
+                       c->parameters->list[i].name);
+    frame_free(reply);
+    return bad ? -1 : 0;
+}
+
+int optimizer_begin(struct optimizer_client *c, const struct frame *request)
+{
+    static const char *const keys[] = {"step", "steps", "steps_per_epoch", "batch", "epoch",
+                                       "rank", "world"};
+    frame_free(c->metas);
+    c->n_bucket = c->in_flight = 0;
+    c->bucket_bytes = 0;
+    if (!(c->metas = frame_new(NULL, 0)))
+        return -1;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (frame_meta(request, keys[i]))
+            frame_set_meta(c->metas, keys[i], frame_meta(request, keys[i]));
+    frame_set_meta(c->metas, "kind", "gradients");
+    return frame_meta_int(request, "rank", 0, &c->rank);
+}
+
+static int send_bucket(struct optimizer_client *c)
+{
+    if (c->n_bucket == 0)
+        return 0;
+    struct frame *f = pack(c, c->bucket, c->n_bucket, true);
+    if (!f)
+        return -1;
+    frame_inherit_metas(f, c->metas);
+    c->n_bucket = 0;
+    c->bucket_bytes = 0;
+    c->in_flight++;
+    return link_send(c->link, f);
+}
+
+int optimizer_push(struct optimizer_client *c, int i)
+{
+    size_t bytes = c->parameters->list[i].count * dtype_size(c->parameters->list[i].dtype);
+    c->bucket[c->n_bucket++] = i;
+    c->bucket_bytes += bytes;
+    return c->bucket_bytes >= BUCKET_BYTES ? send_bucket(c) : 0;
+}
+
+int optimizer_finish(struct optimizer_client *c, const char **lr)
+{
+    for (int i = 0; c->rank == 0 && i < c->parameters->n; i++)
+        if (c->parameters->list[i].buffer && optimizer_push(c, i))
+            return -1;
+    if (send_bucket(c))
+        return -1;
+    c->lr[0] = 0;
+    for (; c->in_flight; c->in_flight--) {
+        struct frame *reply;
+        if (link_receive(c->link, &reply))
+            return -1;
+        const char *text = frame_meta(reply, "lr");
+        if (text)
+            snprintf(c->lr, sizeof c->lr, "%s", text);
+        int bad = take_values(c, reply);
+        frame_free(reply);
+        if (bad)
+            return -1;
+    }
+    *lr = c->lr;
+    return 0;
+}
