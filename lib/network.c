@@ -1,0 +1,488 @@
+#include "network.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "grains.h"
+
+static const double epsilon = 1e-5;  /* added to variances */
+static const float decay = 0.9F;     /* of running statistics */
+enum { ALIGNMENT = 64, SLICE = 64 }; /* images that evaluation takes at a time */
+
+/* What batch norm keeps from its forward pass for the backward one: (c) each. */
+struct statistics {
+    float *mean, *scale, *inverse; /* scale = weight * inverse; inverse = 1 / deviation */
+};
+
+struct network {
+    struct plan *plan;
+    const struct engine *engine;
+    int threads;
+
+    struct network_shape shape;
+    bool prepared, changed, ran;
+    struct plan_layout layout;
+    int64_t images; /* that the layout is for: a slice in evaluation */
+
+    unsigned char *memory; /* one block, of which all below are parts */
+    size_t bytes;
+    unsigned char *maps, *packed, *packed_back;
+    size_t *packed_at;             /* of each operation, in packed */
+    struct statistics *statistics; /* of each operation */
+    bool *written;                 /* of each tensor: its gradient holds some reader's part */
+    float *partials;               /* gradients of weights, a row a grain */
+    double *sums;
+    float *coefficients; /* (3, c): what norm kernels are given */
+    struct workspace work;
+};
+
+struct network *network_new(struct plan *plan, const struct engine *engine, int threads)
+{
+    struct network *net = calloc(1, sizeof *net);
+    const size_t n = (size_t)plan->n_operations;
+    if (net) {
+        net->packed_at = calloc(n, sizeof *net->packed_at);
+        net->statistics = calloc(n, sizeof *net->statistics);
+        net->written = calloc((size_t)plan->n_tensors, sizeof *net->written);
+    }
+    if (!net || !net->packed_at || !net->statistics || !net->written) {
+        fail("out of memory");
+        plan_free(plan);
+        network_free(net);
+        return NULL;
+    }
+    net->plan = plan;
+    net->engine = engine;
+    net->threads = threads;
+    return net;
+}
+
+static void release(struct network *net)
+{
+    plan_layout_clear(&net->layout);
+    free(net->memory);
+    net->memory = NULL;
+    net->prepared = false;
+}
+
+void network_free(struct network *net)
+{
+    if (!net)
+        return;
+    release(net);
+    plan_free(net->plan);
+    free(net->packed_at);
+    free(net->statistics);
+    free(net->written);
+    free(net);
+}
+
+struct parameters *network_parameters(struct network *net)
+{
+    return &net->plan->parameters;
+}
+
+void network_parameters_changed(struct network *net)
+{
+    net->changed = true;
+}
+
+int64_t network_inputs(const struct network *net)
+{
+    return net->plan->channels[0];
+}
+
+int64_t network_outputs(const struct network *net)
+{
+    return net->plan->channels[net->plan->n_tensors - 1];
+}
+
+size_t network_bytes(const struct network *net)
+{
+    return net->bytes;
+}
+
+/* ---- shapes ---- */
+
+static struct conv_shape conv_shape(const struct network *net, const struct plan_operation *op,
+                                    int64_t images)
+{
+    const struct plan_map *in = &net->layout.maps[op->in], *out = &net->layout.maps[op->out];
+    return (struct conv_shape){.images = images,
+                               .h = in->h,
+                               .w = in->w,
+                               .c = in->c,
+                               .oh = out->h,
+                               .ow = out->w,
+                               .o = out->c,
+                               .kernel = op->kernel,
+                               .stride = op->stride,
+                               .padding = op->padding,
+                               .grains = net->shape.training ? net->shape.grains : 1,
+                               .apart = !net->shape.training};
+}
+
+static struct norm_shape norm_shape(const struct network *net, int tensor, int64_t images)
+{
+    const struct plan_map *m = &net->layout.maps[tensor];
+    return (struct norm_shape){.images = images,
+                               .pixels = m->h * m->w,
+                               .c = m->c,
+                               .grains = net->shape.training ? net->shape.grains : 1};
+}
+
+static struct pool_shape pool_shape(const struct network *net, const struct plan_operation *op,
+                                    int64_t images)
+{
+    const struct plan_map *in = &net->layout.maps[op->in], *out = &net->layout.maps[op->out];
+    return (struct pool_shape){.images = images,
+                               .h = in->h,
+                               .w = in->w,
+                               .c = in->c,
+                               .oh = out->h,
+                               .ow = out->w,
+                               .kernel = op->kernel,
+                               .stride = op->stride,
+                               .padding = op->padding};
+}
+
+static void *value(const struct network *net, int tensor)
+{
+    return net->maps + net->layout.maps[tensor].value;
+}
+
+static void *gradient(const struct network *net, int tensor)
+{
+    assert(net->layout.maps[tensor].grad != SIZE_MAX);
+    return net->maps + net->layout.maps[tensor].grad;
+}
+
+static struct parameter *parameter(const struct network *net, int index)
+{
+    return &net->plan->parameters.list[index];
+}
+
+/* ---- memory ---- */
+
+/* Reserves bytes at the end of a block of *total; false on overflow. */
+static bool reserve(size_t *total, size_t bytes, size_t *at)
+{
+    *at = *total;
+    return !__builtin_add_overflow(*total, bytes, total) &&
+           !__builtin_add_overflow(*total, ALIGNMENT - 1, total) &&
+           (*total = *total / ALIGNMENT * ALIGNMENT, true);
+}
+
+static void raise_to(size_t *most, size_t bytes)
+{
+    if (bytes > *most)
+        *most = bytes;
+}
+
+int network_prepare(struct network *net, const struct network_shape *shape)
+{
+    assert(shape->training || !shape->input_grad);
+    if (net->prepared && !memcmp(&net->shape, shape, sizeof *shape))
+        return 0;
+    if (shape->images < 1)
+        return fail("no images");
+    if (shape->training && (shape->grains < 1 || shape->images % shape->grains))
+        return fail("%lld grains do not divide %lld views", (long long)shape->grains,
+                    (long long)shape->images);
+    release(net);
+    net->shape = *shape;
+    net->images = shape->training || shape->images < SLICE ? shape->images : SLICE;
+    const struct plan *p = net->plan;
+    const struct engine *e = net->engine;
+    if (plan_lay_out(p, net->images, shape->height, shape->width, e->element, shape->training,
+                     shape->input_grad, &net->layout))
+        return -1;
+
+    size_t packed = 0, back = 0, partials = 0, sums = 0, work = 0, channels = 0, kept = 0;
+    for (int i = 0; i < p->n_operations; i++) {
+        const struct plan_operation *op = &p->operations[i];
+        if (op->kind == PLAN_CONVOLUTION) {
+            const struct conv_shape s = conv_shape(net, op, net->images);
+            const size_t bytes = e->conv_packed_bytes(&s);
+            if (!reserve(&packed, bytes, &net->packed_at[i]))
+                return fail("the network's memory overflows");
+            raise_to(&back, bytes);
+            raise_to(&partials, (size_t)s.grains * parameter(net, op->weight)->count);
+            raise_to(&work, e->conv_work_bytes(&s));
+        } else if (op->kind == PLAN_BATCH_NORM) {
+            const struct norm_shape s = norm_shape(net, op->in, net->images);
+            raise_to(&sums, (size_t)(e->norm_partials(&s) * 2 * s.c));
+            raise_to(&channels, (size_t)s.c);
+            kept += 3 * (size_t)s.c;
+        }
+    }
+    if (!shape->training)
+        back = partials = sums = 0;
+    size_t total = 0, at_maps, at_packed, at_back, at_partials, at_sums, at_channels, at_kept,
+           at_work, work_bytes;
+    if (__builtin_mul_overflow(work, (size_t)net->threads, &work_bytes) ||
+        !reserve(&total, net->layout.bytes, &at_maps) || !reserve(&total, packed, &at_packed) ||
+        !reserve(&total, back, &at_back) ||
+        !reserve(&total, partials * sizeof(float), &at_partials) ||
+        !reserve(&total, sums * sizeof(double), &at_sums) ||
+        !reserve(&total, 3 * channels * sizeof(float), &at_channels) ||
+        !reserve(&total, kept * sizeof(float), &at_kept) || !reserve(&total, work_bytes, &at_work))
+        return fail("the network's memory overflows");
+    net->memory = aligned_alloc(ALIGNMENT, total);
+    if (!net->memory)
+        return fail("out of memory: a step of %lld views of %lld x %lld needs %zu MiB",
+                    (long long)shape->images, (long long)shape->height, (long long)shape->width,
+                    total >> 20);
+    net->bytes = total;
+    net->maps = net->memory + at_maps;
+    net->packed = net->memory + at_packed;
+    net->packed_back = net->memory + at_back;
+    net->partials = (float *)(net->memory + at_partials);
+    net->sums = (double *)(net->memory + at_sums);
+    net->coefficients = (float *)(net->memory + at_channels);
+    net->work =
+        (struct workspace){.memory = net->memory + at_work, .bytes = work, .threads = net->threads};
+    float *keep = (float *)(net->memory + at_kept);
+    for (int i = 0; i < p->n_operations; i++) {
+        if (p->operations[i].kind != PLAN_BATCH_NORM)
+            continue;
+        const int64_t c = p->channels[p->operations[i].in];
+        net->statistics[i] =
+            (struct statistics){.mean = keep, .scale = keep + c, .inverse = keep + 2 * c};
+        keep += 3 * c;
+    }
+    net->prepared = net->changed = true;
+    net->ran = false;
+    return 0;
+}
+
+/* ---- forward ---- */
+
+static void pack_weights(struct network *net)
+{
+    for (int i = 0; i < net->plan->n_operations; i++) {
+        const struct plan_operation *op = &net->plan->operations[i];
+        if (op->kind != PLAN_CONVOLUTION)
+            continue;
+        const struct conv_shape s = conv_shape(net, op, net->images);
+        net->engine->conv_pack_forward(&s, parameter(net, op->weight)->value,
+                                       net->packed + net->packed_at[i], net->threads);
+    }
+    net->changed = false;
+}
+
+/* Mean and deviation of each channel from the sums over the batch (2,c), and the move of the
+ * running statistics. */
+static void finish_statistics(const struct network *net, const struct plan_operation *op,
+                              const struct statistics *keep, const double *sums, int64_t c,
+                              int64_t count)
+{
+    const float *weight = parameter(net, op->weight)->value;
+    float *running_mean = parameter(net, op->mean)->value;
+    float *running_variance = parameter(net, op->variance)->value;
+    for (int64_t i = 0; i < c; i++) {
+        const double n = (double)count, mean = sums[i] / n;
+        const double variance = fmax(sums[c + i] / n - mean * mean, 0);
+        keep->mean[i] = (float)mean;
+        keep->inverse[i] = (float)(1 / sqrt(variance + epsilon));
+        keep->scale[i] = weight[i] * keep->inverse[i];
+        running_mean[i] = decay * running_mean[i] + (1 - decay) * (float)mean;
+        running_variance[i] =
+            decay * running_variance[i] + (1 - decay) * (float)(variance * n / (n - 1));
+    }
+    ++*(int64_t *)parameter(net, op->batches)->value;
+}
+
+static void running_statistics(const struct network *net, const struct plan_operation *op,
+                               const struct statistics *keep, int64_t c)
+{
+    const float *weight = parameter(net, op->weight)->value;
+    const float *variance = parameter(net, op->variance)->value;
+    memcpy(keep->mean, parameter(net, op->mean)->value, (size_t)c * sizeof *keep->mean);
+    for (int64_t i = 0; i < c; i++)
+        keep->scale[i] = weight[i] * (float)(1 / sqrt((double)variance[i] + epsilon));
+}
+
+static void norm_forward(struct network *net, int i, int64_t images)
+{
+    const struct plan_operation *op = &net->plan->operations[i];
+    const struct engine *e = net->engine;
+    const struct norm_shape s = norm_shape(net, op->in, images);
+    const struct statistics *keep = &net->statistics[i];
+    if (net->shape.training) {
+        e->norm_sums(&s, value(net, op->in), net->sums, net->threads);
+        grains_sum_doubles(net->sums, s.grains, 2 * s.c, net->threads);
+        finish_statistics(net, op, keep, net->sums, s.c, images * s.pixels);
+    } else {
+        running_statistics(net, op, keep, s.c);
+    }
+    const float *bias = net->coefficients;
+    if (op->bias >= 0)
+        bias = parameter(net, op->bias)->value;
+    else
+        memset(net->coefficients, 0, (size_t)s.c * sizeof(float));
+    e->norm_forward(&s, value(net, op->in), keep->mean, keep->scale, bias,
+                    op->residual >= 0 ? value(net, op->residual) : NULL, op->relu,
+                    value(net, op->out), net->threads);
+}
+
+static void run_forward(struct network *net, int64_t images)
+{
+    const struct engine *e = net->engine;
+    for (int i = 0; i < net->plan->n_operations; i++) {
+        const struct plan_operation *op = &net->plan->operations[i];
+        switch (op->kind) {
+        case PLAN_CONVOLUTION: {
+            const struct conv_shape s = conv_shape(net, op, images);
+            e->conv_forward(&s, value(net, op->in), net->packed + net->packed_at[i],
+                            value(net, op->out), &net->work);
+            break;
+        }
+        case PLAN_BATCH_NORM:
+            norm_forward(net, i, images);
+            break;
+        case PLAN_MAX_POOL: {
+            const struct pool_shape s = pool_shape(net, op, images);
+            e->max_pool(&s, value(net, op->in), value(net, op->out), net->threads);
+            break;
+        }
+        case PLAN_AVERAGE_POOL: {
+            const struct norm_shape s = norm_shape(net, op->in, images);
+            e->average_pool(&s, value(net, op->in), value(net, op->out), net->threads);
+            break;
+        }
+        }
+    }
+}
+
+int network_forward(struct network *net, const uint8_t *bytes, const float *floats,
+                    const struct normalization *normalize, float *out)
+{
+    assert(net->prepared && !bytes != !floats);
+    const struct engine *e = net->engine;
+    const struct plan_map *first = &net->layout.maps[0];
+    const int64_t pixels = first->h * first->w;
+    const int last = net->plan->n_tensors - 1;
+    assert(!bytes || (normalize && first->c <= 3));
+    for (int i = 0; net->shape.training && i < net->plan->n_operations; i++) {
+        const struct plan_operation *op = &net->plan->operations[i];
+        const struct plan_map *m = &net->layout.maps[op->in];
+        if (op->kind == PLAN_BATCH_NORM && net->images * m->h * m->w < 2)
+            return fail("batch normalization cannot train on a single view");
+    }
+    if (net->changed)
+        pack_weights(net);
+    for (int64_t at = 0; at < net->shape.images; at += net->images) {
+        const int64_t rest = net->shape.images - at;
+        const int64_t images = rest < net->images ? rest : net->images;
+        const int64_t from = at * pixels * first->c, to = at * network_outputs(net);
+        if (bytes)
+            e->load_bytes(bytes + from, images * pixels, first->c, normalize->mean,
+                          normalize->deviation, value(net, 0), net->threads);
+        else
+            e->load_floats(floats + from, images * pixels * first->c, value(net, 0), net->threads);
+        run_forward(net, images);
+        e->store_floats(value(net, last), images * network_outputs(net), out + to, net->threads);
+    }
+    net->ran = net->shape.training;
+    return 0;
+}
+
+/* ---- backward ---- */
+
+/* With g = dy' and the sums S1 = sum g and S2 = sum g (x - mean) over the n values of a channel
+ * (arXiv 1502.03167, section 3): d bias = S1, d weight = S2 inverse, and
+ * dx = scale (g - S1/n - (x - mean) inverse^2 S2/n). */
+static void norm_backward(struct network *net, int i)
+{
+    const struct plan_operation *op = &net->plan->operations[i];
+    const struct engine *e = net->engine;
+    const struct norm_shape s = norm_shape(net, op->in, net->images);
+    const struct statistics *keep = &net->statistics[i];
+    const void *out = op->relu ? value(net, op->out) : NULL;
+    void *dout = gradient(net, op->out);
+    double *sums = net->sums;
+    e->norm_backward_sums(&s, value(net, op->in), out, dout, keep->mean, sums, net->threads);
+    grains_sum_doubles(sums, s.grains, 2 * s.c, net->threads);
+    float *constant = net->coefficients, *slope = constant + s.c;
+    float *dweight = parameter(net, op->weight)->grad;
+    float *dbias = op->bias >= 0 ? parameter(net, op->bias)->grad : NULL;
+    const double n = (double)(s.images * s.pixels);
+    for (int64_t c = 0; c < s.c; c++) {
+        const double inverse = (double)keep->inverse[c], scale = (double)keep->scale[c];
+        dweight[c] = (float)(sums[s.c + c] * inverse);
+        if (dbias)
+            dbias[c] = (float)sums[c];
+        constant[c] = (float)(scale * sums[c] / n);
+        slope[c] = (float)(scale * inverse * inverse * sums[s.c + c] / n);
+    }
+    e->norm_backward(&s, value(net, op->in), out, dout, keep->mean, keep->scale, constant, slope,
+                     op->residual >= 0, net->threads);
+}
+
+/* written: whether the input's gradient holds another reader's part already */
+static void conv_backward(struct network *net, const struct plan_operation *op, bool written)
+{
+    const struct engine *e = net->engine;
+    const struct conv_shape s = conv_shape(net, op, net->images);
+    struct parameter *weight = parameter(net, op->weight);
+    e->conv_backward_weights(&s, value(net, op->in), gradient(net, op->out), net->partials,
+                             &net->work);
+    grains_sum_floats(net->partials, s.grains, (int64_t)weight->count, net->threads);
+    e->conv_unpack_gradient(&s, net->partials, weight->grad, net->threads);
+    if (net->layout.maps[op->in].grad == SIZE_MAX)
+        return;
+    e->conv_pack_backward(&s, weight->value, net->packed_back, net->threads);
+    e->conv_backward_data(&s, gradient(net, op->out), net->packed_back, gradient(net, op->in),
+                          written, &net->work);
+}
+
+int network_backward(struct network *net, const float *dout, float *din,
+                     int (*ready)(int parameter, void *user), void *user)
+{
+    assert(net->ran && (!din || net->shape.input_grad));
+    const struct engine *e = net->engine;
+    const struct plan *p = net->plan;
+    const int last = p->n_tensors - 1;
+    bool *written = net->written;
+    memset(written, 0, (size_t)p->n_tensors * sizeof *written);
+    net->ran = false; /* the forward pass's values are overwritten */
+    e->load_floats(dout, net->images * network_outputs(net), gradient(net, last), net->threads);
+    for (int i = p->n_operations - 1; i >= 0; i--) {
+        const struct plan_operation *op = &p->operations[i];
+        switch (op->kind) {
+        case PLAN_CONVOLUTION:
+            conv_backward(net, op, written[op->in]);
+            break;
+        case PLAN_BATCH_NORM:
+            norm_backward(net, i);
+            if (op->residual >= 0)
+                written[op->residual] = true;
+            break;
+        case PLAN_MAX_POOL: {
+            const struct pool_shape s = pool_shape(net, op, net->images);
+            e->max_pool_backward(&s, value(net, op->in), gradient(net, op->out),
+                                 gradient(net, op->in), net->threads);
+            break;
+        }
+        case PLAN_AVERAGE_POOL: {
+            const struct norm_shape s = norm_shape(net, op->in, net->images);
+            e->average_pool_backward(&s, gradient(net, op->out), gradient(net, op->in),
+                                     net->threads);
+            break;
+        }
+        }
+        written[op->in] = true;
+        if (ready && ((op->weight >= 0 && ready(op->weight, user)) ||
+                      (op->bias >= 0 && ready(op->bias, user))))
+            return -1;
+    }
+    if (din)
+        e->store_floats(gradient(net, 0),
+                        net->images * net->shape.height * net->shape.width * p->channels[0], din,
+                        net->threads);
+    return 0;
+}

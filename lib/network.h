@@ -1,0 +1,61 @@
+/* network: a plan, its parameters, an engine and memory, executed.
+ *
+ *   network_prepare -> network_forward -> (training) network_backward
+ *
+ * All memory is allocated by network_prepare(), and again only when shapes change. */
+#ifndef NETWORK_H
+#define NETWORK_H
+
+#include "engine.h"
+#include "plan.h"
+
+struct network;
+
+/* How byte images become numbers: (x/255 - mean) / deviation of each channel. */
+struct normalization {
+    float mean[3], deviation[3];
+};
+
+/* Takes the plan over. threads is at least 1. NULL with a message (the plan is freed). */
+struct network *network_new(struct plan *plan, const struct engine *engine, int threads);
+void network_free(struct network *net); /* NULL is fine */
+
+/* The plan's parameters: fill values in before the first forward pass, call
+ * network_parameters_changed() after changing any later, read gradients after a backward pass. */
+struct parameters *network_parameters(struct network *net);
+void network_parameters_changed(struct network *net);
+
+/* Channels of the input and of the output. */
+int64_t network_inputs(const struct network *net);
+int64_t network_outputs(const struct network *net);
+
+struct network_shape {
+    int64_t images, height, width;
+    int64_t grains;  /* training: divides images */
+    bool training;   /* batch statistics, and memory for a backward pass */
+    bool input_grad; /* training: the backward pass also makes the input's gradient */
+};
+
+/* Lays memory out for this shape; quick when nothing changed. -1 with a message: a map would be
+ * empty, grains do not divide the images, memory is out. */
+int network_prepare(struct network *net, const struct network_shape *shape);
+
+/* Runs forward. bytes: (images,H,W,C), normalized by `normalize`; or else floats, taken as they
+ * are. out (images, outputs). In training, batch norm uses the batch's statistics and moves its
+ * running ones by a tenth of the way (decay 0.9, the variance unbiased); in evaluation it uses the
+ * running ones, and an image's output depends on nothing but that image. -1 with a message if
+ * training has a single value a channel to normalize. */
+int network_forward(struct network *net, const uint8_t *bytes, const float *floats,
+                    const struct normalization *normalize, float *out);
+
+/* After a forward pass in training: gradients of all parameters, given dout (images, outputs).
+ * din (images,H,W,C), if not NULL, gets the input's. ready(index, user), unless NULL, is called
+ * with the index of each parameter as soon as its gradient is complete; when it fails (not 0) the
+ * pass ends with -1. */
+int network_backward(struct network *net, const float *dout, float *din,
+                     int (*ready)(int parameter, void *user), void *user);
+
+/* Bytes that network_prepare() allocated. */
+size_t network_bytes(const struct network *net);
+
+#endif
