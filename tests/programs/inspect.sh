@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# inspect: the summary, the contact sheet, the metrics table, and damaged streams.
+set -eu
+. "$(dirname "$0")/../lib.sh"
+
+py() {
+    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/sinks.py" "$ROOT" "$@"
+}
+if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+    skip "inspect" "python3-numpy is not installed"
+    done_testing
+    exit
+fi
+py images images.st
+py metrics 0 3 10 >metrics.st
+
+inspect images.st >summary
+has_row() {
+    sed 's/  */ /g; s/^ //' summary | grep -qxF -- "$1"
+}
+check "the first frame" has_row "step 4"
+check "and the second" has_row "frame 1: 0 tensors, 0 bytes of data"
+check "U8" has_row "x U8 [3,2,8,8,3] 0 62.3333 120 0 0"
+check "I64, exact beyond what a double holds" has_row "y I64 [3] -3 3.0024e+15 9007199254740993 0 0"
+check "F16" has_row "half F16 [4] -2 -0.75 0.5 1 1"
+check "BF16" has_row "brain BF16 [5] 1 2 3 2 1"
+check "counts and mean of a long tensor" has_row "large F32 [100005] -5 -0.333333 3 20001 20001"
+check "no elements" has_row "none F32 [0,2] - - - 0 0"
+same() {
+    inspect <images.st | cmp - summary && inspect --in images.st | cmp - summary
+}
+check "stdin, operand and --in" same
+limited() {
+    test "$(inspect --limit 1 images.st | grep -c '^frame')" = 1
+}
+check "--limit" limited
+
+check "drawing a contact sheet" inspect --png sheet.png images.st
+if /usr/bin/python3 -c 'import PIL' 2>/dev/null; then
+    check "views stand side by side, scaled up" py sheet sheet.png
+else
+    skip "the contact sheet's pixels" "python3-pil is not installed"
+fi
+check_fails 1 "nothing to draw" "no tensor 'x'" inspect --png none.png metrics.st
+check_fails 1 "a folder that is not there" 'nowhere/sheet.png' inspect --png nowhere/sheet.png images.st
+nothing_left() {
+    test ! -e none.png && test "$(find . -name 'sheet.png*')" = ./sheet.png
+}
+check "nothing half-written" nothing_left
+
+printf 'step\tepoch\tloss\tcontrast_acc\tlr\tviews_per_s\n' >expect
+printf '%s\t0\t%s\t0.25\t0.125\t64\n' 0 5.5 1 5.4000000000000004 2 5.2999999999999998 >>expect
+table() {
+    inspect --tsv metrics.st | cmp - expect
+}
+check "--tsv" table
+
+head -c 1000 images.st >cut.st
+check_fails 1 "a frame that is cut off" 'cut.st: .*truncated' inspect cut.st
+check_fails 1 "no frame at all" 'expect' inspect expect
+check_fails 1 "a missing file" 'missing.st' inspect missing.st
+check_fails 1 "a full disk" 'No space left' sh -c 'inspect images.st >/dev/full'
+check_fails 2 "two files" 'one stream' inspect images.st metrics.st
+done_testing

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# progress: lines, bar, log, passing on, resuming, and streams that break off.
+set -eu
+. "$(dirname "$0")/../lib.sh"
+
+py() {
+    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/sinks.py" "$ROOT" "$@"
+}
+if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+    skip "progress" "python3-numpy is not installed"
+    done_testing
+    exit
+fi
+py metrics 0 400 400 >all.st
+py metrics 0 350 400 falling broken >broken.st
+py metrics 300 400 400 >resumed.st
+py metrics 0 400 400 5.541 >stuck.st
+
+pass() {
+    progress --log log.tsv <all.st >passed.st 2>lines && inspect passed.st >passed.txt &&
+        inspect all.st | cmp - passed.txt
+}
+check "frames are passed on as they came" pass
+lines() {
+    head -n 1 lines | grep -q '^step 1/400  epoch 1/4  loss 5.5000  acc 25.0%  lr 0.125  64 views/s' &&
+        tail -n 1 lines | grep -q '^step 400/400  epoch 4/4  loss 4.5025' &&
+        test "$(wc -l <lines)" -ge 20 && test "$(wc -l <lines)" -le 50
+}
+check "plain lines, now and then" lines
+rows() {
+    inspect --tsv all.st | cmp - log.tsv
+}
+check "a row for each step" rows
+
+# Only progress's message: the lines about steps go to stderr as well.
+message() {
+    local status=0
+    "$@" 2>err || status=$?
+    grep '^progress: ' err >&2
+    return $status
+}
+breaks() {
+    # shellcheck disable=SC2002 # in a file that ends on a frame, nothing would be broken
+    cat broken.st | progress --log cut.tsv >broke.st
+}
+check_fails 1 "a stream that breaks off" 'end frame' message breaks
+no_end() {
+    # shellcheck disable=SC2002 # as above
+    test "$(wc -l <cut.tsv)" = 351 && ! cat broke.st | inspect >/dev/null 2>&1
+}
+check "its rows are kept and no end frame is written" no_end
+resume() {
+    printf '350\t3\t4.6' >>cut.tsv # what a killed run leaves
+    progress --log cut.tsv <resumed.st >/dev/null 2>&1 && cmp cut.tsv log.tsv
+}
+check "the log of a resumed run is one clean series" resume
+anew() {
+    progress --log cut.tsv <all.st >/dev/null 2>&1 && cmp cut.tsv log.tsv
+}
+check "a run that starts anew starts the log anew" anew
+
+once() {
+    test "$(progress <stuck.st 2>&1 >/dev/null | grep -c 'nothing is being learned')" = 1 &&
+        ! progress <all.st 2>&1 >/dev/null | grep -q learned
+}
+check "a loss that stays at chance is told once" once
+for columns in 100 40; do
+    check "a bar on a terminal of $columns columns" py terminal all.st $columns
+done
+
+echo "shopping list" >notes.txt
+cp notes.txt notes.old
+logged() {
+    progress --log "$1" <all.st >/dev/null
+}
+check_fails 1 "a log that is something else" 'notes.txt: .*no log' message logged notes.txt
+check "and it is left alone" cmp notes.txt notes.old
+check_fails 1 "a log that cannot be written" 'nowhere/log.tsv' message logged nowhere/log.tsv
+check_fails 2 "an unknown option" 'colour' progress --colour
+done_testing
