@@ -1,0 +1,116 @@
+"""What tests/programs/augment.sh needs in numpy: python3 augment.py ROOT COMMAND ARGUMENTS...
+
+    data FOLDER [FILE...]      writes 50 images each as CIFAR-10 files (default: two and the test's)
+    describe FILE              a line per frame: shapes and metadata
+    rows FILE FIRST LAST       fails unless images FIRST to LAST stand there in order, with the labels
+                               of `data`
+    join WHOLE PART...         fails unless the parts' rows make the whole stream's
+    redo FOLDER STREAM TRACE   fails unless PIL and torchvision make the same views from the trace"""
+
+import json
+import sys
+
+import numpy as np
+
+root, command, arguments = sys.argv[1], sys.argv[2], sys.argv[3:]
+sys.path.insert(0, root + "/tests")
+import frames  # noqa: E402
+
+
+def images(file):
+    """50 images (NHWC) and labels, the same for the same name."""
+    rng = np.random.default_rng(sum(file.encode()))
+    y, x = np.mgrid[:32, :32]
+    waves = rng.uniform(0.05, 0.9, (50, 1, 1, 3, 2)) * [1, -1]
+    phase = x[None, :, :, None] * waves[..., 0] + y[None, :, :, None] * waves[..., 1]
+    pixels = 128 + 110 * np.sin(phase) + rng.normal(0, 12, (50, 32, 32, 3))
+    return pixels.clip(0, 255).astype(np.uint8), rng.integers(0, 10, 50).astype(np.uint8)
+
+
+def data(folder, *files):
+    for file in files or ("data_batch_1.bin", "data_batch_2.bin", "test_batch.bin"):
+        pixels, labels = images(file)
+        planes = pixels.transpose(0, 3, 1, 2).reshape(50, 3072)
+        with open(f"{folder}/{file}", "wb") as out:
+            out.write(np.concatenate([labels[:, None], planes], axis=1).tobytes())
+
+
+def stream(path):
+    with open(path, "rb") as file:
+        return list(frames.read_all(file))
+
+
+def describe(path):
+    for tensors, meta in stream(path):
+        shapes = [f"{k}{list(v.shape)}".replace(" ", "") for k, v in sorted(tensors.items())]
+        print(*shapes, *(f"{k}={v}" for k, v in sorted(meta.items())))
+
+
+def rows(path, first, last):
+    index = np.concatenate([t["index"] for t, _ in stream(path)])
+    labels = np.concatenate([t["y"] for t, _ in stream(path)])
+    assert index.tolist() == list(range(int(first), int(last) + 1)), index
+    assert (labels == images("test_batch.bin")[1][index]).all(), labels
+
+
+def join(whole, *parts):
+    whole, parts = stream(whole), [stream(part) for part in parts]
+    assert all(len(part) == len(whole) for part in parts)
+    for step, (tensors, meta) in enumerate(whole):
+        for name, value in tensors.items():
+            joined = np.concatenate([part[step][0][name] for part in parts])
+            assert np.array_equal(joined, value), (step, name)
+        for rank, part in enumerate(parts):
+            own = dict(part[step][1])
+            assert own.pop("rank") == str(rank) and own.pop("world") == str(len(parts))
+            assert own == meta, (own, meta)
+
+
+def redo_view(pixels, ops):
+    """The view in float32 (C,H,W), times 255."""
+    import torch
+    import torchvision.transforms.functional as F
+    from PIL import Image
+
+    for op in ops:
+        kind = op["op"]
+        if kind == "crop":
+            box = (op["x"], op["y"], op["x"] + op["w"], op["y"] + op["h"])
+            view = Image.fromarray(pixels).resize((32, 32), Image.Resampling.BICUBIC, box)
+            view = torch.from_numpy(np.array(view).transpose(2, 0, 1).astype(np.float32) / 255)
+        elif kind == "flip":
+            view = F.hflip(view)
+        elif kind == "jitter":
+            for name in op["order"]:
+                view = getattr(F, "adjust_" + name)(view, op[name])
+        elif kind == "gray":
+            view = F.rgb_to_grayscale(view, 3)
+        elif kind == "blur":
+            view = F.gaussian_blur(view, [op["kernel"]] * 2, [op["sigma"]] * 2)
+        else:
+            raise ValueError(kind)
+    return 255 * view.numpy()
+
+
+def redo(folder, path, trace):
+    source = np.concatenate([images(f)[0] for f in ("data_batch_1.bin", "data_batch_2.bin")])
+    lines = [json.loads(line) for line in open(trace)]
+    at, worst, kinds = 0, 0, set()
+    for tensors, meta in stream(path):
+        for row, index in enumerate(tensors["index"]):
+            for v in range(tensors["x"].shape[1]):
+                line, at = lines[at], at + 1
+                key = (line["epoch"], line["index"], line["view"])
+                assert key == (int(meta["epoch"]), index, v), (key, row)
+                view = redo_view(source[index], line["ops"])
+                difference = np.abs(tensors["x"][row, v] - view.transpose(1, 2, 0))
+                # PIL rounds a crop that resizes twice on its way; nothing else rounds but the end.
+                resized = any(o["op"] == "crop" and (o["w"], o["h"]) != (32, 32) for o in line["ops"])
+                assert difference.max() <= (2 if resized else 0.5 + 1e-3), (line, difference.max())
+                kinds.update(o["op"] for o in line["ops"])
+                worst = max(worst, difference.max())
+    assert at == len(lines) and at > 0
+    print("worst", worst, "kinds", sorted(kinds))
+
+
+globals()[command](*arguments)

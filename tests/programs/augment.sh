@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# augment: frames, order, threads, shards, restarts, the trace, and what it refuses.
+set -eu
+. "$(dirname "$0")/../lib.sh"
+
+py() {
+    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/augment.py" "$ROOT" "$@"
+}
+
+same_text() { # FILE EXPECTED
+    diff <(printf '%s\n' "$2") "$1" >&2
+}
+
+# ---- what needs no Python ----
+augment --data shapes --batch 24 --steps 5 --threads 1 --out one.st --trace one.jsonl
+for n in 2 5; do
+    augment --data shapes --batch 24 --steps 5 --threads $n --out many.st --trace many.jsonl
+    check "$n threads write the bytes of one" cmp one.st many.st
+    check "$n threads write the trace of one" cmp one.jsonl many.jsonl
+done
+augment --data shapes --batch 24 --steps 5 >stdout.st
+check "stdout gets what a file gets" cmp one.st stdout.st
+augment --format shapes --batch 24 --steps 5 --policy simclr-cifar --seed 1 --out other.st
+check "another seed, other bytes" test "$(cksum <one.st)" != "$(cksum <other.st)"
+
+# A frame of this size is the same for every step but for its numbers, so the tail can be compared.
+augment --data shapes --limit 50 --batch 24 --steps 9 --out whole.st
+augment --data shapes --limit 50 --batch 24 --steps 9 --start 3 --out tail.st
+size=$(stat -c %s tail.st)
+check "--start gives the frames of an uninterrupted run" \
+    cmp tail.st <(tail -c "$size" whole.st)
+check "and there are six of nine" test $((size * 9)) -lt $(($(stat -c %s whole.st) * 6 + 3000))
+augment --data shapes --batch 24 --steps 9 --start 9 --out none.st
+check "--start at the end leaves nothing but the end" test "$(stat -c %s none.st)" -lt 200
+
+# ---- wrong usage: status 2, one line, no output ----
+usage() { # WHAT REGEX ARGUMENTS...
+    local what=$1 regex=$2
+    shift 2
+    check_fails 2 "$what" "$regex" augment "$@" --out refused.st
+    check "$what: no output" test ! -e refused.st
+}
+usage "no data" '--data is missing'
+usage "an unknown flag" 'frobnicate' --data shapes --frobnicate 3
+usage "an unknown operation" \
+    "unknown operation 'solarise' \(there are crop, center, flip, jitter, gray, blur" \
+    --data shapes --ops crop,solarise:0.2
+usage "a policy and operations" 'exclude each other' --data shapes --policy eval --ops crop
+usage "grains that do not divide" '16 grains do not divide a batch of 24' \
+    --data shapes --batch 24 --grains 16
+usage "grains that are no power of two" '3 grains: not a power of two' \
+    --data shapes --batch 24 --grains 3
+usage "a shard beyond the world" '--shard 2/2' --data shapes --shard 2/2
+usage "a shard that is none" '--shard 1of2' --data shapes --shard 1of2
+usage "more ranks than images" 'cannot be cut for 3 ranks' --data shapes --batch 2 --shard 0/3
+usage "a batch of nothing" '--batch' --data shapes --batch 0
+
+# ---- bad data: status 1, one line that names the file ----
+refuse() { # WHAT REGEX ARGUMENTS...
+    local what=$1 regex=$2
+    shift 2
+    check_fails 1 "$what" "$regex" augment "$@" --out refused.st
+    check "$what: no output" test ! -e refused.st
+}
+refuse "a missing folder" 'augment: nowhere: No such file' --data nowhere
+refuse "a batch larger than the data" 'shapes: 20 images are too few for a batch of 32' \
+    --data shapes --limit 20 --batch 32
+refuse "a start beyond the end" '--start 4: there are 3 steps' \
+    --data shapes --batch 8 --steps 3 --start 4
+mkdir empty truncated labels
+refuse "an empty folder" 'empty: no PNG file' --data empty
+head -c 3000 /dev/zero >truncated/data_batch_1.bin
+refuse "a truncated CIFAR-10 file" 'truncated/data_batch_1.bin: 3000 bytes' --data truncated
+head -c 3073 /dev/zero | tr '\0' '\12' >labels/data_batch_1.bin
+refuse "a label out of range" 'labels/data_batch_1.bin: record 0 has label 10' --data labels
+
+# ---- a folder of PNG ----
+mkdir -p set/a set/b
+cp "$ROOT"/tests/data/png/*.png set/a
+cp "$ROOT"/tests/data/png/grey*.png set/b
+check "PNG files of every kind" augment --data set --size 24 --batch 16 --epochs 1 --out png.st
+head -c 60 "$ROOT/tests/data/png/rgb8.png" >set/b/zz.png
+check_fails 1 "a damaged PNG" 'set/b/zz.png: damaged PNG' \
+    augment --data set --size 24 --policy eval --threads 3 --out damaged.st
+
+# ---- a reader that goes away ----
+{
+    set +e
+    augment --data shapes --batch 64 --epochs 100 2>broken.txt
+    echo $? >broken.status
+    set -e
+} | head -c 1000 >first.bytes
+check "a reader that goes away is a failure" grep -qx 1 broken.status
+check "told in one line" grep -q '^augment: ' broken.txt
+check "and one only" test "$(wc -l <broken.txt)" = 1
+check_fails 1 "a full disk" 'No space left' augment --data shapes --batch 8 --steps 3 --out /dev/full
+
+if ! py describe one.st >describe.txt 2>/dev/null; then
+    skip "frames, shards, labels" "python3-numpy is not installed"
+    done_testing
+    exit
+fi
+
+# ---- what is in the frames ----
+augment --data shapes --limit 50 --batch 24 --epochs 2 --out train.st
+py describe train.st >train.txt
+check "frames of training" same_text train.txt \
+    'index[24] x[24,2,32,32,3] y[24] batch=24 epoch=0 grains=8 step=0 steps=4 steps_per_epoch=2
+index[24] x[24,2,32,32,3] y[24] batch=24 epoch=0 grains=8 step=1 steps=4 steps_per_epoch=2
+index[24] x[24,2,32,32,3] y[24] batch=24 epoch=1 grains=8 step=2 steps=4 steps_per_epoch=2
+index[24] x[24,2,32,32,3] y[24] batch=24 epoch=1 grains=8 step=3 steps=4 steps_per_epoch=2'
+mkdir cifar
+py data cifar
+augment --data cifar --split test --policy eval --batch 20 --grains 4 --out eval.st
+py describe eval.st >eval.txt
+check "evaluation keeps the partial batch" same_text eval.txt \
+    'index[20] x[20,1,32,32,3] y[20] batch=20 epoch=0 grains=4 step=0 steps=3 steps_per_epoch=3
+index[20] x[20,1,32,32,3] y[20] batch=20 epoch=0 grains=4 step=1 steps=3 steps_per_epoch=3
+index[10] x[10,1,32,32,3] y[10] batch=10 epoch=0 grains=2 step=2 steps=3 steps_per_epoch=3'
+check "evaluation keeps the order and labels" py rows eval.st 0 49
+augment --data cifar --split test --ops center --limit 7 --out limit.st
+check "--limit takes the first images" py rows limit.st 0 6
+augment --data shapes --size 40 --views 3 --batch 6 --steps 1 --shard 1/4 --out big.st
+py describe big.st >big.txt
+check "size, views and uneven shards" same_text big.txt \
+    'index[2] x[2,3,40,40,3] y[2] batch=6 epoch=0 grains=2 rank=1 step=0 steps=1 steps_per_epoch=1666 world=4'
+
+# ---- shards ----
+for world in 2 3; do
+    parts=()
+    for ((rank = 0; rank < world; rank++)); do
+        augment --data cifar --batch 16 --epochs 2 --shard "$rank/$world" --out "part$rank.st"
+        parts+=("part$rank.st")
+    done
+    augment --data cifar --batch 16 --epochs 2 --out whole.st
+    check "$world shards make the whole batch" py join whole.st "${parts[@]}"
+done
+
+# ---- the trace ----
+if ! /usr/bin/python3 -c 'import torchvision, PIL' 2>/dev/null; then
+    skip "views redone from the trace" "python3-torchvision or python3-pil is not installed"
+else
+    augment --data cifar --batch 32 --steps 4 --ops crop:0.08-1,flip:0.5 --out crop.st --trace crop.jsonl
+    check "crops and flips, redone by PIL from the trace" py redo cifar crop.st crop.jsonl
+    augment --data cifar --batch 32 --steps 4 --ops flip:0.5,jitter:0.8:0.5,gray:0.2,blur:0.5:0.1-2 \
+        --out color.st --trace color.jsonl
+    check "colours and blur, redone by torchvision from the trace" py redo cifar color.st color.jsonl
+    augment --data cifar --batch 8 --steps 1 --policy eval --trace eval.jsonl --out eval.st
+    check "center is in the trace, with its box" grep -q \
+        '{"epoch":0,"index":3,"view":0,"ops":\[{"op":"center","x":0,"y":0,"w":32,"h":32}\]}' eval.jsonl
+fi
+done_testing
