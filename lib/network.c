@@ -100,6 +100,13 @@ int64_t network_outputs(const struct network *net)
     return net->plan->channels[net->plan->n_tensors - 1];
 }
 
+/* Values that the output has for each image. */
+static int64_t output_values(const struct network *net)
+{
+    const struct plan_map *m = &net->layout.maps[net->plan->n_tensors - 1];
+    return m->h * m->w * m->c;
+}
+
 size_t network_bytes(const struct network *net)
 {
     return net->bytes;
@@ -378,14 +385,14 @@ int network_forward(struct network *net, const uint8_t *bytes, const float *floa
     for (int64_t at = 0; at < net->shape.images; at += net->images) {
         const int64_t rest = net->shape.images - at;
         const int64_t images = rest < net->images ? rest : net->images;
-        const int64_t from = at * pixels * first->c, to = at * network_outputs(net);
+        const int64_t from = at * pixels * first->c, to = at * output_values(net);
         if (bytes)
             e->load_bytes(bytes + from, images * pixels, first->c, normalize->mean,
                           normalize->deviation, value(net, 0), net->threads);
         else
             e->load_floats(floats + from, images * pixels * first->c, value(net, 0), net->threads);
         run_forward(net, images);
-        e->store_floats(value(net, last), images * network_outputs(net), out + to, net->threads);
+        e->store_floats(value(net, last), images * output_values(net), out + to, net->threads);
     }
     net->ran = net->shape.training;
     return 0;
@@ -450,7 +457,7 @@ int network_backward(struct network *net, const float *dout, float *din,
     bool *written = net->written;
     memset(written, 0, (size_t)p->n_tensors * sizeof *written);
     net->ran = false; /* the forward pass's values are overwritten */
-    e->load_floats(dout, net->images * network_outputs(net), gradient(net, last), net->threads);
+    e->load_floats(dout, net->images * output_values(net), gradient(net, last), net->threads);
     for (int i = p->n_operations - 1; i >= 0; i--) {
         const struct plan_operation *op = &p->operations[i];
         switch (op->kind) {

@@ -41,10 +41,10 @@ struct network_shape {
 int network_prepare(struct network *net, const struct network_shape *shape);
 
 /* Runs forward. bytes: (images,H,W,C), normalized by `normalize`; or else floats, taken as they
- * are. out (images, outputs). In training, batch norm uses the batch's statistics and moves its
- * running ones by a tenth of the way (decay 0.9, the variance unbiased); in evaluation it uses the
- * running ones, and an image's output depends on nothing but that image. -1 with a message if
- * training has a single value a channel to normalize. */
+ * are. out (images, outputs), or (images,H,W,C) of the last map. In training, batch norm uses the
+ * batch's statistics and moves its running ones by a tenth of the way (decay 0.9, the variance
+ * unbiased); in evaluation it uses the running ones, and an image's output depends on nothing but
+ * that image. -1 with a message if training has a single value a channel to normalize. */
 int network_forward(struct network *net, const uint8_t *bytes, const float *floats,
                     const struct normalization *normalize, float *out);
 

@@ -42,7 +42,7 @@ static int shortcut(struct plan *p, int in, int64_t channels, int64_t stride, co
     return plan_batch_norm(p, x, &(struct plan_norm){.name = norm.text, .residual = -1});
 }
 
-static int basic_block(struct plan *p, int in, int64_t channels, int64_t stride, const char *block)
+int resnet_basic_block(struct plan *p, int in, int64_t channels, int64_t stride, const char *block)
 {
     int x = plan_convolution(p, in, channels, 3, stride, 1, name_in(block, "conv1").text);
     x = norm_relu(p, x, name_in(block, "bn1").text);
@@ -56,7 +56,7 @@ static int basic_block(struct plan *p, int in, int64_t channels, int64_t stride,
                               .name = norm.text, .residual = side, .relu = true, .zero = true});
 }
 
-static int bottleneck(struct plan *p, int in, int64_t channels, int64_t stride, const char *block)
+int resnet_bottleneck(struct plan *p, int in, int64_t channels, int64_t stride, const char *block)
 {
     int x = plan_convolution(p, in, channels, 1, 1, 0, name_in(block, "conv1").text);
     x = norm_relu(p, x, name_in(block, "bn1").text);
@@ -100,8 +100,8 @@ struct plan *resnet_plan(int depth, double width, enum resnet_stem stem)
             char name[32];
             snprintf(name, sizeof name, "layer%d.%d", stage + 1, i);
             int64_t stride = stage > 0 && i == 0 ? 2 : 1;
-            x = a->bottleneck ? bottleneck(p, x, base << stage, stride, name)
-                              : basic_block(p, x, base << stage, stride, name);
+            x = a->bottleneck ? resnet_bottleneck(p, x, base << stage, stride, name)
+                              : resnet_basic_block(p, x, base << stage, stride, name);
         }
     if (plan_average_pool(p, x) < 0) {
         plan_free(p);

@@ -15,4 +15,9 @@ enum resnet_stem {
  * image: the mean over the last map. NULL with a message. */
 struct plan *resnet_plan(int depth, double width, enum resnet_stem stem);
 
+/* One residual block, appended to a plan: its parameters are BLOCK.conv1.weight and so on. A
+ * bottleneck makes 4 x channels. Returns the tensor it makes, or -1, as plan_convolution() does. */
+int resnet_basic_block(struct plan *p, int in, int64_t channels, int64_t stride, const char *block);
+int resnet_bottleneck(struct plan *p, int in, int64_t channels, int64_t stride, const char *block);
+
 #endif

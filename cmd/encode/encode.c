@@ -1,0 +1,101 @@
+/* encode: the network whose features are wanted. Images in, features out. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "link.h"
+#include "resnet.h"
+#include "stage.h"
+
+enum { CIFAR_UP_TO = 64 }; /* pixels a side: --stem auto */
+
+static const char *arch = "resnet18", *stem = "auto", *normalize = "none";
+static double width = 1;
+
+static const struct option_spec options[] = {
+    {.name = "arch",
+     .kind = OPTION_CHOICE,
+     .value = &arch,
+     .choices = "resnet18|resnet34|resnet50|resnet101|resnet152",
+     .argument = "NAME",
+     .help = "the network"},
+    {.name = "width",
+     .kind = OPTION_DOUBLE,
+     .value = &width,
+     .argument = "W",
+     .min = 0.01,
+     .max = 64,
+     .help = "multiplies its channels"},
+    {.name = "stem",
+     .kind = OPTION_CHOICE,
+     .value = &stem,
+     .choices = "auto|cifar|imagenet",
+     .argument = "STEM",
+     .help = "auto: cifar up to 64 pixels"},
+    {.name = "normalize",
+     .kind = OPTION_STRING,
+     .value = &normalize,
+     .argument = "HOW",
+     .help = "none, cifar10, imagenet, or means/deviations: R,G,B/R,G,B"},
+};
+
+static const char details[] =
+    "In:  `x` U8 [B,V,H,W,3], scaled by 1/255 and normalized; or F32, taken as it is.\n"
+    "Out: without --next `h` F32 [B,V,D] in `x`'s place, in evaluation mode; with it,\n"
+    "     after a training step, metrics: `loss`, `contrast_acc`, `lr`, `views_per_s`.\n"
+    "\n"
+    "Example: augment --data cifar-10-batches-bin --policy eval --epochs 1 |\n"
+    "  encode --init model.safetensors > features.st";
+
+static struct plan *make_plan(const struct tensor *x)
+{
+    if (x->shape[4] != 3) {
+        fail("x has %lld channels: 3 are needed", (long long)x->shape[4]);
+        return NULL;
+    }
+    const bool small = x->shape[2] <= CIFAR_UP_TO && x->shape[3] <= CIFAR_UP_TO;
+    const bool cifar = !strcmp(stem, "auto") ? small : !strcmp(stem, "cifar");
+    return resnet_plan(atoi(arch + strlen("resnet")), width,
+                       cifar ? RESNET_STEM_CIFAR : RESNET_STEM_IMAGENET);
+}
+
+static struct normalization parse_normalization(const char *how)
+{
+    struct normalization n = {{0, 0, 0}, {1, 1, 1}};
+    float *m = n.mean, *d = n.deviation;
+    int end = -1;
+    if (!strcmp(how, "none"))
+        return n;
+    if (!strcmp(how, "cifar10"))
+        how = "0.4914,0.4822,0.4465/0.2470,0.2435,0.2616";
+    else if (!strcmp(how, "imagenet"))
+        how = "0.485,0.456,0.406/0.229,0.224,0.225";
+    if (sscanf(how, "%f,%f,%f/%f,%f,%f%n", &m[0], &m[1], &m[2], &d[0], &d[1], &d[2], &end) != 6 ||
+        how[end] || !(d[0] > 0 && d[1] > 0 && d[2] > 0))
+        usage_fail("--normalize %s is not none, cifar10, imagenet or M,M,M/S,S,S", how);
+    return n;
+}
+
+int main(int argc, char **argv)
+{
+    stage_defaults();
+    struct option_spec all[32];
+    const int n = options_join(all, 32, options, sizeof options / sizeof *options,
+                               stage_option_specs, n_stage_option_specs);
+    const struct program program = {"encode",
+                                    "a residual network: images in, features out",
+                                    details,
+                                    all,
+                                    n,
+                                    link_option_specs,
+                                    n_link_option_specs};
+    options_parse(&program, argc, argv, NULL);
+    signals_setup();
+    return stage_run(&(struct stage){.input = "x",
+                                     .output = "h",
+                                     .images = true,
+                                     .normalization = parse_normalization(normalize),
+                                     .make_plan = make_plan,
+                                     .metrics = true});
+}

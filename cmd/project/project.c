@@ -1,0 +1,61 @@
+/* project: the projection head. Features in, projections out. */
+#include "head.h"
+#include "link.h"
+#include "stage.h"
+
+static int64_t layers = 2, hidden, dim = 128;
+
+static const struct option_spec options[] = {
+    {.name = "layers",
+     .kind = OPTION_INT,
+     .value = &layers,
+     .argument = "N",
+     .min = 0,
+     .max = 3,
+     .help = "linear maps; 0: the projection is the feature"},
+    {.name = "hidden",
+     .kind = OPTION_INT,
+     .value = &hidden,
+     .argument = "W",
+     .min = 0,
+     .max = 1 << 20,
+     .help = "width between layers; 0: as wide as the input"},
+    {.name = "dim",
+     .kind = OPTION_INT,
+     .value = &dim,
+     .argument = "D",
+     .min = 1,
+     .max = 1 << 20,
+     .help = "width of the output"},
+};
+
+static const char details[] =
+    "In:  `h` F32 [B,V,D].\n"
+    "Out: without --next `z` F32 [B,V,d] in `h`'s place, in evaluation mode; with it\n"
+    "     `dh` F32 [B,V,D], the gradient that came back, and its `loss` and the like.\n"
+    "\n"
+    "Example: encode --opt ipc://opt --next 'exec:project --opt ipc://opt --next exec:ntxent'";
+
+static struct plan *make_plan(const struct tensor *h)
+{
+    return head_plan((int)layers, h->shape[2], hidden, dim);
+}
+
+int main(int argc, char **argv)
+{
+    stage_defaults();
+    struct option_spec all[32];
+    const int n = options_join(all, 32, options, sizeof options / sizeof *options,
+                               stage_option_specs, n_stage_option_specs);
+    const struct program program = {"project",
+                                    "the projection head: features in, projections out",
+                                    details,
+                                    all,
+                                    n,
+                                    link_option_specs,
+                                    n_link_option_specs};
+    options_parse(&program, argc, argv, NULL);
+    signals_setup();
+    return stage_run(&(struct stage){
+        .input = "h", .output = "z", .make_plan = make_plan, .identity = layers == 0});
+}

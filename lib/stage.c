@@ -1,0 +1,372 @@
+#include "stage.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "fail.h"
+#include "frame_io.h"
+#include "initialize.h"
+#include "link.h"
+#include "optimizer_client.h"
+
+static struct {
+    const char *next, *opt, *init, *precision, *in, *out, *listen;
+    int64_t seed, threads;
+} config = {
+    .next = "", .opt = "", .init = "", .precision = "fp32", .in = "-", .out = "-", .listen = ""};
+
+const struct option_spec stage_option_specs[] = {
+    {.name = "init",
+     .kind = OPTION_STRING,
+     .value = &config.init,
+     .argument = "FILE",
+     .help = "start from this checkpoint"},
+    {.name = "seed",
+     .kind = OPTION_INT,
+     .value = &config.seed,
+     .argument = "N",
+     .min = 0,
+     .max = 9007199254740992,
+     .help = "of the initial parameters"},
+    {.name = "next",
+     .kind = OPTION_STRING,
+     .value = &config.next,
+     .argument = "LINK",
+     .help = "train: where the output goes and its gradient comes from"},
+    {.name = "opt",
+     .kind = OPTION_STRING,
+     .value = &config.opt,
+     .argument = "LINK",
+     .help = "the optimizer, which owns the parameters"},
+    {.name = "threads",
+     .kind = OPTION_INT,
+     .value = &config.threads,
+     .argument = "N",
+     .min = 1,
+     .max = 1024,
+     .help = "the result does not depend on it"},
+    {.name = "precision",
+     .kind = OPTION_CHOICE,
+     .value = &config.precision,
+     .argument = "P",
+     .choices = "fp32",
+     .help = "of the network's arithmetic"},
+    {.name = "in",
+     .kind = OPTION_STRING,
+     .value = &config.in,
+     .argument = "ENDPOINT",
+     .help = "requests"},
+    {.name = "out",
+     .kind = OPTION_STRING,
+     .value = &config.out,
+     .argument = "ENDPOINT",
+     .help = "replies"},
+    {.name = "listen",
+     .kind = OPTION_STRING,
+     .value = &config.listen,
+     .argument = "ADDRESS",
+     .help = "serve tcp:// or ipc:// instead"},
+};
+const int n_stage_option_specs = sizeof stage_option_specs / sizeof *stage_option_specs;
+
+void stage_defaults(void)
+{
+    config.threads = sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+/* A running stage. */
+struct run {
+    const struct stage *stage;
+    struct network *net; /* NULL until the first request, and for the identity */
+    struct link *next, *opt;
+    struct optimizer_client *client;
+    char dinput[16], doutput[16];
+};
+
+/* The input's sizes; a vector is an image of 1x1. */
+struct sizes {
+    int64_t b, v, h, w, c, images;
+};
+
+static const struct tensor *find_input(const struct run *run, const struct frame *request,
+                                       struct sizes *s)
+{
+    const char *name = run->stage->input;
+    const int64_t any[5] = {-1, -1, -1, -1, -1};
+    const struct tensor *t = frame_find(request, name);
+    const bool bytes = run->stage->images && t && t->dtype == DTYPE_U8;
+    t = frame_need(request, name, bytes ? DTYPE_U8 : DTYPE_F32, run->stage->images ? 5 : 3, any);
+    if (!t)
+        return NULL;
+    *s = (struct sizes){.b = t->shape[0], .v = t->shape[1], .h = 1, .w = 1, .c = t->shape[2]};
+    if (run->stage->images) {
+        s->h = t->shape[2];
+        s->w = t->shape[3];
+        s->c = t->shape[4];
+    }
+    if (!tensor_count(t) || __builtin_mul_overflow(s->b, s->v, &s->images)) {
+        fail("%s is empty", name);
+        return NULL;
+    }
+    if (run->net && s->c != network_inputs(run->net)) {
+        fail("%s has %lld channels, the network takes %lld", name, (long long)s->c,
+             (long long)network_inputs(run->net));
+        return NULL;
+    }
+    return t;
+}
+
+/* How many of the batch's grains these b images are. -1 with a message. */
+static int64_t local_grains(const struct frame *request, int64_t b)
+{
+    int64_t grains, batch, all;
+    if (frame_meta_int(request, "grains", 1, &grains) ||
+        frame_meta_int(request, "batch", b, &batch))
+        return -1;
+    if (grains < 1 || (grains & (grains - 1)) || batch < 1 || batch % grains)
+        return fail("%lld grains: not a power of two that divides a batch of %lld",
+                    (long long)grains, (long long)batch);
+    /* A share that is no whole number of grains is summed as one. */
+    if (b > batch || __builtin_mul_overflow(b, grains, &all) || all % batch)
+        return 1;
+    return all / batch;
+}
+
+/* On the first request: makes the network. */
+static int start(struct run *run, const struct tensor *input)
+{
+    struct plan *plan = run->stage->make_plan(input);
+    if (!plan)
+        return -1;
+    run->net = network_new(plan, &engine_fp32, (int)config.threads);
+    if (!run->net)
+        return -1;
+    struct parameters *p = network_parameters(run->net);
+    initialize_parameters(p, (uint64_t)config.seed);
+    if (!*config.init)
+        return 0;
+    struct frame *f = frame_load(config.init);
+    int status = f ? parameters_load(p, f, false, config.init) : -1;
+    frame_free(f);
+    return status;
+}
+
+/* On the first request of a training run: takes over the optimizer's parameters. */
+static int join(struct run *run, const struct frame *request)
+{
+    int64_t step, next_step;
+    if (frame_meta_int(request, "step", 0, &step))
+        return -1;
+    run->client = optimizer_client_new(run->opt, network_parameters(run->net));
+    if (!run->client || optimizer_join(run->client, request, &next_step))
+        return -1;
+    if (step != next_step)
+        return fail("augment starts at step %lld, the optimizer is at step %lld: start it with "
+                    "--start %lld",
+                    (long long)step, (long long)next_step, (long long)next_step);
+    network_parameters_changed(run->net);
+    return 0;
+}
+
+static int forward(struct run *run, const struct tensor *input, float *out)
+{
+    if (!run->net) {
+        memcpy(out, input->data, input->bytes);
+        return 0;
+    }
+    const bool bytes = input->dtype == DTYPE_U8;
+    return network_forward(run->net, bytes ? input->data : NULL, bytes ? NULL : input->data,
+                           &run->stage->normalization, out);
+}
+
+/* The request with the output in the input's place. NULL with a message. */
+static struct frame *output_frame(struct run *run, const struct frame *request,
+                                  const struct tensor *input, const struct sizes *s, int64_t grains)
+{
+    const struct network_shape shape = {.images = s->images,
+                                        .height = s->h,
+                                        .width = s->w,
+                                        .grains = grains,
+                                        .training = grains > 0,
+                                        .input_grad = grains > 0 && !run->stage->metrics};
+    if (run->net && network_prepare(run->net, &shape))
+        return NULL;
+    const int64_t width = run->net ? network_outputs(run->net) : s->c;
+    struct frame *f = frame_derive(
+        request, &(struct tensor_spec){run->stage->output, DTYPE_F32, 3, {s->b, s->v, width}}, 1,
+        (const char *const[]){run->stage->input, NULL});
+    if (!f)
+        return NULL;
+    if (forward(run, input, frame_find(f, run->stage->output)->data)) {
+        frame_free(f);
+        return NULL;
+    }
+    return f;
+}
+
+static int push(int parameter, void *user)
+{
+    return optimizer_push(user, parameter);
+}
+
+/* Gradients of the parameters to the optimizer, new values back. */
+static int backward(struct run *run, const struct frame *request, const struct tensor *gradient,
+                    float *dinput, const char **lr)
+{
+    if (!run->net) {
+        if (dinput)
+            memcpy(dinput, gradient->data, gradient->bytes);
+        return 0;
+    }
+    if (optimizer_begin(run->client, request) ||
+        network_backward(run->net, gradient->data, dinput, push, run->client) ||
+        optimizer_finish(run->client, lr))
+        return -1;
+    network_parameters_changed(run->net);
+    return 0;
+}
+
+static void copy_metas(struct frame *to, const struct frame *from, const char *const *keys)
+{
+    for (; *keys; keys++)
+        if (frame_meta(from, *keys))
+            frame_set_meta(to, *keys, frame_meta(from, *keys));
+}
+
+/* What the caller gets: metrics, or the input's gradient with what came along with the output's. */
+static struct frame *training_reply(const struct run *run, const struct frame *request,
+                                    const struct frame *answer, const struct sizes *s)
+{
+    struct frame *reply = NULL;
+    if (!run->stage->metrics) {
+        reply = frame_new(&(struct tensor_spec){run->dinput, DTYPE_F32, 3, {s->b, s->v, s->c}}, 1);
+        if (reply)
+            frame_inherit_metas(reply, answer);
+        return reply;
+    }
+    reply = frame_new(NULL, 0);
+    if (reply) {
+        frame_set_meta(reply, "kind", "metrics");
+        copy_metas(reply, request,
+                   (const char *const[]){"step", "steps", "steps_per_epoch", "batch", "epoch",
+                                         "rank", "world", NULL});
+        copy_metas(reply, answer,
+                   (const char *const[]){"loss", "contrast_acc", "contrast_entropy", "lr", NULL});
+    }
+    return reply;
+}
+
+/* One training step. NULL with a message. */
+static struct frame *train(struct run *run, const struct frame *request)
+{
+    const double began = clock_now();
+    struct sizes s;
+    const struct tensor *input = find_input(run, request, &s);
+    if (!input)
+        return NULL;
+    const int64_t grains = local_grains(request, s.b);
+    if (grains < 0)
+        return NULL;
+    if (!run->net && !run->stage->identity && (start(run, input) || join(run, request)))
+        return NULL;
+    struct frame *out = output_frame(run, request, input, &s, grains), *answer, *reply;
+    if (!out)
+        return NULL;
+    const struct tensor made = *frame_find(out, run->stage->output);
+    if (link_request(run->next, out, &answer))
+        return NULL;
+    const struct tensor *gradient = frame_need(answer, run->doutput, DTYPE_F32, 3, made.shape);
+    reply = gradient ? training_reply(run, request, answer, &s) : NULL;
+    float *dinput = reply && !run->stage->metrics ? frame_find(reply, run->dinput)->data : NULL;
+    const char *lr = "";
+    if (reply && backward(run, request, gradient, dinput, &lr)) {
+        frame_free(reply);
+        reply = NULL;
+    }
+    frame_free(answer);
+    if (reply && *lr)
+        frame_set_meta(reply, "lr", lr);
+    if (reply && run->stage->metrics)
+        frame_set_meta_float(reply, "views_per_s",
+                             (float)((double)s.images / (clock_now() - began)));
+    return reply;
+}
+
+static struct frame *infer(struct run *run, const struct frame *request)
+{
+    struct sizes s;
+    const struct tensor *input = find_input(run, request, &s);
+    if (!input || (!run->net && !run->stage->identity && start(run, input)))
+        return NULL;
+    return output_frame(run, request, input, &s, 0);
+}
+
+static int open_links(struct run *run)
+{
+    if (*config.next && !(run->next = link_open(config.next, &link_config)))
+        return -1;
+    if (*config.next && *config.opt && !(run->opt = link_open(config.opt, &link_config)))
+        return -1;
+    return 0;
+}
+
+static int serve(struct run *run, struct server *server)
+{
+    struct frame *request;
+    int client, got;
+    while ((got = server_next(server, &request, &client, NULL)) > 0) {
+        struct frame *reply = *config.next ? train(run, request) : infer(run, request);
+        frame_free(request);
+        if (!reply || server_reply(server, client, reply))
+            return -1;
+    }
+    return got;
+}
+
+/* The end goes to every peer before any is waited for. */
+static int end_links(struct run *run)
+{
+    int status = 0;
+    if (run->next && link_end(run->next))
+        status = -1;
+    if (run->opt && link_end(run->opt))
+        status = -1;
+    return status;
+}
+
+static int close_links(struct run *run)
+{
+    optimizer_client_free(run->client);
+    int status = link_close(run->next);
+    if (link_close(run->opt))
+        status = -1;
+    network_free(run->net);
+    return status;
+}
+
+int stage_run(const struct stage *stage)
+{
+    struct run run = {.stage = stage};
+    snprintf(run.dinput, sizeof run.dinput, "d%s", stage->input);
+    snprintf(run.doutput, sizeof run.doutput, "d%s", stage->output);
+    if (*config.next && !*config.opt && !stage->identity)
+        usage_fail("--next needs --opt: who else would own the parameters?");
+    if (*config.opt && !*config.next)
+        usage_fail("--opt needs --next: without it nothing is trained");
+    struct server *server = server_open(config.in, config.out, config.listen, &link_config);
+    if (!server)
+        return program_fail();
+    if (open_links(&run) || serve(&run, server) || end_links(&run)) {
+        server_abandon(server);
+        const int status = program_fail();
+        close_links(&run);
+        return status;
+    }
+    if (close_links(&run)) {
+        server_abandon(server);
+        return program_fail();
+    }
+    return server_end(server) ? program_fail() : 0;
+}

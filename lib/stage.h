@@ -1,0 +1,33 @@
+/* stage: a program that is a network: encode and project.
+ *
+ * Forward-only, a stage answers each request with its output, in evaluation mode. With --next it
+ * trains: it sends its output there, gets that output's gradient back, sends the gradients of its
+ * parameters to --opt while the backward pass is still running, and answers its own caller. */
+#ifndef STAGE_H
+#define STAGE_H
+
+#include "network.h"
+#include "options.h"
+
+/* What the flags of stage_option_specs fill: --next, --opt, --init, --seed, --threads,
+ * --precision, --in, --out, --listen. Call stage_defaults() before options_parse(). */
+extern const struct option_spec stage_option_specs[];
+extern const int n_stage_option_specs;
+void stage_defaults(void);
+
+struct stage {
+    const char *input, *output; /* tensors: "x" and "h"; their gradients are "dx" and "dh" */
+    bool images;                /* the input is [B,V,H,W,C], U8 or F32; else F32 [B,V,C] */
+    struct normalization normalization; /* of U8 input */
+    /* The network for the first request's input. NULL with a message. */
+    struct plan *(*make_plan)(const struct tensor *input);
+    bool identity; /* no network: the output is the input, and make_plan is not called */
+    bool metrics;  /* the head of the pipeline: a training request is answered with a frame of
+                      metadata, and the input's gradient is not computed */
+};
+
+/* Serves requests until the callers are done; the program's exit status. Ends the program with
+ * status 2 when flags do not fit together. */
+int stage_run(const struct stage *stage);
+
+#endif
