@@ -20,6 +20,13 @@ BUILD = build
 BIN = bin
 endif
 
+# make V=1 shows whole commands.
+ifdef V
+say =
+else
+say = @printf '  %-3s %s\n' $(1) $(2);
+endif
+
 PROGRAMS = $(notdir $(wildcard cmd/*))
 LIB_OBJ = $(patsubst lib/%.c,$(BUILD)/lib/%.o,$(wildcard lib/*.c))
 UNIT = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
@@ -30,22 +37,22 @@ unit: $(UNIT)
 define program
 $(BIN)/$(1): $(BUILD)/cmd/$(1).o $(BUILD)/libsimclr.a
 	@mkdir -p $$(@D)
-	$(CC) $(CFLAGS) -o $$@ $$^ $(LDLIBS)
+	$(call say,LD,$$@)$(CC) $(CFLAGS) -o $$@ $$^ $(LDLIBS)
 $(BUILD)/cmd/$(1).o: cmd/$(1)/$(1).c
 	@mkdir -p $$(@D)
-	$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -c -o $$@ $$<
+	$(call say,CC,$$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -c -o $$@ $$<
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 
 $(BUILD)/lib/%.o: lib/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -c -o $@ $<
 $(BUILD)/libsimclr.a: $(LIB_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR,$@)ar rcs $@ $^
 $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libsimclr.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MF $@.d -o $@ $< $(BUILD)/libsimclr.a $(LDLIBS) -lcmocka
+	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MF $@.d -o $@ $< $(BUILD)/libsimclr.a $(LDLIBS) -lcmocka
 
 clean:
 	rm -rf build bin

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -56,6 +57,13 @@ int atomic_commit(struct atomic_file *a)
         fail("%s: %s", a->path, strerror(errno));
         atomic_abandon(a);
         return -1;
+    }
+    /* the new name itself must survive a power cut; some file systems refuse to sync folders, and
+     * then the rename stands all the same */
+    int folder = open(dirname(a->path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder >= 0) {
+        fsync(folder);
+        close(folder);
     }
     release(a);
     return 0;

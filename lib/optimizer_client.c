@@ -16,7 +16,6 @@ struct optimizer_client {
     int *bucket;         /* parameters whose gradients wait to be sent */
     int n_bucket, in_flight;
     size_t bucket_bytes;
-    int64_t rank;
     char lr[64];
 };
 
@@ -110,7 +109,14 @@ int optimizer_begin(struct optimizer_client *c, const struct frame *request)
         if (frame_meta(request, keys[i]))
             frame_set_meta(c->metas, keys[i], frame_meta(request, keys[i]));
     frame_set_meta(c->metas, "kind", "gradients");
-    return frame_meta_int(request, "rank", 0, &c->rank);
+    int64_t rank;
+    if (frame_meta_int(request, "rank", 0, &rank))
+        return -1;
+    /* Buffers travel first: when a client's last gradient is there, its step is complete. */
+    for (int i = 0; rank == 0 && i < c->parameters->n; i++)
+        if (c->parameters->list[i].buffer && optimizer_push(c, i))
+            return -1;
+    return 0;
 }
 
 static int send_bucket(struct optimizer_client *c)
@@ -137,9 +143,6 @@ int optimizer_push(struct optimizer_client *c, int i)
 
 int optimizer_finish(struct optimizer_client *c, const char **lr)
 {
-    for (int i = 0; c->rank == 0 && i < c->parameters->n; i++)
-        if (c->parameters->list[i].buffer && optimizer_push(c, i))
-            return -1;
     if (send_bucket(c))
         return -1;
     c->lr[0] = 0;

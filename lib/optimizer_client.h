@@ -19,12 +19,12 @@ void optimizer_client_free(struct optimizer_client *c);
  * travel along. */
 int optimizer_join(struct optimizer_client *c, const struct frame *request, int64_t *next_step);
 
-/* Begins a step: step, steps, steps_per_epoch, batch, epoch, rank and world are taken from
- * `request`. */
+/* Begins a step, after its forward pass; rank 0's buffers are sent with the first bucket. step,
+ * steps, steps_per_epoch, batch, epoch, rank and world are taken from `request`. */
 int optimizer_begin(struct optimizer_client *c, const struct frame *request);
 /* The gradient of parameter number i is complete and is sent, perhaps with some that follow. */
 int optimizer_push(struct optimizer_client *c, int i);
-/* Sends what is left, and rank 0's buffers; waits for the answers and takes over the new values.
+/* Sends what is left; waits for the answers and takes over the new values.
  * *lr is the learning rate that was used, as the optimizer printed it ("" if it did not say);
  * valid until the next call. */
 int optimizer_finish(struct optimizer_client *c, const char **lr);
