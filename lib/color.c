@@ -93,8 +93,7 @@ static void hue(float *restrict r, float *restrict g, float *restrict b, size_t 
         const float base = high == red ? from_red : high == green ? from_green : from_blue;
         /* Hue plus turn is above -1, so that adding 2 makes truncation a floor. */
         const float turns = base * (1 / 6.0f) + turn + 2;
-        float sixths = 6 * (turns - (float)(int)turns);
-        sixths = sixths >= 6 ? 0 : sixths;
+        const float sixths = 6 * (turns - (float)(int)turns);
         r[i] = from_hue(high, chroma, sixths, 5);
         g[i] = from_hue(high, chroma, sixths, 3);
         b[i] = from_hue(high, chroma, sixths, 1);
