@@ -18,7 +18,7 @@ static const char *data = "", *format = "auto", *split = "train";
 static const char *policy_name = "", *ops = "", *shard = "", *trace_path = "", *out = "-";
 static int64_t batch = 512, n_views = 2, size, epochs = 100, steps, start, limit, grains, seed;
 static int64_t n_threads;
-static bool views_given, epochs_given, threads_given;
+static bool views_given, epochs_given;
 
 static const struct option_spec options[] = {
     {.kind = OPTION_HEADING, .help = "Data"},
@@ -128,8 +128,6 @@ static void check_flags(struct run *run)
     check_shard(b);
     if (batches_check(b))
         usage_fail("%s", fail_message());
-    if (!threads_given)
-        n_threads = omp_get_num_procs();
 }
 
 static int prepare_data(struct run *run)
@@ -240,6 +238,7 @@ static int finish(struct run *run, int result)
 
 int main(int argc, char **argv)
 {
+    n_threads = omp_get_num_procs();
     program.n_more = n_link_option_specs;
     signals_setup();
     options_parse(&program, argc, argv, NULL);
