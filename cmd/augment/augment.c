@@ -53,7 +53,7 @@ static const struct option_spec options[] = {
     {"seed", OPTION_INT, &seed, "N", .help = "of all that is drawn", .min = 0, .max = 9e15},
     {.kind = OPTION_HEADING, .help = "Running"},
     {"threads", OPTION_INT, &n_threads, "N", .help = "change the speed, never the result", .min = 1,
-     .max = 1024, .given = &threads_given},
+     .max = 1024},
     {"trace", OPTION_STRING, &trace_path, "FILE",
      .help = "write what was drawn, a JSON line per view"},
     {"out", OPTION_STRING, &out, "ENDPOINT", .help = "where frames go"},
