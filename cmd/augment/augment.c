@@ -245,10 +245,6 @@ int main(int argc, char **argv)
 
     struct run run = {0};
     check_flags(&run);
-    int result = prepare_data(&run);
-    if (result == 0)
-        result = prepare_output(&run);
-    if (result == 0)
-        result = write_frames(&run);
+    const int result = prepare_data(&run) || prepare_output(&run) || write_frames(&run) ? -1 : 0;
     return finish(&run, result) == 0 ? 0 : program_fail();
 }
