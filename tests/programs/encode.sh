@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# encode: shapes, what passes through, training replies, and bad input.
+set -eu
+. "$(dirname "$0")/../lib.sh"
+
+cat > make.py <<'P'
+import sys; sys.path.insert(0, sys.argv[1] + "/tests")
+import numpy as np, frames
+r = np.random.default_rng(1)
+def save(name, tensors, **meta):
+    with open(name, "wb") as f:
+        frames.write(f, tensors, **meta)
+x = r.integers(0, 256, (6, 2, 16, 16, 3), dtype=np.uint8)
+y, index = np.arange(6, dtype=np.int64), np.arange(6, dtype=np.int64) * 7
+save("x.st", {"x": x, "y": y, "index": index}, step=3, note="kept")
+save("float.st", {"x": (x / np.float32(255)).astype(np.float32)})
+save("one.st", {"x": x[4:5], "y": y[4:5]})
+save("grains.st", {"x": x}, step=0, batch=6, grains=4)
+save("flat.st", {"x": x[0]})
+save("gray.st", {"x": x[..., :1]})
+save("empty.st", {"x": x[:0]})
+save("none.st", {"y": y})
+P
+/usr/bin/python3 make.py "$ROOT"
+cat > compare.py <<'P'
+import sys; sys.path.insert(0, sys.argv[1] + "/tests")
+import numpy as np, frames
+def load(name):
+    with open(name, "rb") as f:
+        return next(iter(frames.read_all(f)))
+(a, meta), (b, _), (c, _) = load("h.st"), load("float.h"), load("one.h")
+assert a["h"].shape == (6, 2, 32) and a["h"].dtype == np.float32 and "x" not in a
+assert (a["y"] == np.arange(6)).all() and (a["index"] == 7 * np.arange(6)).all()
+assert meta["step"] == "3" and meta["note"] == "kept"
+assert np.isfinite(a["h"]).all() and a["h"].std() > 0
+assert np.allclose(a["h"], b["h"], rtol=1e-5, atol=1e-6)
+assert (a["h"][4:5] == c["h"]).all()
+P
+tiny="--width 0.0625 --seed 5"
+# shellcheck disable=SC2086
+run() { encode $tiny "$@"; }
+run < x.st > h.st
+run < float.st > float.h
+run < one.st > one.h
+check "features of a batch, of floats, of one image; what passes through" /usr/bin/python3 compare.py "$ROOT"
+run --threads 3 < x.st > h3.st
+check "threads change nothing" cmp h.st h3.st
+run --seed 6 < x.st > other.st
+check "the seed matters" bash -c '! cmp -s h.st other.st'
+
+check_fails 1 "a missing tensor" 'x' encode --in none.st
+check_fails 1 "too few dimensions" 'x' encode --in flat.st
+check_fails 1 "one channel" 'x has 1 channels: 3 are needed' encode --in gray.st
+check_fails 1 "no images" 'x is empty' encode --in empty.st
+check_fails 1 "a checkpoint that is not there" 'nowhere.st' encode --init nowhere.st --in x.st
+check_fails 1 "a checkpoint of something else" 'none.st: no tensor conv1.weight' \
+    encode --init none.st --in x.st
+check_fails 2 "--next without --opt" '--next needs --opt' encode --next exec:cat --in x.st
+check_fails 2 "--opt without --next" '--opt needs --next' encode --opt exec:cat --in x.st
+check_fails 2 "a normalization that is none" '--normalize 1,2' encode --normalize 1,2 --in x.st
+check_fails 2 "an unknown option" 'colour' encode --colour red
+check_fails 1 "grains that do not divide the batch" '4 grains' \
+    encode --next 'exec:cat' --opt 'exec:cat' --in grains.st
+done_testing

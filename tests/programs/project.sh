@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# project: shapes, heads of 0 to 3 layers, a training step, and bad input.
+set -eu
+. "$(dirname "$0")/../lib.sh"
+
+cat > make.py <<'P'
+import sys; sys.path.insert(0, sys.argv[1] + "/tests")
+import numpy as np, frames
+r = np.random.default_rng(1)
+def save(name, tensors, **meta):
+    with open(name, "wb") as f:
+        frames.write(f, tensors, **meta)
+h = r.standard_normal((8, 2, 24), dtype=np.float32)
+save("h.st", {"h": h, "y": np.arange(8, dtype=np.int64)})
+save("step.st", {"h": h, "y": np.arange(8, dtype=np.int64)}, step=0, steps=1, batch=8, grains=4)
+save("wrong.st", {"h": h.reshape(8, 48)})
+save("late.st", {"h": h}, step=7, steps=9, batch=8, grains=4)
+P
+/usr/bin/python3 make.py "$ROOT"
+cat > compare.py <<'P'
+import sys; sys.path.insert(0, sys.argv[1] + "/tests")
+import numpy as np, frames
+def load(name):
+    with open(name, "rb") as f:
+        return next(iter(frames.read_all(f)))[0]
+h = load("h.st")["h"]
+for layers, width in (0, 24), (1, 10), (2, 10), (3, 10):
+    z = load(f"z{layers}.st")
+    assert z["z"].shape == (8, 2, width) and "h" not in z and (z["y"] == np.arange(8)).all()
+    assert np.isfinite(z["z"]).all()
+assert (load("z0.st")["z"] == h).all()
+dh = load("dh.st")
+assert list(dh) == ["dh"] and dh["dh"].shape == h.shape and np.abs(dh["dh"]).max() > 0
+P
+for layers in 0 1 2 3; do
+    project --layers $layers --dim 10 --hidden 12 < h.st > z$layers.st
+done
+project --dim 10 --next exec:ntxent --opt 'exec:lars --lr 0.1 --model m.st' < step.st > dh.st
+check "heads of 0 to 3 layers; the gradient of a step" /usr/bin/python3 compare.py "$ROOT"
+project --dim 10 --threads 3 --next exec:ntxent --opt 'exec:lars --lr 0.1 --model m3.st' \
+    < step.st > dh3.st
+check "threads change no gradient" cmp dh.st dh3.st
+check "threads change no parameter" cmp m.st m3.st
+project --dim 10 --init m.st < h.st > trained.st
+check "a model can be loaded again" test -s trained.st
+check_fails 1 "a wrong shape" 'h' project --in wrong.st
+check_fails 1 "a model of another shape" 'm.st' project --dim 11 --init m.st --in h.st
+check_fails 1 "a step that is not the optimizer's" 'start it with --start 0' \
+    project --next 'exec:ntxent 2>ntxent.err' --opt 'exec:lars --lr 0.1 --model late.model 2>lars.err' \
+    --in late.st
+check_fails 2 "four layers" 'layers' project --layers 4
+done_testing

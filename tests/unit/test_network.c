@@ -1,0 +1,477 @@
+/* The network against PyTorch (tests/golden/network.py says how), finite differences, and the
+ * promises about threads and neighbours. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "engine.h"
+#include "fail.h"
+#include "frame.h"
+#include "frame_io.h"
+#include "head.h"
+#include "initialize.h"
+#include "network.h"
+#include "resnet.h"
+
+#include <cmocka.h> /* last: it defines a macro fail */
+
+/* As fill() in tests/golden/network.py. */
+static float unit(uint32_t key, size_t i)
+{
+    uint32_t h = (uint32_t)i * 0x9E3779B1U + key;
+    h = (h ^ h >> 16) * 0x85EBCA6BU;
+    h = (h ^ h >> 13) * 0xC2B2AE35U;
+    h ^= h >> 16;
+    return (float)((double)(h >> 8) / (1 << 23) - 1);
+}
+
+static uint32_t key_of(const char *name)
+{
+    return (uint32_t)crc32(0, (const Bytef *)name, (uInt)strlen(name));
+}
+
+static float *filled(const char *name, size_t n)
+{
+    float *v = malloc((n ? n : 1) * sizeof *v);
+    assert_non_null(v);
+    for (size_t i = 0; i < n; i++)
+        v[i] = unit(key_of(name), i);
+    return v;
+}
+
+static bool ends(const char *name, const char *with)
+{
+    const size_t n = strlen(name), w = strlen(with);
+    return n >= w && !strcmp(name + n - w, with);
+}
+
+static void fill_parameters(struct parameters *p)
+{
+    for (int i = 0; i < p->n; i++) {
+        struct parameter *a = &p->list[i];
+        if (a->dtype != DTYPE_F32)
+            continue;
+        const double fan_in = (double)a->count / (double)(a->ndim ? a->shape[0] : 1);
+        for (size_t j = 0; j < a->count; j++) {
+            double u = (double)unit(key_of(a->name), j);
+            if (a->ndim > 1)
+                u = u * sqrt(6 / fan_in);
+            else if (ends(a->name, "running_mean"))
+                u = 0.25 * u;
+            else if (ends(a->name, "bias"))
+                u = 1.5 + 0.5 * u;
+            else
+                u = 1 + 0.25 * u;
+            ((float *)a->value)[j] = (float)u;
+        }
+    }
+}
+
+/* ---- golden ---- */
+
+enum kind { CONV, NORM, NORM_RELU, MAX_POOL, AVERAGE_POOL, BASIC, BOTTLENECK, HEAD, RESNET };
+
+static const struct golden {
+    const char *name;
+    enum kind kind;
+    int64_t images, h, w, c;
+    int64_t to, kernel, stride; /* to: channels, or the depth of a ResNet, or a head's layers */
+    bool evaluation;
+    double tolerance;
+} goldens[] = {
+    {"conv3x3s1", CONV, 4, 7, 6, 8, 12, 3, 1, false, 1e-5},
+    {"conv3x3s2", CONV, 4, 7, 6, 8, 12, 3, 2, false, 1e-5},
+    {"conv1x1s1", CONV, 4, 7, 6, 8, 12, 1, 1, false, 1e-5},
+    {"conv1x1s2", CONV, 4, 7, 6, 8, 12, 1, 2, false, 1e-5},
+    {"conv7x7s2", CONV, 4, 13, 12, 3, 16, 7, 2, false, 1e-5},
+    {"norm", NORM, 8, 5, 4, 8, 0, 0, 0, false, 1e-5},
+    {"norm_relu", NORM_RELU, 8, 5, 4, 8, 0, 0, 0, false, 1e-5},
+    {"norm_eval", NORM_RELU, 8, 5, 4, 8, 0, 0, 0, true, 1e-5},
+    {"max_pool", MAX_POOL, 4, 7, 6, 8, 0, 0, 0, false, 1e-5},
+    {"average_pool", AVERAGE_POOL, 4, 7, 6, 8, 0, 0, 0, false, 1e-5},
+    {"basic", BASIC, 8, 6, 6, 8, 8, 0, 1, false, 1e-5},
+    {"basic_down", BASIC, 8, 7, 6, 8, 16, 0, 2, false, 1e-5},
+    {"bottleneck", BOTTLENECK, 8, 6, 6, 32, 8, 0, 1, false, 1e-5},
+    {"bottleneck_down", BOTTLENECK, 8, 7, 6, 8, 8, 0, 2, false, 1e-5},
+    {"head1", HEAD, 16, 1, 1, 32, 1, 0, 0, false, 1e-5},
+    {"head2", HEAD, 16, 1, 1, 32, 2, 0, 0, false, 1e-5},
+    {"head3", HEAD, 16, 1, 1, 32, 3, 0, 0, false, 1e-5},
+    {"resnet18_cifar", RESNET, 8, 8, 8, 3, 18, 0, 1, false, 1e-4},
+    {"resnet18_imagenet", RESNET, 8, 32, 32, 3, 18, 0, 2, false, 1e-4},
+    {"resnet50_cifar", RESNET, 8, 16, 16, 3, 50, 0, 1, false, 1e-4},
+    {"resnet50_imagenet", RESNET, 8, 32, 32, 3, 50, 0, 2, false, 1e-4},
+};
+
+static struct plan *plan_of(const struct golden *g)
+{
+    if (g->kind == HEAD)
+        return head_plan((int)g->to, g->c, 24, 16);
+    if (g->kind == RESNET)
+        return resnet_plan((int)g->to, 1,
+                           g->stride == 1 ? RESNET_STEM_CIFAR : RESNET_STEM_IMAGENET);
+    struct plan *p = plan_new(g->c);
+    int out = -1;
+    if (g->kind == CONV)
+        out = plan_convolution(p, 0, g->to, g->kernel, g->stride, g->kernel / 2, "conv1");
+    else if (g->kind == NORM || g->kind == NORM_RELU)
+        out = plan_batch_norm(
+            p, 0, &(struct plan_norm){.name = "bn1", .residual = -1, .relu = g->kind == NORM_RELU});
+    else if (g->kind == MAX_POOL)
+        out = plan_max_pool(p, 0, 3, 2, 1);
+    else if (g->kind == AVERAGE_POOL)
+        out = plan_average_pool(p, 0);
+    else if (g->kind == BASIC)
+        out = resnet_basic_block(p, 0, g->to, g->stride, "block");
+    else
+        out = resnet_bottleneck(p, 0, g->to, g->stride, "block");
+    assert_true(out > 0);
+    return p;
+}
+
+/* Compares v (n) with the file's samples and norm of that name. */
+static void compare(const struct golden *g, const struct frame *f, const char *prefix,
+                    const char *name, const float *v, size_t n)
+{
+    char key[160];
+    snprintf(key, sizeof key, "%s%s", prefix, name);
+    const struct tensor *t = frame_find(f, key);
+    snprintf(key, sizeof key, "norm/%s%s", prefix, name);
+    const struct tensor *norm = frame_find(f, key);
+    if (!t || !norm)
+        fail_msg("%s: the golden file has no %s", g->name, key);
+    const size_t samples = tensor_count(t);
+    double off = 0, size = 0, all = 0;
+    for (size_t i = 0; i < samples; i++) {
+        const double want = (double)((float *)t->data)[i],
+                     got = (double)v[samples == n ? i : i * 2654435761 % n];
+        off += (got - want) * (got - want);
+        size += want * want;
+    }
+    for (size_t i = 0; i < n; i++)
+        all += (double)v[i] * (double)v[i];
+    const double want_all = (double)*(float *)norm->data;
+    const double relative = sqrt(off / size), of_norm = fabs(sqrt(all) - want_all) / want_all;
+    if (!(relative <= g->tolerance) || !(of_norm <= g->tolerance))
+        fail_msg("%s: %s is off by %.2g, its norm by %.2g", g->name, key, relative, of_norm);
+}
+
+static size_t last_values(const struct golden *g, const struct plan *p)
+{
+    struct plan_layout l;
+    assert_int_equal(plan_lay_out(p, g->images, g->h, g->w, 4, false, false, &l), 0);
+    const struct plan_map *m = &l.maps[p->n_tensors - 1];
+    const size_t n = (size_t)(g->images * m->h * m->w * m->c);
+    plan_layout_clear(&l);
+    return n;
+}
+
+static void check_golden(const struct golden *g)
+{
+    char path[128];
+    snprintf(path, sizeof path, "tests/golden/network/%s.safetensors", g->name);
+    struct frame *f = frame_load(path);
+    if (!f)
+        fail_msg("%s", fail_message());
+    char input[64];
+    snprintf(input, sizeof input, "input %s", frame_meta(f, "seed"));
+
+    struct plan *p = plan_of(g);
+    assert_non_null(p);
+    const size_t n_in = (size_t)(g->images * g->h * g->w * g->c), n_out = last_values(g, p);
+    struct network *net = network_new(p, &engine_fp32, 2);
+    fill_parameters(network_parameters(net));
+    const struct network_shape shape = {.images = g->images,
+                                        .height = g->h,
+                                        .width = g->w,
+                                        .grains = 2,
+                                        .training = !g->evaluation,
+                                        .input_grad = !g->evaluation};
+    if (network_prepare(net, &shape))
+        fail_msg("%s", fail_message());
+    float *x = filled(input, n_in), *dout = filled("dout", n_out);
+    float *out = malloc(n_out * sizeof *out), *din = malloc(n_in * sizeof *din);
+    assert_int_equal(network_forward(net, NULL, x, NULL, out), 0);
+    compare(g, f, "", "out", out, n_out);
+    if (!g->evaluation) {
+        assert_int_equal(network_backward(net, dout, din, NULL, NULL), 0);
+        compare(g, f, "", "din", din, n_in);
+        for (int i = 0; i < p->parameters.n; i++) {
+            const struct parameter *a = &p->parameters.list[i];
+            if (a->grad)
+                compare(g, f, "grad/", a->name, a->grad, a->count);
+            else if (a->dtype == DTYPE_F32)
+                compare(g, f, "after/", a->name, a->value, a->count);
+            else
+                assert_int_equal(*(int64_t *)a->value, 1);
+        }
+    }
+    network_free(net);
+    frame_free(f);
+    free(x);
+    free(dout);
+    free(out);
+    free(din);
+}
+
+static void test_golden(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof goldens / sizeof *goldens; i++)
+        check_golden(&goldens[i]);
+}
+
+/* ---- finite differences ---- */
+
+enum { B = 16, S = 8 };
+static const struct network_shape training = {
+    .images = B, .height = S, .width = S, .grains = 4, .training = true, .input_grad = true};
+
+static struct network *tiny(int depth, int threads, enum resnet_stem stem)
+{
+    struct plan *p = resnet_plan(depth, 0.2, stem);
+    assert_non_null(p);
+    struct network *net = network_new(p, &engine_fp32, threads);
+    assert_non_null(net);
+    fill_parameters(network_parameters(net));
+    return net;
+}
+
+static double dot(const float *a, const float *b, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)a[i] * (double)b[i];
+    return sum;
+}
+
+/* <dout, out> changes along a direction of parameter space as the gradient says. Directions go
+ * along the gradient in part, so that the change stands out from rounding and from ReLUs that
+ * flip on the way. */
+static void test_finite_differences(void **state)
+{
+    (void)state;
+    struct network *net = tiny(18, 2, RESNET_STEM_CIFAR);
+    struct parameters *p = network_parameters(net);
+    assert_int_equal(network_prepare(net, &training), 0);
+    const size_t n_out = (size_t)(B * network_outputs(net));
+    float *x = filled("x", B * S * S * 3), *dout = filled("d", n_out);
+    float *out = malloc(n_out * sizeof *out);
+    for (int direction = 0; direction < 4; direction++) {
+        fill_parameters(p);
+        network_parameters_changed(net);
+        assert_int_equal(network_forward(net, NULL, x, NULL, out), 0);
+        assert_int_equal(network_backward(net, dout, NULL, NULL, NULL), 0);
+        double predicted = 0, moved[2];
+        for (int side = 0; side < 2; side++) {
+            const double h = side ? -2e-4 : 2e-4;
+            fill_parameters(p);
+            for (int i = 0; i < p->n; i++) {
+                struct parameter *a = &p->list[i];
+                if (a->buffer)
+                    continue;
+                const double norm = sqrt(dot(a->grad, a->grad, a->count));
+                const double each = sqrt((double)a->count);
+                const uint32_t key = key_of(a->name) + (uint32_t)direction;
+                for (size_t j = 0; j < a->count; j++) {
+                    const double step = 0.1 * (double)a->grad[j] / norm * (1 + direction) +
+                                        0.1 * (double)unit(key, j) / each;
+                    ((float *)a->value)[j] += (float)(h * step);
+                    if (!side)
+                        predicted += step * (double)a->grad[j];
+                }
+            }
+            network_parameters_changed(net);
+            assert_int_equal(network_forward(net, NULL, x, NULL, out), 0);
+            moved[side] = dot(out, dout, n_out);
+        }
+        const double measured = (moved[0] - moved[1]) / 4e-4;
+        if (!(fabs(measured - predicted) < 0.01 * fabs(predicted)))
+            fail_msg("direction %d: %g, the gradient says %g", direction, measured, predicted);
+    }
+    network_free(net);
+    free(x);
+    free(dout);
+    free(out);
+}
+
+/* ---- threads and neighbours ---- */
+
+static void test_threads_change_nothing(void **state)
+{
+    (void)state;
+    static const int depths[] = {18, 50};
+    for (int d = 0; d < 2; d++) {
+        struct network *nets[3];
+        float *outs[3], *dins[3];
+        float *x = filled("x", B * S * S * 3), *dout = NULL;
+        size_t n_out = 0;
+        for (int t = 0; t < 3; t++) {
+            nets[t] = tiny(depths[d], t + 1, d ? RESNET_STEM_IMAGENET : RESNET_STEM_CIFAR);
+            n_out = (size_t)(B * network_outputs(nets[t]));
+            if (!dout)
+                dout = filled("d", n_out);
+            outs[t] = malloc(n_out * sizeof(float));
+            dins[t] = malloc(B * S * S * 3 * sizeof(float));
+            assert_int_equal(network_prepare(nets[t], &training), 0);
+            for (int again = 0; again < 2; again++) {
+                assert_int_equal(network_forward(nets[t], NULL, x, NULL, outs[t]), 0);
+                assert_int_equal(network_backward(nets[t], dout, dins[t], NULL, NULL), 0);
+            }
+            assert_memory_equal(outs[t], outs[0], n_out * sizeof(float));
+            assert_memory_equal(dins[t], dins[0], B * S * S * 3 * sizeof(float));
+            for (int i = 0; i < network_parameters(nets[t])->n; i++) {
+                const struct parameter *a = &network_parameters(nets[t])->list[i];
+                const struct parameter *b = &network_parameters(nets[0])->list[i];
+                if (a->grad)
+                    assert_memory_equal(a->grad, b->grad, a->count * sizeof(float));
+                assert_memory_equal(a->value, b->value, a->count * dtype_size(a->dtype));
+            }
+        }
+        for (int t = 0; t < 3; t++) {
+            network_free(nets[t]);
+            free(outs[t]);
+            free(dins[t]);
+        }
+        free(x);
+        free(dout);
+    }
+}
+
+static void test_evaluation_ignores_neighbours(void **state)
+{
+    (void)state;
+    enum { N = 70 }; /* more than one slice */
+    struct network *net = tiny(50, 2, RESNET_STEM_CIFAR);
+    struct network_shape shape = {.images = N, .height = S, .width = S};
+    const size_t width = (size_t)network_outputs(net);
+    float *x = filled("x", N * S * S * 3), *all = malloc(N * width * sizeof *all);
+    float *one = malloc(width * sizeof *one);
+    assert_int_equal(network_prepare(net, &shape), 0);
+    assert_int_equal(network_forward(net, NULL, x, NULL, all), 0);
+    shape.images = 1;
+    assert_int_equal(network_prepare(net, &shape), 0);
+    for (size_t i = 0; i < N; i++) {
+        assert_int_equal(network_forward(net, NULL, x + i * S * S * 3, NULL, one), 0);
+        assert_memory_equal(one, all + i * width, width * sizeof *one);
+    }
+    network_free(net);
+    free(x);
+    free(all);
+    free(one);
+}
+
+static void test_bytes_are_normalized(void **state)
+{
+    (void)state;
+    struct network *net = tiny(18, 1, RESNET_STEM_CIFAR);
+    const struct network_shape shape = {.images = 2, .height = S, .width = S};
+    const struct normalization how = {{0.5F, 0.4F, 0.3F}, {0.25F, 0.2F, 0.5F}};
+    enum { VALUES = 2 * S * S * 3 };
+    uint8_t bytes[VALUES];
+    float floats[VALUES];
+    const size_t n_out = 2 * (size_t)network_outputs(net);
+    float *a = malloc(n_out * sizeof *a), *b = malloc(n_out * sizeof *b);
+    for (int i = 0; i < VALUES; i++) {
+        bytes[i] = (uint8_t)(i * 37);
+        floats[i] = ((float)bytes[i] / 255 - how.mean[i % 3]) / how.deviation[i % 3];
+    }
+    assert_int_equal(network_prepare(net, &shape), 0);
+    assert_int_equal(network_forward(net, bytes, NULL, &how, a), 0);
+    assert_int_equal(network_forward(net, NULL, floats, NULL, b), 0);
+    for (size_t i = 0; i < n_out; i++)
+        assert_true(fabsf(a[i] - b[i]) <= 1e-5F * (1 + fabsf(b[i])));
+    network_free(net);
+    free(a);
+    free(b);
+}
+
+static int count_ready(int index, void *user)
+{
+    ((int *)user)[index]++;
+    return 0;
+}
+
+static void test_every_gradient_is_announced_once(void **state)
+{
+    (void)state;
+    struct network *net = tiny(18, 2, RESNET_STEM_CIFAR);
+    const struct parameters *p = network_parameters(net);
+    int *times = calloc((size_t)p->n, sizeof *times);
+    const size_t n_out = (size_t)(B * network_outputs(net));
+    float *x = filled("x", B * S * S * 3), *dout = filled("d", n_out);
+    float *out = malloc(n_out * sizeof *out);
+    assert_int_equal(network_prepare(net, &training), 0);
+    assert_int_equal(network_forward(net, NULL, x, NULL, out), 0);
+    assert_int_equal(network_backward(net, dout, NULL, count_ready, times), 0);
+    for (int i = 0; i < p->n; i++)
+        assert_int_equal(times[i], p->list[i].buffer ? 0 : 1);
+    network_free(net);
+    free(times);
+    free(x);
+    free(dout);
+    free(out);
+}
+
+static void test_initial_values(void **state)
+{
+    (void)state;
+    struct plan *p = resnet_plan(18, 1, RESNET_STEM_CIFAR);
+    initialize_parameters(&p->parameters, 1);
+    const struct parameter *conv =
+        &p->parameters.list[parameters_find(&p->parameters, "layer4.0.conv2.weight")];
+    const float *v = conv->value;
+    const double deviation = sqrt(1.0 / 4608);
+    double square = 0;
+    for (size_t i = 0; i < conv->count; i++) {
+        square += (double)v[i] * (double)v[i];
+        assert_true(fabs((double)v[i]) <= 2.0001 * deviation / 0.87962566103423978);
+    }
+    assert_true(fabs(sqrt(square / (double)conv->count) / deviation - 1) < 2e-3);
+    const struct parameter *zero =
+        &p->parameters.list[parameters_find(&p->parameters, "layer3.1.bn2.weight")];
+    const struct parameter *one =
+        &p->parameters.list[parameters_find(&p->parameters, "layer3.1.bn1.weight")];
+    assert_true(((float *)zero->value)[7] == 0 && ((float *)one->value)[7] == 1);
+    plan_free(p);
+}
+
+static void test_wrong_shapes(void **state)
+{
+    (void)state;
+    struct network *net = tiny(18, 1, RESNET_STEM_CIFAR);
+    struct network_shape shape = training;
+    shape.grains = 3;
+    assert_int_equal(network_prepare(net, &shape), -1);
+    assert_string_equal(fail_message(), "3 grains do not divide 16 views");
+    shape = training;
+    shape.height = INT64_MAX / 4;
+    assert_int_equal(network_prepare(net, &shape), -1);
+    shape =
+        (struct network_shape){.images = 1, .height = 1, .width = 1, .grains = 1, .training = true};
+    float x[3] = {0}, *out = malloc((size_t)network_outputs(net) * sizeof *out);
+    assert_int_equal(network_prepare(net, &shape), 0);
+    assert_int_equal(network_forward(net, NULL, x, NULL, out), -1);
+    free(out);
+    network_free(net);
+    assert_null(resnet_plan(19, 1, RESNET_STEM_CIFAR));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_finite_differences),
+        cmocka_unit_test(test_threads_change_nothing),
+        cmocka_unit_test(test_evaluation_ignores_neighbours),
+        cmocka_unit_test(test_bytes_are_normalized),
+        cmocka_unit_test(test_every_gradient_is_announced_once),
+        cmocka_unit_test(test_initial_values),
+        cmocka_unit_test(test_wrong_shapes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
