@@ -106,7 +106,8 @@ struct optimizer {
     const struct optimizer_config *config;
     struct entry *entries;
     int n_entries;
-    int64_t step; /* the one under way */
+    int64_t step;  /* the one under way */
+    int64_t steps; /* of the whole run, as the last request said */
     int64_t saved;
     struct {
         bool ended;
@@ -235,6 +236,7 @@ static struct frame *pack_all(const struct optimizer *o, bool slots)
         frame_set_meta(f, "kind", slots ? "state" : "model");
         frame_set_meta(f, "optimizer", o->rule->name);
         frame_set_meta_int(f, "step", o->step);
+        frame_set_meta_int(f, "steps", o->steps);
     }
     free(specs);
     free(names);
@@ -365,6 +367,7 @@ static int answer_gradients(struct optimizer *o, int client, const struct frame 
         return -1;
     if (at.steps <= 0 || at.steps_per_epoch <= 0 || at.batch <= 0)
         return fail("steps, steps_per_epoch and batch must be positive");
+    o->steps = at.steps;
     double lr = schedule_rate(&o->config->schedule, &at);
     for (int i = 0; i < request->n_tensors; i++)
         if (update(o, &request->tensors[i], lr))

@@ -13,7 +13,7 @@
 #include "signals.h"
 #include "statistics.h"
 
-static const char *in = "-", *png = "";
+static const char *in = "-", *png = "", *meta = "";
 static int64_t images = 32, limit = 0;
 static bool tsv;
 
@@ -23,6 +23,8 @@ static const struct option_spec options[] = {
     {"png", OPTION_STRING, &png, "FILE", "draw the first frame's x as a contact sheet", 0, 0, 0, 0},
     {"images", OPTION_INT, &images, "N", "at most so many images on the sheet", 1, 1e6, 0, 0},
     {"limit", OPTION_INT, &limit, "N", "stop after N frames; 0: at the end", 0, 1e18, 0, 0},
+    {"meta", OPTION_STRING, &meta, "KEY", "print only that metadata's value, a line a frame", 0, 0,
+     0, 0},
     {"tsv", OPTION_SWITCH, &tsv, 0, "metrics frames as tab-separated lines with a header", 0, 0, 0,
      0},
 };
@@ -127,6 +129,14 @@ static void print_frame(const struct frame *f, int64_t number)
         print_tensor(&f->tensors[i], name_width, shape_width);
 }
 
+/* For scripts: an empty line where the frame has no such key. */
+static void print_meta(const struct frame *f)
+{
+    const char *value = frame_meta(f, meta);
+    print_text(value ? value : "");
+    putchar('\n');
+}
+
 static int draw(const struct frame *f)
 {
     const struct tensor *x = frame_find(f, "x");
@@ -149,7 +159,9 @@ static int show(struct source *source)
             metrics_columns_of(f, &columns);
             metrics_write_header(stdout, &columns);
         }
-        if (tsv)
+        if (*meta)
+            print_meta(f);
+        else if (tsv)
             metrics_write_row(stdout, &columns, f);
         else
             print_frame(f, n);
