@@ -1,8 +1,8 @@
 /* The built-in set: an image holds one to four copies of one shape, which is its class, on a
- * background of gradients, stripes, checks or clouds. Number, place, size, rotation and colours of
- * the copies and of the background are drawn without regard to the class, and shapes are as often
- * darker as lighter than what is behind them, so that pixels and colours tell little and outlines
- * tell all. An image is a function of its split and number. */
+ * background of two textures (gradients, stripes, checks, clouds). Number, place, size, rotation
+ * and colours of the copies and of the background are drawn without regard to the class, and shapes
+ * are as often darker as lighter than what is behind them, so that pixels and colours tell little
+ * and outlines tell all. An image is a function of its split and number. */
 #include <math.h>
 #include <string.h>
 
@@ -10,6 +10,10 @@
 #include "random.h"
 
 enum { CLASSES = 10, TRAIN_IMAGES = 10000, TEST_IMAGES = 2000, NATIVE_SIZE = 32, MAX_COPIES = 4 };
+
+/* Half the spread of luminance in a background, and the least distance of a shape's from its
+ * middle. */
+static const float LIGHTNESS = 0.05f, CONTRAST = 0.3f;
 
 struct point {
     float x, y;
@@ -79,12 +83,20 @@ struct copy {
     struct color color;
 };
 
-struct background {
-    enum { GRADIENT, STRIPES, CHECKS, CLOUDS, BACKGROUNDS } kind;
+/* One side of the image. */
+struct texture {
+    enum { GRADIENT, STRIPES, CHECKS, CLOUDS, TEXTURES } kind;
     struct color from, to;
     struct point waves[3]; /* direction times frequency, in radians a unit */
     float phases[3];
-    float noise;
+};
+
+/* Two textures on either side of a line, of much the same lightness. Views of an image then rarely
+ * share a background, and its shape is what they have in common. */
+struct background {
+    struct texture sides[2];
+    struct point normal; /* of the line */
+    float offset, lightness, noise;
 };
 
 static float between(struct random *r, float low, float high)
@@ -108,42 +120,57 @@ static struct color mix(struct color a, struct color b, float share)
                           a.b + share * (b.b - a.b)};
 }
 
-static struct background draw_background(struct random *r)
+/* A random colour of that luminance, or as near as there is. */
+static struct color draw_of_luminance(struct random *r, float wanted)
 {
-    struct background b = {.kind = (int)random_below(r, BACKGROUNDS)};
-    const float spread = 0.3f;
-    b.from = (struct color){random_float(r), random_float(r), random_float(r)};
-    b.to = (struct color){clamp01(b.from.r + between(r, -spread, spread)),
-                          clamp01(b.from.g + between(r, -spread, spread)),
-                          clamp01(b.from.b + between(r, -spread, spread))};
+    struct color c = {random_float(r), random_float(r), random_float(r)};
+    const float is = luminance(c);
+    /* Mixing with black or white keeps the hue. */
+    if (is > wanted)
+        return mix((struct color){0, 0, 0}, c, wanted / is);
+    return mix((struct color){1, 1, 1}, c, (1 - wanted) / (1 - is));
+}
+
+static struct texture draw_texture(struct random *r, float lightness)
+{
+    struct texture t = {.kind = (int)random_below(r, TEXTURES)};
+    t.from = draw_of_luminance(r, clamp01(lightness + between(r, -LIGHTNESS, LIGHTNESS)));
+    t.to = draw_of_luminance(r, clamp01(lightness + between(r, -LIGHTNESS, LIGHTNESS)));
     for (int i = 0; i < 3; i++) {
         const float angle = between(r, 0, 2 * (float)M_PI);
-        const float frequency = b.kind == CLOUDS ? between(r, 3, 14) : between(r, 14, 45);
-        b.waves[i] = (struct point){frequency * cosf(angle), frequency * sinf(angle)};
-        b.phases[i] = between(r, 0, 2 * (float)M_PI);
+        const float frequency = t.kind == CLOUDS ? between(r, 3, 14) : between(r, 14, 45);
+        t.waves[i] = (struct point){frequency * cosf(angle), frequency * sinf(angle)};
+        t.phases[i] = between(r, 0, 2 * (float)M_PI);
     }
-    b.noise = between(r, 0, 0.12f);
+    return t;
+}
+
+static struct background draw_background(struct random *r)
+{
+    const float angle = between(r, 0, 2 * (float)M_PI);
+    struct background b = {.normal = {cosf(angle), sinf(angle)},
+                           .offset = between(r, -0.25f, 0.25f),
+                           .lightness = random_float(r),
+                           .noise = between(r, 0, 0.05f)};
+    for (int i = 0; i < 2; i++)
+        b.sides[i] = draw_texture(r, b.lightness);
     return b;
 }
 
 /* A colour that stands out from the background by its lightness, darker or lighter. */
 static struct color draw_color(struct random *r, const struct background *b)
 {
-    const float low = fminf(luminance(b->from), luminance(b->to));
-    const float high = fmaxf(luminance(b->from), luminance(b->to));
-    for (int attempt = 0; attempt < 64; attempt++) {
-        const struct color c = {random_float(r), random_float(r), random_float(r)};
-        if (luminance(c) < low - 0.25f || luminance(c) > high + 0.25f)
-            return c;
-    }
-    return low > 1 - high ? (struct color){0, 0, 0} : (struct color){1, 1, 1};
+    const float darker = b->lightness - CONTRAST, lighter = b->lightness + CONTRAST;
+    const float room = fmaxf(darker, 0) + fmaxf(1 - lighter, 0);
+    const float at = between(r, 0, room);
+    return draw_of_luminance(r, at < darker ? at : lighter + at - fmaxf(darker, 0));
 }
 
 /* Places the copies apart from one another; one that finds no room is left out. */
 static int draw_copies(struct random *r, const struct background *b, struct copy *copies)
 {
     const int wanted = 1 + (int)random_below(r, MAX_COPIES);
-    const float smallest = wanted == 1 ? 0.24f : 0.17f, largest = wanted == 1 ? 0.42f : 0.27f;
+    const float smallest = wanted == 1 ? 0.3f : 0.2f, largest = wanted == 1 ? 0.42f : 0.28f;
     int n = 0;
     for (int i = 0; i < wanted; i++)
         for (int attempt = 0; attempt < 30; attempt++) {
@@ -164,24 +191,35 @@ static int draw_copies(struct random *r, const struct background *b, struct copy
 
 /* ---- pixels ---- */
 
-static struct color background_at(const struct background *b, struct point p)
+static struct color texture_at(const struct texture *t, struct point p)
 {
     float waves[3];
     for (int i = 0; i < 3; i++)
-        waves[i] = sinf(b->waves[i].x * p.x + b->waves[i].y * p.y + b->phases[i]);
-    switch (b->kind) {
+        waves[i] = sinf(t->waves[i].x * p.x + t->waves[i].y * p.y + t->phases[i]);
+    float share;
+    switch (t->kind) {
     case STRIPES:
-        return mix(b->from, b->to, clamp01(0.5f + 2 * waves[0]));
+        share = 0.5f + 2 * waves[0];
+        break;
     case CHECKS:
-        return mix(b->from, b->to, clamp01(0.5f + 3 * waves[0] * waves[1]));
+        share = 0.5f + 3 * waves[0] * waves[1];
+        break;
     case CLOUDS:
-        return mix(b->from, b->to, 0.5f + (waves[0] + waves[1] + waves[2]) / 6);
+        share = 0.5f + (waves[0] + waves[1] + waves[2]) / 4;
+        break;
     default: {
-        const float length = hypotf(b->waves[0].x, b->waves[0].y);
-        const float along = (b->waves[0].x * (p.x - 0.5f) + b->waves[0].y * (p.y - 0.5f)) / length;
-        return mix(b->from, b->to, clamp01(0.5f + along));
+        const struct point w = t->waves[0];
+        share = 0.5f + (w.x * (p.x - 0.5f) + w.y * (p.y - 0.5f)) / hypotf(w.x, w.y);
     }
     }
+    return mix(t->from, t->to, clamp01(share));
+}
+
+static struct color background_at(const struct background *b, struct point p, int size)
+{
+    const float side = b->normal.x * (p.x - 0.5f) + b->normal.y * (p.y - 0.5f) - b->offset;
+    const float share = clamp01(0.5f + side * (float)size);
+    return mix(texture_at(&b->sides[0], p), texture_at(&b->sides[1], p), share);
 }
 
 /* Share of the pixel at p, 1/size wide, that the copy covers. */
@@ -208,7 +246,7 @@ static void draw_image(struct random *r, int shape, int size, uint8_t *pixels)
         for (int x = 0; x < size; x++) {
             const struct point p = {((float)x + 0.5f) / (float)size,
                                     ((float)y + 0.5f) / (float)size};
-            struct color c = background_at(&b, p);
+            struct color c = background_at(&b, p, size);
             for (int i = 0; i < n; i++)
                 c = mix(c, copies[i].color, coverage(&copies[i], shape, p, size));
             *pixels++ = to_byte(c.r, b.noise, r);
