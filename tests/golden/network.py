@@ -12,7 +12,9 @@ buffers after the step "after/BUFFER".
 
 Whole networks are compared at 1e-4, which two correct float32 implementations reach only when no
 ReLU sits so near its kink that rounding flips it. So seeds of the input are tried until PyTorch's
-own float32 gradients agree with its float64 ones to LIMIT; the seed is in the metadata."""
+own float32 gradients agree with its float64 ones to LIMIT, TRIES of them (an environment variable,
+60 unless set) from the case's seed on; the best is kept, and the seed is in the metadata. Of 60
+seeds for ResNet-50 with the CIFAR stem the best agreed to 3e-5 only."""
 import os, sys, zlib
 import numpy as np, torch, torch.nn as nn, torchvision
 from torchvision.models.resnet import BasicBlock, Bottleneck
@@ -22,6 +24,8 @@ import frames
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "network")
 LIMIT = 1e-5
+TRIES = int(os.environ.get("TRIES", "60"))
+SEEDS = {"resnet18_cifar": 1, "resnet18_imagenet": 2, "resnet50_cifar": 13}  # found by a search from 0
 
 def fill(name, n):
     """n numbers in [-1, 1), multiples of 2^-23."""
@@ -33,14 +37,15 @@ def fill(name, n):
 
 def set_parameters(m):
     """Weights of variance 2 / fan-in; scales around 1, also where training starts them at 0; biases
-    around 1.5, so that few activations are near the ReLUs' kinks."""
+    around 1.5, so that few activations are near the ReLUs' kinks
+    (the stem's excepted: behind its pooling, all activations would be positive)."""
     for name, v in m.state_dict().items():
         if name.endswith("num_batches_tracked"):
             continue
         u = fill(name, v.numel())
         if v.ndim > 1:
             u = u * np.sqrt(6 / (v.numel() // v.shape[0]))
-        elif name.endswith("running_mean"):
+        elif name.endswith("running_mean") or name == "bn1.bias":
             u = 0.25 * u
         elif name.endswith("bias"):
             u = 1.5 + 0.5 * u
@@ -140,11 +145,11 @@ CASES = {
     "resnet18_cifar": (resnet(18, "cifar"), (8, 8, 8, 3), True),
     "resnet18_imagenet": (resnet(18, "imagenet"), (8, 32, 32, 3), True),
     "resnet50_cifar": (resnet(50, "cifar"), (8, 16, 16, 3), True),
-    "resnet50_imagenet": (resnet(50, "imagenet"), (8, 32, 32, 3), True),
+    "resnet50_imagenet": (resnet(50, "imagenet"), (8, 64, 64, 3), True),
 }
 
 def distance(a, b):
-    return max(np.linalg.norm(a[k] - b[k]) / (np.linalg.norm(b[k]) + 1e-30) for k in b if k != "din")
+    return max(np.linalg.norm(a[k] - b[k]) / (np.linalg.norm(b[k]) + 1e-30) for k in b)
 
 torch.set_num_threads(2)
 os.makedirs(FOLDER, exist_ok=True)
@@ -152,7 +157,8 @@ for case in sys.argv[1:] or CASES:
     make, shape, train = CASES[case]
     whole = case.startswith("resnet")
     best = None
-    for seed in range(60 if whole else 1):
+    first = SEEDS.get(case, 0)
+    for seed in range(first, first + (TRIES if whole else 1)):
         want = run(make, shape, seed, train, torch.float64)
         off = distance(run(make, shape, seed, train, torch.float32), want)
         if best is None or off < best[0]:

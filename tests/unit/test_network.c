@@ -61,7 +61,7 @@ static void fill_parameters(struct parameters *p)
             double u = (double)unit(key_of(a->name), j);
             if (a->ndim > 1)
                 u = u * sqrt(6 / fan_in);
-            else if (ends(a->name, "running_mean"))
+            else if (ends(a->name, "running_mean") || !strcmp(a->name, "bn1.bias"))
                 u = 0.25 * u;
             else if (ends(a->name, "bias"))
                 u = 1.5 + 0.5 * u;
@@ -104,7 +104,7 @@ static const struct golden {
     {"resnet18_cifar", RESNET, 8, 8, 8, 3, 18, 0, 1, false, 1e-4},
     {"resnet18_imagenet", RESNET, 8, 32, 32, 3, 18, 0, 2, false, 1e-4},
     {"resnet50_cifar", RESNET, 8, 16, 16, 3, 50, 0, 1, false, 1e-4},
-    {"resnet50_imagenet", RESNET, 8, 32, 32, 3, 50, 0, 2, false, 1e-4},
+    {"resnet50_imagenet", RESNET, 8, 64, 64, 3, 50, 0, 2, false, 1e-4},
 };
 
 static struct plan *plan_of(const struct golden *g)
@@ -155,6 +155,9 @@ static void compare(const struct golden *g, const struct frame *f, const char *p
     for (size_t i = 0; i < n; i++)
         all += (double)v[i] * (double)v[i];
     const double want_all = (double)*(float *)norm->data;
+    /* Some channels' gradients are zero, and the samples may fall on these: then the tensor's
+     * mean square is the measure. */
+    size = fmax(size, want_all * want_all * (double)samples / (double)n);
     const double relative = sqrt(off / size), of_norm = fabs(sqrt(all) - want_all) / want_all;
     if (!(relative <= g->tolerance) || !(of_norm <= g->tolerance))
         fail_msg("%s: %s is off by %.2g, its norm by %.2g", g->name, key, relative, of_norm);
