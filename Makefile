@@ -31,6 +31,7 @@ PROGRAMS = $(notdir $(wildcard cmd/*))
 LIB_OBJ = $(patsubst lib/%.c,$(BUILD)/lib/%.o,$(wildcard lib/*.c))
 UNIT = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 
+.DEFAULT_GOAL := all
 all: $(PROGRAMS:%=$(BIN)/%)
 unit: $(UNIT)
 
@@ -54,8 +55,77 @@ $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libsimclr.a
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MF $@.d -o $@ $< $(BUILD)/libsimclr.a $(LDLIBS) -lcmocka
 
+# ---- what it needs ----
+
+DEBIAN = gcc libc6-dev pkg-config procps libpng-dev zlib1g-dev libopenblas-dev libzmq3-dev \
+	libjansson-dev liblbfgs-dev
+DEBIAN_TESTS = libcmocka-dev shellcheck clang-format python3-numpy python3-pil python3-zmq
+
+# Installs what is missing on Debian and Ubuntu, after saying so; names it elsewhere.
+define install
+missing=; for p in $(1); do \
+	dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; \
+done; \
+if ! command -v dpkg-query >/dev/null; then \
+	pkg-config --exists $(PKGS) 2>/dev/null || \
+	{ echo "This system is not Debian: please install what these packages hold:" $(1); exit 1; }; \
+elif [ -n "$$missing" ]; then \
+	echo "Installing what is missing:$$missing"; \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	$$sudo apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+fi
+endef
+
+deps:
+	@$(call install,$(DEBIAN))
+deps-check: deps
+	@$(call install,$(DEBIAN_TESTS))
+
+# ---- the two commands ----
+
+# make train DATA=cifar-10-batches-bin EPOCHS=100 ENCODER='encode --arch resnet50'
+# Seconds that one file of tests may take.
+TEST_TIMEOUT = 300
+
+DATA = shapes
+RUN = runs/$(notdir $(DATA))-$(shell date +%Y%m%d-%H%M%S)
+ifeq ($(DATA),shapes)
+EPOCHS = 8
+ENCODER = encode --arch resnet18 --width 0.25
+else
+EPOCHS = 10
+ENCODER = encode --arch resnet18
+endif
+
+# Programs are built by a second make: what it needs may have been installed by this one.
+train: RUN := $(RUN)
+train: deps
+	@$(MAKE) --no-print-directory -s -j2 all
+	pipelines/train --data $(DATA) --epochs $(EPOCHS) --encoder '$(ENCODER)' --run $(RUN)
+	pipelines/evaluate --run $(RUN)
+	@echo "The run lies in $(RUN)"
+
+check: deps-check
+	@$(MAKE) --no-print-directory -j2 all unit
+	@BIN=$(abspath $(BIN)) UNIT=$(abspath $(BUILD)/tests) TEST_TIMEOUT=$(TEST_TIMEOUT) tests/run
+
+bench: deps
+	@$(MAKE) --no-print-directory -s -j2 all $(BUILD)/tests/bench
+	@BIN=$(abspath $(BIN)) BENCH=$(abspath $(BUILD)/tests/bench) tests/bench
+
+lint:
+	clang-format --dry-run -Werror $(wildcard lib/*.[ch] cmd/*/*.c tests/*/*.[ch])
+	shellcheck -x $(wildcard pipelines/* tests/*.sh tests/run tests/bench tests/programs/*.sh .ci/run)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/simclr/pipelines
+	install $(PROGRAMS:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(wildcard cmd/*/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
+	install $(wildcard pipelines/*) $(DESTDIR)$(PREFIX)/share/simclr/pipelines
+
 clean:
 	rm -rf build bin
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all unit clean
+.PHONY: all unit deps deps-check train check bench lint install clean

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the shell tests. The built programs are on PATH, the current directory is a scratch
 # one ($T) that goes away at the end, $ROOT is the project's.
 #

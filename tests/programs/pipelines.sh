@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Whole runs: the same bits whatever the threads and the links, a run taken up again, a swapped
+# stage, a failing one, and the evaluation.
+# shellcheck disable=SC2016 # awk and sh -c expand by themselves
+set -eu
+# shellcheck source-path=SCRIPTDIR source=../lib.sh
+. "$(dirname "$0")/../lib.sh"
+
+train=$ROOT/pipelines/train
+python=/usr/bin/python3
+small='encode --width 0.125'
+
+run() { # folder, options of pipelines/train
+    local folder=$1
+    shift
+    "$train" --run "$folder" --batch 32 --seed 7 "$@" >"$folder.out" 2>&1
+}
+same_model() {
+    cmp "$1/model.safetensors" "$2/model.safetensors"
+}
+
+# Ten steps on one, two and three threads; the loss's threads differ as well.
+for n in 1 2 3; do
+    check "10 steps on $n threads" run threads$n --steps 10 --encoder "$small --threads $n" \
+        --projector "project --threads $n" --loss "ntxent --threads $n" \
+        --augment "augment --threads $n"
+done
+check "1 and 2 threads end in the same bits" same_model threads1 threads2
+check "1 and 3 threads end in the same bits" same_model threads1 threads3
+check "another seed ends elsewhere" run other --steps 10 --seed 8 --encoder "$small"
+check_fails 1 "so the comparison can fail" '' sh -c 'cmp threads1/model.safetensors other/model.safetensors >&2'
+
+# Coprocesses on pipes, each stage with an optimizer of its own, against sockets.
+over_pipes() {
+    augment --data shapes --batch 32 --steps 5 --seed 7 |
+        $small --seed 7 --opt "exec:lars --warmup-steps 2 --model pipes-encoder.st" \
+            --next "exec:project --seed 7 --opt 'exec:lars --warmup-steps 2 --model pipes-head.st' --next exec:ntxent" \
+            >pipes-metrics.st
+}
+over_sockets() {
+    lars --warmup-steps 2 --listen ipc://o1 --model sockets-encoder.st &
+    lars --warmup-steps 2 --listen ipc://o2 --model sockets-head.st &
+    ntxent --listen ipc://loss &
+    project --seed 7 --opt ipc://o2 --next ipc://loss --listen ipc://head &
+    augment --data shapes --batch 32 --steps 5 --seed 7 --out ipc://views &
+    $small --seed 7 --opt ipc://o1 --next ipc://head --in ipc://views >sockets-metrics.st || return 1
+    for job in $(jobs -p); do
+        wait "$job" || return 1
+    done
+    # shellcheck disable=SC2251
+    ! ls o1 o2 loss head views 2>/dev/null
+}
+check "5 steps over pipes" over_pipes
+check "5 steps over ipc, all stages end and no socket file is left" over_sockets
+check "pipes and sockets: the same encoder" cmp pipes-encoder.st sockets-encoder.st
+check "pipes and sockets: the same head" cmp pipes-head.st sockets-head.st
+
+# A stage in another language.
+if $python -c 'import numpy' 2>/dev/null; then
+    check "the loss as a Python program" run python --steps 10 --encoder "$small" \
+        --loss "$python $ROOT/examples/ntxent.py"
+    check "its loss curve is ntxent's to 1e-4" \
+        awk -F'\t' 'FNR == 1 { for (i = 1; i <= NF; i++) if ($i == "loss") c = i; next }
+            NR == FNR { loss[$1] = $c; n++; next }
+            { d = $c - loss[$1]; if (d < 0) d = -d; if (d > 1e-4) { print $1, d; bad = 1 } m++ }
+            END { exit bad || n != 10 || m != 10 }' threads1/metrics.tsv python/metrics.tsv
+else
+    skip "the loss as a Python program" "no numpy"
+fi
+
+# Interrupted and taken up again.
+stop_and_resume() {
+    run stopped --steps 10 --save-every 4 --encoder "$small" --loss "$ROOT/tests/programs/fail-after 6 ntxent"
+    grep -q 'exited with status 9' stopped.out || return 1
+    [ "$(inspect --meta step stopped/state.safetensors)" = 4 ] || return 1
+    run stopped --resume --loss ntxent
+}
+check "a run whose loss died goes on from the last state" stop_and_resume
+check "and ends in the bits of one that was never stopped" same_model threads1 stopped
+check "its log has each step once" \
+    sh -c '[ "$(cut -f1 stopped/metrics.tsv)" = "$(cut -f1 threads1/metrics.tsv)" ]'
+check "a complete run is left alone" run stopped --resume
+check_fails 1 "a run's folder is not used twice" 'holds a run already' "$train" --run threads1
+check_fails 2 "an unknown option" "unknown option '--lose'" "$train" --lose x
+
+# A stage that fails: everything ends, and the culprit is named.
+fails() {
+    ! timeout 30 "$train" --run broken --batch 32 --steps 5 --encoder "$small" "$@" \
+        >broken.out 2>&1
+}
+for stage in augment encoder projector loss optimizer; do
+    rm -rf broken
+    check "$stage fails: the run ends" fails --$stage "sh -c 'echo $stage: broken on purpose >&2; exit 3'"
+    check "$stage fails: its message is shown" grep -q "$stage: broken on purpose" broken.out
+    check "$stage fails: nothing is left running" sh -c '! pgrep -f "$PWD/broken"'
+done
+
+# Features, probe and neighbours, beside a random encoder and pixels.
+evaluation() {
+    "$ROOT/pipelines/evaluate" --run threads1 --limit 300 >evaluation.out &&
+        [ "$(awk '$NF + 0 > 5 && $NF + 0 <= 100' evaluation.out | wc -l)" = 3 ]
+}
+check "pipelines/evaluate prints three rows of plausible figures" evaluation
+done_testing
