@@ -13,8 +13,8 @@ buffers after the step "after/BUFFER".
 Whole networks are compared at 1e-4, which two correct float32 implementations reach only when no
 ReLU sits so near its kink that rounding flips it. So seeds of the input are tried until PyTorch's
 own float32 gradients agree with its float64 ones to LIMIT, TRIES of them (an environment variable,
-60 unless set) from the case's seed on; the best is kept, and the seed is in the metadata. Of 60
-seeds for ResNet-50 with the CIFAR stem the best agreed to 3e-5 only."""
+60 unless set) from the case's seed on; the best is kept, and the seed is in the metadata. ResNet-50
+has not got there yet: of the seeds tried the best agree to 5e-5."""
 import os, sys, zlib
 import numpy as np, torch, torch.nn as nn, torchvision
 from torchvision.models.resnet import BasicBlock, Bottleneck
@@ -25,7 +25,7 @@ import frames
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "network")
 LIMIT = 1e-5
 TRIES = int(os.environ.get("TRIES", "60"))
-SEEDS = {"resnet18_cifar": 1, "resnet18_imagenet": 2, "resnet50_cifar": 13}  # found by a search from 0
+SEEDS = {"resnet18_cifar": 1, "resnet18_imagenet": 3, "resnet50_cifar": 15, "resnet50_imagenet": 15}  # found by a search from 0
 
 def fill(name, n):
     """n numbers in [-1, 1), multiples of 2^-23."""
