@@ -132,7 +132,7 @@ void child_stop(pid_t *pid)
     strncpy(message, fail_message(), sizeof message - 1);
     message[sizeof message - 1] = 0;
     static const int signals[] = {SIGTERM, SIGKILL};
-    for (size_t i = 0; i < 2 && *pid; i++) {
+    for (size_t i = 0; i < 2 && *pid > 0; i++) {
         kill(-*pid, signals[i]);
         child_wait(pid, 2);
     }

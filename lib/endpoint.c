@@ -63,9 +63,16 @@ enum endpoint_kind endpoint_kind(const char *endpoint)
     return ENDPOINT_PATH;
 }
 
+/* The numbers 127.x.y.z, and not the name of a machine that begins so. */
+static bool is_loopback_number(const char *host)
+{
+    return starts(host, "127.") && host[strspn(host, "0123456789.")] == ':';
+}
+
 int endpoint_allowed(const char *endpoint, const struct link_config *config)
 {
-    bool loopback = !starts(endpoint, "tcp://") || starts(endpoint, "tcp://127.") ||
+    bool loopback = !starts(endpoint, "tcp://") ||
+                    is_loopback_number(endpoint + strlen("tcp://")) ||
                     starts(endpoint, "tcp://localhost:") || starts(endpoint, "tcp://[::1]:");
     if (loopback || config->insecure || *config->curve_key || *config->curve_server_key)
         return 0;

@@ -547,8 +547,9 @@ static int read_metadata(struct frame *f, json_t *metadata, const char *where)
 static int place_tensors(struct frame *f, struct span *spans, const char *where)
 {
     qsort(spans, (size_t)f->n_tensors, sizeof *spans, by_begin);
-    for (int i = 0; i < f->n_tensors; i++) {
+    for (int i = 0; i < f->n_tensors; i++)
         f->tensors[i] = spans[i].tensor;
+    for (int i = 0; i < f->n_tensors; i++) {
         if (spans[i].begin != f->data_size)
             return fail("%s: %s at byte %zu of the data, where tensor %s should start at byte %zu",
                         where, spans[i].begin > f->data_size ? "gap" : "overlap",
@@ -559,8 +560,8 @@ static int place_tensors(struct frame *f, struct span *spans, const char *where)
     return 0;
 }
 
-struct frame *frame_from_header(const char *json, size_t length, size_t limit, const char *where,
-                                unsigned char **data)
+/* All that the header says; no buffer yet. */
+static struct frame *parse_header(const char *json, size_t length, const char *where)
 {
     struct frame *f = NULL;
     struct span *spans = NULL;
@@ -606,18 +607,6 @@ struct frame *frame_from_header(const char *json, size_t length, size_t limit, c
     }
     if (place_tensors(f, spans, where))
         goto failed;
-    if (f->data_size > limit || length > limit - f->data_size) {
-        fail("%s: a frame of %zu bytes is over the limit of %zu (--max-frame)", where,
-             f->data_size + length, limit);
-        goto failed;
-    }
-    if (allocate(f)) {
-        char reason[256];
-        snprintf(reason, sizeof reason, "%s", fail_message());
-        fail("%s: %s", where, reason);
-        goto failed;
-    }
-    *data = f->buffer + f->room;
     json_decref(header);
     free(spans);
     return f;
@@ -626,6 +615,33 @@ failed:
     free(spans);
     frame_free(f);
     return NULL;
+}
+
+/* Allocates the buffer of a frame whose header was read; f is freed if that fails. */
+static struct frame *with_buffer(struct frame *f, const char *where)
+{
+    if (!allocate(f))
+        return f;
+    char reason[256];
+    snprintf(reason, sizeof reason, "%s", fail_message());
+    fail("%s: %s", where, reason);
+    frame_free(f);
+    return NULL;
+}
+
+struct frame *frame_from_header(const char *json, size_t length, size_t limit, const char *where,
+                                unsigned char **data)
+{
+    struct frame *f = parse_header(json, length, where);
+    if (f && (f->data_size > limit || length > limit - f->data_size)) {
+        fail("%s: a frame of %zu bytes is over the limit of %zu (--max-frame)", where,
+             f->data_size + length, limit);
+        frame_free(f);
+        return NULL;
+    }
+    if (f && (f = with_buffer(f, where)))
+        *data = f->buffer + f->room;
+    return f;
 }
 
 struct frame *frame_finish(struct frame *f, const char *where)
@@ -670,20 +686,19 @@ struct frame *frame_parse(const void *bytes, size_t size, const char *where)
         fail("%s: truncated at byte %zu, in the header", where, size);
         return NULL;
     }
-    unsigned char *data;
-    /* the limit: no more than what is there, plus what the check of sizes below needs to speak */
-    struct frame *f =
-        frame_from_header((const char *)b + 8, (size_t)length, SIZE_MAX / 4, where, &data);
+    struct frame *f = parse_header((const char *)b + 8, (size_t)length, where);
     if (!f)
         return NULL;
     size_t rest = size - 8 - (size_t)length;
-    if (rest != f->data_size) {
+    if (rest != f->data_size) { /* before anything of that size is allocated */
         fail("%s: %s: %zu bytes of data, where the header says %zu", where,
              rest < f->data_size ? "truncated" : "trailing bytes", rest, f->data_size);
         frame_free(f);
         return NULL;
     }
+    if (!(f = with_buffer(f, where)))
+        return NULL;
     if (rest)
-        memcpy(data, b + 8 + length, rest);
+        memcpy(f->buffer + f->room, b + 8 + length, rest);
     return frame_finish(f, where);
 }

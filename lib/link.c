@@ -116,9 +116,9 @@ struct link *link_open(const char *endpoint, const struct link_config *config)
 /* The coprocess closed its stdout: why? */
 static int peer_died(struct link *l)
 {
-    if (child_wait(&l->child, 2))
+    if (child_wait(&l->child, 2) && !l->child)
         return blame(l);
-    return fail("%s: ended before it had answered", l->name);
+    return fail("%s: %s before it had answered", l->name, l->child ? "closed its output" : "ended");
 }
 
 static int write_some(struct link *l)

@@ -9,10 +9,11 @@
 #include "frame_io.h"
 #include "signals.h"
 
-struct optimizer_config optimizer_config = {.schedule = {.warmup_epochs = 10, .warmup_steps = -1},
-                                            .state = "",
-                                            .model = "",
-                                            .save_every = 100};
+struct optimizer_config optimizer_config = {
+    .schedule = {.lr = -1, .base_lr = -1, .warmup_epochs = 10, .warmup_steps = -1},
+    .state = "",
+    .model = "",
+    .save_every = 100};
 static const char *scaling = "linear", *shape = "cosine";
 
 const struct option_spec optimizer_option_specs[] = {
@@ -23,14 +24,14 @@ const struct option_spec optimizer_option_specs[] = {
      .argument = "X",
      .min = 0,
      .max = 1e6,
-     .help = "peak rate; 0: base rate scaled by the batch"},
+     .help = "peak rate; without: the base rate scaled by the batch"},
     {.name = "base-lr",
      .kind = OPTION_DOUBLE,
      .value = &optimizer_config.schedule.base_lr,
      .argument = "X",
      .min = 0,
      .max = 1e6,
-     .help = "0: 0.3 for linear, 0.075 for sqrt scaling"},
+     .help = "without: 0.3 for linear, 0.075 for sqrt scaling"},
     {.name = "scaling",
      .kind = OPTION_CHOICE,
      .value = &scaling,
@@ -47,9 +48,9 @@ const struct option_spec optimizer_option_specs[] = {
      .kind = OPTION_INT,
      .value = &optimizer_config.schedule.warmup_steps,
      .argument = "N",
-     .min = -1,
+     .min = 0,
      .max = 1e15,
-     .help = "the same in steps; -1: as --warmup says"},
+     .help = "the same in steps, instead of --warmup"},
     {.name = "schedule",
      .kind = OPTION_CHOICE,
      .value = &shape,
@@ -82,6 +83,8 @@ const int n_optimizer_option_specs = sizeof optimizer_option_specs / sizeof *opt
 
 /* ---- what is owned ---- */
 
+enum { NAME_MAX_BYTES = 400 }; /* of a parameter: SLOT/NAME fits into 512 */
+
 struct entry {
     char *name;
     enum dtype dtype;
@@ -92,7 +95,7 @@ struct entry {
     float *slots[4];
     bool buffer;
     int client;      /* who joined with it; -1: nobody yet (a resumed state's) */
-    int64_t updated; /* the step it was last updated in; -1: not yet */
+    int64_t updated; /* the step it was last sent in; -1: not yet */
 };
 
 struct request { /* one that came before its step */
@@ -146,6 +149,10 @@ static struct entry *add(struct optimizer *o, const struct tensor *t)
                       .client = -1,
                       .updated = -1};
     memcpy(e.shape, t->shape, sizeof e.shape);
+    if (strlen(t->name) > NAME_MAX_BYTES || strchr(t->name, '/')) {
+        fail("%.40s: a parameter's name has no '/' and at most %d bytes", t->name, NAME_MAX_BYTES);
+        return NULL;
+    }
     if (!e.buffer && t->dtype != DTYPE_F32) {
         fail("parameter %s is %s, not F32", t->name, dtype_name(t->dtype));
         return NULL;
@@ -245,7 +252,7 @@ static struct frame *pack_all(const struct optimizer *o, bool slots)
 
 static int save(const struct optimizer *o, const char *path, bool slots)
 {
-    if (!*path)
+    if (!*path || o->n_entries == 0) /* nobody joined: what is there stays */
         return 0;
     struct frame *f = pack_all(o, slots);
     int bad = f ? frame_save(f, path) : -1;
@@ -277,7 +284,7 @@ static int load_state(struct optimizer *o)
         bad = fail("%s: not an optimizer's state", path);
     else if (strcmp(name, o->rule->name))
         bad = fail("%s: the state of %s, not of %s", path, name, o->rule->name);
-    else if (frame_meta_int(f, "step", 0, &o->step) || o->step < 0)
+    else if (frame_meta_int(f, "step", 0, &o->step) || o->step < 0 || o->step > INT64_MAX / 2)
         bad = fail("%s: step is no count", path);
     for (int i = 0; !bad && i < f->n_tensors; i++)
         if (!strchr(f->tensors[i].name, '/'))
@@ -326,6 +333,8 @@ static int answer_join(struct optimizer *o, int client, const struct frame *requ
             return -1;
         if (check_shape(e, t))
             return -1;
+        if (e->client >= 0 && e->client != client && !o->clients[e->client].ended)
+            return fail("clients %d and %d both joined with %s", e->client, client, t->name);
         e->client = client;
     }
     /* a rank that brings nothing wants to know everything */
@@ -345,14 +354,13 @@ static int update(struct optimizer *o, const struct tensor *t, double lr)
         return fail("a gradient of %s, which nobody joined with", t->name);
     if (check_shape(e, t))
         return -1;
-    if (e->buffer) {
-        memcpy(e->value, t->data, t->bytes);
-        return 0;
-    }
     if (e->updated == o->step)
-        return fail("the gradient of %s came twice in step %" PRId64, t->name, o->step);
-    if (o->rule->update(o->rule->hyper, lr, o->step, e->ndim, e->count, e->value, t->data,
-                        e->slots))
+        return fail("%s %s came twice in step %" PRId64, e->buffer ? "buffer" : "the gradient of",
+                    t->name, o->step);
+    if (e->buffer)
+        memcpy(e->value, t->data, t->bytes);
+    else if (o->rule->update(o->rule->hyper, lr, o->step, e->ndim, e->count, e->value, t->data,
+                             e->slots))
         return fail("the gradient of %s is not finite in step %" PRId64, t->name, o->step);
     e->updated = o->step;
     return 0;
@@ -441,7 +449,10 @@ static int take_gradients(struct optimizer *o, int client, struct frame *request
 {
     int64_t step;
     int bad = frame_meta_int(request, "step", o->step, &step);
-    if (!bad && (step < o->step || step > o->step + 1))
+    /* A client may be one step ahead of the others, but leaves none out and does not go back. */
+    int64_t last = o->clients[client].ahead;
+    bool next = step == o->step + 1 && last >= o->step;
+    if (!bad && ((step != o->step && !next) || step < last))
         bad = fail("client %d sent step %" PRId64 ", where step %" PRId64 " is under way", client,
                    step, o->step);
     if (bad) {

@@ -4,7 +4,9 @@
  * Requests: `kind` = `join` with initial parameters and buffers, answered with those in force and
  * the next `step`; then gradients under the parameters' names, in any number of frames a step, each
  * answered with the new values and `lr`. A step is complete when each client has sent all that it
- * joined with; a client that is ahead waits until then, so a saved state is one step's. */
+ * joined with; a client that is one step ahead waits until then, so a saved state is one step's.
+ * Anything else is an error: a step left out or gone back to, a tensor twice in a step, one that
+ * two clients joined with, a gradient that is not finite. */
 #ifndef OPTIMIZER_H
 #define OPTIMIZER_H
 

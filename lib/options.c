@@ -62,13 +62,22 @@ static const struct option_spec *spec_at(const struct program *p, int i)
     return i < p->n_options ? &p->options[i] : &p->more[i - p->n_options];
 }
 
+static bool within(const struct option_spec *o, double value)
+{
+    return (o->min == 0 && o->max == 0) || (value >= o->min && value <= o->max);
+}
+
 static void print_default(const struct option_spec *o)
 {
-    if (o->kind == OPTION_INT)
-        printf(" [%" PRId64 "]", *(int64_t *)o->value);
-    else if (o->kind == OPTION_DOUBLE)
-        printf(" [%g]", *(double *)o->value);
-    else if (o->kind != OPTION_SWITCH) {
+    if (o->kind == OPTION_INT) {
+        int64_t value = *(int64_t *)o->value;
+        if (within(o, (double)value))
+            printf(" [%" PRId64 "]", value);
+    } else if (o->kind == OPTION_DOUBLE) {
+        double value = *(double *)o->value;
+        if (within(o, value))
+            printf(" [%g]", value);
+    } else if (o->kind != OPTION_SWITCH) {
         const char *text = *(const char **)o->value;
         if (text && *text)
             printf(" [%s]", text);
@@ -115,7 +124,6 @@ static bool is_choice(const char *choices, const char *text)
 
 static void store(const struct option_spec *o, const char *text)
 {
-    bool bounded = o->min != 0 || o->max != 0;
     char *end = NULL;
     errno = 0;
     switch (o->kind) {
@@ -123,7 +131,7 @@ static void store(const struct option_spec *o, const char *text)
         long long value = strtoll(text, &end, 10);
         if (end == text || *end || errno)
             usage_fail("--%s: '%s' is not an integer", o->name, text);
-        if (bounded && ((double)value < o->min || (double)value > o->max))
+        if (!within(o, (double)value))
             usage_fail("--%s: %lld is not between %.0f and %.0f", o->name, value, o->min, o->max);
         *(int64_t *)o->value = value;
         break;
@@ -132,7 +140,7 @@ static void store(const struct option_spec *o, const char *text)
         double value = strtod(text, &end);
         if (end == text || *end || !isfinite(value))
             usage_fail("--%s: '%s' is not a number", o->name, text);
-        if (bounded && (value < o->min || value > o->max))
+        if (!within(o, value))
             usage_fail("--%s: %g is not between %g and %g", o->name, value, o->min, o->max);
         *(double *)o->value = value;
         break;

@@ -1,8 +1,10 @@
 /* options: one table describes a program's flags; from it come the parsing, the checks and --help.
  *
  * Long options with one value each (--batch 64 or --batch=64), and switches without one. Defaults
- * are what the variables hold before parsing; --help prints them. Wrong usage prints one line to
- * stderr and ends the program with status 2; --help prints to stdout and ends it with 0. */
+ * are what the variables hold before parsing; --help prints them, unless a number lies outside its
+ * option's own bounds: then there is no default, and `help` should say what holds without the flag.
+ * Wrong usage prints one line to stderr and ends the program with status 2; --help prints to stdout
+ * and ends it with 0. */
 #ifndef OPTIONS_H
 #define OPTIONS_H
 

@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 struct schedule {
-    double lr;            /* peak rate; 0: from base_lr and the batch */
-    double base_lr;       /* 0: 0.3 for linear scaling, 0.075 for sqrt */
+    double lr;            /* peak rate; negative: from base_lr and the batch */
+    double base_lr;       /* negative: 0.3 for linear scaling, 0.075 for sqrt */
     bool sqrt_scaling;    /* base_lr x sqrt(batch), else base_lr x batch / 256 */
     double warmup_epochs; /* used if warmup_steps is negative */
     int64_t warmup_steps;

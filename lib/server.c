@@ -143,8 +143,10 @@ static int next_from_socket(struct server *s, struct frame **out, int *client)
         for (int i = 0; i < s->n_clients; i++)
             if (!s->clients[i].ended && socket_gone(s->socket, s->clients[i].envelope.connection))
                 return fail("%s: client %d went away without an end frame", s->listen, i);
-        if (s->n_clients == 0 && socket_joined(s->socket) == socket_left(s->socket))
+        if (s->n_clients == 0 && socket_joined(s->socket) == 0)
             return fail("%s: no client came within %g s", s->listen, s->timeout);
+        if (s->n_clients == 0 && socket_joined(s->socket) == socket_left(s->socket))
+            return fail("%s: its client went away without a word", s->listen);
     }
 }
 
@@ -175,10 +177,11 @@ int server_next(struct server *s, struct frame **out, int *client, bool *ends)
         }
         if (!frame_is_end(*out)) {
             c->ended = false; /* a client that goes on after an end: two runs in a row */
-            if (!remember(c, *out))
-                return 1;
-            frame_free(*out);
-            return -1;
+            if (remember(c, *out)) {
+                frame_free(*out);
+                return -1;
+            }
+            return 1;
         }
         frame_free(*out);
         c->ended = true;

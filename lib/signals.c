@@ -1,5 +1,6 @@
 #include "signals.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
@@ -36,6 +37,9 @@ static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
 
 void signals_setup(void)
 {
+    for (int fd = 0; fd < 3; fd++) /* opened the wrong way round: using them fails, as it should */
+        if (fcntl(fd, F_GETFD) < 0)
+            open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
     handle(SIGPIPE, SIG_IGN);
     handle(SIGALRM, on_alarm);
     for (size_t i = 0; i < sizeof stop_signals / sizeof *stop_signals; i++) {

@@ -5,15 +5,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <zmq.h>
+#ifdef __linux__
+#include <linux/sockios.h>
+#else
+#define SIOCOUTQ TIOCOUTQ
+#endif
 
 #include "clock.h"
 #include "fail.h"
 #include "signals.h"
 
-enum { GONE_MAX = 1024, KEY_LENGTH = 40 };
+enum { OPEN_MAX = 1024, KEY_LENGTH = 40 };
 
 struct socket {
     void *zmq, *monitor;
@@ -25,8 +33,11 @@ struct socket {
     int joined, left, reported; /* reported: of those that left, how many a server was told */
     int failed_handshakes;      /* whose disconnection is still to come */
     bool refused;
-    int gone[GONE_MAX]; /* closed descriptors that were not opened again */
-    int n_gone;
+    struct { /* accepted connections; the system uses descriptors again, so they are numbered */
+        int fd, number;
+    } open[OPEN_MAX];
+    int n_open, accepted;
+    int connection; /* of a client; -1: none yet */
 };
 
 /* One context a process, made with the first socket and ended with the last. */
@@ -106,14 +117,24 @@ static int set_options(struct socket *s, const struct link_config *config)
     int timeout = (int)(config->timeout * 1000 < 2e9 ? config->timeout * 1000 : 2e9);
     int interval = timeout / 3 < 5000 ? timeout / 3 + 1 : 5000;
     set_int(s, ZMQ_LINGER, 0);
-    set_int(s, ZMQ_HEARTBEAT_IVL, interval);
-    set_int(s, ZMQ_HEARTBEAT_TIMEOUT, timeout);
+    if (s->role == SOCKET_DEALER || s->role == SOCKET_ROUTER) {
+        set_int(s, ZMQ_HEARTBEAT_IVL, interval);
+        set_int(s, ZMQ_HEARTBEAT_TIMEOUT, timeout);
+    } else { /* the reader of a full stream does not answer heartbeats: the system's probes do */
+        set_int(s, ZMQ_TCP_KEEPALIVE, 1);
+        set_int(s, ZMQ_TCP_KEEPALIVE_IDLE, interval / 1000 + 1);
+        set_int(s, ZMQ_TCP_KEEPALIVE_INTVL, interval / 1000 + 1);
+        set_int(s, ZMQ_TCP_KEEPALIVE_CNT, 3);
+    }
     set_int(s, ZMQ_RECONNECT_IVL, 50); /* while a server has not started yet */
     set_int(s, ZMQ_IPV6, 1);
     zmq_setsockopt(s->zmq, ZMQ_MAXMSGSIZE, &s->max_frame, sizeof s->max_frame);
     if (s->role == SOCKET_ROUTER)
         set_int(s, ZMQ_ROUTER_MANDATORY, 1);
-    if (s->role == SOCKET_PUSH || s->role == SOCKET_PULL) {
+    if (s->role == SOCKET_DEALER || s->role == SOCKET_ROUTER) {
+        set_int(s, ZMQ_SNDHWM, 0); /* a client bounds what is in flight; with a limit, both sides */
+        set_int(s, ZMQ_RCVHWM, 0); /* could wait for room at the other's */
+    } else {
         set_int(s, ZMQ_SNDHWM, 2); /* a stream waits for its reader instead of filling memory */
         set_int(s, ZMQ_RCVHWM, 2);
         set_int(s, ZMQ_IMMEDIATE, 1);
@@ -125,15 +146,40 @@ static int open_monitor(struct socket *s)
 {
     char address[64];
     snprintf(address, sizeof address, "inproc://monitor-%p", (void *)s);
-    int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_ACCEPTED |
-                 ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-                 ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+    int events = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
+                 ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                 ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
     if (zmq_socket_monitor(s->zmq, address, events) ||
-        !(s->monitor = zmq_socket(context, ZMQ_PAIR)) || zmq_connect(s->monitor, address))
+        !(s->monitor = zmq_socket(context, ZMQ_PAIR)))
         return fail("%s: %s", s->endpoint, zmq_why());
-    int zero = 0;
+    int zero = 0; /* no limit: libzmq's thread waits for the reader of its events */
+    zmq_setsockopt(s->monitor, ZMQ_RCVHWM, &zero, sizeof zero);
     zmq_setsockopt(s->monitor, ZMQ_LINGER, &zero, sizeof zero);
+    if (zmq_connect(s->monitor, address))
+        return fail("%s: %s", s->endpoint, zmq_why());
     return 0;
+}
+
+/* libzmq removes whatever lies at the path where it is to listen. -1 if that would be another
+ * program's socket in use, or no socket at all. */
+static int check_path(const char *endpoint)
+{
+    const char *path = endpoint + strlen("ipc://");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat status;
+    if (strncmp(endpoint, "ipc://", strlen("ipc://")) || *path == '@' || lstat(path, &status))
+        return 0;
+    if (!S_ISSOCK(status.st_mode))
+        return fail("%s: a file that is no socket is in the way", endpoint);
+    if (strlen(path) >= sizeof address.sun_path)
+        return 0; /* libzmq says it */
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return fail("%s: %s", endpoint, strerror(errno));
+    int used = !connect(fd, (struct sockaddr *)&address, sizeof address);
+    close(fd);
+    return used ? fail("%s: Address already in use", endpoint) : 0;
 }
 
 struct socket *socket_open(enum socket_role role, const char *endpoint,
@@ -149,6 +195,7 @@ struct socket *socket_open(enum socket_role role, const char *endpoint,
         return NULL;
     }
     s->role = role;
+    s->connection = -1;
     s->timeout = config->timeout;
     s->max_frame = config->max_frame;
     s->crc = config->crc;
@@ -163,6 +210,8 @@ struct socket *socket_open(enum socket_role role, const char *endpoint,
     if (set_options(s, config) || open_monitor(s))
         goto failed;
     bool binds = role == SOCKET_ROUTER || role == SOCKET_PULL;
+    if (binds && check_path(endpoint))
+        goto failed;
     if (binds ? zmq_bind(s->zmq, endpoint) : zmq_connect(s->zmq, endpoint)) {
         fail("%s: %s", endpoint, zmq_why());
         goto failed;
@@ -173,44 +222,35 @@ failed:
     return NULL;
 }
 
-int socket_close(struct socket *s, bool flush)
-{
-    if (!s)
-        return 0;
-    int status = 0;
-    double started = clock_now();
-    if (s->zmq) {
-        if (flush)
-            set_int(s, ZMQ_LINGER, (int)(s->timeout * 1000 < 2e9 ? s->timeout * 1000 : 2e9));
-        zmq_socket_monitor(s->zmq, NULL, 0);
-        zmq_close(s->zmq);
-    }
-    if (s->monitor)
-        zmq_close(s->monitor);
-    if (--n_sockets == 0 && context) {
-        while (zmq_ctx_term(context) && zmq_errno() == EINTR)
-            ;
-        context = NULL;
-        if (flush && clock_now() - started >= s->timeout)
-            status = fail("%s: the peer did not take what was sent within %g s", s->endpoint,
-                          s->timeout);
-    }
-    free(s->endpoint);
-    free(s);
-    return status;
-}
-
 /* ---- comings and goings ---- */
 
-static void forget_gone(struct socket *s, int fd)
+static void close_connection(struct socket *s, int fd)
 {
-    for (int i = 0; i < s->n_gone; i++)
-        if (s->gone[i] == fd)
-            s->gone[i--] = s->gone[--s->n_gone];
+    for (int i = 0; i < s->n_open; i++)
+        if (s->open[i].fd == fd)
+            s->open[i--] = s->open[--s->n_open];
 }
 
-/* Reads all events that are there. Descriptors are used again by the system, so a new connection
- * takes its number off the list of closed ones. */
+static void open_connection(struct socket *s, int fd)
+{
+    close_connection(s, fd);
+    s->accepted++;
+    if (s->n_open < OPEN_MAX) {
+        s->open[s->n_open].fd = fd;
+        s->open[s->n_open++].number = s->accepted;
+    }
+}
+
+/* -1 for one that is not known. */
+static int connection_number(const struct socket *s, int fd)
+{
+    for (int i = 0; i < s->n_open; i++)
+        if (s->open[i].fd == fd)
+            return s->open[i].number;
+    return -1;
+}
+
+/* Reads all events that are there. */
 static void read_events(struct socket *s)
 {
     for (;;) {
@@ -225,17 +265,17 @@ static void read_events(struct socket *s)
         memcpy(&what, event, 2);
         memcpy(&fd, event + 2, 4);
         if (what == ZMQ_EVENT_ACCEPTED)
-            forget_gone(s, fd);
+            open_connection(s, fd);
+        else if (what == ZMQ_EVENT_CONNECTED)
+            s->connection = fd;
         else if (what == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
             s->joined++;
         else if (what == ZMQ_EVENT_DISCONNECTED) {
             if (s->failed_handshakes > 0) /* a stranger, who never was a peer */
                 s->failed_handshakes--;
-            else
+            else if (s->left < s->joined)
                 s->left++;
-            forget_gone(s, fd);
-            if (s->n_gone < GONE_MAX)
-                s->gone[s->n_gone++] = fd;
+            close_connection(s, fd);
         } else {
             s->failed_handshakes++;
             s->refused = true;
@@ -245,10 +285,10 @@ static void read_events(struct socket *s)
 
 bool socket_gone(const struct socket *s, int connection)
 {
-    for (int i = 0; i < s->n_gone; i++)
-        if (s->gone[i] == connection)
-            return true;
-    return false;
+    for (int i = 0; i < s->n_open; i++)
+        if (s->open[i].number == connection)
+            return false;
+    return connection >= 0;
 }
 
 int socket_joined(const struct socket *s)
@@ -285,6 +325,39 @@ static int check_server(struct socket *s)
     return 0;
 }
 
+int socket_close(struct socket *s, bool flush)
+{
+    if (!s)
+        return 0;
+    int status = 0;
+    double started = clock_now();
+    if (s->zmq) {
+        if (s->monitor)
+            read_events(s);
+        bool client = s->role == SOCKET_DEALER || s->role == SOCKET_PUSH;
+        if (client && s->left > 0)
+            flush = false; /* nobody is left to take it */
+        double patience = stop_requested() && s->timeout > 1 ? 1 : s->timeout;
+        if (flush)
+            set_int(s, ZMQ_LINGER, (int)(patience * 1000 < 2e9 ? patience * 1000 : 2e9));
+        zmq_socket_monitor(s->zmq, NULL, 0);
+        zmq_close(s->zmq);
+    }
+    if (s->monitor)
+        zmq_close(s->monitor);
+    if (--n_sockets == 0 && context) {
+        while (zmq_ctx_term(context) && zmq_errno() == EINTR)
+            ;
+        context = NULL;
+        if (flush && clock_now() - started >= s->timeout)
+            status = fail("%s: the peer did not take what was sent within %g s", s->endpoint,
+                          s->timeout);
+    }
+    free(s->endpoint);
+    free(s);
+    return status;
+}
+
 /* ---- messages ---- */
 
 static void free_frame(void *bytes, void *frame)
@@ -293,16 +366,35 @@ static void free_frame(void *bytes, void *frame)
     frame_free(frame);
 }
 
+/* Sends one part of a message, as soon as there is a connection and room. */
+static int send_part(struct socket *s, zmq_msg_t *part, int flags)
+{
+    bool client = s->role == SOCKET_DEALER || s->role == SOCKET_PUSH;
+    while (zmq_msg_send(part, s->zmq, flags | ZMQ_DONTWAIT) < 0) {
+        int why = zmq_errno(), bad = 0;
+        if (why == EHOSTUNREACH)
+            bad = fail("%s: the client is gone", s->endpoint);
+        else if (why != EAGAIN && why != EINTR)
+            bad = fail("%s: %s", s->endpoint, zmq_why());
+        else {
+            bad = wait_for(s, ZMQ_POLLOUT, 0.2);
+            read_events(s);
+            if (!bad && client) /* a stream's reader may take its time as long as it lives */
+                bad = check_server(s);
+        }
+        if (bad) {
+            zmq_msg_close(part);
+            return -1;
+        }
+    }
+    return 0;
+}
+
 int socket_send(struct socket *s, const struct envelope *to, struct frame *f)
 {
     const unsigned char *bytes;
     size_t size;
     zmq_msg_t message;
-    for (int i = 0; to && i < to->n; i++)
-        if (zmq_send(s->zmq, to->parts[i].bytes, to->parts[i].size, ZMQ_SNDMORE) < 0) {
-            frame_free(f);
-            return fail("%s: the client is gone: %s", s->endpoint, zmq_why());
-        }
     if (frame_seal(f, s->crc, &bytes, &size)) {
         frame_free(f);
         return -1;
@@ -311,25 +403,33 @@ int socket_send(struct socket *s, const struct envelope *to, struct frame *f)
         frame_free(f);
         return fail("%s: %s", s->endpoint, zmq_why());
     }
-    double started = clock_now();
-    while (zmq_msg_send(&message, s->zmq, ZMQ_DONTWAIT) < 0) {
-        int why = zmq_errno(), bad = 0;
-        if (why != EAGAIN && why != EINTR)
-            bad = fail("%s: %s", s->endpoint, zmq_why());
-        else {
-            bad = wait_for(s, ZMQ_POLLOUT, 0.2);
-            read_events(s);
-            if (!bad && (s->role == SOCKET_DEALER || s->role == SOCKET_PUSH))
-                bad = check_server(s);
-            /* a stream's reader may take its time as long as it lives; a client must read */
-            if (!bad && s->role == SOCKET_ROUTER && clock_now() - started >= s->timeout)
-                bad = fail("%s: a client did not take its reply within %g s", s->endpoint,
-                           s->timeout);
-        }
-        if (bad) {
+    for (int i = 0; to && i < to->n; i++) {
+        zmq_msg_t part;
+        bool good = zmq_msg_init_size(&part, to->parts[i].size) == 0;
+        if (good)
+            memcpy(zmq_msg_data(&part), to->parts[i].bytes, to->parts[i].size);
+        else
+            fail("%s: out of memory", s->endpoint);
+        if (!good || send_part(s, &part, ZMQ_SNDMORE)) {
             zmq_msg_close(&message);
             return -1;
         }
+    }
+    return send_part(s, &message, 0);
+}
+
+int socket_drain(struct socket *s)
+{
+    /* An I/O thread of libzmq refills the buffer as soon as there is room, so a buffer that stays
+     * empty means that all has been sent. */
+    for (int empty = 0; empty < 3;) {
+        if (wait_for(s, 0, 0.01))
+            return -1;
+        read_events(s);
+        int unread = 0;
+        if (s->left > 0 || ioctl(s->connection, SIOCOUTQ, &unread))
+            return 0; /* the peer has closed: it needs no more */
+        empty = unread ? 0 : empty + 1;
     }
     return 0;
 }
@@ -360,7 +460,8 @@ static int read_message(struct socket *s, struct frame **out, struct envelope *f
             memcpy(p->bytes, zmq_msg_data(&part), p->size);
         }
     }
-    from->connection = zmq_msg_get(&part, ZMQ_SRCFD);
+    read_events(s); /* a connection was accepted before its messages came */
+    from->connection = connection_number(s, zmq_msg_get(&part, ZMQ_SRCFD));
     *out = frame_parse(zmq_msg_data(&part), zmq_msg_size(&part), s->endpoint);
     zmq_msg_close(&part);
     return *out ? 1 : -1;
@@ -371,8 +472,7 @@ int socket_receive(struct socket *s, double seconds, struct frame **out, struct 
     double deadline = clock_now() + seconds;
     bool client = s->role == SOCKET_DEALER || s->role == SOCKET_PUSH;
     for (;;) {
-        /* events first: a descriptor that is used again was accepted before its messages came */
-        read_events(s);
+        read_events(s); /* first: of a peer that is gone, nothing comes after the event */
         int got = read_message(s, out, from);
         if (got)
             return got;
@@ -382,6 +482,8 @@ int socket_receive(struct socket *s, double seconds, struct frame **out, struct 
             s->reported = s->left;
             return 0;
         }
+        if (client && s->joined == 0)
+            deadline = clock_now() + seconds; /* a server that is late has its time to answer */
         double rest = deadline - clock_now();
         if (seconds >= 0 && rest <= 0)
             return 0;

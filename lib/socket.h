@@ -20,6 +20,11 @@ struct socket *socket_open(enum socket_role role, const char *endpoint,
  * message if the flush ran out of time. NULL is fine. */
 int socket_close(struct socket *s, bool flush);
 
+/* For a PUSH that has sent its last frame: waits, as long as the peer lives, until the peer's side
+ * has taken every byte out of the system's buffers. What still lies there when a connection is
+ * closed may be lost to a slow reader: libzmq drops it when it sees the hang-up. */
+int socket_drain(struct socket *s);
+
 /* Where a message came from, and where a reply goes. */
 struct envelope {
     struct envelope_part {
@@ -27,7 +32,7 @@ struct envelope {
         size_t size;
     } parts[4]; /* ROUTER: the identity, and what delimiters the client sends */
     int n;
-    int connection; /* the descriptor it came over; see socket_gone() */
+    int connection; /* the one it came over; see socket_gone() */
 };
 
 /* Sends one frame without copying it (consumes f, also on failure); `to` is for a ROUTER, else

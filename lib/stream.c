@@ -11,6 +11,7 @@
 
 #include "atomic_file.h"
 #include "child.h"
+#include "clock.h"
 #include "fail.h"
 #include "frame_io.h"
 #include "signals.h"
@@ -88,7 +89,7 @@ static int open_source(struct source *s, const char *endpoint, const struct link
     case ENDPOINT_PATH:
         s->fd = open(endpoint, O_RDONLY | O_CLOEXEC);
         if (s->fd < 0)
-            return fail("%s: %s", endpoint, strerror(errno));
+            return errno == EINTR && stop_check() ? -1 : fail("%s: %s", endpoint, strerror(errno));
         break;
     }
     struct stat status;
@@ -118,10 +119,15 @@ struct source *source_open(const char *endpoint, const struct link_config *confi
 static int wait_readable(int fd, double seconds)
 {
     struct pollfd item = {fd, POLLIN, 0};
-    int n = poll(&item, 1, seconds < 0 ? -1 : (int)(seconds * 1000));
-    if (n < 0)
-        return stop_check() ? -1 : 1; /* EINTR: trying does no harm on a descriptor that blocks */
-    return n;
+    double deadline = clock_now() + seconds;
+    for (;;) {
+        double rest = deadline - clock_now();
+        int n = poll(&item, 1, seconds < 0 ? -1 : rest > 0 ? (int)(rest * 1000) + 1 : 0);
+        if (n >= 0)
+            return n;
+        if (stop_check())
+            return -1;
+    }
 }
 
 /* End frames in the middle of a stream are those of streams that were put together; only the end
@@ -192,7 +198,7 @@ static int next_from_socket(struct source *s, struct frame **out)
         if (got == 0 && socket_joined(s->socket) == 0)
             return fail("%s: nobody sent anything within %g s", s->name, s->timeout);
         if (got == 0) {
-            if (socket_left(s->socket) >= socket_joined(s->socket))
+            if (socket_left(s->socket) == socket_joined(s->socket))
                 return fail("%s: ended without an end frame: its producer died", s->name);
             continue;
         }
@@ -251,7 +257,9 @@ static int open_path(struct sink *s, const char *path)
         return 0;
     }
     s->fd = open(path, O_WRONLY | O_CLOEXEC); /* a FIFO waits here for its reader */
-    return s->fd < 0 ? fail("%s: %s", path, strerror(errno)) : 0;
+    if (s->fd >= 0)
+        return 0;
+    return errno == EINTR && stop_check() ? -1 : fail("%s: %s", path, strerror(errno));
 }
 
 struct sink *sink_open(const char *endpoint, const struct link_config *config)
@@ -306,6 +314,11 @@ int sink_write(struct sink *s, struct frame *f)
     size_t size;
     int bad = frame_seal(f, s->crc, &bytes, &size) || write_all(s->fd, bytes, size, s->name);
     frame_free(f);
+    if (bad && s->child && !stop_requested() && child_wait(&s->child, 2) && !s->child) {
+        char reason[256]; /* why its reader is gone */
+        snprintf(reason, sizeof reason, "%s", fail_message());
+        fail("%s: %s", s->name, reason);
+    }
     return bad ? -1 : 0;
 }
 
@@ -317,9 +330,10 @@ int sink_end(struct sink *s)
         return -1;
     }
     int bad = 0;
-    if (s->socket)
-        bad = socket_close(s->socket, true);
-    else if (s->file.file)
+    if (s->socket) {
+        bad = socket_drain(s->socket);
+        bad = socket_close(s->socket, !bad) || bad;
+    } else if (s->file.file)
         bad = atomic_commit(&s->file);
     else if (close(s->fd))
         bad = fail("%s: %s", s->name, strerror(errno));
@@ -338,12 +352,15 @@ void sink_abandon(struct sink *s)
 {
     if (!s)
         return;
+    char message[1024];
+    snprintf(message, sizeof message, "%s", fail_message());
     socket_close(s->socket, false);
     if (s->file.file)
         atomic_abandon(&s->file);
     else if (s->fd >= 0)
         close(s->fd);
-    if (s->child && child_wait(&s->child, 2))
+    if (s->child && child_wait(&s->child, 2) && s->child)
         child_stop(&s->child);
     free_sink(s);
+    fail("%s", message);
 }

@@ -25,7 +25,7 @@ struct sink *sink_open(const char *endpoint, const struct link_config *config);
 int sink_write(struct sink *s, struct frame *f); /* consumes f, also on failure */
 /* Writes the end frame, flushes, closes; checks that it all arrived. Frees s in any case. */
 int sink_end(struct sink *s);
-/* Closes without an end frame, so that the failure travels. */
+/* Closes without an end frame, so that the failure travels. Keeps fail_message(). NULL is fine. */
 void sink_abandon(struct sink *s);
 
 #endif
