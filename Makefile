@@ -51,6 +51,9 @@ $(BUILD)/lib/%.o: lib/%.c
 $(BUILD)/libsimclr.a: $(LIB_OBJ)
 	@rm -f $@
 	$(call say,AR,$@)ar rcs $@ $^
+$(BUILD)/tests/bench: tests/bench/bench.c $(BUILD)/libsimclr.a
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MF $@.d -o $@ $< $(BUILD)/libsimclr.a $(LDLIBS)
 $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libsimclr.a
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MF $@.d -o $@ $< $(BUILD)/libsimclr.a $(LDLIBS) -lcmocka
@@ -112,11 +115,11 @@ check: deps-check
 
 bench: deps
 	@$(MAKE) --no-print-directory -s -j2 all $(BUILD)/tests/bench
-	@BIN=$(abspath $(BIN)) BENCH=$(abspath $(BUILD)/tests/bench) tests/bench
+	@BIN=$(abspath $(BIN)) BENCH=$(abspath $(BUILD)/tests/bench) tests/bench/run
 
 lint:
 	clang-format --dry-run -Werror $(wildcard lib/*.[ch] cmd/*/*.c tests/*/*.[ch])
-	shellcheck -x $(wildcard pipelines/* tests/*.sh tests/run tests/bench tests/programs/*.sh .ci/run)
+	shellcheck -x $(wildcard pipelines/* tests/*.sh tests/run tests/programs/*.sh .ci/run)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/simclr/pipelines
