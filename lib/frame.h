@@ -19,7 +19,7 @@ enum dtype { DTYPE_F32, DTYPE_BF16, DTYPE_F16, DTYPE_U8, DTYPE_I32, DTYPE_I64, D
 
 enum {
     FRAME_MAX_DIMS = 8,
-    FRAME_MAX_ENTRIES = 16384, /* tensors, and metadata keys: look-ups are linear */
+    FRAME_MAX_ENTRIES = 16384,            /* tensors, and metadata keys: look-ups are linear */
     FRAME_MAX_HEADER = 100 * 1000 * 1000, /* bytes of JSON, as safetensors has it */
 };
 #define FRAME_DEFAULT_LIMIT ((size_t)4 << 30) /* --max-frame: bytes of a whole frame */

@@ -33,6 +33,7 @@ struct socket {
     int joined, left, reported; /* reported: of those that left, how many a server was told */
     int failed_handshakes;      /* whose disconnection is still to come */
     bool refused;
+    const char *path; /* of a listening ipc socket's file; NULL: none. Within endpoint */
     struct { /* accepted connections; the system uses descriptors again, so they are numbered */
         int fd, number;
     } open[OPEN_MAX];
@@ -216,6 +217,8 @@ struct socket *socket_open(enum socket_role role, const char *endpoint,
         fail("%s: %s", endpoint, zmq_why());
         goto failed;
     }
+    if (binds && !strncmp(endpoint, "ipc://", 6) && endpoint[6] != '@')
+        s->path = s->endpoint + 6;
     return s;
 failed:
     socket_close(s, false);
@@ -331,6 +334,8 @@ int socket_close(struct socket *s, bool flush)
         return 0;
     int status = 0;
     double started = clock_now();
+    if (s->path)
+        unlink(s->path); /* libzmq leaves it */
     if (s->zmq) {
         if (s->monitor)
             read_events(s);
