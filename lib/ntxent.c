@@ -118,15 +118,17 @@ static void find_denominators(struct task *t, int64_t i, int64_t rows, float *s)
         }
     }
     for (int64_t r = 0; r < rows; r++) {
-        double p = (double)t->positive[i + r], m = fmax(p, (double)most[r]);
-        double l = m + log(exp(p - m) + sum[r] * exp((double)most[r] - m));
-        t->denominator[i + r] = (float)l;
-        t->loss[i + r] = l - p;
+        double p = (double)t->positive[i + r], m = (double)most[r];
+        /* when the positive is far ahead, the loss is tiny and must not drown in p */
+        double loss = p < m ? m - p + log(sum[r] + exp(p - m)) : log1p(sum[r] * exp(m - p));
+        t->denominator[i + r] = (float)(p + loss);
+        t->loss[i + r] = loss;
         t->right[i + r] = t->positive[i + r] > most[r];
     }
 }
 
-/* Turns a row of similarities into the coefficients p_ij + p_ji; returns sum_j p_ij s_ij. */
+/* Turns a row of similarities into the coefficients p_ij + p_ji; returns the sum over j of
+ * p_ij (l - s_ij), which is the row's entropy. */
 CLONES static double coefficients(float *s, int64_t n, float l, const float *ls)
 {
     float lanes[LANES] = {0};
@@ -134,12 +136,12 @@ CLONES static double coefficients(float *s, int64_t n, float l, const float *ls)
     for (; i + LANES <= n; i += LANES)
         for (int64_t k = 0; k < LANES; k++) {
             float x = s[i + k], p = exp_float(x - l);
-            lanes[k] += p > 0 ? p * x : 0;
+            lanes[k] += p > 0 ? p * (l - x) : 0;
             s[i + k] = p + exp_float(x - ls[i + k]);
         }
     for (int64_t k = 0; i < n; i++, k++) {
         float x = s[i], p = exp_float(x - l);
-        lanes[k] += p > 0 ? p * x : 0;
+        lanes[k] += p > 0 ? p * (l - x) : 0;
         s[i] = p + exp_float(x - ls[i]);
     }
     double sum = 0;
@@ -148,27 +150,35 @@ CLONES static double coefficients(float *s, int64_t n, float l, const float *ls)
     return sum;
 }
 
-/* Pass 2 for a block of rows: du in dz, then through the normalization. */
+/* Pass 2 for a block of rows: du in dz, then through the normalization. The positive's coefficient
+ * is (p_ij - 1) + (p_ji - 1), and p - 1 is taken from the loss, -ln p: where p is close to 1 it
+ * would otherwise be nothing but rounding. */
 static void find_gradients(struct task *t, int64_t i, int64_t rows, float *s, float *dz)
 {
-    double expected[TILE] = {0};
+    double entropy[TILE] = {0};
     float scale = t->inverse_temperature / (float)t->n;
     for (int64_t j = 0; j < t->n; j += TILE) {
         int64_t columns = t->n - j < TILE ? t->n - j : TILE;
         similarities(t, i, rows, j, columns, s);
         for (int64_t r = 0; r < rows; r++) {
             float *row = s + r * TILE;
-            expected[r] += coefficients(row, columns, t->denominator[i + r], t->denominator + j);
             int64_t p = ((i + r) ^ 1) - j;
-            if (p >= 0 && p < columns)
-                row[p] -= 2;
+            bool positive = p >= 0 && p < columns;
+            if (positive)
+                row[p] = -INFINITY;
+            entropy[r] += coefficients(row, columns, t->denominator[i + r], t->denominator + j);
+            if (positive) {
+                double loss = t->loss[i + r];
+                row[p] = (float)(expm1(-loss) + expm1(-t->loss[(i + r) ^ 1]));
+                entropy[r] += exp(-loss) * loss;
+            }
         }
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)t->d, (int)columns,
                     scale, s, TILE, t->u + j * t->d, (int)t->d, j ? 1 : 0, dz + i * t->d,
                     (int)t->d);
     }
     for (int64_t r = i; r < i + rows; r++) {
-        t->entropy[r] = (double)t->denominator[r] - expected[r - i];
+        t->entropy[r] = entropy[r - i];
         const float *u = t->u + r * t->d;
         float *g = dz + r * t->d;
         double along = 0;
