@@ -1,5 +1,6 @@
 #include "stage.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -258,6 +259,16 @@ static struct frame *training_reply(const struct run *run, const struct frame *r
     return reply;
 }
 
+/* Any program may be the loss; parameters shall not be updated by one that has lost its way. */
+static int check_loss(const struct frame *request, const struct frame *answer)
+{
+    double loss;
+    if (frame_meta_double(answer, "loss", 0, &loss))
+        return -1;
+    const char *step = frame_meta(request, "step");
+    return isfinite(loss) ? 0 : fail("the loss is not finite in step %s", step ? step : "?");
+}
+
 /* One training step. NULL with a message. */
 static struct frame *train(struct run *run, const struct frame *request)
 {
@@ -278,6 +289,8 @@ static struct frame *train(struct run *run, const struct frame *request)
     if (link_request(run->next, out, &answer))
         return NULL;
     const struct tensor *gradient = frame_need(answer, run->doutput, DTYPE_F32, 3, made.shape);
+    if (gradient && check_loss(request, answer))
+        gradient = NULL;
     reply = gradient ? training_reply(run, request, answer, &s) : NULL;
     float *dinput = reply && !run->stage->metrics ? frame_find(reply, run->dinput)->data : NULL;
     const char *lr = "";
@@ -359,14 +372,15 @@ int stage_run(const struct stage *stage)
     if (!server)
         return program_fail();
     if (open_links(&run) || serve(&run, server) || end_links(&run)) {
+        const int status = program_fail(); /* first, so that the culprit's line leads a log */
         server_abandon(server);
-        const int status = program_fail();
         close_links(&run);
         return status;
     }
     if (close_links(&run)) {
+        const int status = program_fail();
         server_abandon(server);
-        return program_fail();
+        return status;
     }
     return server_end(server) ? program_fail() : 0;
 }

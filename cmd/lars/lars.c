@@ -83,8 +83,9 @@ int main(int argc, char **argv)
         return program_fail();
     const struct optimizer_rule rule = {"lars", 1, {"momentum"}, &lars, update};
     if (optimizer_serve(server, &rule, &optimizer_config)) {
+        const int status = program_fail(); /* first, so that the culprit's line leads a log */
         server_abandon(server);
-        return program_fail();
+        return status;
     }
     return server_end(server) ? program_fail() : 0;
 }

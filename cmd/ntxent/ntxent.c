@@ -104,8 +104,9 @@ int main(int argc, char **argv)
         }
     }
     if (got < 0) {
+        const int status = program_fail(); /* first, so that the culprit's line leads a log */
         server_abandon(server);
-        return program_fail();
+        return status;
     }
     return server_end(server) ? program_fail() : 0;
 }
