@@ -167,8 +167,11 @@ void options_parse(const struct program *p, int argc, char **argv, int *operands
 {
     name = p->name;
     int n = p->n_options + p->n_more, used = 0;
-    struct option *table = calloc((size_t)n + 2, sizeof *table);
-    int *which = calloc((size_t)n + 2, sizeof *which);
+    /* static: still reachable when --help or wrong usage ends the program below, so no leak */
+    static struct option *table;
+    static int *which;
+    table = calloc((size_t)n + 2, sizeof *table);
+    which = calloc((size_t)n + 2, sizeof *which);
     if (!table || !which)
         usage_fail("out of memory");
     for (int i = 0; i < n; i++) {
