@@ -11,7 +11,7 @@ static inline float exp_float(float x)
 {
     float clamped = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
     float shifted = clamped * 1.44269504f + 12582912.0f; /* adds 1.5 x 2^23: rounds to an integer */
-    int32_t n;
+    uint32_t n;
     memcpy(&n, &shifted, sizeof n);
     float rounded = shifted - 12582912.0f;
     float r = clamped - rounded * 0.693359375f; /* ln 2 in two parts, the first one short */
@@ -24,7 +24,7 @@ static inline float exp_float(float x)
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    int32_t bits = (n - 0x4b400000 + 127) * (1 << 23);
+    uint32_t bits = (n - 0x4b400000u + 127u) << 23; /* unsigned: for a NaN it may overflow */
     float scale;
     memcpy(&scale, &bits, sizeof scale);
     return x < -87.0f ? 0.0f : p * scale;
