@@ -26,8 +26,9 @@ struct source {
     int fd;
     pid_t child;
     struct frame_reader *reader;
-    bool regular; /* a regular file may end without an end frame */
-    bool ended;   /* the last frame was an end frame */
+    bool regular;  /* a regular file may end without an end frame */
+    bool ended;    /* the last frame was an end frame */
+    bool finished; /* the end was reported */
     int64_t next_seq;
     struct frame *held[HELD_MAX];
     int n_held;
@@ -223,7 +224,10 @@ static int next_from_socket(struct source *s, struct frame **out)
 int source_next(struct source *s, struct frame **out)
 {
     for (;;) {
+        if (s->finished)
+            return 0;
         int got = s->socket ? next_from_socket(s, out) : next_from_descriptor(s, out);
+        s->finished = got == 0;
         if (got <= 0)
             return got;
         const char *error = frame_meta(*out, "error");
