@@ -104,6 +104,7 @@ def bind(address, how):
 
     router = zmq.Context().socket(zmq.ROUTER)
     router.bind(address)
+    router.rcvtimeo = 8000
     while True:
         identity, message = router.recv_multipart()
         request = unpack(message)
@@ -118,6 +119,7 @@ def ask(address, how):
 
     dealer = zmq.Context().socket(zmq.REQ if how == "req" else zmq.DEALER)
     dealer.connect(address)
+    dealer.rcvtimeo = 8000
     if how == "mute":
         time.sleep(0.3)
         os._exit(0)
@@ -142,6 +144,7 @@ def pull(address, seconds):
     reader = zmq.Context().socket(zmq.PULL)
     reader.rcvhwm = 2
     reader.bind(address)
+    reader.rcvtimeo = 8000
     steps = []
     while True:
         _, meta = unpack(reader.recv())

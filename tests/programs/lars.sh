@@ -1,0 +1,162 @@
+#!/usr/bin/env bash
+# lars: steps, state and model, resuming, several clients, and requests that make no sense.
+set -eu
+. "$(dirname "$0")/../lib.sh"
+
+if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+    skip "lars" "python3-numpy is not installed"
+    done_testing
+    exit
+fi
+export PYTHONDONTWRITEBYTECODE=1
+py() {
+    /usr/bin/python3 "$ROOT/tests/programs/optimizer.py" "$ROOT" "$@"
+}
+lars_() {
+    lars --warmup-steps 2 "$@"
+}
+py run 0 6 6 >all.st
+whole() {
+    lars_ --state state.st --model model.st --save-every 0 <all.st >replies && py simulate replies
+}
+check "six steps as in float64" whole
+check "state and model" py states state.st model.st
+
+resumed() {
+    # the state after step 4, then the rest
+    py run 0 4 6 | lars_ --state part.st --save-every 2 >first && py step part.st 4 &&
+        py run 4 6 6 | lars_ --resume --state part.st --model part_model.st >second &&
+        cmp part.st state.st && cmp part_model.st model.st
+}
+check "resumed, bit for bit" resumed
+interval() {
+    # dies in step 5: the file is that of step 4
+    py run 0 6 6 nan | lars_ --state every.st --save-every 4 --model none.st >out 2>err && return 1
+    py step every.st 4 && [ ! -e none.st ] && py run 4 6 6 | lars_ --resume --state every.st >out &&
+        cmp every.st state.st
+}
+check "killed by a NaN, and resumed from the last state" interval
+
+bad() { # words of `run`
+    py run "$@" >bad.st
+    lars_ --model none.st --state none_state.st --in bad.st --out out
+}
+check_fails 1 "a NaN in a gradient" 'the gradient of fc.weight is not finite in step 2' bad 0 3 6 nan
+check_fails 1 "a gradient of an unknown name" 'a gradient of fc.bias, which nobody joined with' bad 0 2 6 unknown
+check_fails 1 "another shape" 'fc.weight has another shape' bad 0 2 6 shape
+check_fails 1 "twice in a step" 'fc.weight came twice in step 1|client 0 sent step 1, where step 2' \
+    bad 0 2 6 twice
+check_fails 1 "a step too far" 'client 0 sent step 4, where step 2 is under way' bad 0 3 6 jump=2
+check_fails 1 "a step left out" 'client 0 sent step 3, where step 2 is under way' bad 0 3 6 jump=1
+check_fails 1 "a step that is past" 'client 0 sent step 1, where step 2 is under way' bad 0 3 6 jump=-1
+check_fails 1 "a step far below zero" 'sent step -9223372036854775' bad 0 3 6 jump=-9223372036854775800
+check_fails 1 "no number of steps" "metadata steps is 'many', not an integer" bad 0 2 6 words
+check_fails 1 "a batch of nothing" 'must be positive' bad 0 2 6 zero
+check_fails 1 "a parameter that is not F32" 'conv1.weight is F16, not F32' bad 0 2 6 half
+check_fails 1 "a name with a slash" "a/b: a parameter's name has no '/'" bad 0 2 6 slash
+py run 0 2 6 noend >noend.st
+check_fails 1 "no end frame" 'ended without an end frame' sh -c 'cat noend.st | lars --model none.st >out'
+nothing_written() {
+    [ ! -e none.st ] && [ ! -e none_state.st ] && [ -z "$(find . -name '*.st.??????')" ]
+}
+check "nothing was written by any of them" nothing_written
+
+resume() { # words of `run`, for a state of step 6
+    py run "$@" >bad.st
+    lars_ --resume --state state.st --in bad.st --out out
+}
+cp state.st kept.st
+check_fails 1 "resuming at another step" 'client 0 sent step 4, where step 6 is under way' resume 4 5 6
+check_fails 1 "resuming with a tensor more" 'state.st has no tensor extra.weight' resume 6 7 8 extra
+check_fails 1 "resuming with another shape" 'fc.weight has another shape' resume 6 7 8 narrow
+check "leaves the state alone" cmp state.st kept.st
+check_fails 1 "resuming from nothing" 'nothing.st: No such file' \
+    lars --resume --state nothing.st --in all.st --out out
+check_fails 1 "resuming from a model" 'model.st: not an optimizer' \
+    lars --resume --state model.st --in all.st --out out
+head -c 3000 state.st >cut.st
+check_fails 1 "resuming from half a state" 'cut.st: truncated' \
+    lars --resume --state cut.st --in all.st --out out
+check_fails 1 "--resume alone" '--resume needs --state' lars --model m.st --resume --in all.st --out out
+
+idle() {
+    tail -c 64 all.st | lars_ --state state.st --model model.st >out && cmp state.st kept.st
+}
+check "a run in which nobody joins leaves the old files" idle
+
+stopped() {
+    local status=0
+    py run 0 3 6 wait=20 noend >fifo &
+    local source=$!
+    lars --warmup-steps 2 --state stop.st <fifo >replies 2>err &
+    local pid=$!
+    for _ in $(seq 100); do
+        [ "$(inspect replies 2>/dev/null | grep -c '^frame')" = 7 ] && break
+        sleep 0.05
+    done
+    kill $pid && { wait $pid || status=$?; }
+    kill $source
+    [ $status = 1 ] && grep -q 'stopped by SIGTERM' err && py step stop.st 3 &&
+        py run 3 6 6 | lars_ --resume --state stop.st >out && cmp stop.st state.st
+}
+mkfifo fifo
+check "SIGTERM between two steps saves the state" stopped
+
+# A small file system: the old state stays whole when the new one does not fit.
+mkdir disk
+if mount -t tmpfs -o size=48k tmpfs disk 2>/dev/null; then
+    trap 'umount "$T/disk"; rm -rf "$T"' EXIT
+    full() {
+        py run 0 2 6 | lars_ --state disk/state.st >out && cp disk/state.st small.st &&
+            head -c 20000 /dev/zero >disk/filler 2>/dev/null
+        py run 2 4 6 >bad.st
+        lars_ --resume --state disk/state.st --in bad.st --out out
+    }
+    check_fails 1 "a full disk" 'disk/state.st: No space left' full
+    whole_still() {
+        cmp disk/state.st small.st && [ "$(find disk -type f | wc -l)" = 2 ]
+    }
+    check "the old state is whole, and nothing lies beside it" whole_still
+    umount disk
+    trap 'rm -rf "$T"' EXIT
+else
+    skip "a full disk" "no right to mount a tmpfs"
+fi
+check_fails 1 "a folder that is not there" 'nowhere/m.st: No such file' \
+    lars --model nowhere/m.st --in all.st --out out
+check_fails 2 "a rate of zero" '--lr' lars --lr nought
+check "--help" lars --help
+
+if /usr/bin/python3 -c 'import zmq' 2>/dev/null; then
+    shared() {
+        local server one
+        lars --warmup-steps 2 --listen "ipc://$T/opt.ipc" --state shared.st --save-every 1 --model shared_model.st &
+        server=$!
+        py share "ipc://$T/opt.ipc" 0 6 0.02 &
+        one=$!
+        py share "ipc://$T/opt.ipc" 1 6 0 && wait $one && wait $server && py states shared.st shared_model.st &&
+            py same shared_model.st model.st
+    }
+    check "two clients, of which one is ahead" shared
+    both() {
+        lars --listen "ipc://$T/both.ipc" --model both.st &
+        local server=$!
+        touch joined.0 joined.1
+        (py share "ipc://$T/both.ipc" 0 1 1 >/dev/null 2>&1 &)
+        (py share "ipc://$T/both.ipc" 0 1 1 >/dev/null 2>&1 &)
+        wait $server
+    }
+    check_fails 1 "a tensor that two clients join with" 'clients 0 and 1 both joined with conv1.weight' both
+    dead() {
+        lars --listen "ipc://$T/dead.ipc" --state dead.st --save-every 1 &
+        local server=$!
+        (py share "ipc://$T/dead.ipc" 0 6 0.02 >/dev/null 2>&1 &)
+        (timeout 1 /usr/bin/python3 "$ROOT/tests/programs/optimizer.py" "$ROOT" share \
+            "ipc://$T/dead.ipc" 1 6 3 >/dev/null 2>&1 &)
+        wait $server
+    }
+    check_fails 1 "a client that is killed" 'dead.ipc: client [01] went away without an end frame' dead
+else
+    skip "clients over ZeroMQ" "python3-zmq is not installed"
+fi
+done_testing

@@ -1,0 +1,240 @@
+"""Clients and input for ntxent.sh and lars.sh.
+
+    optimizer.py ROOT losses | same_losses A B
+    optimizer.py ROOT run OUT STEPS [KEY=VALUE...]   requests of a run on stdout; see run()
+    optimizer.py ROOT share ADDRESS NAME STEPS SECONDS   one of several clients
+    optimizer.py ROOT simulate REPLIES | states A B | content FILE"""
+
+import io
+import os
+import sys
+import time
+
+import numpy as np
+
+root, action, *words = sys.argv[1:]
+sys.path.insert(0, root + "/tests")
+import frames  # noqa: E402
+
+
+def load(path):
+    with open(path, "rb") as file:
+        return list(frames.read_all(file))
+
+
+# ---- ntxent ----
+
+
+def losses():
+    random = np.random.default_rng(1)
+
+    def z(b, d):
+        a = random.normal(size=(b, 2, d))
+        a[:, 1] += a[:, 0]
+        return a.astype(np.float32)
+
+    def write(name, *all_frames):
+        with open(name, "wb") as file:
+            for tensors, meta in all_frames:
+                frames.write(file, tensors, **meta)
+            frames.write_end(file)
+
+    write("losses.st", *(({"z": z(b, d)}, {"step": i, "seq": 9 + i, "mine": "kept"})
+                         for i, (b, d) in enumerate([(1, 3), (2, 2), (40, 17), (150, 128)])))
+    bad = z(4, 4)
+    bad[2, 1, 3] = np.nan
+    write("nan.st", ({"z": z(4, 4)}, {"step": 2}), ({"z": bad}, {"step": 3}))
+    write("view.st", ({"z": np.zeros((3, 1, 4), np.float32)}, {}))
+    write("noz.st", ({"h": z(3, 4)}, {}))
+    write("bytes.st", ({"z": np.zeros((3, 2, 4), np.uint8)}, {}))
+    write("empty.st", ({"z": np.zeros((0, 2, 4), np.float32)}, {}))
+    write("error.st", ({}, {"error": "augment: no data"}))
+    with open("one_end.st", "wb") as file:
+        frames.write_end(file)
+
+
+def same_losses(a, b):
+    a, b = load(a), load(b)
+    assert len(a) == len(b) == 4
+    for (ta, ma), (tb, mb) in zip(a, b):
+        assert list(ta) == ["dz"] and ma.keys() == mb.keys(), (ma, mb)
+        scale = max(np.abs(tb["dz"]).max(), 1e-6)
+        assert np.abs(ta["dz"] - tb["dz"]).max() < 1e-5 * scale
+        for key in ma:
+            if key in ("loss", "contrast_acc", "contrast_entropy"):
+                assert abs(float(ma[key]) - float(mb[key])) < 1e-6, (key, ma, mb)
+            else:
+                assert ma[key] == mb[key]
+
+
+# ---- lars ----
+
+SHAPES = {
+    "conv1.weight": (4, 3, 3, 3),
+    "bn1.weight": (4,),
+    "bn1.bias": (4,),
+    "fc.weight": (5, 300),
+    "bn1.running_mean": (4,),
+    "bn1.num_batches_tracked": (),
+}
+BUFFERS = ("bn1.running_mean", "bn1.num_batches_tracked")
+
+
+def initial():
+    random = np.random.default_rng(7)
+    out = {n: random.normal(size=s).astype(np.float32) for n, s in SHAPES.items()}
+    out["bn1.num_batches_tracked"] = np.array(0, np.int64)
+    return out
+
+
+def gradients(step):
+    random = np.random.default_rng(100 + step)
+    out = {n: random.normal(size=s).astype(np.float32) for n, s in SHAPES.items()}
+    out["bn1.num_batches_tracked"] = np.array(step + 1, np.int64)
+    return out
+
+
+def requests(first, last, steps, **fault):
+    """A join and the gradients of steps first to last - 1, in two buckets each."""
+    join = initial()
+    if "half" in fault:
+        join["conv1.weight"] = join["conv1.weight"].astype(np.float16)
+    if "slash" in fault:
+        join["a/b"] = np.zeros(2, np.float32)
+    if "extra" in fault:
+        join["extra.weight"] = np.zeros(2, np.float32)
+    if "narrow" in fault:
+        join["fc.weight"] = np.zeros((5, 299), np.float32)
+    yield join, {"kind": "join", "seq": 0}
+    seq = 1
+    for step in range(first, last):
+        g = gradients(step)
+        here = step == int(fault.get("at", last - 1))
+        if "nan" in fault and here:
+            g["fc.weight"][3, 7] = np.nan
+        if "unknown" in fault and here:
+            g["fc.bias"] = np.zeros(5, np.float32)
+        if "shape" in fault and here:
+            g["fc.weight"] = np.zeros((300, 5), np.float32)
+        names = list(g)
+        first_bucket = ["bn1.running_mean", "bn1.num_batches_tracked", "fc.weight"]
+        buckets = [first_bucket, [n for n in names if n not in first_bucket]]
+        if "twice" in fault and here:
+            buckets.append(["fc.weight"])
+        if "missing" in fault and here:
+            buckets = buckets[:1]
+        for bucket in buckets:
+            number = step + (int(fault["jump"]) if "jump" in fault and here else 0)
+            meta = {"kind": "gradients", "step": number, "steps": steps, "seq": seq}
+            if "words" in fault and here:
+                meta["steps"] = "many"
+            if "zero" in fault and here:
+                meta["batch"] = 0
+            yield {n: g[n] for n in bucket}, {"steps_per_epoch": 2, "batch": 256, **meta}
+            seq += 1
+
+
+def run(first, last, steps, *faults):
+    """KEY=VALUE: what goes wrong; `noend` leaves the end frame out."""
+    fault = dict((f + "=").split("=")[:2] for f in faults)
+    for tensors, meta in requests(int(first), int(last), int(steps), **fault):
+        frames.write(sys.stdout.buffer, tensors, **meta)
+    if "wait" in fault:
+        sys.stdout.flush()
+        time.sleep(float(fault["wait"]))
+    if "noend" not in fault:
+        frames.write_end(sys.stdout.buffer)
+
+
+def simulate(path):
+    """LARS in float64 over six steps: every reply of `run 0 6 6` to lars --warmup-steps 2."""
+    replies = load(path)
+    w = {n: v.astype(np.float64) for n, v in initial().items()}
+    v = {n: 0 for n in w}
+    for name, value in initial().items():
+        assert np.array_equal(replies[0][0][name], value) and replies[0][0][name].dtype == value.dtype
+    assert replies[0][1]["kind"] == "join" and replies[0][1]["step"] == "0"
+    asked = list(requests(0, 6, 6))
+    assert len(replies) == len(asked)
+    for (g, meta), (values, reply) in zip(asked[1:], replies[1:]):
+        step = meta["step"]
+        rate = 0.3 * (step / 2 if step < 2 else 0.5 * (1 + np.cos(np.pi * (step - 2) / 4)))
+        assert abs(float(reply["lr"]) - rate) < 1e-7 and reply["seq"] == str(meta["seq"])
+        assert reply["kind"] == "parameters" and reply["step"] == str(step)
+        assert set(values) == set(g)
+        for name in g:
+            if name in BUFFERS:
+                assert np.array_equal(values[name], g[name])
+                continue
+            d, trust = g[name].astype(np.float64), 1.0
+            if d.ndim > 1:
+                d = d + 1e-4 * w[name]
+                trust = 1e-3 * np.linalg.norm(w[name]) / np.linalg.norm(d)
+            v[name] = 0.9 * v[name] + rate * trust * d
+            w[name] = w[name] - v[name]
+            assert np.abs(values[name] - w[name]).max() < 1e-6 * np.abs(w[name]).max()
+
+
+def states(state, model):
+    """What the two files of a run of six steps hold."""
+    (s, meta), (m, model_meta) = load(state)[0], load(model)[0]
+    assert meta["kind"] == "state" and meta["step"] == "6" and meta["optimizer"] == "lars", meta
+    assert model_meta["kind"] == "model" and set(m) == set(SHAPES)
+    assert set(s) == set(SHAPES) | {"momentum/" + n for n in SHAPES if n not in BUFFERS}
+    for name in m:
+        assert np.array_equal(m[name], s[name])
+    assert m["bn1.num_batches_tracked"] == 6 and m["bn1.num_batches_tracked"].dtype == np.int64
+    assert np.array_equal(m["bn1.running_mean"], gradients(5)["bn1.running_mean"])
+
+
+def same(a, b):
+    """The same tensors, whatever their order."""
+    a, b = load(a)[0][0], load(b)[0][0]
+    assert a.keys() == b.keys()
+    for name in a:
+        assert np.array_equal(a[name], b[name]), name
+
+
+def step(path, number):
+    assert load(path)[0][1]["step"] == number, load(path)[0][1]
+
+
+def share(address, part, steps, seconds):
+    """Client `part` of two, which have a half of the parameters each. It sleeps before each step,
+    so that the other runs ahead, and has several requests in flight."""
+    import zmq
+
+    socket = zmq.Context.instance().socket(zmq.DEALER)
+    socket.connect(address)
+    socket.rcvtimeo = 5000  # a server that failed does not answer
+    # the second brings what comes after the second tensor
+    names = list(SHAPES)[: 2] if part == "0" else list(SHAPES)[2:]
+
+    def receive():
+        return frames.read(io.BytesIO(socket.recv()))
+
+    start = initial()
+    socket.send(frames.pack({n: start[n] for n in names}, kind="join", seq=0))
+    values, meta = receive()
+    assert meta["step"] == "0" and set(values) == set(names)
+    open("joined." + part, "w").close()
+    while not all(os.path.exists(f"joined.{i}") for i in "01"):
+        time.sleep(0.01)
+    seq = 1
+    for number in range(int(steps)):
+        time.sleep(float(seconds))
+        g = gradients(number)
+        for name in names:
+            meta = {"step": number, "steps": 6, "steps_per_epoch": 2, "batch": 256, "seq": seq}
+            socket.send(frames.pack({name: g[name]}, **meta))
+            seq += 1
+        for i, name in enumerate(names):
+            values, meta = receive()
+            assert "error" not in meta, meta
+            assert list(values) == [name] and meta["seq"] == str(seq - len(names) + i), meta
+    socket.send(frames.pack(end=1))
+    socket.close(3000)
+    zmq.Context.instance().term()
+
+
+globals()[action](*words)
