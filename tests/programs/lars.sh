@@ -44,8 +44,7 @@ bad() { # words of `run`
 check_fails 1 "a NaN in a gradient" 'the gradient of fc.weight is not finite in step 2' bad 0 3 6 nan
 check_fails 1 "a gradient of an unknown name" 'a gradient of fc.bias, which nobody joined with' bad 0 2 6 unknown
 check_fails 1 "another shape" 'fc.weight has another shape' bad 0 2 6 shape
-check_fails 1 "twice in a step" 'fc.weight came twice in step 1|client 0 sent step 1, where step 2' \
-    bad 0 2 6 twice
+check_fails 1 "twice in a step" 'the gradient of fc.weight came twice in step 1' bad 0 2 6 twice
 check_fails 1 "a step too far" 'client 0 sent step 4, where step 2 is under way' bad 0 3 6 jump=2
 check_fails 1 "a step left out" 'client 0 sent step 3, where step 2 is under way' bad 0 3 6 jump=1
 check_fails 1 "a step that is past" 'client 0 sent step 1, where step 2 is under way' bad 0 3 6 jump=-1

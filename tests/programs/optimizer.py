@@ -120,7 +120,7 @@ def requests(first, last, steps, **fault):
         first_bucket = ["bn1.running_mean", "bn1.num_batches_tracked", "fc.weight"]
         buckets = [first_bucket, [n for n in names if n not in first_bucket]]
         if "twice" in fault and here:
-            buckets.append(["fc.weight"])
+            buckets.insert(1, ["fc.weight"])
         if "missing" in fault and here:
             buckets = buckets[:1]
         for bucket in buckets:
