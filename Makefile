@@ -94,18 +94,20 @@ TEST_TIMEOUT = 300
 DATA = shapes
 RUN = runs/$(notdir $(DATA))-$(shell date +%Y%m%d-%H%M%S)
 ifeq ($(DATA),shapes)
-EPOCHS = 8
+EPOCHS = 4
 ENCODER = encode --arch resnet18 --width 0.25
+LOSS = ntxent --temperature 0.2
 else
 EPOCHS = 10
 ENCODER = encode --arch resnet18
+LOSS = ntxent
 endif
 
 # Programs are built by a second make: what it needs may have been installed by this one.
 train: RUN := $(RUN)
 train: deps
 	@$(MAKE) --no-print-directory -s -j2 all
-	pipelines/train --data $(DATA) --epochs $(EPOCHS) --encoder '$(ENCODER)' --run $(RUN)
+	pipelines/train --data $(DATA) --epochs $(EPOCHS) --encoder '$(ENCODER)' --loss '$(LOSS)' --run $(RUN)
 	pipelines/evaluate --run $(RUN)
 	@echo "The run lies in $(RUN)"
 
