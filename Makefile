@@ -124,10 +124,11 @@ lint:
 	shellcheck -x $(wildcard pipelines/* tests/*.sh tests/run tests/programs/*.sh .ci/run)
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/simclr/pipelines
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/simclr/pipelines $(DESTDIR)$(PREFIX)/share/simclr/examples
 	install $(PROGRAMS:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(wildcard cmd/*/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
 	install $(wildcard pipelines/*) $(DESTDIR)$(PREFIX)/share/simclr/pipelines
+	install $(wildcard examples/*) $(DESTDIR)$(PREFIX)/share/simclr/examples
 
 clean:
 	rm -rf build bin
