@@ -97,17 +97,19 @@ ifeq ($(DATA),shapes)
 EPOCHS = 4
 ENCODER = encode --arch resnet18 --width 0.25
 LOSS = ntxent --temperature 0.2
+OPTIMIZER = lars --scaling sqrt --base-lr 0.2 --warmup 0.5
 else
 EPOCHS = 10
 ENCODER = encode --arch resnet18
 LOSS = ntxent
+OPTIMIZER = lars --scaling sqrt --warmup 1
 endif
 
 # Programs are built by a second make: what it needs may have been installed by this one.
 train: RUN := $(RUN)
 train: deps
 	@$(MAKE) --no-print-directory -s -j2 all
-	pipelines/train --data $(DATA) --epochs $(EPOCHS) --encoder '$(ENCODER)' --loss '$(LOSS)' --run $(RUN)
+	pipelines/train --data $(DATA) --epochs $(EPOCHS) --encoder '$(ENCODER)' --loss '$(LOSS)' --optimizer '$(OPTIMIZER)' --run $(RUN)
 	pipelines/evaluate --run $(RUN)
 	@echo "The run lies in $(RUN)"
 
