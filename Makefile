@@ -94,7 +94,7 @@ TEST_TIMEOUT = 300
 DATA = shapes
 RUN = runs/$(notdir $(DATA))-$(shell date +%Y%m%d-%H%M%S)
 ifeq ($(DATA),shapes)
-EPOCHS = 4
+EPOCHS = 3
 ENCODER = encode --arch resnet18 --width 0.25
 LOSS = ntxent --temperature 0.2
 OPTIMIZER = lars --scaling sqrt --base-lr 0.2 --warmup 0.5
