@@ -128,7 +128,9 @@ static int set_options(struct socket *s, const struct link_config *config)
         set_int(s, ZMQ_TCP_KEEPALIVE_CNT, 3);
     }
     set_int(s, ZMQ_RECONNECT_IVL, 50); /* while a server has not started yet */
-    set_int(s, ZMQ_IPV6, 1);
+    /* Only for an address like tcp://[::1]:7000. A name would else be looked up as IPv6 alone, and
+     * "localhost" would miss a server that listens on 127.0.0.1. */
+    set_int(s, ZMQ_IPV6, strchr(s->endpoint, '[') != NULL);
     zmq_setsockopt(s->zmq, ZMQ_MAXMSGSIZE, &s->max_frame, sizeof s->max_frame);
     if (s->role == SOCKET_ROUTER)
         set_int(s, ZMQ_ROUTER_MANDATORY, 1);
