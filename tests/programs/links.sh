@@ -183,8 +183,12 @@ server_later() { # address
 check "a client that is there first, over ipc" server_later "ipc://$T/later.ipc"
 read -r p1 p2 p3 p4 <<<"$(py ports 4)"
 check "and over tcp" server_later "tcp://127.0.0.1:$p1"
+over_ipv6() {
+    ntxent --listen "tcp://[::1]:$p1" &
+    ask "tcp://[::1]:$p1" >replies && wait $!
+}
 if grep -q '^00000000000000000000000000000001' /proc/net/if_inet6 2>/dev/null; then
-    check "and over IPv6" server_later "tcp://[::1]:$p1"
+    check "and over IPv6" over_ipv6
 else
     skip "over IPv6" "no ::1 on this machine"
 fi
