@@ -9,7 +9,8 @@ struct atomic_file {
     char *temporary, *path;
 };
 
-/* A temporary file beside path, which is copied. -1 with a message. */
+/* A temporary file beside path, which is copied; what is no regular file, such as /dev/null or a
+ * FIFO, is written to as it is. -1 with a message. */
 int atomic_open(struct atomic_file *a, const char *path);
 /* Flushes, fsyncs and renames the file to its path; the old one stays whole if that fails. Frees
  * everything in any case. */

@@ -158,4 +158,14 @@ if /usr/bin/python3 -c 'import zmq' 2>/dev/null; then
 else
     skip "clients over ZeroMQ" "python3-zmq is not installed"
 fi
+# A device stays a device: nothing is renamed over it. A FIFO stands for it, which needs no root.
+to_fifo() {
+    mkfifo model.fifo
+    cat model.fifo >from-fifo.st &
+    augment --data shapes --batch 4 --steps 1 |
+        encode --width 0.1 --opt "exec:lars --model model.fifo" \
+            --next "exec:project --opt 'exec:lars --model model.st' --next exec:ntxent" >metrics.st &&
+        wait && [ -p model.fifo ] && [ "$(inspect --meta kind from-fifo.st)" = model ]
+}
+check "a model written to a FIFO leaves it one" to_fifo
 done_testing
