@@ -28,7 +28,6 @@ struct network {
     int64_t images; /* that the layout is for: a slice in evaluation */
 
     unsigned char *memory; /* one block, of which all below are parts */
-    size_t bytes;
     unsigned char *maps, *packed, *packed_back;
     size_t *packed_at;             /* of each operation, in packed */
     struct statistics *statistics; /* of each operation */
@@ -105,11 +104,6 @@ static int64_t output_values(const struct network *net)
 {
     const struct plan_map *m = &net->layout.maps[net->plan->n_tensors - 1];
     return m->h * m->w * m->c;
-}
-
-size_t network_bytes(const struct network *net)
-{
-    return net->bytes;
 }
 
 /* ---- shapes ---- */
@@ -243,7 +237,6 @@ int network_prepare(struct network *net, const struct network_shape *shape)
         return fail("out of memory: a step of %lld views of %lld x %lld needs %zu MiB",
                     (long long)shape->images, (long long)shape->height, (long long)shape->width,
                     total >> 20);
-    net->bytes = total;
     net->maps = net->memory + at_maps;
     net->packed = net->memory + at_packed;
     net->packed_back = net->memory + at_back;

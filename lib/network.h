@@ -55,7 +55,4 @@ int network_forward(struct network *net, const uint8_t *bytes, const float *floa
 int network_backward(struct network *net, const float *dout, float *din,
                      int (*ready)(int parameter, void *user), void *user);
 
-/* Bytes that network_prepare() allocated. */
-size_t network_bytes(const struct network *net);
-
 #endif
