@@ -1,0 +1,881 @@
+#include "conv.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "bf16.h"
+#include "clones.h"
+
+/* Bytes of a strip's panel: with the weights that stream past it, well within the second-level
+ * cache. The two panels of a weight gradient are smaller, so that one of them stays in the
+ * first-level cache, unless its sums are many: then they shall seldom leave the registers. */
+enum {
+    STRIP_BYTES = 384 << 10,
+    GRADIENT_STRIP_BYTES = 192 << 10,
+    WIDE_STRIP_BYTES = 768 << 10,
+    SPAN_BYTES = 1 << 20
+};
+
+static int64_t round_up(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static int64_t divide_up(int64_t n, int64_t by)
+{
+    return (n + by - 1) / by;
+}
+
+/* The next `bytes` of a workspace, 64-byte aligned; with at counting from 0 it finds the size. */
+static size_t carve(size_t *at, size_t bytes)
+{
+    const size_t here = *at;
+    *at += (size_t)round_up((int64_t)bytes, 64);
+    return here;
+}
+
+static size_t map_value(const struct panel_values *v)
+{
+    return v->bf16_maps ? sizeof(uint16_t) : sizeof(float);
+}
+
+/* Steps that one step of values becomes: the products high high, high low, low high. */
+static int64_t parts(const struct panel_values *v)
+{
+    return v->split ? 3 : 1;
+}
+
+/* Appends the steps for values at a and b; the low parts lie a_half and b_half further on. */
+static int64_t add_steps(const struct panel_values *v, struct product_step *steps, int64_t n,
+                         struct product_step at, size_t a_half, size_t b_half)
+{
+    steps[n++] = at;
+    if (v->split) {
+        steps[n++] = (struct product_step){at.a, at.b + (ptrdiff_t)b_half};
+        steps[n++] = (struct product_step){at.a + (ptrdiff_t)a_half, at.b};
+    }
+    return n;
+}
+
+/* ---- strips ---- */
+
+/* How a grid of rows, for the images of each grain, is cut: into groups of n whole images or, where
+ * one is too large, into runs of `rows` rows of one image, a multiple of `unit`. */
+struct strips {
+    int64_t grid_rows, images_per_grain;
+    int64_t n, rows;
+    int64_t per_image, per_grain, count;
+};
+
+struct strip {
+    int64_t image, images, row, rows;
+};
+
+/* Bytes of the panels of a strip of n images and so many rows. */
+typedef size_t strip_bytes(const void *of, int64_t n, int64_t rows);
+
+static struct strips cut(int64_t images, int64_t grains, int64_t rows, int64_t unit, size_t most,
+                         strip_bytes *bytes, const void *of)
+{
+    struct strips s = {.grid_rows = rows, .images_per_grain = images / grains, .n = 1};
+    s.rows = rows;
+    if (bytes(of, 1, rows) > most) {
+        int64_t low = 1, high = rows;
+        while (low < high) {
+            const int64_t middle = (low + high + 1) / 2;
+            if (bytes(of, 1, middle) <= most)
+                low = middle;
+            else
+                high = middle - 1;
+        }
+        s.rows = round_up(divide_up(rows, divide_up(rows, low)), unit); /* of even sizes */
+    }
+    while (s.rows == rows && 2 * s.n <= s.images_per_grain && bytes(of, 2 * s.n, rows) <= most)
+        s.n *= 2;
+    s.per_image = divide_up(rows, s.rows);
+    s.per_grain = divide_up(s.images_per_grain, s.n) * s.per_image;
+    s.count = grains * s.per_grain;
+    return s;
+}
+
+static struct strip strip_at(const struct strips *k, int64_t i)
+{
+    const int64_t in_grain = i % k->per_grain, first = in_grain / k->per_image * k->n;
+    const int64_t images = k->images_per_grain - first, row = in_grain % k->per_image * k->rows;
+    return (struct strip){.image = i / k->per_grain * k->images_per_grain + first,
+                          .images = images < k->n ? images : k->n,
+                          .row = row,
+                          .rows = k->grid_rows - row < k->rows ? k->grid_rows - row : k->rows};
+}
+
+/* ---- a pass: a map times packed weights ---- */
+
+/* The forward pass, or a phase of the backward one. Output (b, a) of the rows x columns grid goes
+ * to pixel (b * spread + x, a * spread + y) of a to_h x to_w map of `o` channels. */
+struct pass {
+    const struct panel_values *v;
+    struct window window;
+    int64_t images, grains, rows, columns, o;
+    int64_t to_h, to_w, spread, y, x;
+};
+
+/* Where every window is a single pixel and values are the product's own, its rows of A lie in the
+ * map as they are. Its grid is one column of pixels, a grain being one image. */
+static bool is_direct(const struct pass *p)
+{
+    const struct window *w = &p->window;
+    const struct product *product = p->v->product;
+    return w->nx == 1 && w->ny == 1 && w->step == 1 && p->spread == 1 &&
+           w->c % product->depth == 0 && p->v->bf16_maps == (product->values == PRODUCT_BF16);
+}
+
+static struct pass make_direct(const struct pass *p)
+{
+    struct pass d = *p;
+    d.rows = p->images / p->grains * p->rows * p->columns;
+    d.columns = 1;
+    d.images = p->grains;
+    d.window.h = d.to_h = d.rows;
+    d.window.w = d.to_w = 1;
+    return d;
+}
+
+static size_t pass_strip_bytes(const void *of, int64_t n, int64_t rows)
+{
+    const struct pass *p = of;
+    struct panel panel;
+    panel_lay_out(&panel, &p->window, p->v, PANEL_A, rows, p->columns, n);
+    return panel.bytes;
+}
+
+static struct strips cut_pass(const struct pass *p)
+{
+    const int64_t unit = is_direct(p) ? p->v->product->rows : 1;
+    return cut(p->images, p->grains, p->rows, unit, STRIP_BYTES, pass_strip_bytes, p);
+}
+
+/* Where things lie in a thread's workspace. */
+struct pass_memory {
+    size_t panel, scratch, steps, place, block, tail;
+};
+
+static struct pass_memory pass_memory(const struct pass *p, size_t *bytes)
+{
+    const struct strips strips = cut_pass(p);
+    const struct product *product = p->v->product;
+    const bool direct = is_direct(p);
+    struct panel panel;
+    panel_lay_out(&panel, &p->window, p->v, PANEL_A, strips.rows, p->columns, strips.n);
+    const int64_t groups = divide_up(panel.channels, product->depth);
+    const int64_t steps = p->window.ny * panel.nx * groups * parts(p->v);
+    const int64_t run = p->columns * (direct ? strips.rows : strips.n);
+    struct pass_memory m;
+    size_t at = 0;
+    m.panel = carve(&at, direct ? 0 : panel.bytes);
+    m.scratch = carve(&at, direct ? 0 : panel_scratch_bytes(&panel));
+    m.steps = carve(&at, (size_t)steps * sizeof(struct product_step));
+    m.place = carve(&at, (size_t)run * sizeof(int64_t));
+    m.block = carve(&at, (size_t)(product->rows * product->columns) * sizeof(float));
+    m.tail = carve(&at, direct ? (size_t)(product->rows * p->window.c) * sizeof(float) : 0);
+    *bytes = at;
+    return m;
+}
+
+/* ---- blocks into maps ---- */
+
+typedef float float8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef double double8 __attribute__((vector_size(64), aligned(8), may_alias));
+
+/* Adds each column's sums of values and squares, (2, columns), in doubles: a variance as the
+ * difference of two sums keeps float's digits while the mean is below some thousand deviations. */
+CLONES static void add_sums(const float *c, int64_t rows, int64_t columns, double *sums)
+{
+    for (int64_t j = 0; j < columns; j += 8) {
+        double8 *sum = (double8 *)(sums + j), *square = (double8 *)(sums + columns + j);
+        double8 s = *sum, q = *square;
+        for (int64_t r = 0; r < rows; r++) {
+            const double8 x =
+                __builtin_convertvector(*(const float8 *)(c + r * columns + j), double8);
+            s += x;
+            q += x * x;
+        }
+        *sum = s;
+        *square = q;
+    }
+}
+
+/* The same for maps of bf16, whose values have few digits: in floats within a block. */
+CLONES static void add_rough_sums(const float *c, int64_t rows, int64_t columns, double *sums)
+{
+    for (int64_t j = 0; j < columns; j += 8) {
+        double8 *sum = (double8 *)(sums + j), *square = (double8 *)(sums + columns + j);
+        float8 s = {0}, q = {0};
+        for (int64_t r = 0; r < rows; r++) {
+            const float8 x = *(const float8 *)(c + r * columns + j);
+            s += x;
+            q += x * x;
+        }
+        *sum += __builtin_convertvector(s, double8);
+        *square += __builtin_convertvector(q, double8);
+    }
+}
+
+/* Row r of c, n of its values, goes to y + place[r]. */
+CLONES static void store_floats(const float *restrict c, int64_t rows, int64_t columns, int64_t n,
+                                const int64_t *place, bool add, float *restrict y)
+{
+    for (int64_t r = 0; r < rows; r++, c += columns) {
+        float *to = y + place[r];
+        if (add)
+            for (int64_t j = 0; j < n; j++)
+                to[j] += c[j];
+        else
+            for (int64_t j = 0; j < n; j++)
+                to[j] = c[j];
+    }
+}
+
+CLONES static void store_bf16(const float *restrict c, int64_t rows, int64_t columns, int64_t n,
+                              const int64_t *place, bool add, uint16_t *restrict y)
+{
+    for (int64_t r = 0; r < rows; r++, c += columns) {
+        uint16_t *to = y + place[r];
+        if (add)
+            for (int64_t j = 0; j < n; j++)
+                to[j] = bf16_narrow(bf16_widen(to[j]) + c[j]);
+        else
+            for (int64_t j = 0; j < n; j++)
+                to[j] = bf16_narrow(c[j]);
+    }
+}
+
+static void store_block(const struct panel_values *v, const float *c, int64_t rows, int64_t n,
+                        const int64_t *place, bool add, void *y, double *sums)
+{
+    const int64_t columns = v->product->columns;
+    if (v->bf16_maps)
+        store_bf16(c, rows, columns, n, place, add, y);
+    else
+        store_floats(c, rows, columns, n, place, add, y);
+    if (sums)
+        (v->bf16_maps ? add_rough_sums : add_sums)(c, rows, columns, sums);
+}
+
+/* ---- running a pass ---- */
+
+/* A strip's rows of A: `lines` runs of `run` rows, `line` bytes apart. */
+struct rows {
+    const char *a;
+    size_t pitch, line; /* bytes from a row to the next, from a line to the next */
+    int64_t lines, run, n_steps;
+};
+
+static struct rows panel_rows(const struct pass *p, const struct strip *s, const void *src,
+                              const struct pass_memory *m, unsigned char *memory)
+{
+    const struct window *w = &p->window;
+    const int64_t depth = p->v->product->depth;
+    const size_t step = product_step_bytes(p->v->product);
+    struct product_step *steps = (void *)(memory + m->steps);
+    struct panel panel;
+    panel_lay_out(&panel, w, p->v, PANEL_A, s->rows, p->columns, s->images);
+    panel_fill(&panel,
+               (const char *)src + (size_t)(s->image * w->h * w->w * w->pitch) * map_value(p->v),
+               s->images, s->row, memory + m->panel, memory + m->scratch);
+    struct rows r = {.a = (const char *)memory + m->panel,
+                     .pitch = panel.row_bytes,
+                     .line = (size_t)(panel.line_step * panel.line_pitch) * panel.row_bytes,
+                     .lines = s->rows,
+                     .run = p->columns * panel.n};
+    size_t b = 0;
+    for (int64_t ty = 0; ty < w->ny; ty++)
+        for (int64_t tx = 0; tx < panel.nx; tx++)
+            for (int64_t g = 0; g < divide_up(panel.channels, depth); g++) {
+                const struct product_step at = {
+                    panel_tap(&panel, ty, tx) + g * (ptrdiff_t)panel.plane, (ptrdiff_t)b};
+                r.n_steps = add_steps(p->v, steps, r.n_steps, at, panel.half, step);
+                b += step * (p->v->split ? 2 : 1);
+            }
+    return r;
+}
+
+static struct rows direct_rows(const struct pass *p, const struct strip *s, const void *src,
+                               const struct pass_memory *m, unsigned char *memory)
+{
+    const int64_t c = p->window.c, depth = p->v->product->depth;
+    const size_t row = (size_t)p->window.pitch * map_value(p->v);
+    struct product_step *steps = (void *)(memory + m->steps);
+    struct rows r = {.a = (const char *)src + (size_t)(s->image * p->rows + s->row) * row,
+                     .pitch = row,
+                     .lines = 1,
+                     .run = s->rows};
+    for (int64_t g = 0; g < c / depth; g++)
+        steps[r.n_steps++] =
+            (struct product_step){g * 64, g * (ptrdiff_t)product_step_bytes(p->v->product)};
+    return r;
+}
+
+/* Offsets of the outputs of a line, n images side by side, in values from the first one. */
+static void find_places(const struct pass *p, int64_t n, int64_t run, int64_t *place)
+{
+    for (int64_t i = 0; i < run; i++) {
+        const int64_t column = i / n * p->spread + p->x;
+        place[i] = (i % n * p->to_h * p->to_w + column) * p->o;
+    }
+}
+
+/* Column blocks first..last-1 of a strip. */
+static void run_strip(const struct pass *p, const struct strip *s, bool direct, const void *src,
+                      const char *packed, int64_t first, int64_t last, bool add, void *dst,
+                      double *sums, const struct pass_memory *m, unsigned char *memory)
+{
+    const struct product *product = p->v->product;
+    const struct product_step *steps = (void *)(memory + m->steps);
+    float *block = (void *)(memory + m->block);
+    int64_t *place = (void *)(memory + m->place);
+    const struct rows rows =
+        direct ? direct_rows(p, s, src, m, memory) : panel_rows(p, s, src, m, memory);
+    find_places(p, s->images, rows.run, place);
+    const size_t value = map_value(p->v);
+    const size_t weights =
+        product_step_bytes(product) * (size_t)(rows.n_steps / parts(p->v)) * (p->v->split ? 2 : 1);
+    const int64_t to_line = p->spread * p->to_w * p->o;
+    char *to = (char *)dst +
+               (size_t)((s->image * p->to_h + s->row * p->spread + p->y) * p->to_w * p->o) * value;
+    for (int64_t b = first; b < last; b++) {
+        const int64_t o = b * product->columns;
+        const int64_t n = p->o - o < product->columns ? p->o - o : product->columns;
+        double part[2 * 64] = {0};
+        assert(product->columns <= 64);
+        for (int64_t line = 0; line < rows.lines; line++) {
+            char *y = to + (size_t)(line * to_line + o) * value;
+            for (int64_t i = 0; i < rows.run; i += product->rows) {
+                const int64_t left = rows.run - i;
+                const char *a = rows.a + (size_t)line * rows.line + (size_t)i * rows.pitch;
+                if (direct && left < product->rows) {
+                    /* the map may end here */
+                    a = memcpy(memory + m->tail, a, (size_t)left * rows.pitch);
+                }
+                product->block(a, rows.pitch, packed + (size_t)b * weights, steps, rows.n_steps,
+                               block);
+                store_block(p->v, block, left < product->rows ? left : product->rows, n, place + i,
+                            add, y, sums ? part : NULL);
+            }
+        }
+        if (sums) {
+            memcpy(sums + o, part, (size_t)n * sizeof *sums);
+            memcpy(sums + p->o + o, part + product->columns, (size_t)n * sizeof *sums);
+        }
+    }
+}
+
+static void run_pass(const struct pass *whole, const void *src, const void *packed, void *dst,
+                     bool add, double *sums, const struct workspace *work)
+{
+    const struct product *product = whole->v->product;
+    const bool direct = is_direct(whole);
+    const struct pass pass = direct ? make_direct(whole) : *whole, *p = &pass;
+    const struct strips strips = cut_pass(p);
+    size_t bytes;
+    const struct pass_memory m = pass_memory(p, &bytes);
+    assert(bytes <= work->bytes);
+    /* With few strips, threads share their columns out. */
+    const int64_t blocks = divide_up(p->o, product->columns);
+    int64_t shares = divide_up(2 * work->threads, strips.count);
+    shares = shares < blocks ? shares : blocks;
+#pragma omp parallel num_threads(work->threads)
+    {
+        product->begin();
+#pragma omp for schedule(dynamic)
+        for (int64_t task = 0; task < strips.count * shares; task++) {
+            const int64_t i = task / shares, share = task % shares;
+            const struct strip s = strip_at(&strips, i);
+            run_strip(p, &s, direct, src, packed, blocks * share / shares,
+                      blocks * (share + 1) / shares, add, dst, sums ? sums + i * 2 * p->o : NULL,
+                      &m, workspace_of_thread(work));
+        }
+        product->end();
+    }
+}
+
+/* ---- the forward pass ---- */
+
+static struct pass forward_pass(const struct panel_values *v, const struct conv_shape *s)
+{
+    return (struct pass){.v = v,
+                         .window = {.h = s->h,
+                                    .w = s->w,
+                                    .c = s->c,
+                                    .pitch = s->c,
+                                    .step = s->stride,
+                                    .y0 = -s->padding,
+                                    .x0 = -s->padding,
+                                    .ny = s->kernel,
+                                    .nx = s->kernel},
+                         .images = s->images,
+                         .grains = s->grains,
+                         .rows = s->oh,
+                         .columns = s->ow,
+                         .o = s->o,
+                         .to_h = s->oh,
+                         .to_w = s->ow,
+                         .spread = 1};
+}
+
+int64_t conv_sum_rows(const struct panel_values *v, const struct conv_shape *s)
+{
+    const struct pass p = forward_pass(v, s);
+    const struct pass d = is_direct(&p) ? make_direct(&p) : p;
+    return cut_pass(&d).count;
+}
+
+void conv_forward(const struct panel_values *v, const struct conv_shape *s, const void *x,
+                  const void *packed, void *y, double *sums, const struct workspace *work)
+{
+    const struct pass p = forward_pass(v, s);
+    run_pass(&p, x, packed, y, false, sums, work);
+}
+
+/* ---- the backward pass for the input ---- */
+
+/* With stride s the input's pixels are written in s x s phases: those at rows py, py+s, ... and
+ * columns px, px+s, ... A kernel row ky reaches such a row only if ky = (py + padding) mod s, from
+ * output row a + (py + padding - ky) / s for the a-th of them. With ky descending, these are
+ * neighbouring rows: a window on dy. */
+static int64_t taps(const struct conv_shape *s, int64_t phase)
+{
+    const int64_t first = (phase + s->padding) % s->stride;
+    return first < s->kernel ? (s->kernel - 1 - first) / s->stride + 1 : 0;
+}
+
+/* The kernel row of tap t of a phase; t = 0 is the one that looks furthest up. */
+static int64_t tap_row(const struct conv_shape *s, int64_t phase, int64_t t)
+{
+    const int64_t first = (phase + s->padding) % s->stride;
+    return first + (taps(s, phase) - 1 - t) * s->stride;
+}
+
+static int64_t tap_offset(const struct conv_shape *s, int64_t phase)
+{
+    return taps(s, phase) ? (phase + s->padding - tap_row(s, phase, 0)) / s->stride : 0;
+}
+
+static int64_t phase_length(int64_t length, int64_t stride, int64_t phase)
+{
+    return phase < length ? (length - 1 - phase) / stride + 1 : 0;
+}
+
+static struct pass backward_pass(const struct panel_values *v, const struct conv_shape *s,
+                                 int64_t py, int64_t px)
+{
+    return (struct pass){.v = v,
+                         .window = {.h = s->oh,
+                                    .w = s->ow,
+                                    .c = s->o,
+                                    .pitch = s->o,
+                                    .step = 1,
+                                    .y0 = tap_offset(s, py),
+                                    .x0 = tap_offset(s, px),
+                                    .ny = taps(s, py),
+                                    .nx = taps(s, px)},
+                         .images = s->images,
+                         .grains = s->grains,
+                         .rows = phase_length(s->h, s->stride, py),
+                         .columns = phase_length(s->w, s->stride, px),
+                         .o = s->c,
+                         .to_h = s->h,
+                         .to_w = s->w,
+                         .spread = s->stride,
+                         .y = py,
+                         .x = px};
+}
+
+/* Pixels that no output looks at have no gradient. */
+static void clear_phase(const struct pass *p, void *dx, int threads)
+{
+    const size_t bytes = (size_t)p->o * map_value(p->v);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t i = 0; i < p->images * p->rows; i++) {
+        const int64_t line = i / p->rows * p->to_h + i % p->rows * p->spread + p->y;
+        char *to = (char *)dx + (size_t)(line * p->to_w + p->x) * bytes;
+        for (int64_t b = 0; b < p->columns; b++)
+            memset(to + (size_t)(b * p->spread) * bytes, 0, bytes);
+    }
+}
+
+/* Bytes of the packed weights of a pass. */
+static size_t pass_packed_bytes(const struct pass *p)
+{
+    const struct product *product = p->v->product;
+    struct panel panel;
+    panel_lay_out(&panel, &p->window, p->v, PANEL_A, 1, 1, 1);
+    return (size_t)(divide_up(p->o, product->columns) * p->window.ny * panel.nx *
+                    divide_up(panel.channels, product->depth)) *
+           product_step_bytes(product) * (p->v->split ? 2 : 1);
+}
+
+void conv_backward_data(const struct panel_values *v, const struct conv_shape *s, const void *dy,
+                        const void *packed, void *dx, bool add, const struct workspace *work)
+{
+    const char *weights = packed;
+    for (int64_t py = 0; py < s->stride; py++)
+        for (int64_t px = 0; px < s->stride; px++) {
+            const struct pass p = backward_pass(v, s, py, px);
+            if (!p.window.ny || !p.window.nx) {
+                if (!add)
+                    clear_phase(&p, dx, work->threads);
+                continue;
+            }
+            if (p.rows && p.columns)
+                run_pass(&p, dy, weights, dx, add, NULL, work);
+            weights += pass_packed_bytes(&p);
+        }
+}
+
+/* ---- packing weights ---- */
+
+/* Weight (out, in, k) lies at out * out_step + in * in_step + k. Tap (ty, tx) of a pass is kernel
+ * position rows[ty] * kernel + columns[tx]. */
+struct weights {
+    const float *values;
+    int64_t out_step, in_step;
+    int64_t kernel;
+    bool backward;
+    const struct conv_shape *s;
+    int64_t py, px;
+};
+
+static int64_t kernel_position(const struct weights *w, int64_t ty, int64_t tx)
+{
+    if (w->backward)
+        return tap_row(w->s, w->py, ty) * w->kernel + tap_row(w->s, w->px, tx);
+    return ty * w->kernel + tx;
+}
+
+/* One step of B: (depth, columns) floats, zeros where there is no such input or output. */
+static void gather_step(const struct pass *p, const struct weights *w, int64_t out, int64_t ty,
+                        int64_t tx, int64_t in, bool folded, float *to)
+{
+    const struct product *product = p->v->product;
+    const int64_t c = p->window.c, channels = folded ? c * p->window.nx : c;
+    const int64_t n = p->o - out < product->columns ? p->o - out : product->columns;
+    for (int64_t k = 0; k < product->depth; k++, to += product->columns) {
+        const int64_t channel = in + k;
+        if (channel >= channels) {
+            memset(to, 0, (size_t)product->columns * sizeof *to);
+            continue;
+        }
+        const int64_t x = folded ? channel / c : tx, i = folded ? channel % c : channel;
+        const float *from = w->values + i * w->in_step + kernel_position(w, ty, x);
+        for (int64_t j = 0; j < n; j++)
+            to[j] = from[(out + j) * w->out_step];
+        memset(to + n, 0, (size_t)(product->columns - n) * sizeof *to);
+    }
+}
+
+/* For maps of bf16 weights are rounded to bf16, whatever multiplies them. */
+CLONES static void pack_floats(const float *restrict from, int64_t n, bool bf16, float *restrict to)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] = bf16 ? bf16_widen(bf16_narrow(from[i])) : from[i];
+}
+
+/* (depth, columns) floats become (depth / 2, columns, 2) bf16; low, unless NULL, gets the rest. */
+CLONES static void pack_bf16(const float *restrict from, int64_t depth, int64_t columns,
+                             uint16_t *restrict to, uint16_t *restrict low)
+{
+    for (int64_t k = 0; k < depth; k++, from += columns)
+        for (int64_t j = 0; j < columns; j++) {
+            const int64_t at = (k / 2 * columns + j) * 2 + k % 2;
+            to[at] = bf16_narrow(from[j]);
+            if (low)
+                low[at] = bf16_narrow(from[j] - bf16_widen(to[at]));
+        }
+}
+
+static void pack_pass(const struct pass *p, const struct weights *w, char *packed, int threads)
+{
+    const struct product *product = p->v->product;
+    const int64_t depth = product->depth, columns = product->columns;
+    const size_t step = product_step_bytes(product), pair = step * (p->v->split ? 2 : 1);
+    struct panel panel;
+    panel_lay_out(&panel, &p->window, p->v, PANEL_A, 1, 1, 1);
+    const int64_t groups = divide_up(panel.channels, depth), positions = p->window.ny * panel.nx;
+#pragma omp parallel for schedule(static) collapse(2) num_threads(threads)
+    for (int64_t b = 0; b < divide_up(p->o, columns); b++)
+        for (int64_t g = 0; g < groups; g++)
+            for (int64_t t = 0; t < positions; t++) {
+                float values[32 * 64];
+                assert(depth * columns <= 32 * 64);
+                gather_step(p, w, b * columns, t / panel.nx, t % panel.nx, g * depth, panel.folded,
+                            values);
+                char *to = packed + (size_t)((b * positions + t) * groups + g) * pair;
+                if (product->values == PRODUCT_FLOAT)
+                    pack_floats(values, depth * columns, p->v->bf16_maps, (float *)to);
+                else
+                    pack_bf16(values, depth, columns, (uint16_t *)to,
+                              p->v->split ? (uint16_t *)(to + step) : NULL);
+            }
+}
+
+size_t conv_packed_bytes(const struct panel_values *v, const struct conv_shape *s)
+{
+    const struct pass forward = forward_pass(v, s);
+    const size_t forth = pass_packed_bytes(&forward);
+    size_t back = 0;
+    for (int64_t py = 0; py < s->stride; py++)
+        for (int64_t px = 0; px < s->stride; px++) {
+            const struct pass p = backward_pass(v, s, py, px);
+            if (p.window.ny && p.window.nx)
+                back += pass_packed_bytes(&p);
+        }
+    return forth > back ? forth : back;
+}
+
+void conv_pack_forward(const struct panel_values *v, const struct conv_shape *s,
+                       const float *weight, void *packed, int threads)
+{
+    const struct pass p = forward_pass(v, s);
+    const int64_t area = s->kernel * s->kernel;
+    const struct weights w = {
+        .values = weight, .out_step = s->c * area, .in_step = area, .kernel = s->kernel, .s = s};
+    pack_pass(&p, &w, packed, threads);
+}
+
+void conv_pack_backward(const struct panel_values *v, const struct conv_shape *s,
+                        const float *weight, void *packed, int threads)
+{
+    const int64_t area = s->kernel * s->kernel;
+    char *to = packed;
+    for (int64_t py = 0; py < s->stride; py++)
+        for (int64_t px = 0; px < s->stride; px++) {
+            const struct pass p = backward_pass(v, s, py, px);
+            const struct weights w = {.values = weight,
+                                      .out_step = area,
+                                      .in_step = s->c * area,
+                                      .kernel = s->kernel,
+                                      .backward = true,
+                                      .s = s,
+                                      .py = py,
+                                      .px = px};
+            if (!p.window.ny || !p.window.nx)
+                continue;
+            pack_pass(&p, &w, to, threads);
+            to += pass_packed_bytes(&p);
+        }
+}
+
+/* ---- the gradient of the weights ----
+ * A sum over pixels: rows of A are output channels, running through the pixels of dy, which is
+ * transposed for it; columns of B are input channels, and a tap is an offset in the panel of x. A
+ * task is a grain and a range of input channels; it goes through the grain's strips in order. */
+
+struct gradient {
+    const struct panel_values *v;
+    const struct conv_shape *s;
+    struct window x, dy;
+    int64_t span;  /* input channels that strips are cut for, by the shape alone */
+    int64_t range; /* of a task: as many, or fewer for many threads */
+};
+
+/* The window on `range` input channels from c0 on. */
+static struct window range_window(const struct gradient *g, int64_t c0, int64_t range)
+{
+    struct window w = g->x;
+    w.c = g->s->c - c0 < range ? g->s->c - c0 : range;
+    return w;
+}
+
+static void lay_out_gradient(const struct gradient *g, const struct window *window, int64_t n,
+                             int64_t rows, struct panel *x, struct panel *dy)
+{
+    panel_lay_out(x, window, g->v, PANEL_B, rows, g->s->ow, n);
+    panel_lay_out(dy, &g->dy, g->v, PANEL_TRANSPOSED, rows, g->s->ow, x->n);
+}
+
+static size_t gradient_strip_bytes(const void *of, int64_t n, int64_t rows)
+{
+    const struct gradient *g = of;
+    const struct window window = range_window(g, 0, g->span);
+    struct panel x, dy;
+    lay_out_gradient(g, &window, n, rows, &x, &dy);
+    return x.bytes + dy.bytes;
+}
+
+static struct strips cut_gradient(const struct gradient *g)
+{
+    const size_t most = g->span < g->s->c ? WIDE_STRIP_BYTES : GRADIENT_STRIP_BYTES;
+    return cut(g->s->images, g->s->grains, g->s->oh, 1, most, gradient_strip_bytes, g);
+}
+
+/* Wide layers are cut into spans of input channels, so that the sums of a span fit in the cache and
+ * a strip can hold many pixels. Threads share spans out further where there are few of them.
+ * Packing dy again for each is what that costs. A window's row that is folded into channels stays
+ * whole. */
+static struct gradient make_gradient(const struct panel_values *v, const struct conv_shape *s,
+                                     int threads)
+{
+    const int64_t columns = v->product->columns;
+    const int64_t sums = s->o * s->kernel * s->kernel * (int64_t)sizeof(float);
+    struct gradient g = {.v = v, .s = s, .span = s->c, .range = s->c};
+    g.x = forward_pass(v, s).window;
+    g.dy = (struct window){
+        .h = s->oh, .w = s->ow, .c = s->o, .pitch = s->o, .step = 1, .ny = 1, .nx = 1};
+    struct panel x;
+    panel_lay_out(&x, &g.x, v, PANEL_B, 1, 1, 1);
+    if (x.folded)
+        return g;
+    if (s->c * sums > SPAN_BYTES) {
+        const int64_t most = SPAN_BYTES / sums / columns * columns;
+        g.span = most > columns ? most : columns;
+    }
+    const int64_t tasks = s->grains * divide_up(s->c, g.span), enough = 2 * threads;
+    g.range = round_up(divide_up(g.span, divide_up(enough, tasks)), columns);
+    return g;
+}
+
+struct gradient_memory {
+    size_t x, dy, scratch, steps, block;
+};
+
+static struct gradient_memory gradient_memory(const struct gradient *g, size_t *bytes)
+{
+    const struct strips strips = cut_gradient(g);
+    const struct product *product = g->v->product;
+    struct panel x, dy;
+    const struct window widest = range_window(g, 0, g->range);
+    lay_out_gradient(g, &widest, strips.n, strips.rows, &x, &dy);
+    const size_t scratch_x = panel_scratch_bytes(&x), scratch_dy = panel_scratch_bytes(&dy);
+    const int64_t steps = strips.rows * dy.line_pitch / product->depth * parts(g->v);
+    struct gradient_memory m;
+    size_t at = 0;
+    m.x = carve(&at, x.bytes);
+    m.dy = carve(&at, dy.bytes);
+    m.scratch = carve(&at, scratch_x > scratch_dy ? scratch_x : scratch_dy);
+    m.steps = carve(&at, (size_t)steps * sizeof(struct product_step));
+    m.block = carve(&at, (size_t)(product->rows * product->columns) * sizeof(float));
+    *bytes = at;
+    return m;
+}
+
+/* (rows, n) of a block into a matrix with `pitch` values a row. */
+CLONES static void store_gradient(const float *restrict block, int64_t columns, int64_t rows,
+                                  int64_t n, bool add, float *restrict to, int64_t pitch)
+{
+    for (int64_t r = 0; r < rows; r++, block += columns, to += pitch) {
+        if (add)
+            for (int64_t j = 0; j < n; j++)
+                to[j] += block[j];
+        else
+            for (int64_t j = 0; j < n; j++)
+                to[j] = block[j];
+    }
+}
+
+/* All blocks of one strip, for input channels c0.. ; partial (o, ky, kx, c) is the grain's. */
+static void gradient_strip(const struct gradient *g, const struct strip *s, int64_t c0,
+                           const char *x, const char *dy, bool add, float *partial,
+                           const struct gradient_memory *m, unsigned char *memory)
+{
+    const struct product *product = g->v->product;
+    const struct conv_shape *shape = g->s;
+    const size_t value = map_value(g->v);
+    struct product_step *steps = (void *)(memory + m->steps);
+    float *block = (void *)(memory + m->block);
+    const struct window window = range_window(g, c0, g->range);
+    struct panel px, py;
+    lay_out_gradient(g, &window, s->images, s->rows, &px, &py);
+    panel_fill(&px, x + (size_t)(s->image * shape->h * shape->w * shape->c + c0) * value, s->images,
+               s->row, memory + m->x, memory + m->scratch);
+    panel_fill(&py, dy + (size_t)(s->image * shape->oh * shape->ow * shape->o) * value, s->images,
+               s->row, memory + m->dy, memory + m->scratch);
+    const int64_t taps_y = g->x.ny, positions = taps_y * px.nx;
+    const int64_t all = px.folded ? px.channels : shape->c, row = positions * all;
+    int64_t n_steps = 0;
+    for (int64_t a = 0; a < s->rows; a++)
+        for (int64_t i = 0; i < py.line_pitch; i += product->depth) {
+            const struct product_step at = {(a * py.line_pitch + i) * (ptrdiff_t)py.row_bytes,
+                                            (a * px.line_step * px.line_pitch + i) *
+                                                (ptrdiff_t)px.row_bytes};
+            n_steps = add_steps(g->v, steps, n_steps, at, py.half, px.half);
+        }
+    for (int64_t c = 0; c < px.channels; c += product->columns) {
+        const int64_t n = px.channels - c < product->columns ? px.channels - c : product->columns;
+        const char *b = (const char *)memory + m->x + (size_t)(c / product->columns) * px.plane;
+        for (int64_t t = 0; t < positions; t++)
+            for (int64_t o = 0; o < shape->o; o += product->rows) {
+                const int64_t rows = shape->o - o < product->rows ? shape->o - o : product->rows;
+                product->block(memory + m->dy + (size_t)o * py.plane, py.plane,
+                               b + panel_tap(&px, t / px.nx, t % px.nx), steps, n_steps, block);
+                store_gradient(block, product->columns, rows, n, add,
+                               partial + o * row + t * all + c0 + c, row);
+            }
+    }
+}
+
+void conv_backward_weights(const struct panel_values *v, const struct conv_shape *s, const void *x,
+                           const void *dy, float *partials, const struct workspace *work)
+{
+    const struct gradient g = make_gradient(v, s, work->threads);
+    const struct strips strips = cut_gradient(&g);
+    const int64_t ranges = divide_up(s->c, g.range), count = s->o * s->kernel * s->kernel * s->c;
+    size_t bytes;
+    const struct gradient_memory m = gradient_memory(&g, &bytes);
+    assert(bytes <= work->bytes);
+#pragma omp parallel num_threads(work->threads)
+    {
+        v->product->begin();
+#pragma omp for schedule(dynamic)
+        for (int64_t task = 0; task < s->grains * ranges; task++) {
+            const int64_t grain = task / ranges;
+            for (int64_t i = 0; i < strips.per_grain; i++) {
+                const struct strip strip = strip_at(&strips, grain * strips.per_grain + i);
+                gradient_strip(&g, &strip, task % ranges * g.range, x, dy, i > 0,
+                               partials + grain * count, &m, workspace_of_thread(work));
+            }
+        }
+        v->product->end();
+    }
+}
+
+void conv_unpack_gradient(const struct conv_shape *s, const float *sum, float *grad, int threads)
+{
+    const int64_t area = s->kernel * s->kernel, c = s->c;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t o = 0; o < s->o; o++)
+        for (int64_t i = 0; i < c; i++)
+            for (int64_t k = 0; k < area; k++)
+                grad[(o * c + i) * area + k] = sum[(o * area + k) * c + i];
+}
+
+/* ---- memory ---- */
+
+static void raise_to(size_t *most, size_t bytes)
+{
+    if (bytes > *most)
+        *most = bytes;
+}
+
+static size_t pass_bytes(const struct pass *whole)
+{
+    const struct pass d = make_direct(whole);
+    size_t bytes;
+    pass_memory(is_direct(whole) ? &d : whole, &bytes);
+    return bytes;
+}
+
+size_t conv_work_bytes(const struct panel_values *v, const struct conv_shape *s, int threads)
+{
+    const struct pass forward = forward_pass(v, s);
+    size_t most = pass_bytes(&forward), bytes;
+    for (int64_t py = 0; py < s->stride; py++)
+        for (int64_t px = 0; px < s->stride; px++) {
+            const struct pass p = backward_pass(v, s, py, px);
+            if (p.window.ny && p.window.nx && p.rows && p.columns)
+                raise_to(&most, pass_bytes(&p));
+        }
+    const struct gradient g = make_gradient(v, s, threads);
+    gradient_memory(&g, &bytes);
+    raise_to(&most, bytes);
+    return most;
+}

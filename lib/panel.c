@@ -1,0 +1,407 @@
+#include "panel.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "bf16.h"
+#include "clones.h"
+
+/* Rows that are laid out at a time: two lines of a tile's worth of bf16 pairs. */
+enum { GROUP = 32, CHUNK = 64 };
+
+static int64_t round_up(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static size_t value_bytes(const struct panel_values *v)
+{
+    return v->product->values == PRODUCT_BF16 ? sizeof(uint16_t) : sizeof(float);
+}
+
+static size_t map_bytes(const struct panel_values *v)
+{
+    return v->bf16_maps ? sizeof(uint16_t) : sizeof(float);
+}
+
+void panel_lay_out(struct panel *p, const struct window *window, const struct panel_values *values,
+                   enum panel_layout layout, int64_t rows, int64_t columns, int64_t n)
+{
+    const struct product *product = values->product;
+    const int64_t depth = product->depth, value = (int64_t)value_bytes(values);
+    const bool pairs = layout == PANEL_B && product->values == PRODUCT_BF16;
+    *p = (struct panel){.window = *window,
+                        .values = *values,
+                        .layout = layout,
+                        .rows = rows,
+                        .columns = columns,
+                        .n = pairs ? round_up(n, 2) : n,
+                        .channels = window->c,
+                        .nx = window->nx};
+    p->folded = window->nx > 1 && window->pitch * 2 <= depth;
+    if (p->folded) {
+        p->channels *= window->nx;
+        p->nx = 1;
+    }
+    p->line_step = window->ny < window->step ? window->ny : window->step;
+    p->slot_step = p->nx < window->step ? p->nx : window->step;
+    p->lines = (rows - 1) * p->line_step + window->ny;
+    p->phase = columns + (p->nx - 1) / p->slot_step;
+    p->line_rows = p->slot_step * p->phase * p->n;
+    p->line_pitch = layout == PANEL_TRANSPOSED ? round_up(p->line_rows, depth) : p->line_rows;
+    /* A's blocks read to their last row, B's steps to their last k, whether or not it counts. */
+    int64_t total = p->lines * p->line_pitch, planes = p->channels;
+    if (layout == PANEL_A) {
+        p->row_bytes = CHUNK;
+        p->plane = (size_t)((total + product->rows) * CHUNK);
+        planes = round_up(p->channels, depth) / depth;
+    } else if (layout == PANEL_B) {
+        p->row_bytes = (size_t)(product->columns * value);
+        p->plane = (size_t)(round_up(total + depth, 2)) * p->row_bytes;
+        planes = round_up(p->channels, product->columns) / product->columns;
+    } else {
+        /* An odd number of cache lines, so that a block's rows do not share a few sets. */
+        p->row_bytes = (size_t)value;
+        p->plane = (size_t)(round_up(total * value, 2 * CHUNK) + CHUNK);
+        planes = round_up(p->channels, product->rows);
+    }
+    p->half = (size_t)planes * p->plane;
+    p->bytes = p->half * (values->split ? 2 : 1);
+}
+
+ptrdiff_t panel_tap(const struct panel *p, int64_t ty, int64_t tx)
+{
+    const int64_t slot = tx % p->slot_step * p->phase + tx / p->slot_step;
+    return (ty * p->line_pitch + slot * p->n) * (ptrdiff_t)p->row_bytes;
+}
+
+/* ---- rows into layouts ---- */
+
+/* Row i of `bytes` bytes at from[i] goes in chunks to to + chunk number * plane + i * chunk. */
+static inline __attribute__((always_inline)) void
+copy_chunks(const char *const *from, int64_t n, size_t bytes, size_t chunk, char *to, size_t plane)
+{
+    for (int64_t i = 0; i < n; i++, to += chunk) {
+        char *at = to;
+        size_t done = 0;
+        for (; done + chunk <= bytes; done += chunk, at += plane)
+            memcpy(at, from[i] + done, chunk);
+        if (done < bytes) {
+            memcpy(at, from[i] + done, bytes - done);
+            memset(at + bytes - done, 0, chunk - (bytes - done));
+        }
+    }
+}
+
+CLONES static void copy_rows(const char *const *from, int64_t n, size_t bytes, size_t chunk,
+                             char *to, size_t plane)
+{
+    if (chunk == CHUNK)
+        copy_chunks(from, n, bytes, CHUNK, to, plane);
+    else if (chunk == (size_t)2 * CHUNK)
+        copy_chunks(from, n, bytes, (size_t)2 * CHUNK, to, plane);
+    else
+        copy_chunks(from, n, bytes, chunk, to, plane);
+}
+
+/* Pairs of rows of c bf16, value beside value, in chunks of `columns` pairs. */
+CLONES static void pair_rows(const char *const *from, int64_t n, int64_t c, int64_t columns,
+                             char *to, size_t plane)
+{
+    for (int64_t i = 0; i < n; i += 2) {
+        const uint16_t *first = (const uint16_t *)from[i];
+        const uint16_t *second = (const uint16_t *)from[i + 1];
+        char *at = to + i * columns * 2;
+        for (int64_t done = 0; done < c; done += columns, at += plane) {
+            uint32_t *restrict pair = (uint32_t *)at;
+            const int64_t rest = c - done < columns ? c - done : columns;
+            for (int64_t k = 0; k < rest; k++)
+                pair[k] = (uint32_t)second[done + k] << 16 | first[done + k];
+            for (int64_t k = rest; k < columns; k++)
+                pair[k] = 0;
+        }
+    }
+}
+
+/* 16 rows of 16 values of 32 bits become 16 rows at to, `pitch` bytes apart. */
+static void transpose_block(const uint32_t rows[16][16], char *to, size_t pitch, int64_t columns)
+{
+    for (int64_t j = 0; j < columns; j++) {
+        uint32_t column[16];
+        for (int i = 0; i < 16; i++)
+            column[i] = rows[i][j];
+        memcpy(to + (size_t)j * pitch, column, sizeof column);
+    }
+}
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+/* Four rounds; each merges rows that are 1, 2, 4, 8 apart. */
+__attribute__((target("avx512f"))) static void
+transpose_block_avx512(const uint32_t rows[16][16], char *to, size_t pitch, int64_t columns)
+{
+    __m512i r[16], t[16];
+    for (int i = 0; i < 16; i++)
+        r[i] = _mm512_loadu_si512(rows[i]);
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {
+        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    /* Row i of each group of four rows now holds columns i, i+4, i+8, i+12 in its quarters. */
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+        r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
+        r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
+    }
+    if (columns == 16) {
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            _mm512_storeu_si512(to + (size_t)i * pitch, r[i]);
+    } else {
+        for (int64_t i = 0; i < columns; i++)
+            _mm512_storeu_si512(to + (size_t)i * pitch, r[i]);
+    }
+}
+#endif
+
+typedef void transposer(const uint32_t rows[16][16], char *to, size_t pitch, int64_t columns);
+
+static transposer *choose_transposer(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f"))
+        return transpose_block_avx512;
+#endif
+    return transpose_block;
+}
+
+/* Loads up to 16 values of each of 16 rows of floats. */
+CLONES static void load_floats(const char *const *from, int64_t at, int64_t n,
+                               uint32_t rows[16][16])
+{
+    for (int i = 0; i < 16; i++) {
+        const uint32_t *row = (const uint32_t *)from[i] + at;
+        if (n == 16)
+            memcpy(rows[i], row, sizeof rows[i]);
+        else
+            memcpy(rows[i], row, (size_t)n * sizeof *row);
+    }
+}
+
+/* The same of 32 rows of bf16, two rows side by side. */
+CLONES static void load_pairs(const char *const *from, int64_t at, int64_t n, uint32_t rows[16][16])
+{
+    for (int i = 0; i < 16; i++) {
+        const uint16_t *first = (const uint16_t *)from[2 * i] + at;
+        const uint16_t *second = (const uint16_t *)from[2 * i + 1] + at;
+        if (n == 16)
+            for (int j = 0; j < 16; j++)
+                rows[i][j] = (uint32_t)second[j] << 16 | first[j];
+        else
+            for (int64_t j = 0; j < n; j++)
+                rows[i][j] = (uint32_t)second[j] << 16 | first[j];
+    }
+}
+
+/* 32 rows of c values, which become c rows of 32 values, `pitch` bytes apart. */
+static void transpose_rows(const char *const *from, int64_t c, bool pairs, char *to, size_t pitch)
+{
+    uint32_t rows[16][16] __attribute__((aligned(64))) = {{0}};
+    transposer *transpose = choose_transposer();
+    for (int64_t at = 0; at < c; at += 16, to += 16 * pitch) {
+        const int64_t n = c - at < 16 ? c - at : 16;
+        if (pairs) {
+            load_pairs(from, at, n, rows);
+            transpose(rows, to, pitch, n);
+            continue;
+        }
+        load_floats(from, at, n, rows);
+        transpose(rows, to, pitch, n);
+        load_floats(from + 16, at, n, rows);
+        transpose(rows, to + 64, pitch, n);
+    }
+}
+
+/* ---- filling ---- */
+
+CLONES static void widen_row(const uint16_t *restrict from, int64_t n, float *restrict to)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] = bf16_widen(from[i]);
+}
+
+/* from = high + low + an error of at most 2^-18 of it. */
+CLONES static void split_row(const float *restrict from, int64_t n, uint16_t *restrict high,
+                             uint16_t *restrict low)
+{
+    for (int64_t i = 0; i < n; i++) {
+        high[i] = bf16_narrow(from[i]);
+        low[i] = bf16_narrow(from[i] - bf16_widen(high[i]));
+    }
+}
+
+/* The memory of panel_fill's scratch: a row of zeros, then rows that must be made before they can
+ * be laid out: folded windows, and values of the product's kind. */
+struct scratch {
+    const char *zero;
+    char *folded, *high, *low;
+    size_t folded_row, made_row;
+};
+
+static struct scratch cut_scratch(const struct panel *p, char *memory, size_t *bytes)
+{
+    const size_t row = (size_t)round_up(p->channels * (int64_t)sizeof(float), CHUNK);
+    struct scratch s = {.folded_row = row, .made_row = row};
+    s.zero = memory;
+    s.folded = memory + row;
+    s.high = s.folded + GROUP * row;
+    s.low = s.high + GROUP * row;
+    *bytes = (1 + 3 * GROUP) * row;
+    return s;
+}
+
+size_t panel_scratch_bytes(const struct panel *p)
+{
+    size_t bytes;
+    cut_scratch(p, NULL, &bytes);
+    return bytes;
+}
+
+/* The source's line that panel line i of a panel from output row `row` on is. */
+static int64_t source_line(const struct panel *p, int64_t row, int64_t i)
+{
+    return (row + i / p->line_step) * p->window.step + p->window.y0 + i % p->line_step;
+}
+
+/* A folded slot: the nx pixels from x on of a line (NULL: outside), zeros outside. */
+static void fold(const struct window *w, const char *line, int64_t x, size_t value, char *to)
+{
+    const size_t pixel = (size_t)w->pitch * value, kept = (size_t)w->c * value;
+    for (int64_t k = 0; k < w->nx; k++, x++, to += kept) {
+        if (line && x >= 0 && x < w->w)
+            memcpy(to, line + (size_t)x * pixel, kept);
+        else
+            memset(to, 0, kept);
+    }
+}
+
+/* from[0..GROUP-1] gets where the values of the rows from `first` on of source line y are found. */
+static void find_rows(const struct panel *p, const char *src, int64_t images, int64_t y,
+                      int64_t first, const struct scratch *scratch, const char **from)
+{
+    const struct window *w = &p->window;
+    const size_t value = map_bytes(&p->values), pixel = (size_t)w->pitch * value;
+    const size_t line = (size_t)w->w * pixel, image = (size_t)w->h * line;
+    const bool inside = y >= 0 && y < w->h;
+    int64_t m = first % p->n, phase = first / p->n / p->phase, at = first / p->n % p->phase;
+    for (int64_t i = 0; i < GROUP; i++) {
+        from[i] = scratch->zero;
+        if (first + i < p->line_rows && m < images) {
+            const char *from_line = inside ? src + (size_t)m * image + (size_t)y * line : NULL;
+            const int64_t x = at * w->step + phase + w->x0;
+            if (p->folded) {
+                char *to = scratch->folded + (size_t)i * scratch->folded_row;
+                fold(w, from_line, x, value, to);
+                from[i] = to;
+            } else if (inside && x >= 0 && x < w->w) {
+                from[i] = from_line + (size_t)x * pixel;
+            }
+        }
+        if (++m < p->n)
+            continue;
+        m = 0;
+        if (++at == p->phase) {
+            at = 0;
+            phase++;
+        }
+    }
+}
+
+/* Brings rows into the product's kind of values, where they are not; from then points to them, and
+ * low to the low parts. */
+static void make_values(const struct panel *p, const struct scratch *scratch, const char **from,
+                        const char **low)
+{
+    const struct panel_values *v = &p->values;
+    const bool bf16 = v->product->values == PRODUCT_BF16;
+    if (v->bf16_maps == bf16)
+        return;
+    assert(bf16 ? v->split : !v->split);
+    for (int64_t i = 0; i < GROUP; i++) {
+        char *high = scratch->high + (size_t)i * scratch->made_row;
+        char *rest = scratch->low + (size_t)i * scratch->made_row;
+        low[i] = from[i];
+        if (from[i] == scratch->zero)
+            continue;
+        if (bf16)
+            split_row((const float *)from[i], p->channels, (uint16_t *)high, (uint16_t *)rest);
+        else
+            widen_row((const uint16_t *)from[i], p->channels, (float *)high);
+        from[i] = high;
+        low[i] = rest;
+    }
+}
+
+/* Lays `n` rows (GROUP with padding) out from panel row `row` on. */
+static void lay_rows(const struct panel *p, const char *const *from, int64_t n, int64_t row,
+                     char *to)
+{
+    const struct product *product = p->values.product;
+    const bool bf16 = product->values == PRODUCT_BF16;
+    const size_t bytes = (size_t)p->channels * value_bytes(&p->values);
+    to += (size_t)row * p->row_bytes;
+    if (p->layout == PANEL_TRANSPOSED)
+        transpose_rows(from, p->channels, bf16, to, p->plane);
+    else if (p->layout == PANEL_B && bf16)
+        pair_rows(from, n, p->channels, product->columns, to, p->plane);
+    else
+        copy_rows(from, n, bytes, p->row_bytes, to, p->plane);
+}
+
+/* B's slack is multiplied by zeros, which a NaN would survive. */
+static void clear_slack(const struct panel *p, char *memory)
+{
+    const size_t used = (size_t)(p->lines * p->line_pitch) * p->row_bytes;
+    for (size_t plane = 0; plane < p->bytes; plane += p->plane)
+        memset(memory + plane + used, 0, p->plane - used);
+}
+
+void panel_fill(const struct panel *p, const void *src, int64_t images, int64_t row, void *memory,
+                void *scratch_memory)
+{
+    const char *from[GROUP], *low[GROUP];
+    size_t bytes;
+    const struct scratch scratch = cut_scratch(p, scratch_memory, &bytes);
+    memset(scratch_memory, 0, scratch.folded_row);
+    if (p->layout == PANEL_B)
+        clear_slack(p, memory);
+    for (int64_t i = 0; i < p->lines; i++) {
+        const int64_t y = source_line(p, row, i);
+        for (int64_t first = 0; first < p->line_pitch; first += GROUP) {
+            const int64_t rest = p->line_pitch - first, n = rest < GROUP ? rest : GROUP;
+            find_rows(p, src, images, y, first, &scratch, from);
+            make_values(p, &scratch, from, low);
+            lay_rows(p, from, n, i * p->line_pitch + first, memory);
+            if (p->values.split)
+                lay_rows(p, low, n, i * p->line_pitch + first, (char *)memory + p->half);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+/* Convolutions, forward and backward, of every kernel that this machine has (or that
+ * tests/emulate.c lends it), against plain loops in double on the same rounded inputs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dlfcn.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bf16.h"
+#include "conv.h"
+
+/* What kinds of values a convolution can be asked for. */
+static const struct kind {
+    const char *product;
+    bool bf16_maps, split;
+} kinds[] = {
+    {"fp32-portable", false, false}, {"fp32-avx2", false, false}, {"fp32-avx512", false, false},
+    {"fp32-portable", true, false},  {"fp32-avx2", true, false},  {"fp32-avx512", true, false},
+    {"bf16-avx512", true, false},    {"bf16-amx", true, false},   {"bf16-avx512", false, true},
+    {"bf16-amx", false, true},
+};
+
+/* Sizes that fit no tile, odd channels, single images, every kernel and stride of a ResNet, maps
+ * that are cut, and windows that leave the map. images, h, w, c, o, kernel, stride, padding, grains
+ */
+static const int64_t shapes[][9] = {
+    {2, 8, 8, 64, 64, 3, 1, 1, 1},    {1, 1, 1, 5, 7, 1, 1, 0, 1},
+    {4, 1, 1, 96, 33, 1, 1, 0, 2},    {8, 4, 4, 64, 40, 3, 1, 1, 4},
+    {3, 5, 7, 17, 35, 3, 1, 1, 3},    {2, 9, 6, 33, 20, 3, 2, 1, 2},
+    {2, 8, 8, 32, 64, 1, 2, 0, 1},    {2, 7, 5, 31, 3, 1, 2, 0, 2},
+    {2, 12, 12, 3, 16, 3, 1, 1, 1},   {2, 20, 17, 3, 24, 7, 2, 3, 2},
+    {1, 3, 2, 1, 1, 3, 1, 1, 1},      {5, 6, 6, 40, 64, 1, 1, 0, 5},
+    {1, 40, 48, 128, 32, 3, 1, 1, 1}, {6, 3, 3, 130, 66, 3, 1, 1, 2},
+    {1, 2, 2, 4, 4, 7, 2, 3, 1},      {2, 6, 5, 8, 9, 2, 3, 0, 1},
+};
+enum { N_SHAPES = sizeof shapes / sizeof *shapes, N_KINDS = sizeof kinds / sizeof *kinds };
+
+static bool runs(const struct product *p)
+{
+    return p && (p->usable() || dlsym(RTLD_DEFAULT, "emulate_amx_bf16"));
+}
+
+static struct conv_shape conv_shape(const int64_t n[9])
+{
+    struct conv_shape s = {.images = n[0],
+                           .h = n[1],
+                           .w = n[2],
+                           .c = n[3],
+                           .o = n[4],
+                           .kernel = n[5],
+                           .stride = n[6],
+                           .padding = n[7],
+                           .grains = n[8]};
+    s.oh = (s.h + 2 * s.padding - s.kernel) / s.stride + 1;
+    s.ow = (s.w + 2 * s.padding - s.kernel) / s.stride + 1;
+    return s;
+}
+
+static void *room(size_t bytes)
+{
+    void *p = aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
+    assert_non_null(p);
+    return p;
+}
+
+/* n numbers in [-1, 1), rounded to bf16 where maps are; map gets them as a map's values. */
+static double *numbers(uint64_t seed, int64_t n, bool bf16, void **map, size_t value)
+{
+    double *x = room((size_t)n * sizeof *x);
+    *map = room((size_t)n * value);
+    for (int64_t i = 0; i < n; i++) {
+        seed = seed * 6364136223846793005U + 1442695040888963407U;
+        float v = (float)((double)(seed >> 40) / (1 << 23) - 1);
+        if (bf16)
+            v = bf16_widen(bf16_narrow(v));
+        if (value == sizeof(float))
+            ((float *)*map)[i] = v;
+        else
+            ((uint16_t *)*map)[i] = bf16_narrow(v);
+        x[i] = (double)v;
+    }
+    return x;
+}
+
+static double map_value(const void *map, int64_t i, bool bf16)
+{
+    return bf16 ? (double)bf16_widen(((const uint16_t *)map)[i]) : (double)((const float *)map)[i];
+}
+
+/* Calls visit for every product of the convolution: indices of x, weight and y. */
+#define EACH_PRODUCT(s, xi, wi, yi, body)                                                          \
+    for (int64_t n_ = 0; n_ < (s)->images; n_++)                                                   \
+        for (int64_t a_ = 0; a_ < (s)->oh; a_++)                                                   \
+            for (int64_t b_ = 0; b_ < (s)->ow; b_++)                                               \
+                for (int64_t ky_ = 0; ky_ < (s)->kernel; ky_++)                                    \
+                    for (int64_t kx_ = 0; kx_ < (s)->kernel; kx_++) {                              \
+                        const int64_t iy_ = a_ * (s)->stride + ky_ - (s)->padding;                 \
+                        const int64_t ix_ = b_ * (s)->stride + kx_ - (s)->padding;                 \
+                        if (iy_ < 0 || ix_ < 0 || iy_ >= (s)->h || ix_ >= (s)->w)                  \
+                            continue;                                                              \
+                        for (int64_t o_ = 0; o_ < (s)->o; o_++)                                    \
+                            for (int64_t c_ = 0; c_ < (s)->c; c_++) {                              \
+                                const int64_t xi =                                                 \
+                                    ((n_ * (s)->h + iy_) * (s)->w + ix_) * (s)->c + c_;            \
+                                const int64_t wi =                                                 \
+                                    ((o_ * (s)->c + c_) * (s)->kernel + ky_) * (s)->kernel + kx_;  \
+                                const int64_t yi =                                                 \
+                                    ((n_ * (s)->oh + a_) * (s)->ow + b_) * (s)->o + o_;            \
+                                body;                                                              \
+                            }                                                                      \
+                    }
+
+/* What the largest of n values may be off by: products are exact to rounding of a float32 sum, and
+ * a result that is stored as bf16 is rounded once more. */
+static void assert_close(const char *what, const struct kind *k, int shape, const double *right,
+                         const void *map, bool bf16, int64_t n)
+{
+    double most = 0;
+    for (int64_t i = 0; i < n; i++)
+        most = fmax(most, fabs(right[i]));
+    for (int64_t i = 0; i < n; i++) {
+        const double got = map_value(map, i, bf16);
+        const double limit = 1e-5 * most + (bf16 ? fabs(right[i]) / 256 : 0);
+        if (!(fabs(got - right[i]) <= limit))
+            fail_msg("%s, %s%s, shape %d: value %lld is %g, not %g", what, k->product,
+                     k->bf16_maps ? " on bf16 maps" : "", shape, (long long)i, got, right[i]);
+    }
+}
+
+struct buffers {
+    void *packed, *memory;
+    struct workspace work;
+};
+
+static struct buffers buffers(const struct panel_values *v, const struct conv_shape *s, int threads)
+{
+    const size_t bytes = conv_work_bytes(v, s, threads);
+    struct buffers b = {room(conv_packed_bytes(v, s)), room(bytes * (size_t)threads), {0}};
+    memset(b.memory, 0xff, bytes * (size_t)threads); /* NaNs, should any be used */
+    b.work = (struct workspace){b.memory, bytes, threads};
+    return b;
+}
+
+static void check_shape(const struct kind *k, const struct panel_values *v, int shape, int threads)
+{
+    const struct conv_shape s = conv_shape(shapes[shape]);
+    const int64_t nx = s.images * s.h * s.w * s.c, ny = s.images * s.oh * s.ow * s.o;
+    const int64_t nw = s.o * s.c * s.kernel * s.kernel;
+    const size_t value = k->bf16_maps ? 2 : 4;
+    void *x_map, *w_map, *dy_map, *old_map;
+    double *x = numbers(1, nx, k->bf16_maps, &x_map, value);
+    double *w = numbers(2, nw, k->bf16_maps, &w_map, 4);
+    double *dy = numbers(3, ny, k->bf16_maps, &dy_map, value);
+    double *old = numbers(4, nx, k->bf16_maps, &old_map, value);
+    double *y = calloc((size_t)ny, sizeof *y), *dx = calloc((size_t)nx, sizeof *dx);
+    double *dw = calloc((size_t)nw, sizeof *dw);
+    EACH_PRODUCT(&s, xi, wi, yi, {
+        y[yi] += x[xi] * w[wi];
+        dx[xi] += dy[yi] * w[wi];
+        dw[wi] += x[xi] * dy[yi];
+    })
+    struct buffers b = buffers(v, &s, threads);
+    const int64_t rows = conv_sum_rows(v, &s);
+    double *sums = room((size_t)(rows * 2 * s.o) * sizeof *sums);
+    void *out = room((size_t)(ny > nx ? ny : nx) * value);
+    memset(out, 0xff, (size_t)ny * value);
+    conv_pack_forward(v, &s, w_map, b.packed, threads);
+    conv_forward(v, &s, x_map, b.packed, out, sums, &b.work);
+    assert_close("forward", k, shape, y, out, k->bf16_maps, ny);
+
+    /* sums, a grain's parts added */
+    assert_int_equal(rows % s.grains, 0);
+    for (int64_t g = 0; g < s.grains; g++)
+        for (int64_t o = 0; o < s.o; o++) {
+            double sum = 0, square = 0, got = 0, got_square = 0, size = 0;
+            for (int64_t i = 0; i < ny / s.grains / s.o; i++) {
+                const double v_ = y[(g * (ny / s.grains / s.o) + i) * s.o + o];
+                sum += v_;
+                size += fabs(v_);
+                square += v_ * v_;
+            }
+            for (int64_t i = 0; i < rows / s.grains; i++) {
+                got += sums[(g * (rows / s.grains) + i) * 2 * s.o + o];
+                got_square += sums[(g * (rows / s.grains) + i) * 2 * s.o + s.o + o];
+            }
+            if (fabs(got - sum) > 1e-5 * size + 1e-6 ||
+                fabs(got_square - square) > 2e-5 * square + 1e-6)
+                fail_msg("sums, %s, shape %d, grain %lld, channel %lld: %g and %g, not %g and %g",
+                         k->product, shape, (long long)g, (long long)o, got, got_square, sum,
+                         square);
+        }
+
+    conv_pack_backward(v, &s, w_map, b.packed, threads);
+    memset(out, 0xff, (size_t)nx * value);
+    conv_backward_data(v, &s, dy_map, b.packed, out, false, &b.work);
+    assert_close("gradient of x", k, shape, dx, out, k->bf16_maps, nx);
+    conv_backward_data(v, &s, dy_map, b.packed, old_map, true, &b.work);
+    for (int64_t i = 0; i < nx; i++)
+        dx[i] += old[i];
+    assert_close("gradient added", k, shape, dx, old_map, k->bf16_maps, nx);
+
+    float *partials = room((size_t)(s.grains * nw) * sizeof *partials);
+    float *grad = room((size_t)nw * sizeof *grad);
+    memset(partials, 0xff, (size_t)(s.grains * nw) * sizeof *partials);
+    conv_backward_weights(v, &s, x_map, dy_map, partials, &b.work);
+    for (int64_t g = 1; g < s.grains; g++)
+        for (int64_t i = 0; i < nw; i++)
+            partials[i] += partials[g * nw + i];
+    conv_unpack_gradient(&s, partials, grad, threads);
+    assert_close("gradient of weights", k, shape, dw, grad, false, nw);
+    free(x), free(w), free(dy), free(old), free(x_map), free(w_map), free(dy_map), free(old_map);
+    free(y), free(dx), free(dw), free(b.packed), free(b.memory), free(sums), free(out);
+    free(partials), free(grad);
+}
+
+static void test_against_double(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_KINDS; i++) {
+        const struct product *p = product_find(kinds[i].product);
+        if (!runs(p))
+            continue;
+        const struct panel_values v = {p, kinds[i].bf16_maps, kinds[i].split};
+        for (int shape = 0; shape < N_SHAPES; shape++)
+            check_shape(&kinds[i], &v, shape, 1 + shape % 3);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_against_double),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
