@@ -33,7 +33,7 @@ UNIT = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c
 
 .DEFAULT_GOAL := all
 all: $(PROGRAMS:%=$(BIN)/%)
-unit: $(UNIT)
+unit: $(UNIT) $(BUILD)/tests/emulate.so
 
 define program
 $(BIN)/$(1): $(BUILD)/cmd/$(1).o $(BUILD)/libsimclr.a
@@ -54,6 +54,9 @@ $(BUILD)/libsimclr.a: $(LIB_OBJ)
 $(BUILD)/tests/bench: tests/bench/bench.c $(BUILD)/libsimclr.a
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MF $@.d -o $@ $< $(BUILD)/libsimclr.a $(LDLIBS)
+$(BUILD)/tests/emulate.so: tests/emulate.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -fPIC -shared -MMD -MF $@.d -o $@ $< -lm
 $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libsimclr.a
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MF $@.d -o $@ $< $(BUILD)/libsimclr.a $(LDLIBS) -lcmocka
@@ -122,7 +125,7 @@ bench: deps
 	@BIN=$(abspath $(BIN)) BENCH=$(abspath $(BUILD)/tests/bench) tests/bench/run
 
 lint:
-	clang-format --dry-run -Werror $(wildcard lib/*.[ch] cmd/*/*.c tests/*/*.[ch])
+	clang-format --dry-run -Werror $(wildcard lib/*.[ch] cmd/*/*.c tests/*.c tests/*/*.[ch])
 	shellcheck -x $(wildcard pipelines/* tests/*.sh tests/run tests/programs/*.sh .ci/run)
 
 install: all
