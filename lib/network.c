@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conv.h"
 #include "fail.h"
 #include "grains.h"
 
@@ -12,14 +13,16 @@ static const double epsilon = 1e-5;  /* added to variances */
 static const float decay = 0.9F;     /* of running statistics */
 enum { ALIGNMENT = 64, SLICE = 64 }; /* images that evaluation takes at a time */
 
-/* What batch norm keeps from its forward pass for the backward one: (c) each. */
+/* What batch norm gets from the convolution before it, and keeps for the backward pass: (c) each,
+ * sums (2,c): of its input over the batch, and of that squared. */
 struct statistics {
+    double *sums;
     float *mean, *scale, *inverse; /* scale = weight * inverse; inverse = 1 / deviation */
 };
 
 struct network {
     struct plan *plan;
-    const struct engine *engine;
+    struct engine engine;
     int threads;
 
     struct network_shape shape;
@@ -30,11 +33,11 @@ struct network {
     unsigned char *memory; /* one block, of which all below are parts */
     unsigned char *maps, *packed, *packed_back;
     size_t *packed_at;             /* of each operation, in packed */
-    struct statistics *statistics; /* of each operation */
+    struct statistics *statistics; /* of each tensor that is normalized */
     bool *written;                 /* of each tensor: its gradient holds some reader's part */
     float *partials;               /* gradients of weights, a row a grain */
     double *sums;
-    float *coefficients; /* (3, c): what norm kernels are given */
+    float *coefficients, *zeros; /* (2, c), (c): what norm kernels are given */
     struct workspace work;
 };
 
@@ -44,7 +47,7 @@ struct network *network_new(struct plan *plan, const struct engine *engine, int 
     const size_t n = (size_t)plan->n_operations;
     if (net) {
         net->packed_at = calloc(n, sizeof *net->packed_at);
-        net->statistics = calloc(n, sizeof *net->statistics);
+        net->statistics = calloc((size_t)plan->n_tensors, sizeof *net->statistics);
         net->written = calloc((size_t)plan->n_tensors, sizeof *net->written);
     }
     if (!net || !net->packed_at || !net->statistics || !net->written) {
@@ -54,7 +57,7 @@ struct network *network_new(struct plan *plan, const struct engine *engine, int 
         return NULL;
     }
     net->plan = plan;
-    net->engine = engine;
+    net->engine = *engine;
     net->threads = threads;
     return net;
 }
@@ -122,8 +125,7 @@ static struct conv_shape conv_shape(const struct network *net, const struct plan
                                .kernel = op->kernel,
                                .stride = op->stride,
                                .padding = op->padding,
-                               .grains = net->shape.training ? net->shape.grains : 1,
-                               .apart = !net->shape.training};
+                               .grains = net->shape.training ? net->shape.grains : 1};
 }
 
 static struct norm_shape norm_shape(const struct network *net, int tensor, int64_t images)
@@ -159,6 +161,14 @@ static void *gradient(const struct network *net, int tensor)
 {
     assert(net->layout.maps[tensor].grad != SIZE_MAX);
     return net->maps + net->layout.maps[tensor].grad;
+}
+
+/* An average pool's result is the network's, and made of floats in every engine. */
+static const struct maps *last_maps(const struct network *net)
+{
+    const struct plan *p = net->plan;
+    const bool averaged = p->operations[p->n_operations - 1].kind == PLAN_AVERAGE_POOL;
+    return averaged ? &maps_fp32 : net->engine.maps;
 }
 
 static struct parameter *parameter(const struct network *net, int index)
@@ -197,7 +207,7 @@ int network_prepare(struct network *net, const struct network_shape *shape)
     net->shape = *shape;
     net->images = shape->training || shape->images < SLICE ? shape->images : SLICE;
     const struct plan *p = net->plan;
-    const struct engine *e = net->engine;
+    const struct maps *e = net->engine.maps;
     if (plan_lay_out(p, net->images, shape->height, shape->width, e->element, shape->training,
                      shape->input_grad, &net->layout))
         return -1;
@@ -207,17 +217,18 @@ int network_prepare(struct network *net, const struct network_shape *shape)
         const struct plan_operation *op = &p->operations[i];
         if (op->kind == PLAN_CONVOLUTION) {
             const struct conv_shape s = conv_shape(net, op, net->images);
-            const size_t bytes = e->conv_packed_bytes(&s);
+            const size_t bytes = conv_packed_bytes(&net->engine.values, &s);
             if (!reserve(&packed, bytes, &net->packed_at[i]))
                 return fail("the network's memory overflows");
             raise_to(&back, bytes);
             raise_to(&partials, (size_t)s.grains * parameter(net, op->weight)->count);
-            raise_to(&work, e->conv_work_bytes(&s));
+            raise_to(&work, conv_work_bytes(&net->engine.values, &s, net->threads));
+            raise_to(&sums, (size_t)(conv_sum_rows(&net->engine.values, &s) * 2 * s.o));
         } else if (op->kind == PLAN_BATCH_NORM) {
             const struct norm_shape s = norm_shape(net, op->in, net->images);
             raise_to(&sums, (size_t)(e->norm_partials(&s) * 2 * s.c));
             raise_to(&channels, (size_t)s.c);
-            kept += 3 * (size_t)s.c;
+            kept += (4 * sizeof(float) + 2 * sizeof(double)) * (size_t)s.c;
         }
     }
     if (!shape->training)
@@ -230,7 +241,7 @@ int network_prepare(struct network *net, const struct network_shape *shape)
         !reserve(&total, partials * sizeof(float), &at_partials) ||
         !reserve(&total, sums * sizeof(double), &at_sums) ||
         !reserve(&total, 3 * channels * sizeof(float), &at_channels) ||
-        !reserve(&total, kept * sizeof(float), &at_kept) || !reserve(&total, work_bytes, &at_work))
+        !reserve(&total, kept, &at_kept) || !reserve(&total, work_bytes, &at_work))
         return fail("the network's memory overflows");
     net->memory = aligned_alloc(ALIGNMENT, total);
     if (!net->memory)
@@ -243,16 +254,18 @@ int network_prepare(struct network *net, const struct network_shape *shape)
     net->partials = (float *)(net->memory + at_partials);
     net->sums = (double *)(net->memory + at_sums);
     net->coefficients = (float *)(net->memory + at_channels);
+    net->zeros = net->coefficients + 2 * channels;
     net->work =
         (struct workspace){.memory = net->memory + at_work, .bytes = work, .threads = net->threads};
-    float *keep = (float *)(net->memory + at_kept);
+    double *keep = (double *)(net->memory + at_kept);
     for (int i = 0; i < p->n_operations; i++) {
         if (p->operations[i].kind != PLAN_BATCH_NORM)
             continue;
         const int64_t c = p->channels[p->operations[i].in];
-        net->statistics[i] =
-            (struct statistics){.mean = keep, .scale = keep + c, .inverse = keep + 2 * c};
-        keep += 3 * c;
+        float *floats = (float *)(keep + 2 * c);
+        net->statistics[p->operations[i].in] = (struct statistics){
+            .sums = keep, .mean = floats, .scale = floats + c, .inverse = floats + 2 * c};
+        keep = (double *)(floats + 4 * c);
     }
     net->prepared = net->changed = true;
     net->ran = false;
@@ -268,18 +281,18 @@ static void pack_weights(struct network *net)
         if (op->kind != PLAN_CONVOLUTION)
             continue;
         const struct conv_shape s = conv_shape(net, op, net->images);
-        net->engine->conv_pack_forward(&s, parameter(net, op->weight)->value,
-                                       net->packed + net->packed_at[i], net->threads);
+        conv_pack_forward(&net->engine.values, &s, parameter(net, op->weight)->value,
+                          net->packed + net->packed_at[i], net->threads);
     }
     net->changed = false;
 }
 
-/* Mean and deviation of each channel from the sums over the batch (2,c), and the move of the
- * running statistics. */
+/* Mean and deviation of each channel from the sums over the batch, and the move of the running
+ * statistics. */
 static void finish_statistics(const struct network *net, const struct plan_operation *op,
-                              const struct statistics *keep, const double *sums, int64_t c,
-                              int64_t count)
+                              const struct statistics *keep, int64_t c, int64_t count)
 {
+    const double *sums = keep->sums;
     const float *weight = parameter(net, op->weight)->value;
     float *running_mean = parameter(net, op->mean)->value;
     float *running_variance = parameter(net, op->variance)->value;
@@ -306,43 +319,77 @@ static void running_statistics(const struct network *net, const struct plan_oper
         keep->scale[i] = weight[i] * (float)(1 / sqrt((double)variance[i] + epsilon));
 }
 
-static void norm_forward(struct network *net, int i, int64_t images)
+/* What the kernels need of a channel. A norm without a trainable bias has one of zeros. */
+static struct norm_channels norm_channels(const struct network *net,
+                                          const struct plan_operation *op)
 {
-    const struct plan_operation *op = &net->plan->operations[i];
-    const struct engine *e = net->engine;
-    const struct norm_shape s = norm_shape(net, op->in, images);
-    const struct statistics *keep = &net->statistics[i];
-    if (net->shape.training) {
-        e->norm_sums(&s, value(net, op->in), net->sums, net->threads);
-        grains_sum_doubles(net->sums, s.grains, 2 * s.c, net->threads);
-        finish_statistics(net, op, keep, net->sums, s.c, images * s.pixels);
-    } else {
-        running_statistics(net, op, keep, s.c);
-    }
-    const float *bias = net->coefficients;
+    const struct statistics *keep = &net->statistics[op->in];
+    const size_t c = (size_t)net->plan->channels[op->in];
+    const float *bias = net->zeros;
     if (op->bias >= 0)
         bias = parameter(net, op->bias)->value;
     else
-        memset(net->coefficients, 0, (size_t)s.c * sizeof(float));
-    e->norm_forward(&s, value(net, op->in), keep->mean, keep->scale, bias,
-                    op->residual >= 0 ? value(net, op->residual) : NULL, op->relu,
-                    value(net, op->out), net->threads);
+        memset(net->zeros, 0, c * sizeof *net->zeros);
+    return (struct norm_channels){.mean = keep->mean, .scale = keep->scale, .bias = bias};
+}
+
+static void norm_forward(struct network *net, const struct plan_operation *op, int64_t images)
+{
+    const struct norm_shape s = norm_shape(net, op->in, images);
+    const struct statistics *keep = &net->statistics[op->in];
+    if (net->shape.training)
+        finish_statistics(net, op, keep, s.c, images * s.pixels);
+    else
+        running_statistics(net, op, keep, s.c);
+    const struct norm_channels k = norm_channels(net, op);
+    net->engine.maps->norm_forward(&s, value(net, op->in), &k,
+                                   op->residual >= 0 ? value(net, op->residual) : NULL, op->relu,
+                                   value(net, op->out), net->threads);
+}
+
+/* Adds each grain's rows, (n) each, in their order, and then the grains; the sum is left in row 0.
+ */
+static void sum_rows(double *rows, int64_t n_rows, int64_t grains, int64_t n, int threads)
+{
+    const int64_t each = n_rows / grains;
+    for (int64_t g = 0; g < grains; g++) {
+        double *to = rows + g * n;
+        const double *from = rows + g * each * n;
+        if (to != from)
+            memcpy(to, from, (size_t)n * sizeof *to);
+        for (int64_t i = 1; i < each; i++)
+            for (int64_t j = 0; j < n; j++)
+                to[j] += from[i * n + j];
+    }
+    grains_sum_doubles(rows, grains, n, threads);
+}
+
+/* In training a convolution also makes the sums for the batch norm that reads it. */
+static void conv_forward_and_sum(struct network *net, int i, int64_t images)
+{
+    const struct plan_operation *op = &net->plan->operations[i];
+    const struct conv_shape s = conv_shape(net, op, images);
+    const struct panel_values *v = &net->engine.values;
+    double *sums = net->shape.training ? net->statistics[op->out].sums : NULL;
+    conv_forward(v, &s, value(net, op->in), net->packed + net->packed_at[i], value(net, op->out),
+                 sums ? net->sums : NULL, &net->work);
+    if (!sums)
+        return;
+    sum_rows(net->sums, conv_sum_rows(v, &s), s.grains, 2 * s.o, net->threads);
+    memcpy(sums, net->sums, (size_t)(2 * s.o) * sizeof *sums);
 }
 
 static void run_forward(struct network *net, int64_t images)
 {
-    const struct engine *e = net->engine;
+    const struct maps *e = net->engine.maps;
     for (int i = 0; i < net->plan->n_operations; i++) {
         const struct plan_operation *op = &net->plan->operations[i];
         switch (op->kind) {
-        case PLAN_CONVOLUTION: {
-            const struct conv_shape s = conv_shape(net, op, images);
-            e->conv_forward(&s, value(net, op->in), net->packed + net->packed_at[i],
-                            value(net, op->out), &net->work);
+        case PLAN_CONVOLUTION:
+            conv_forward_and_sum(net, i, images);
             break;
-        }
         case PLAN_BATCH_NORM:
-            norm_forward(net, i, images);
+            norm_forward(net, op, images);
             break;
         case PLAN_MAX_POOL: {
             const struct pool_shape s = pool_shape(net, op, images);
@@ -362,7 +409,7 @@ int network_forward(struct network *net, const uint8_t *bytes, const float *floa
                     const struct normalization *normalize, float *out)
 {
     assert(net->prepared && !bytes != !floats);
-    const struct engine *e = net->engine;
+    const struct maps *e = net->engine.maps;
     const struct plan_map *first = &net->layout.maps[0];
     const int64_t pixels = first->h * first->w;
     const int last = net->plan->n_tensors - 1;
@@ -385,7 +432,8 @@ int network_forward(struct network *net, const uint8_t *bytes, const float *floa
         else
             e->load_floats(floats + from, images * pixels * first->c, value(net, 0), net->threads);
         run_forward(net, images);
-        e->store_floats(value(net, last), images * output_values(net), out + to, net->threads);
+        last_maps(net)->store_floats(value(net, last), images * output_values(net), out + to,
+                                     net->threads);
     }
     net->ran = net->shape.training;
     return 0;
@@ -396,16 +444,17 @@ int network_forward(struct network *net, const uint8_t *bytes, const float *floa
 /* With g = dy' and the sums S1 = sum g and S2 = sum g (x - mean) over the n values of a channel
  * (arXiv 1502.03167, section 3): d bias = S1, d weight = S2 inverse, and
  * dx = scale (g - S1/n - (x - mean) inverse^2 S2/n). */
-static void norm_backward(struct network *net, int i)
+static void norm_backward(struct network *net, const struct plan_operation *op)
 {
-    const struct plan_operation *op = &net->plan->operations[i];
-    const struct engine *e = net->engine;
+    const struct maps *maps = net->engine.maps;
     const struct norm_shape s = norm_shape(net, op->in, net->images);
-    const struct statistics *keep = &net->statistics[i];
-    const void *out = op->relu ? value(net, op->out) : NULL;
-    void *dout = gradient(net, op->out);
+    const struct statistics *keep = &net->statistics[op->in];
+    const struct norm_channels k = norm_channels(net, op);
+    const bool masked = op->relu && op->residual >= 0;
+    void *x = value(net, op->in), *dout = gradient(net, op->out);
     double *sums = net->sums;
-    e->norm_backward_sums(&s, value(net, op->in), out, dout, keep->mean, sums, net->threads);
+    maps->norm_backward_sums(&s, x, masked ? value(net, op->out) : NULL, dout, &k,
+                             op->relu && !masked, sums, net->threads);
     grains_sum_doubles(sums, s.grains, 2 * s.c, net->threads);
     float *constant = net->coefficients, *slope = constant + s.c;
     float *dweight = parameter(net, op->weight)->grad;
@@ -419,38 +468,38 @@ static void norm_backward(struct network *net, int i)
         constant[c] = (float)(scale * sums[c] / n);
         slope[c] = (float)(scale * inverse * inverse * sums[s.c + c] / n);
     }
-    e->norm_backward(&s, value(net, op->in), out, dout, keep->mean, keep->scale, constant, slope,
-                     op->residual >= 0, net->threads);
+    maps->norm_backward(&s, x, dout, &k, op->relu && !masked, constant, slope, net->threads);
 }
 
 /* written: whether the input's gradient holds another reader's part already */
 static void conv_backward(struct network *net, const struct plan_operation *op, bool written)
 {
-    const struct engine *e = net->engine;
+    const struct panel_values *v = &net->engine.values;
     const struct conv_shape s = conv_shape(net, op, net->images);
     struct parameter *weight = parameter(net, op->weight);
-    e->conv_backward_weights(&s, value(net, op->in), gradient(net, op->out), net->partials,
-                             &net->work);
+    conv_backward_weights(v, &s, value(net, op->in), gradient(net, op->out), net->partials,
+                          &net->work);
     grains_sum_floats(net->partials, s.grains, (int64_t)weight->count, net->threads);
-    e->conv_unpack_gradient(&s, net->partials, weight->grad, net->threads);
+    conv_unpack_gradient(&s, net->partials, weight->grad, net->threads);
     if (net->layout.maps[op->in].grad == SIZE_MAX)
         return;
-    e->conv_pack_backward(&s, weight->value, net->packed_back, net->threads);
-    e->conv_backward_data(&s, gradient(net, op->out), net->packed_back, gradient(net, op->in),
-                          written, &net->work);
+    conv_pack_backward(v, &s, weight->value, net->packed_back, net->threads);
+    conv_backward_data(v, &s, gradient(net, op->out), net->packed_back, gradient(net, op->in),
+                       written, &net->work);
 }
 
 int network_backward(struct network *net, const float *dout, float *din,
                      int (*ready)(int parameter, void *user), void *user)
 {
     assert(net->ran && (!din || net->shape.input_grad));
-    const struct engine *e = net->engine;
+    const struct maps *e = net->engine.maps;
     const struct plan *p = net->plan;
     const int last = p->n_tensors - 1;
     bool *written = net->written;
     memset(written, 0, (size_t)p->n_tensors * sizeof *written);
     net->ran = false; /* the forward pass's values are overwritten */
-    e->load_floats(dout, net->images * output_values(net), gradient(net, last), net->threads);
+    last_maps(net)->load_floats(dout, net->images * output_values(net), gradient(net, last),
+                                net->threads);
     for (int i = p->n_operations - 1; i >= 0; i--) {
         const struct plan_operation *op = &p->operations[i];
         switch (op->kind) {
@@ -458,7 +507,7 @@ int network_backward(struct network *net, const float *dout, float *din,
             conv_backward(net, op, written[op->in]);
             break;
         case PLAN_BATCH_NORM:
-            norm_backward(net, i);
+            norm_backward(net, op);
             if (op->residual >= 0)
                 written[op->residual] = true;
             break;

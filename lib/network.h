@@ -16,7 +16,8 @@ struct normalization {
     float mean[3], deviation[3];
 };
 
-/* Takes the plan over. threads is at least 1. NULL with a message (the plan is freed). */
+/* Takes the plan over, and copies the engine. threads is at least 1. NULL with a message (the plan
+ * is freed). */
 struct network *network_new(struct plan *plan, const struct engine *engine, int threads);
 void network_free(struct network *net); /* NULL is fine */
 

@@ -212,7 +212,7 @@ static int place(struct buffer *b, int n, struct buffer **live, size_t *bytes)
     return 0;
 }
 
-/* Sizes of all maps; map_bytes[t] for all images. */
+/* Sizes of all maps; map_bytes[t] for all images. An average pool makes floats. */
 static int size_maps(const struct plan *p, int64_t images, size_t element, struct plan_map *maps,
                      size_t *map_bytes)
 {
@@ -235,7 +235,9 @@ static int size_maps(const struct plan *p, int64_t images, size_t element, struc
                (maps[op->residual].h == out->h && maps[op->residual].c == p->channels[op->out]));
     }
     for (int t = 0; t < p->n_tensors; t++) {
-        size_t bytes = element;
+        const bool averaged = t > 0 && p->operations[t - 1].kind == PLAN_AVERAGE_POOL;
+        assert(t == 0 || p->operations[t - 1].out == t);
+        size_t bytes = averaged ? sizeof(float) : element;
         if (__builtin_mul_overflow(bytes, images, &bytes) ||
             __builtin_mul_overflow(bytes, maps[t].h, &bytes) ||
             __builtin_mul_overflow(bytes, maps[t].w, &bytes) ||

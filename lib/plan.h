@@ -57,7 +57,8 @@ struct plan_norm {
 };
 int plan_batch_norm(struct plan *p, int in, const struct plan_norm *norm);
 int plan_max_pool(struct plan *p, int in, int64_t kernel, int64_t stride, int64_t padding);
-int plan_average_pool(struct plan *p, int in); /* over the whole map */
+/* Over the whole map; must be the last operation, since its result are floats in every engine. */
+int plan_average_pool(struct plan *p, int in);
 
 /* Where everything lies for a given input. Offsets are in bytes from the start of one block. */
 struct plan_layout {

@@ -13,10 +13,16 @@
 #include "optimizer_client.h"
 
 static struct {
-    const char *next, *opt, *init, *precision, *in, *out, *listen;
+    const char *next, *opt, *init, *precision, *kernel, *in, *out, *listen;
     int64_t seed, threads;
-} config = {
-    .next = "", .opt = "", .init = "", .precision = "fp32", .in = "-", .out = "-", .listen = ""};
+} config = {.next = "",
+            .opt = "",
+            .init = "",
+            .precision = "fp32",
+            .kernel = "auto",
+            .in = "-",
+            .out = "-",
+            .listen = ""};
 
 const struct option_spec stage_option_specs[] = {
     {.name = "init",
@@ -52,8 +58,14 @@ const struct option_spec stage_option_specs[] = {
      .kind = OPTION_CHOICE,
      .value = &config.precision,
      .argument = "P",
-     .choices = "fp32",
+     .choices = engine_precisions,
      .help = "of the network's arithmetic"},
+    {.name = "kernel",
+     .kind = OPTION_CHOICE,
+     .value = &config.kernel,
+     .argument = "K",
+     .choices = engine_kernels,
+     .help = "that multiplies; auto: the fastest here"},
     {.name = "in",
      .kind = OPTION_STRING,
      .value = &config.in,
@@ -138,10 +150,13 @@ static int64_t local_grains(const struct frame *request, int64_t b)
 /* On the first request: makes the network. */
 static int start(struct run *run, const struct tensor *input)
 {
+    struct engine engine;
+    if (engine_choose(config.precision, config.kernel, &engine))
+        return -1;
     struct plan *plan = run->stage->make_plan(input);
     if (!plan)
         return -1;
-    run->net = network_new(plan, &engine_fp32, (int)config.threads);
+    run->net = network_new(plan, &engine, (int)config.threads);
     if (!run->net)
         return -1;
     struct parameters *p = network_parameters(run->net);

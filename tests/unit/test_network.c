@@ -1,5 +1,6 @@
 /* The network against PyTorch (tests/golden/network.py says how), finite differences, and the
  * promises about threads and neighbours. */
+#include <dlfcn.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,6 +51,11 @@ static bool ends(const char *name, const char *with)
     return n >= w && !strcmp(name + n - w, with);
 }
 
+static bool is_identity(const struct parameter *a)
+{
+    return !strcmp(a->name, "identity.weight");
+}
+
 static void fill_parameters(struct parameters *p)
 {
     for (int i = 0; i < p->n; i++) {
@@ -59,7 +65,9 @@ static void fill_parameters(struct parameters *p)
         const double fan_in = (double)a->count / (double)(a->ndim ? a->shape[0] : 1);
         for (size_t j = 0; j < a->count; j++) {
             double u = (double)unit(key_of(a->name), j);
-            if (a->ndim > 1)
+            if (is_identity(a))
+                u = j % (size_t)(a->shape[1] + 1) == 0;
+            else if (a->ndim > 1)
                 u = u * sqrt(6 / fan_in);
             else if (ends(a->name, "running_mean") || !strcmp(a->name, "bn1.bias"))
                 u = 0.25 * u;
@@ -69,6 +77,39 @@ static void fill_parameters(struct parameters *p)
                 u = (ends(a->name, "bn3.weight") ? 0.5 : 1) * (1 + 0.25 * u);
             ((float *)a->value)[j] = (float)u;
         }
+    }
+}
+
+/* ---- engines ---- */
+
+/* What networks are made with. */
+static struct engine engine;
+
+static const struct {
+    const char *precision, *kernel;
+} engines[] = {
+    {"fp32", "fp32-portable"}, {"fp32", "fp32-avx2"},   {"fp32", "fp32-avx512"},
+    {"bf16", "fp32-portable"}, {"bf16", "fp32-avx512"}, {"bf16", "bf16-avx512"},
+    {"bf16", "bf16-amx"},      {"fp32x3", "bf16-amx"},
+};
+
+/* Runs a test with each engine of that precision ("": any) that this machine has or is lent by
+ * tests/emulate.c. */
+static void with_engines(const char *precision, void (*test)(void))
+{
+    for (size_t i = 0; i < sizeof engines / sizeof *engines; i++) {
+        const char *name = engines[i].precision;
+        const struct product *p = product_find(engines[i].kernel);
+        if ((*precision && strcmp(name, precision)) || !p)
+            continue;
+        const bool bf16 = !strcmp(name, "bf16");
+        if (!p->usable() && !dlsym(RTLD_DEFAULT, "emulate_amx_bf16"))
+            continue;
+        if (p->usable())
+            assert_int_equal(engine_choose(name, engines[i].kernel, &engine), 0);
+        else
+            engine = (struct engine){{p, bf16, !bf16}, bf16 ? &maps_bf16 : &maps_fp32};
+        test();
     }
 }
 
@@ -121,16 +162,20 @@ static struct plan *plan_of(const struct golden *g)
     int out = -1;
     if (g->kind == CONV)
         out = plan_convolution(p, 0, g->to, g->kernel, g->stride, g->kernel / 2, "conv1");
-    else if (g->kind == NORM || g->kind == NORM_RELU)
+    else if (g->kind == NORM || g->kind == NORM_RELU) {
+        /* Batch norm's sums come from the convolution before it: here the identity. */
+        out = plan_convolution(p, 0, g->c, 1, 1, 0, "identity");
         out = plan_batch_norm(
-            p, 0, &(struct plan_norm){.name = "bn1", .residual = -1, .relu = g->kind == NORM_RELU});
-    else if (g->kind == MAX_POOL)
+            p, out,
+            &(struct plan_norm){.name = "bn1", .residual = -1, .relu = g->kind == NORM_RELU});
+    }
+    if (g->kind == MAX_POOL)
         out = plan_max_pool(p, 0, 3, 2, 1);
     else if (g->kind == AVERAGE_POOL)
         out = plan_average_pool(p, 0);
     else if (g->kind == BASIC)
         out = resnet_basic_block(p, 0, g->to, g->stride, "block");
-    else
+    else if (g->kind == BOTTLENECK)
         out = resnet_bottleneck(p, 0, g->to, g->stride, "block");
     assert_true(out > 0);
     return p;
@@ -215,7 +260,7 @@ static void check_golden(const struct golden *g)
     struct plan *p = plan_of(g);
     assert_non_null(p);
     const size_t n_in = (size_t)(g->images * g->h * g->w * g->c), n_out = last_values(g, p);
-    struct network *net = network_new(p, &engine_fp32, 2);
+    struct network *net = network_new(p, &engine, 2);
     fill_parameters(network_parameters(net));
     assert_int_equal(set_given_values(network_parameters(net), f), count_relus(p));
     const struct network_shape shape = {.images = g->images,
@@ -235,6 +280,8 @@ static void check_golden(const struct golden *g)
         compare(g, f, "", "din", din, n_in);
         for (int i = 0; i < p->parameters.n; i++) {
             const struct parameter *a = &p->parameters.list[i];
+            if (is_identity(a))
+                continue;
             if (a->grad)
                 compare(g, f, "grad/", a->name, a->grad, a->count);
             else if (a->dtype == DTYPE_F32)
@@ -251,11 +298,16 @@ static void check_golden(const struct golden *g)
     free(din);
 }
 
+static void all_goldens(void)
+{
+    for (size_t i = 0; i < sizeof goldens / sizeof *goldens; i++)
+        check_golden(&goldens[i]);
+}
+
 static void test_golden(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof goldens / sizeof *goldens; i++)
-        check_golden(&goldens[i]);
+    with_engines("fp32", all_goldens);
 }
 
 /* ---- finite differences ---- */
@@ -268,7 +320,7 @@ static struct network *tiny(int depth, int threads, enum resnet_stem stem)
 {
     struct plan *p = resnet_plan(depth, 0.2, stem);
     assert_non_null(p);
-    struct network *net = network_new(p, &engine_fp32, threads);
+    struct network *net = network_new(p, &engine, threads);
     assert_non_null(net);
     fill_parameters(network_parameters(net));
     return net;
@@ -285,9 +337,8 @@ static double dot(const float *a, const float *b, size_t n)
 /* <dout, out> changes along a direction of parameter space as the gradient says. Directions go
  * along the gradient in part, so that the change stands out from rounding and from ReLUs that
  * flip on the way. */
-static void test_finite_differences(void **state)
+static void finite_differences(void)
 {
-    (void)state;
     struct network *net = tiny(18, 2, RESNET_STEM_CIFAR);
     struct parameters *p = network_parameters(net);
     assert_int_equal(network_prepare(net, &training), 0);
@@ -334,9 +385,8 @@ static void test_finite_differences(void **state)
 
 /* ---- threads and neighbours ---- */
 
-static void test_threads_change_nothing(void **state)
+static void threads_change_nothing(void)
 {
-    (void)state;
     static const int depths[] = {18, 50};
     for (int d = 0; d < 2; d++) {
         struct network *nets[3];
@@ -375,9 +425,8 @@ static void test_threads_change_nothing(void **state)
     }
 }
 
-static void test_evaluation_ignores_neighbours(void **state)
+static void evaluation_ignores_neighbours(void)
 {
-    (void)state;
     enum { N = 70 }; /* more than one slice */
     struct network *net = tiny(50, 2, RESNET_STEM_CIFAR);
     struct network_shape shape = {.images = N, .height = S, .width = S};
@@ -398,9 +447,8 @@ static void test_evaluation_ignores_neighbours(void **state)
     free(one);
 }
 
-static void test_bytes_are_normalized(void **state)
+static void bytes_are_normalized(void)
 {
-    (void)state;
     struct network *net = tiny(18, 1, RESNET_STEM_CIFAR);
     const struct network_shape shape = {.images = 2, .height = S, .width = S};
     const struct normalization how = {{0.5F, 0.4F, 0.3F}, {0.25F, 0.2F, 0.5F}};
@@ -429,9 +477,8 @@ static int count_ready(int index, void *user)
     return 0;
 }
 
-static void test_every_gradient_is_announced_once(void **state)
+static void every_gradient_is_announced_once(void)
 {
-    (void)state;
     struct network *net = tiny(18, 2, RESNET_STEM_CIFAR);
     const struct parameters *p = network_parameters(net);
     int *times = calloc((size_t)p->n, sizeof *times);
@@ -450,9 +497,8 @@ static void test_every_gradient_is_announced_once(void **state)
     free(out);
 }
 
-static void test_initial_values(void **state)
+static void initial_values(void)
 {
-    (void)state;
     struct plan *p = resnet_plan(18, 1, RESNET_STEM_CIFAR);
     initialize_parameters(&p->parameters, 1);
     const struct parameter *conv =
@@ -473,9 +519,8 @@ static void test_initial_values(void **state)
     plan_free(p);
 }
 
-static void test_wrong_shapes(void **state)
+static void wrong_shapes(void)
 {
-    (void)state;
     struct network *net = tiny(18, 1, RESNET_STEM_CIFAR);
     struct network_shape shape = training;
     shape.grains = 3;
@@ -492,6 +537,48 @@ static void test_wrong_shapes(void **state)
     free(out);
     network_free(net);
     assert_null(resnet_plan(19, 1, RESNET_STEM_CIFAR));
+}
+
+static void test_finite_differences(void **state)
+{
+    (void)state;
+    with_engines("fp32", finite_differences);
+}
+
+static void test_threads_change_nothing(void **state)
+{
+    (void)state;
+    with_engines("", threads_change_nothing);
+}
+
+static void test_evaluation_ignores_neighbours(void **state)
+{
+    (void)state;
+    with_engines("", evaluation_ignores_neighbours);
+}
+
+static void test_bytes_are_normalized(void **state)
+{
+    (void)state;
+    with_engines("fp32", bytes_are_normalized);
+}
+
+static void test_every_gradient_is_announced_once(void **state)
+{
+    (void)state;
+    with_engines("", every_gradient_is_announced_once);
+}
+
+static void test_initial_values(void **state)
+{
+    (void)state;
+    with_engines("fp32", initial_values);
+}
+
+static void test_wrong_shapes(void **state)
+{
+    (void)state;
+    with_engines("fp32", wrong_shapes);
 }
 
 int main(void)
