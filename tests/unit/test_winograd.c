@@ -1,0 +1,229 @@
+/* Winograd's convolutions, all passes, with every float kernel that this machine has, against plain
+ * loops in double; and that neither threads nor neighbours change a bit. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "winograd.h"
+
+/* Maps of less than a tile, of odd sizes, of many tiles; odd channels; strips of one part, of
+ * several and with a rest; grains of one image and of several. images, h, w, c, o, grains */
+static const struct winograd_shape shapes[] = {
+    {1, 1, 1, 1, 1, 1},    {1, 2, 3, 5, 7, 1},    {6, 4, 4, 64, 64, 3},   {3, 5, 9, 17, 35, 3},
+    {2, 13, 6, 33, 20, 1}, {4, 7, 7, 96, 48, 2},  {2, 8, 8, 16, 130, 2},  {1, 40, 36, 24, 32, 1},
+    {8, 3, 3, 40, 3, 4},   {40, 4, 4, 8, 16, 20}, {2, 4, 4, 512, 64, 1},  {1, 4, 8, 64, 512, 1},
+    {4, 32, 30, 3, 9, 2},  {1, 1, 12, 31, 33, 1}, {1, 21, 2, 20, 100, 1}, {66, 4, 4, 5, 6, 2},
+};
+enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+static void *room(int64_t count, size_t size)
+{
+    void *p = aligned_alloc(64, ((size_t)count * size + 63) / 64 * 64);
+    assert_non_null(p);
+    return p;
+}
+
+/* Room full of NaNs, should one be used that was never written. */
+static void *room_of_nans(int64_t count, size_t size)
+{
+    return memset(room(count, size), 0xff, (size_t)count * size);
+}
+
+/* About normal, or with `positive`, what a ReLU leaves of that. */
+static float *numbers(uint64_t seed, int64_t n, bool positive)
+{
+    float *x = room(n, sizeof *x);
+    for (int64_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (int k = 0; k < 4; k++) {
+            seed = seed * 6364136223846793005U + 1442695040888963407U;
+            sum += (double)(seed >> 40) / (1 << 23) - 1;
+        }
+        x[i] = positive && sum < 0 ? 0 : (float)sum;
+    }
+    return x;
+}
+
+struct truth {
+    double *y, *dx;
+};
+
+static struct truth truth(const struct winograd_shape *s, const float *x, const float *w,
+                          const float *dy)
+{
+    const int64_t pixels = s->images * s->h * s->w;
+    struct truth t = {calloc((size_t)(pixels * s->o), sizeof(double)),
+                      calloc((size_t)(pixels * s->c), sizeof(double))};
+    for (int64_t p = 0; p < pixels; p++)
+        for (int64_t k = 0; k < 9; k++) {
+            const int64_t image = p / (s->h * s->w);
+            const int64_t iy = p / s->w % s->h + k / 3 - 1, ix = p % s->w + k % 3 - 1;
+            if (iy < 0 || ix < 0 || iy >= s->h || ix >= s->w)
+                continue;
+            const int64_t from = ((image * s->h + iy) * s->w + ix) * s->c;
+            for (int64_t o = 0; o < s->o; o++)
+                for (int64_t c = 0; c < s->c; c++) {
+                    const double weight = (double)w[(o * s->c + c) * 9 + k];
+                    const double d = (double)dy[p * s->o + o], v = (double)x[from + c];
+                    t.y[p * s->o + o] += v * weight;
+                    t.dx[from + c] += d * weight;
+                }
+        }
+    return t;
+}
+
+static void assert_close(const char *what, const char *kernel, int shape, const double *right,
+                         const double *shift, const float *got, int64_t n)
+{
+    double most = 0;
+    for (int64_t i = 0; i < n; i++)
+        most = fmax(most, fabs(right[i]));
+    for (int64_t i = 0; i < n; i++) {
+        const double d = (double)got[i] - right[i] - (shift ? shift[i] : 0);
+        if (!(fabs(d) <= 1e-5 * most))
+            fail_msg("%s, %s, shape %d: value %lld is off by %g of %g", what, kernel, shape,
+                     (long long)i, d, most);
+    }
+}
+
+static struct workspace workspace(const struct product *p, const struct winograd_shape *s,
+                                  int threads)
+{
+    struct workspace w = {.bytes = winograd_work_bytes(p, s), .threads = threads};
+    assert_int_equal(w.bytes % 64, 0);
+    w.memory = room_of_nans((int64_t)w.bytes * threads, 1);
+    return w;
+}
+
+/* All that the passes give for one shape. */
+struct results {
+    float *y, *dx;
+    double *sums;
+};
+
+static void free_results(struct results *r)
+{
+    free(r->y);
+    free(r->dx);
+    free(r->sums);
+}
+
+static struct results run(const struct product *p, const struct winograd_shape *s, const float *x,
+                          const float *w, const float *dy, int threads)
+{
+    const int64_t pixels = s->images * s->h * s->w;
+    const struct winograd_shape back = {s->images, s->h, s->w, s->o, s->c, s->grains};
+    struct results r = {room_of_nans(pixels * s->o, sizeof(float)),
+                        room_of_nans(pixels * s->c, sizeof(float)),
+                        room_of_nans(winograd_sum_rows(s) * 2 * s->o, sizeof(double))};
+    struct workspace work = workspace(p, s, threads);
+    float *packed = room_of_nans((int64_t)winograd_packed_bytes(p, s), 1);
+    winograd_pack_forward(p, s, w, packed, threads);
+    winograd_forward(p, s, x, packed, r.y, r.sums, false, &work);
+    winograd_pack_backward(p, s, w, packed, threads);
+    winograd_forward(p, &back, dy, packed, r.dx, NULL, false, &work);
+    free(work.memory);
+    free(packed);
+    return r;
+}
+
+static void check_sums(const struct winograd_shape *s, const float *y, const double *sums)
+{
+    const int64_t rows = winograd_sum_rows(s) / s->grains;
+    const int64_t pixels = s->images / s->grains * s->h * s->w;
+    assert_int_equal(rows * s->grains, winograd_sum_rows(s));
+    for (int64_t g = 0; g < s->grains; g++)
+        for (int64_t o = 0; o < s->o; o++) {
+            double sum = 0, square = 0, size = 0, got = 0, got_square = 0;
+            for (int64_t i = 0; i < pixels; i++) {
+                const double v = (double)y[(g * pixels + i) * s->o + o];
+                sum += v;
+                size += fabs(v);
+                square += v * v;
+            }
+            for (int64_t i = g * rows; i < (g + 1) * rows; i++) {
+                got += sums[i * 2 * s->o + o];
+                got_square += sums[(i * 2 + 1) * s->o + o];
+            }
+            assert_true(fabs(got - sum) <= 1e-12 * size);
+            assert_true(fabs(got_square - square) <= 1e-12 * square);
+        }
+}
+
+static void check_shape(const struct product *p, int shape)
+{
+    const struct winograd_shape *s = &shapes[shape];
+    const int64_t pixels = s->images * s->h * s->w;
+    const int64_t nx = pixels * s->c, ny = pixels * s->o;
+    float *x = numbers(1, nx, true), *w = numbers(2, s->o * s->c * 9, false),
+          *dy = numbers(3, ny, false);
+    struct truth right = truth(s, x, w, dy);
+    struct results r = run(p, s, x, w, dy, 1);
+    assert_close("forward", p->name, shape, right.y, NULL, r.y, ny);
+    assert_close("backward, data", p->name, shape, right.dx, NULL, r.dx, nx);
+    check_sums(s, r.y, r.sums);
+
+    for (int threads = 2; threads <= 3; threads++) {
+        struct results other = run(p, s, x, w, dy, threads);
+        assert_memory_equal(r.y, other.y, (size_t)ny * sizeof *r.y);
+        assert_memory_equal(r.dx, other.dx, (size_t)nx * sizeof *r.dx);
+        assert_memory_equal(r.sums, other.sums,
+                            (size_t)(winograd_sum_rows(s) * 2 * s->o) * sizeof *r.sums);
+        free_results(&other);
+    }
+
+    /* Adding to what is there. */
+    struct workspace work = workspace(p, s, 2);
+    float *packed = room_of_nans((int64_t)winograd_packed_bytes(p, s), 1);
+    float *y = numbers(4, ny, false);
+    double *shift = room(ny, sizeof *shift);
+    for (int64_t i = 0; i < ny; i++)
+        shift[i] = (double)y[i];
+    winograd_pack_forward(p, s, w, packed, 2);
+    winograd_forward(p, s, x, packed, y, NULL, true, &work);
+    assert_close("added", p->name, shape, right.y, shift, y, ny);
+
+    /* The last image by itself. */
+    struct winograd_shape alone = *s;
+    alone.images = alone.grains = 1;
+    free(work.memory);
+    work = workspace(p, &alone, 1);
+    winograd_forward(p, &alone, x + nx - nx / s->images, packed, y, NULL, false, &work);
+    assert_memory_equal(y, r.y + ny - ny / s->images, (size_t)(ny / s->images) * sizeof *y);
+
+    free_results(&r);
+    free(work.memory);
+    free(packed);
+    free(shift);
+    free(y);
+    free(right.y);
+    free(right.dx);
+    free(x);
+    free(w);
+    free(dy);
+}
+
+static void test_passes(void **state)
+{
+    (void)state;
+    for (const char *const *name = product_names; *name; name++) {
+        const struct product *p = product_find(*name);
+        if (p->values == PRODUCT_FLOAT && p->usable())
+            for (int shape = 0; shape < SHAPES; shape++)
+                check_shape(p, shape);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_passes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
