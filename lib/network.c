@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "conv.h"
 #include "fail.h"
 #include "grains.h"
@@ -39,6 +40,9 @@ struct network {
     double *sums;
     float *coefficients, *zeros; /* (2, c), (c): what norm kernels are given */
     struct workspace work;
+
+    void (*observe)(const struct network_event *event, void *user);
+    void *observer;
 };
 
 struct network *network_new(struct plan *plan, const struct engine *engine, int threads)
@@ -176,6 +180,43 @@ static struct parameter *parameter(const struct network *net, int index)
     return &net->plan->parameters.list[index];
 }
 
+/* ---- observing ---- */
+
+void network_observe(struct network *net,
+                     void (*observe)(const struct network_event *event, void *user), void *user)
+{
+    net->observe = observe;
+    net->observer = user;
+}
+
+static double began(const struct network *net)
+{
+    return net->observe ? clock_now() : 0;
+}
+
+static size_t map_values(const struct network *net, int tensor)
+{
+    const struct plan_map *m = &net->layout.maps[tensor];
+    return (size_t)(net->images * m->h * m->w * m->c);
+}
+
+/* Reports a kernel of an operation that passed over its input and output so many times. */
+static void report(const struct network *net, const struct plan_operation *op, const char *kernel,
+                   double since, int inputs, int outputs)
+{
+    if (!net->observe)
+        return;
+    const double in = (double)map_values(net, op->in), out = (double)map_values(net, op->out);
+    const double window = (double)(op->kernel * op->kernel) * (double)net->layout.maps[op->in].c;
+    const struct network_event event = {
+        .kernel = kernel,
+        .name = op->weight >= 0 ? parameter(net, op->weight)->name : "",
+        .seconds = clock_now() - since,
+        .flops = op->kind == PLAN_CONVOLUTION && inputs ? 2 * out * window : 0,
+        .bytes = (inputs * in + outputs * out) * (double)net->engine.maps->element};
+    net->observe(&event, net->observer);
+}
+
 /* ---- memory ---- */
 
 /* Reserves bytes at the end of a block of *total; false on overflow. */
@@ -281,8 +322,10 @@ static void pack_weights(struct network *net)
         if (op->kind != PLAN_CONVOLUTION)
             continue;
         const struct conv_shape s = conv_shape(net, op, net->images);
+        const double since = began(net);
         conv_pack_forward(&net->engine.values, &s, parameter(net, op->weight)->value,
                           net->packed + net->packed_at[i], net->threads);
+        report(net, op, "weights packed", since, 0, 0);
     }
     net->changed = false;
 }
@@ -342,9 +385,11 @@ static void norm_forward(struct network *net, const struct plan_operation *op, i
     else
         running_statistics(net, op, keep, s.c);
     const struct norm_channels k = norm_channels(net, op);
+    const double since = began(net);
     net->engine.maps->norm_forward(&s, value(net, op->in), &k,
                                    op->residual >= 0 ? value(net, op->residual) : NULL, op->relu,
                                    value(net, op->out), net->threads);
+    report(net, op, "norm forward", since, op->residual >= 0 ? 2 : 1, 1);
 }
 
 /* Adds each grain's rows, (n) each, in their order, and then the grains; the sum is left in row 0.
@@ -371,8 +416,10 @@ static void conv_forward_and_sum(struct network *net, int i, int64_t images)
     const struct conv_shape s = conv_shape(net, op, images);
     const struct panel_values *v = &net->engine.values;
     double *sums = net->shape.training ? net->statistics[op->out].sums : NULL;
+    const double since = began(net);
     conv_forward(v, &s, value(net, op->in), net->packed + net->packed_at[i], value(net, op->out),
                  sums ? net->sums : NULL, &net->work);
+    report(net, op, "conv forward", since, 1, 1);
     if (!sums)
         return;
     sum_rows(net->sums, conv_sum_rows(v, &s), s.grains, 2 * s.o, net->threads);
@@ -393,12 +440,16 @@ static void run_forward(struct network *net, int64_t images)
             break;
         case PLAN_MAX_POOL: {
             const struct pool_shape s = pool_shape(net, op, images);
+            const double since = began(net);
             e->max_pool(&s, value(net, op->in), value(net, op->out), net->threads);
+            report(net, op, "pool forward", since, 1, 1);
             break;
         }
         case PLAN_AVERAGE_POOL: {
             const struct norm_shape s = norm_shape(net, op->in, images);
+            const double since = began(net);
             e->average_pool(&s, value(net, op->in), value(net, op->out), net->threads);
+            report(net, op, "pool forward", since, 1, 1);
             break;
         }
         }
@@ -453,8 +504,10 @@ static void norm_backward(struct network *net, const struct plan_operation *op)
     const bool masked = op->relu && op->residual >= 0;
     void *x = value(net, op->in), *dout = gradient(net, op->out);
     double *sums = net->sums;
+    double since = began(net);
     maps->norm_backward_sums(&s, x, masked ? value(net, op->out) : NULL, dout, &k,
                              op->relu && !masked, sums, net->threads);
+    report(net, op, "norm backward sums", since, 1, masked ? 3 : 1);
     grains_sum_doubles(sums, s.grains, 2 * s.c, net->threads);
     float *constant = net->coefficients, *slope = constant + s.c;
     float *dweight = parameter(net, op->weight)->grad;
@@ -468,7 +521,9 @@ static void norm_backward(struct network *net, const struct plan_operation *op)
         constant[c] = (float)(scale * sums[c] / n);
         slope[c] = (float)(scale * inverse * inverse * sums[s.c + c] / n);
     }
+    since = began(net);
     maps->norm_backward(&s, x, dout, &k, op->relu && !masked, constant, slope, net->threads);
+    report(net, op, "norm backward", since, 2, 1);
 }
 
 /* written: whether the input's gradient holds another reader's part already */
@@ -477,15 +532,25 @@ static void conv_backward(struct network *net, const struct plan_operation *op, 
     const struct panel_values *v = &net->engine.values;
     const struct conv_shape s = conv_shape(net, op, net->images);
     struct parameter *weight = parameter(net, op->weight);
+    double since = began(net);
     conv_backward_weights(v, &s, value(net, op->in), gradient(net, op->out), net->partials,
                           &net->work);
+    report(net, op, "conv backward weights", since, 1, 1);
+    since = began(net);
     grains_sum_floats(net->partials, s.grains, (int64_t)weight->count, net->threads);
+    report(net, op, "sum of grains", since, 0, 0);
+    since = began(net);
     conv_unpack_gradient(&s, net->partials, weight->grad, net->threads);
+    report(net, op, "weights unpacked", since, 0, 0);
     if (net->layout.maps[op->in].grad == SIZE_MAX)
         return;
+    since = began(net);
     conv_pack_backward(v, &s, weight->value, net->packed_back, net->threads);
+    report(net, op, "weights packed", since, 0, 0);
+    since = began(net);
     conv_backward_data(v, &s, gradient(net, op->out), net->packed_back, gradient(net, op->in),
                        written, &net->work);
+    report(net, op, "conv backward data", since, written ? 2 : 1, 1);
 }
 
 int network_backward(struct network *net, const float *dout, float *din,
@@ -513,14 +578,18 @@ int network_backward(struct network *net, const float *dout, float *din,
             break;
         case PLAN_MAX_POOL: {
             const struct pool_shape s = pool_shape(net, op, net->images);
+            const double since = began(net);
             e->max_pool_backward(&s, value(net, op->in), gradient(net, op->out),
                                  gradient(net, op->in), net->threads);
+            report(net, op, "pool backward", since, 2, 1);
             break;
         }
         case PLAN_AVERAGE_POOL: {
             const struct norm_shape s = norm_shape(net, op->in, net->images);
+            const double since = began(net);
             e->average_pool_backward(&s, gradient(net, op->out), gradient(net, op->in),
                                      net->threads);
+            report(net, op, "pool backward", since, 1, 1);
             break;
         }
         }

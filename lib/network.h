@@ -56,4 +56,17 @@ int network_forward(struct network *net, const uint8_t *bytes, const float *floa
 int network_backward(struct network *net, const float *dout, float *din,
                      int (*ready)(int parameter, void *user), void *user);
 
+/* What one kernel did: for profiles. */
+struct network_event {
+    const char *kernel; /* "conv forward", "norm backward" ... */
+    const char *name;   /* of the operation's first parameter, or "" */
+    double seconds;
+    double flops; /* 2 for each multiplication of a direct convolution, else 0 */
+    double bytes; /* of the maps read and written, once each */
+};
+
+/* From now on observe is called after each kernel (NULL: no longer). */
+void network_observe(struct network *net,
+                     void (*observe)(const struct network_event *event, void *user), void *user);
+
 #endif

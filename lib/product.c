@@ -204,7 +204,7 @@ static bool has_amx(void)
            has_avx512() && !syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
 }
 
-__attribute__((target("amx-tile"))) static void begin_amx(void)
+static void begin_amx(void)
 {
     /* Palette 1; tiles 0 to 7 all have 16 rows of 64 bytes. */
     struct {
@@ -216,7 +216,8 @@ __attribute__((target("amx-tile"))) static void begin_amx(void)
         config.bytes[t] = 64;
         config.rows[t] = 16;
     }
-    _tile_loadconfig(&config);
+    /* Not _tile_loadconfig(): gcc 12 believes that it reads 8 bytes, and drops other stores. */
+    __asm__ volatile("ldtilecfg %0" : : "m"(config));
 }
 
 __attribute__((target("amx-tile"))) static void end_amx(void)

@@ -48,7 +48,11 @@ static struct network *make_network(int depth, int pixels, int threads)
 {
     struct plan *plan =
         resnet_plan(depth, 1, pixels <= 64 ? RESNET_STEM_CIFAR : RESNET_STEM_IMAGENET);
-    struct network *net = plan ? network_new(plan, &engine_fp32, threads) : NULL;
+    struct engine engine;
+    const char *precision = getenv("PRECISION") ? getenv("PRECISION") : "fp32";
+    if (!plan || engine_choose(precision, "auto", &engine))
+        return NULL;
+    struct network *net = network_new(plan, &engine, threads);
     if (net)
         initialize_parameters(network_parameters(net), 0);
     return net;

@@ -1,6 +1,5 @@
 /* The network against PyTorch (tests/golden/network.py says how), finite differences, and the
  * promises about threads and neighbours. */
-#include <dlfcn.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +9,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "emulated.h"
 #include "engine.h"
 #include "fail.h"
 #include "frame.h"
@@ -93,8 +93,7 @@ static const struct {
     {"bf16", "bf16-amx"},      {"fp32x3", "bf16-amx"},
 };
 
-/* Runs a test with each engine of that precision ("": any) that this machine has or is lent by
- * tests/emulate.c. */
+/* Runs a test with each engine of that precision ("": any) that this machine has. */
 static void with_engines(const char *precision, void (*test)(void))
 {
     for (size_t i = 0; i < sizeof engines / sizeof *engines; i++) {
@@ -102,13 +101,9 @@ static void with_engines(const char *precision, void (*test)(void))
         const struct product *p = product_find(engines[i].kernel);
         if ((*precision && strcmp(name, precision)) || !p)
             continue;
-        const bool bf16 = !strcmp(name, "bf16");
-        if (!p->usable() && !dlsym(RTLD_DEFAULT, "emulate_amx_bf16"))
+        if (!p->usable())
             continue;
-        if (p->usable())
-            assert_int_equal(engine_choose(name, engines[i].kernel, &engine), 0);
-        else
-            engine = (struct engine){{p, bf16, !bf16}, bf16 ? &maps_bf16 : &maps_fp32};
+        assert_int_equal(engine_choose(name, engines[i].kernel, &engine), 0);
         test();
     }
 }
@@ -581,8 +576,73 @@ static void test_wrong_shapes(void **state)
     with_engines("fp32", wrong_shapes);
 }
 
-int main(void)
+/* ---- tiles ---- */
+
+/* Outputs and gradients of a small network, one after the other; n of them. */
+static float *results_of(const struct engine *e, size_t *n)
 {
+    engine = *e;
+    struct network *net = tiny(18, 2, RESNET_STEM_CIFAR);
+    struct parameters *p = network_parameters(net);
+    const size_t n_out = (size_t)(B * network_outputs(net));
+    *n = n_out + (size_t)B * S * S * 3;
+    for (int i = 0; i < p->n; i++)
+        *n += p->list[i].grad ? p->list[i].count : 0;
+    float *all = malloc(*n * sizeof *all), *at = all + n_out;
+    float *x = filled("x", B * S * S * 3), *dout = filled("d", n_out);
+    assert_int_equal(network_prepare(net, &training), 0);
+    assert_int_equal(network_forward(net, NULL, x, NULL, all), 0);
+    assert_int_equal(network_backward(net, dout, at, NULL, NULL), 0);
+    at += (size_t)B * S * S * 3;
+    for (int i = 0; i < p->n; i++)
+        if (p->list[i].grad) {
+            memcpy(at, p->list[i].grad, p->list[i].count * sizeof *at);
+            at += p->list[i].count;
+        }
+    network_free(net);
+    free(x);
+    free(dout);
+    return all;
+}
+
+static double cosine(const float *a, const float *b, size_t n)
+{
+    return dot(a, b, n) / sqrt(dot(a, a, n) * dot(b, b, n));
+}
+
+/* Matrix units against the plain path on the same bf16 numbers, and three bf16 products against
+ * float32: only the order of sums and the last bits differ, until a ReLU flips. */
+static void test_tiles(void **state)
+{
+    (void)state;
+    const struct product *amx = product_find("bf16-amx");
+    if (!amx || (!amx->usable() && !emulated()))
+        skip();
+    static const struct panel_values kinds[2][2] = {{{.bf16_maps = true}, {.bf16_maps = true}},
+                                                    {{.split = true}, {0}}};
+    for (int i = 0; i < 2; i++) {
+        struct engine tiles = {kinds[i][0], i ? &maps_fp32 : &maps_bf16};
+        struct engine plain = {kinds[i][1], i ? &maps_fp32 : &maps_bf16};
+        tiles.values.product = amx;
+        plain.values.product = product_choose(PRODUCT_FLOAT);
+        size_t n, n_out = (size_t)B * 104;
+        float *a = results_of(&tiles, &n), *b = results_of(&plain, &n);
+        const double out = cosine(a, b, n_out), all = cosine(a, b, n);
+        print_message("%s: cosine of outputs %.7f, of all with gradients %.7f\n",
+                      i ? "fp32x3 and fp32" : "bf16 on tiles and plain", out, all);
+        assert_true(out > (i ? 0.9999999 : 0.9999));
+        assert_true(all > (i ? 0.9999 : 0.99));
+        free(a);
+        free(b);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    const struct product *amx = product_find("bf16-amx");
+    if (amx && !amx->usable())
+        run_emulated(argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden),
         cmocka_unit_test(test_finite_differences),
@@ -592,6 +652,7 @@ int main(void)
         cmocka_unit_test(test_every_gradient_is_announced_once),
         cmocka_unit_test(test_initial_values),
         cmocka_unit_test(test_wrong_shapes),
+        cmocka_unit_test(test_tiles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
