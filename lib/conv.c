@@ -5,6 +5,7 @@
 
 #include "bf16.h"
 #include "clones.h"
+#include "winograd.h"
 
 /* Bytes of a strip's panel: with the weights that stream past it, well within the second-level
  * cache. The two panels of a weight gradient are smaller, so that one of them stays in the
@@ -55,6 +56,26 @@ static int64_t add_steps(const struct panel_values *v, struct product_step *step
         steps[n++] = (struct product_step){at.a + (ptrdiff_t)a_half, at.b};
     }
     return n;
+}
+
+/* ---- Winograd's way ----
+ * for float32 convolutions 3x3 that are large enough to gain by it. */
+
+static struct winograd_shape winograd_shape(const struct conv_shape *s)
+{
+    return (struct winograd_shape){s->images, s->h, s->w, s->c, s->o, s->grains};
+}
+
+static struct winograd_shape winograd_transposed(const struct conv_shape *s)
+{
+    return (struct winograd_shape){s->images, s->h, s->w, s->o, s->c, s->grains};
+}
+
+static bool use_winograd(const struct panel_values *v, const struct conv_shape *s)
+{
+    const struct winograd_shape w = winograd_shape(s);
+    return v->product->values == PRODUCT_FLOAT && !v->bf16_maps && s->kernel == 3 &&
+           s->stride == 1 && s->padding == 1 && winograd_pays(&w);
 }
 
 /* ---- strips ---- */
@@ -424,6 +445,10 @@ static struct pass forward_pass(const struct panel_values *v, const struct conv_
 
 int64_t conv_sum_rows(const struct panel_values *v, const struct conv_shape *s)
 {
+    if (use_winograd(v, s)) {
+        const struct winograd_shape w = winograd_shape(s);
+        return winograd_sum_rows(&w);
+    }
     const struct pass p = forward_pass(v, s);
     const struct pass d = is_direct(&p) ? make_direct(&p) : p;
     return cut_pass(&d).count;
@@ -432,6 +457,11 @@ int64_t conv_sum_rows(const struct panel_values *v, const struct conv_shape *s)
 void conv_forward(const struct panel_values *v, const struct conv_shape *s, const void *x,
                   const void *packed, void *y, double *sums, const struct workspace *work)
 {
+    if (use_winograd(v, s)) {
+        const struct winograd_shape w = winograd_shape(s);
+        winograd_forward(v->product, &w, x, packed, y, sums, false, work);
+        return;
+    }
     const struct pass p = forward_pass(v, s);
     run_pass(&p, x, packed, y, false, sums, work);
 }
@@ -517,6 +547,11 @@ static size_t pass_packed_bytes(const struct pass *p)
 void conv_backward_data(const struct panel_values *v, const struct conv_shape *s, const void *dy,
                         const void *packed, void *dx, bool add, const struct workspace *work)
 {
+    if (use_winograd(v, s)) {
+        const struct winograd_shape w = winograd_transposed(s);
+        winograd_forward(v->product, &w, dy, packed, dx, NULL, add, work);
+        return;
+    }
     const char *weights = packed;
     for (int64_t py = 0; py < s->stride; py++)
         for (int64_t px = 0; px < s->stride; px++) {
@@ -620,6 +655,10 @@ static void pack_pass(const struct pass *p, const struct weights *w, char *packe
 
 size_t conv_packed_bytes(const struct panel_values *v, const struct conv_shape *s)
 {
+    if (use_winograd(v, s)) {
+        const struct winograd_shape w = winograd_shape(s);
+        return winograd_packed_bytes(v->product, &w);
+    }
     const struct pass forward = forward_pass(v, s);
     const size_t forth = pass_packed_bytes(&forward);
     size_t back = 0;
@@ -635,6 +674,11 @@ size_t conv_packed_bytes(const struct panel_values *v, const struct conv_shape *
 void conv_pack_forward(const struct panel_values *v, const struct conv_shape *s,
                        const float *weight, void *packed, int threads)
 {
+    if (use_winograd(v, s)) {
+        const struct winograd_shape w = winograd_shape(s);
+        winograd_pack_forward(v->product, &w, weight, packed, threads);
+        return;
+    }
     const struct pass p = forward_pass(v, s);
     const int64_t area = s->kernel * s->kernel;
     const struct weights w = {
@@ -645,6 +689,11 @@ void conv_pack_forward(const struct panel_values *v, const struct conv_shape *s,
 void conv_pack_backward(const struct panel_values *v, const struct conv_shape *s,
                         const float *weight, void *packed, int threads)
 {
+    if (use_winograd(v, s)) {
+        const struct winograd_shape w = winograd_shape(s);
+        winograd_pack_backward(v->product, &w, weight, packed, threads);
+        return;
+    }
     const int64_t area = s->kernel * s->kernel;
     char *to = packed;
     for (int64_t py = 0; py < s->stride; py++)
@@ -816,6 +865,11 @@ static void gradient_strip(const struct gradient *g, const struct strip *s, int6
 void conv_backward_weights(const struct panel_values *v, const struct conv_shape *s, const void *x,
                            const void *dy, float *partials, const struct workspace *work)
 {
+    if (use_winograd(v, s)) {
+        const struct winograd_shape w = winograd_shape(s);
+        winograd_backward_weights(v->product, &w, x, dy, partials, work);
+        return;
+    }
     const struct gradient g = make_gradient(v, s, work->threads);
     const struct strips strips = cut_gradient(&g);
     const int64_t ranges = divide_up(s->c, g.range), count = s->o * s->kernel * s->kernel * s->c;
@@ -866,6 +920,10 @@ static size_t pass_bytes(const struct pass *whole)
 
 size_t conv_work_bytes(const struct panel_values *v, const struct conv_shape *s, int threads)
 {
+    if (use_winograd(v, s)) {
+        const struct winograd_shape w = winograd_shape(s);
+        return winograd_work_bytes(v->product, &w);
+    }
     const struct pass forward = forward_pass(v, s);
     size_t most = pass_bytes(&forward), bytes;
     for (int64_t py = 0; py < s->stride; py++)
