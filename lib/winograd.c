@@ -37,8 +37,9 @@ enum {
     TILE = 4,       /* outputs of a tile, a side */
     SPAN = 6,       /* its inputs */
     POSITIONS = 36, /* SPAN^2 */
-    LANES = 16,     /* channels that are transformed together */
-    LINE = 16,      /* floats of a cache line */
+    LANES = 16,     /* channels that are transformed together, and the depth of a float product */
+    GROUP = 64,     /* channels whose inputs stay in the cache while gradients stream past them */
+    LINE = 16       /* floats of a cache line */
 };
 
 static const float ROOT = 1.41421356F, ROOT_HALF = 0.70710678F;
@@ -99,6 +100,40 @@ static inline void weight_line(const float *restrict in, int64_t in_step, float 
     }
 }
 
+/* G for 4 weights: the gradients of a tile's outputs. */
+static inline void gradient_line(const float *restrict in, int64_t in_step, float *restrict out,
+                                 int64_t out_step)
+{
+#pragma omp simd
+    for (int64_t l = 0; l < LANES; l++) {
+        const float g0 = in[l], g1 = in[in_step + l], g2 = in[2 * in_step + l];
+        const float g3 = in[3 * in_step + l];
+        const float even = g0 + 0.5F * g2, odd = ROOT_HALF * (g1 + 0.5F * g3);
+        const float even2 = g0 + 2 * g2, odd2 = ROOT * (g1 + 2 * g3);
+        out[l] = g0;
+        out[out_step + l] = -2.0F / 3 * (even + odd);
+        out[2 * out_step + l] = -2.0F / 3 * (even - odd);
+        out[3 * out_step + l] = 1.0F / 6 * (even2 + odd2);
+        out[4 * out_step + l] = 1.0F / 6 * (even2 - odd2);
+        out[5 * out_step + l] = g3;
+    }
+}
+
+/* A^T for 3 outputs: the gradients of the taps. */
+static inline void tap_line(const float *restrict in, int64_t in_step, float *restrict out,
+                            int64_t out_step)
+{
+#pragma omp simd
+    for (int64_t l = 0; l < LANES; l++) {
+        const float m1 = in[in_step + l], m2 = in[2 * in_step + l];
+        const float m3 = in[3 * in_step + l], m4 = in[4 * in_step + l];
+        const float even = m1 + m2, even2 = m3 + m4;
+        out[l] = in[l] + even + even2;
+        out[out_step + l] = ROOT_HALF * (m1 - m2) + ROOT * (m3 - m4);
+        out[2 * out_step + l] = in[5 * in_step + l] + 0.5F * even + 2 * even2;
+    }
+}
+
 /* ---- where tiles are ---- */
 
 static int64_t divide_up(int64_t a, int64_t b)
@@ -143,33 +178,41 @@ static int64_t tiles_per_grain(const struct winograd_shape *s)
     return s->images / s->grains * divide_up(s->h, TILE) * divide_up(s->w, TILE);
 }
 
-/* The batch is cut into parts, each of one grain, and strips, which are what a thread does at a
- * time: one part, or the parts of some whole small grains. */
+/* The forward pass cuts the batch into parts, each of one grain, which depend on the shape alone,
+ * and does a strip at a time: one part, or those of some whole small grains. The more channels, the
+ * more tiles: narrow layers then stay in the second-level cache, and wide ones, whose weights do
+ * not, stream these seldom enough. */
 struct cut {
     int64_t part, parts;   /* tiles of a part (a grain's last one may have less); of a grain */
+    int64_t count;         /* parts of the batch */
     int64_t strip, strips; /* parts of a strip; strips of the batch */
-    int64_t tiles;         /* most tiles of a strip */
 };
 
-static struct cut cut(const struct winograd_shape *s)
+static struct cut cut(const struct winograd_shape *s, int threads)
 {
-    const int64_t most = 32 + (s->c + s->o) / 16;
-    const int64_t all = tiles_per_grain(s);
+    const int64_t all = tiles_per_grain(s), most = 32 + (s->c + s->o) / 16;
     struct cut k;
     k.part = least(all, round_up(divide_up(all, divide_up(all, most)), 8));
     k.parts = divide_up(all, k.part);
-    const int64_t count = k.parts * s->grains;
-    k.strips = divide_up(count, all > most ? 1 : most / all);
-    k.strip = divide_up(count, k.strips);
-    k.strips = divide_up(count, k.strip);
-    k.tiles = k.strip * k.part;
+    k.count = k.parts * s->grains;
+    const int64_t strips = divide_up(k.count, k.parts > 1 ? 1 : most / all);
+    k.strip = divide_up(k.count, round_up(strips, threads));
+    k.strips = divide_up(k.count, k.strip);
     return k;
 }
 
-/* The first tile of a part, numbered through the batch; that of part `count` is behind the last. */
+/* The first tile of a part; that of part `count` lies behind the last one. */
 static int64_t part_tile(const struct winograd_shape *s, const struct cut *k, int64_t part)
 {
     return part / k->parts * tiles_per_grain(s) + part % k->parts * k->part;
+}
+
+/* Tiles of a strip for the gradient of the weights, which is of one grain: whole steps of products,
+ * which are over tiles there. More would not stay in the cache. */
+static int64_t gradient_tiles(const struct winograd_shape *s)
+{
+    const int64_t all = tiles_per_grain(s), most = 64;
+    return round_up(divide_up(all, divide_up(all, most)), LANES);
 }
 
 /* ---- memory ---- */
@@ -183,31 +226,72 @@ static int64_t position_floats(int64_t data)
 
 static int64_t packed_position(const struct product *p, int64_t c, int64_t o)
 {
-    return position_floats(round_up(c, p->depth) * round_up(o, p->columns));
+    return position_floats(round_up(c, LANES) * round_up(o, p->columns));
+}
+
+/* Transformed tiles, [36][channels / columns][rows][columns]: a row is a tile. */
+struct planes {
+    float *first;
+    int64_t rows, columns, position;
+};
+
+static struct planes planes(float *first, int64_t rows, int64_t channels, int64_t columns)
+{
+    return (struct planes){first, rows, columns,
+                           position_floats(rows * round_up(channels, columns))};
+}
+
+static inline float *planes_at(const struct planes *p, int64_t row, int64_t channel)
+{
+    return p->first + (channel / p->columns * p->rows + row) * p->columns + channel % p->columns;
+}
+
+static float *planes_end(const struct planes *p)
+{
+    return p->first + POSITIONS * p->position;
 }
 
 /* A thread's memory in the forward pass. */
 struct forward_memory {
-    int64_t rows; /* tiles, padded to whole blocks */
-    int64_t v_position, m_position;
-    float *v;                   /* transformed inputs [36][c / 16][rows][16] */
-    float *m;                   /* products [36][o / columns][rows][columns] */
-    struct product_step *steps; /* [c / 16] */
-    size_t bytes;
+    struct planes v, m; /* inputs; products */
+    struct product_step *steps;
 };
 
-static struct forward_memory forward_memory(const struct product *p, const struct winograd_shape *s,
-                                            unsigned char *at)
+static size_t steps_bytes(int64_t n)
 {
-    struct forward_memory f = {.rows = round_up(cut(s).tiles, p->rows)};
-    f.v_position = position_floats(round_up(s->c, LANES) * f.rows);
-    f.m_position = position_floats(round_up(s->o, p->columns) * f.rows);
-    f.v = (float *)at;
-    f.m = f.v + POSITIONS * f.v_position;
-    f.steps = (struct product_step *)(f.m + POSITIONS * f.m_position);
-    f.bytes = (size_t)(POSITIONS * (f.v_position + f.m_position)) * sizeof(float) +
-              (size_t)round_up(divide_up(s->c, LANES) * (int64_t)sizeof *f.steps, 64);
-    return f;
+    return (size_t)round_up(n * (int64_t)sizeof(struct product_step), LINE * sizeof(float));
+}
+
+static size_t forward_memory(const struct product *p, const struct winograd_shape *s, void *memory,
+                             struct forward_memory *f)
+{
+    const struct cut k = cut(s, 1);
+    const int64_t rows = round_up(k.strip * k.part, p->rows);
+    f->v = planes(memory, rows, s->c, LANES);
+    f->m = planes(planes_end(&f->v), rows, s->o, p->columns);
+    f->steps = (struct product_step *)planes_end(&f->m);
+    return (size_t)(POSITIONS * (f->v.position + f->m.position)) * sizeof(float) +
+           steps_bytes(divide_up(s->c, LANES));
+}
+
+/* A thread's memory for the gradient of the weights. */
+struct gradient_memory {
+    struct planes v; /* inputs */
+    struct planes d; /* gradients of outputs, transposed: a row is a channel, a column a tile */
+    struct planes m; /* products of one block */
+    struct product_step *steps;
+};
+
+static size_t gradient_memory(const struct product *p, const struct winograd_shape *s, void *memory,
+                              struct gradient_memory *g)
+{
+    const int64_t tiles = gradient_tiles(s);
+    g->v = planes(memory, tiles, s->c, p->columns);
+    g->d = planes(planes_end(&g->v), round_up(s->o, LANES), tiles, tiles);
+    g->m = planes(planes_end(&g->d), p->rows, p->columns, p->columns);
+    g->steps = (struct product_step *)planes_end(&g->m);
+    return (size_t)(POSITIONS * (g->v.position + g->d.position + g->m.position)) * sizeof(float) +
+           steps_bytes(tiles / LANES);
 }
 
 static size_t larger(size_t a, size_t b)
@@ -223,9 +307,12 @@ static struct winograd_shape exchanged(const struct winograd_shape *s)
     return t;
 }
 
+/* Half of the outputs of its tiles must be there, or there is little to gain: maps of 3 or 6 a side
+ * gain a quarter, those of 2 or 5 lose. With less than LANES channels, lanes are empty. */
 bool winograd_pays(const struct winograd_shape *s)
 {
-    return s->c >= 32 && s->o >= 32;
+    const int64_t tiles = divide_up(s->h, TILE) * divide_up(s->w, TILE);
+    return s->c >= LANES && s->o >= LANES && 2 * s->h * s->w > tiles * TILE * TILE;
 }
 
 size_t winograd_packed_bytes(const struct product *p, const struct winograd_shape *s)
@@ -238,19 +325,22 @@ size_t winograd_packed_bytes(const struct product *p, const struct winograd_shap
 size_t winograd_work_bytes(const struct product *p, const struct winograd_shape *s)
 {
     const struct winograd_shape back = exchanged(s);
-    return larger(forward_memory(p, s, NULL).bytes, forward_memory(p, &back, NULL).bytes);
+    struct forward_memory f;
+    struct gradient_memory g;
+    return larger(larger(forward_memory(p, s, NULL, &f), forward_memory(p, &back, NULL, &f)),
+                  gradient_memory(p, s, NULL, &g));
 }
 
 /* ---- weights ---- */
 
-/* Where the weight of an input and an output channel lies, and its taps. */
+/* Weights in either direction; backward, `first` is the last tap. */
 struct weights {
     const float *first;
-    int64_t in, out, tap; /* floats from one to the next; tap -1: flipped, first is the last tap */
+    int64_t in, out, tap; /* floats from one input, output or tap to the next */
 };
 
-/* Weights of inputs c..c+16 and outputs o..o+16 to packed [16][columns] of each position; channels
- * that there are not count as 0. */
+/* Transforms the first weights, up to 16 x 16 inputs and outputs, to [16][columns] of each position
+ * of packed; those that are missing count as 0. */
 CLONES static void pack_weights(const struct weights *w, int64_t inputs, int64_t outputs,
                                 int64_t columns, int64_t position, float *packed)
 {
@@ -269,83 +359,98 @@ CLONES static void pack_weights(const struct weights *w, int64_t inputs, int64_t
 }
 
 /* packed: [36][o / columns][c / 16][16][columns] */
-static void pack(const struct product *p, int64_t c, int64_t o, struct weights all, float *packed,
-                 int threads)
+static void pack(const struct product *p, int64_t c, int64_t o, const struct weights *all,
+                 float *packed, int threads)
 {
-    const int64_t position = packed_position(p, c, o), inputs = round_up(c, LANES);
-    const int64_t in_blocks = inputs / LANES, blocks = round_up(o, p->columns) / LANES * in_blocks;
+    const int64_t position = packed_position(p, c, o), rows = divide_up(c, LANES);
+    const int64_t blocks = divide_up(o, p->columns) * rows, block = LANES * p->columns;
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t b = 0; b < blocks; b++) {
-        const int64_t to = b / in_blocks * LANES, from = b % in_blocks * LANES;
-        struct weights w = all;
-        w.first += from * w.in + to * w.out;
-        pack_weights(&w, least(c - from, LANES), least(o - to, LANES), p->columns, position,
-                     packed + to / p->columns * p->columns * inputs + from * p->columns +
-                         to % p->columns);
-    }
+    for (int64_t b = 0; b < blocks; b++)
+        for (int64_t j = 0; j < p->columns; j += LANES) {
+            const int64_t to = b / rows * p->columns + j, from = b % rows * LANES;
+            struct weights w = *all;
+            w.first += from * w.in + to * w.out;
+            pack_weights(&w, least(c - from, LANES), least(o - to, LANES), p->columns, position,
+                         packed + b * block + j);
+        }
 }
 
 void winograd_pack_forward(const struct product *p, const struct winograd_shape *s,
                            const float *weight, float *packed, int threads)
 {
-    pack(p, s->c, s->o, (struct weights){.first = weight, .in = 9, .out = s->c * 9, .tap = 1},
+    pack(p, s->c, s->o, &(struct weights){.first = weight, .in = 9, .out = s->c * 9, .tap = 1},
          packed, threads);
 }
 
 void winograd_pack_backward(const struct product *p, const struct winograd_shape *s,
                             const float *weight, float *packed, int threads)
 {
-    pack(p, s->o, s->c, (struct weights){.first = weight + 8, .in = s->c * 9, .out = 9, .tap = -1},
+    pack(p, s->o, s->c, &(struct weights){.first = weight + 8, .in = s->c * 9, .out = 9, .tap = -1},
          packed, threads);
 }
 
 /* ---- forward ---- */
 
-/* Transforms n tiles of x, from tile `first`. Channel k of tile t goes to
- * v[k / columns][t][k % columns] of each position; there are `rows` tiles in each block of columns.
- * Channels up to a multiple of 16 are written. */
-CLONES static void transform_inputs(const struct winograd_shape *s, const float *x, int64_t first,
-                                    int64_t n, int64_t rows, int64_t columns, int64_t position,
-                                    float *v)
+/* The first `lanes` values, then zeros. The usual sizes are known ones, and so one instruction. */
+static inline void copy_lanes(int64_t lanes, const float *from, float *to)
 {
-    const int64_t c = s->c;
+    if (lanes == LANES) {
+        memcpy(to, from, LANES * sizeof *to);
+        return;
+    }
+    memset(to, 0, LANES * sizeof *to);
+    if (lanes)
+        memcpy(to, from, (size_t)lanes * sizeof *to);
+}
+
+/* Transforms the first `channels` channels of x, of n tiles from tile `first` on, to v's first
+ * rows. Channels up to a multiple of 16 are written, as zeros. */
+CLONES static void transform_inputs(const struct winograd_shape *s, const float *x, int64_t first,
+                                    int64_t n, int64_t channels, const struct planes *v)
+{
     float edge[POSITIONS][LANES], lines[SPAN][SPAN][LANES];
     struct place at = place_of(s, first);
     for (int64_t t = 0; t < n; t++, next_place(s, &at)) {
         const int64_t top = at.y - 1, left = at.x - 1;
-        const float *corner = x + ((at.image * s->h + top) * s->w + left) * c;
         const bool inside = top >= 0 && left >= 0 && top + SPAN <= s->h && left + SPAN <= s->w;
-        for (int64_t k = 0; k < c; k += LANES) {
-            const float *from = corner + k;
-            int64_t pixel = c, line = s->w * c;
-            if (!inside || k + LANES > c) {
-                const size_t bytes = (size_t)least(LANES, c - k) * sizeof **edge;
+        for (int64_t k = 0; k < channels; k += LANES) {
+            const float *from = x + ((at.image * s->h + top) * s->w + left) * s->c + k;
+            int64_t pixel = s->c, line = s->w * s->c;
+            if (!inside || k + LANES > channels) {
+                const int64_t lanes = least(LANES, channels - k);
                 for (int64_t i = 0; i < SPAN; i++)
-                    for (int64_t j = 0; j < SPAN; j++) {
-                        float *to = edge[i * SPAN + j];
-                        const float *pixel_from = from + i * line + j * pixel;
-                        if (top + i < 0 || top + i >= s->h || left + j < 0 || left + j >= s->w) {
-                            memset(to, 0, sizeof *edge);
-                        } else if (bytes == sizeof *edge) {
-                            memcpy(to, pixel_from, sizeof *edge);
-                        } else {
-                            memset(to, 0, sizeof *edge);
-                            memcpy(to, pixel_from, bytes);
-                        }
-                    }
+                    for (int64_t j = 0; j < SPAN; j++)
+                        copy_lanes(top + i >= 0 && top + i < s->h && left + j >= 0 &&
+                                           left + j < s->w
+                                       ? lanes
+                                       : 0,
+                                   from + i * line + j * pixel, edge[i * SPAN + j]);
                 from = edge[0];
                 pixel = LANES;
                 line = SPAN * LANES;
             }
             for (int64_t j = 0; j < SPAN; j++)
                 input_line(from + j * pixel, line, lines[0][j], SPAN * LANES);
-            float *to = v + (k / columns * rows + t) * columns + k % columns;
+            float *to = planes_at(v, t, k);
             for (int64_t i = 0; i < SPAN; i++)
-                input_line(lines[i][0], LANES, to + i * SPAN * position, position);
+                input_line(lines[i][0], LANES, to + i * SPAN * v->position, v->position);
         }
     }
 }
 
+/* Stores or adds values; `value` becomes what is stored. */
+static inline void store_lanes(int64_t lanes, float *value, bool add, float *to)
+{
+    if (add)
+        for (int64_t l = 0; l < lanes; l++)
+            value[l] += to[l];
+    if (lanes == LANES)
+        memcpy(to, value, LANES * sizeof *to);
+    else
+        memcpy(to, value, (size_t)lanes * sizeof *to);
+}
+
+/* Adds the sums of a tile's 16 pixels. */
 static inline void add_sums(const float *restrict tile, int64_t lanes, double *restrict sum,
                             double *restrict square)
 {
@@ -368,40 +473,32 @@ static inline void add_sums(const float *restrict tile, int64_t lanes, double *r
     }
 }
 
-/* Transforms the products of n tiles from tile `first`, the r-th ones of the strip, to y. */
-CLONES static void transform_outputs(const struct winograd_shape *s, const float *m, int64_t first,
-                                     int64_t n, int64_t r, int64_t rows, int64_t columns,
-                                     int64_t position, float *y, double *sums, bool add)
+/* Transforms rows `row` to row + n of m, which are the tiles from `first` on, to y. */
+CLONES static void transform_outputs(const struct winograd_shape *s, const struct planes *m,
+                                     int64_t row, int64_t first, int64_t n, float *y, double *sums,
+                                     bool add)
 {
     const int64_t o = s->o;
     float lines[TILE][SPAN][LANES], tile[TILE][TILE][LANES];
     if (sums)
         memset(sums, 0, (size_t)(2 * o) * sizeof *sums);
     struct place at = place_of(s, first);
-    for (int64_t t = r; t < r + n; t++, next_place(s, &at)) {
+    for (int64_t t = row; t < row + n; t++, next_place(s, &at)) {
         const int64_t down = least(TILE, s->h - at.y), across = least(TILE, s->w - at.x);
         float *corner = y + ((at.image * s->h + at.y) * s->w + at.x) * o;
         for (int64_t k = 0; k < o; k += LANES) {
-            const float *from = m + (k / columns * rows + t) * columns + k % columns;
+            const float *from = planes_at(m, t, k);
             for (int64_t j = 0; j < SPAN; j++)
-                output_line(from + j * position, SPAN * position, lines[0][j], SPAN * LANES);
+                output_line(from + j * m->position, SPAN * m->position, lines[0][j], SPAN * LANES);
             for (int64_t i = 0; i < TILE; i++)
                 output_line(lines[i][0], LANES, tile[i][0], LANES);
             const int64_t lanes = least(LANES, o - k);
             for (int64_t i = 0; i < TILE; i++)
                 for (int64_t j = 0; j < TILE; j++) {
-                    float *to = corner + (i * s->w + j) * o + k, *value = tile[i][j];
-                    if (i >= down || j >= across) {
-                        memset(value, 0, sizeof tile[i][j]);
-                        continue;
-                    }
-                    if (add)
-                        for (int64_t l = 0; l < lanes; l++)
-                            value[l] += to[l];
-                    if (lanes == LANES)
-                        memcpy(to, value, sizeof tile[i][j]);
+                    if (i < down && j < across)
+                        store_lanes(lanes, tile[i][j], add, corner + (i * s->w + j) * o + k);
                     else
-                        memcpy(to, value, (size_t)lanes * sizeof *value);
+                        memset(tile[i][j], 0, sizeof tile[i][j]);
                 }
             if (sums)
                 add_sums(tile[0][0], lanes, sums + k, sums + o + k);
@@ -409,42 +506,43 @@ CLONES static void transform_outputs(const struct winograd_shape *s, const float
     }
 }
 
-/* The 36 products of n tiles. */
+/* The products of n tiles: position by position, so that a position's tiles stay in the cache while
+ * its weights stream past them. */
 static void multiply_tiles(const struct product *p, const struct winograd_shape *s,
                            const struct forward_memory *f, const float *packed, int64_t n)
 {
     const int64_t inputs = round_up(s->c, LANES), packed_next = packed_position(p, s->c, s->o);
     for (int64_t i = 0; i < inputs / LANES; i++)
-        f->steps[i] = (struct product_step){.a = i * f->rows * LANES * (int64_t)sizeof(float),
+        f->steps[i] = (struct product_step){.a = i * f->v.rows * LANES * (int64_t)sizeof(float),
                                             .b = i * (int64_t)product_step_bytes(p)};
     for (int64_t q = 0; q < POSITIONS; q++)
         for (int64_t k = 0; k < s->o; k += p->columns)
             for (int64_t t = 0; t < n; t += p->rows)
-                p->block(f->v + q * f->v_position + t * LANES, LANES * sizeof(float),
+                p->block(planes_at(&f->v, t, 0) + q * f->v.position, LANES * sizeof(float),
                          packed + q * packed_next + k * inputs, f->steps, inputs / LANES,
-                         f->m + q * f->m_position + k * f->rows + t * p->columns);
+                         planes_at(&f->m, t, k) + q * f->m.position);
 }
 
 void winograd_forward(const struct product *p, const struct winograd_shape *s, const float *x,
                       const float *packed, float *y, double *sums, bool add,
                       const struct workspace *work)
 {
-    const struct cut k = cut(s);
+    const struct cut k = cut(s, work->threads);
 #pragma omp parallel num_threads(work->threads)
     {
-        const struct forward_memory f = forward_memory(p, s, workspace_of_thread(work));
+        struct forward_memory f;
+        forward_memory(p, s, workspace_of_thread(work), &f);
         p->begin();
 #pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < k.strips; i++) {
-            const int64_t part = i * k.strip, end = least(part + k.strip, k.parts * s->grains);
+            const int64_t part = i * k.strip, end = least(part + k.strip, k.count);
             const int64_t first = part_tile(s, &k, part), n = part_tile(s, &k, end) - first;
-            transform_inputs(s, x, first, n, f.rows, LANES, f.v_position, f.v);
+            transform_inputs(s, x, first, n, s->c, &f.v);
             multiply_tiles(p, s, &f, packed, n);
             for (int64_t j = part; j < end; j++) {
                 const int64_t at = part_tile(s, &k, j);
-                transform_outputs(s, f.m, at, part_tile(s, &k, j + 1) - at, at - first, f.rows,
-                                  p->columns, f.m_position, y, sums ? sums + j * 2 * s->o : NULL,
-                                  add);
+                transform_outputs(s, &f.m, at - first, at, part_tile(s, &k, j + 1) - at, y,
+                                  sums ? sums + j * 2 * s->o : NULL, add);
             }
         }
         p->end();
@@ -453,5 +551,157 @@ void winograd_forward(const struct product *p, const struct winograd_shape *s, c
 
 int64_t winograd_sum_rows(const struct winograd_shape *s)
 {
-    return cut(s).parts * s->grains;
+    return cut(s, 1).count;
+}
+
+/* ---- the gradient of the weights ---- */
+
+/* Zeros for the tiles from n to a multiple of 16. */
+static void clear_tiles(const struct planes *v, int64_t n, int64_t channels)
+{
+    const size_t bytes = (size_t)((round_up(n, LANES) - n) * v->columns) * sizeof(float);
+    for (int64_t q = 0; q < POSITIONS && bytes; q++)
+        for (int64_t k = 0; k < channels; k += v->columns)
+            memset(planes_at(v, n, k) + q * v->position, 0, bytes);
+}
+
+/* In squares of 4 x 4, of which a compiler makes two rounds of shuffles. */
+static inline void transpose(float from[LANES][LANES], float to[LANES][LANES])
+{
+    typedef float quad __attribute__((vector_size(16)));
+    typedef int32_t order __attribute__((vector_size(16)));
+    const order low = {0, 4, 1, 5}, high = {2, 6, 3, 7}, left = {0, 1, 4, 5}, right = {2, 3, 6, 7};
+    for (int64_t i = 0; i < LANES; i += 4)
+        for (int64_t j = 0; j < LANES; j += 4) {
+            quad a, b, c, d;
+            memcpy(&a, &from[i][j], sizeof a);
+            memcpy(&b, &from[i + 1][j], sizeof b);
+            memcpy(&c, &from[i + 2][j], sizeof c);
+            memcpy(&d, &from[i + 3][j], sizeof d);
+            const quad ab = __builtin_shuffle(a, b, low), ab2 = __builtin_shuffle(a, b, high);
+            const quad cd = __builtin_shuffle(c, d, low), cd2 = __builtin_shuffle(c, d, high);
+            a = __builtin_shuffle(ab, cd, left);
+            b = __builtin_shuffle(ab, cd, right);
+            c = __builtin_shuffle(ab2, cd2, left);
+            d = __builtin_shuffle(ab2, cd2, right);
+            memcpy(&to[j][i], &a, sizeof a);
+            memcpy(&to[j + 1][i], &b, sizeof b);
+            memcpy(&to[j + 2][i], &c, sizeof c);
+            memcpy(&to[j + 3][i], &d, sizeof d);
+        }
+}
+
+/* Transforms the gradients of n tiles' outputs from tile `first` on to d's first columns, and zeros
+ * for those that fill up 16. 16 tiles are transposed before, as they have fewer pixels than
+ * positions. */
+CLONES static void transform_gradients(const struct winograd_shape *s, const float *dy,
+                                       int64_t first, int64_t n, const struct planes *d)
+{
+    float pixels[LANES][LANES], turned[TILE][TILE][LANES][LANES], lines[SPAN][TILE][LANES];
+    for (int64_t t = 0; t < n; t += LANES) {
+        struct place at[LANES], next = place_of(s, first + t);
+        for (int64_t i = 0; i < LANES; i++, next_place(s, &next))
+            at[i] = next;
+        for (int64_t k = 0; k < s->o; k += LANES) {
+            const int64_t lanes = least(LANES, s->o - k);
+            for (int64_t i = 0; i < TILE; i++)
+                for (int64_t j = 0; j < TILE; j++) {
+                    for (int64_t l = 0; l < LANES; l++) {
+                        const int64_t y = at[l].y + i, x = at[l].x + j;
+                        copy_lanes(t + l < n && y < s->h && x < s->w ? lanes : 0,
+                                   dy + ((at[l].image * s->h + y) * s->w + x) * s->o + k,
+                                   pixels[l]);
+                    }
+                    transpose(pixels, turned[i][j]);
+                }
+            for (int64_t l = 0; l < LANES; l++) {
+                for (int64_t j = 0; j < TILE; j++)
+                    gradient_line(turned[0][j][l], TILE * LANES * LANES, lines[0][j], TILE * LANES);
+                float *to = planes_at(d, k + l, t);
+                for (int64_t i = 0; i < SPAN; i++)
+                    gradient_line(lines[i][0], LANES, to + i * SPAN * d->position, d->position);
+            }
+        }
+    }
+}
+
+/* Transforms products back, which are of `rows` outputs and `columns` inputs: to (rows, 9, c) gets
+ * its first `columns` channels. */
+CLONES static void transform_weights(const struct planes *m, int64_t rows, int64_t columns,
+                                     int64_t c, bool add, float *to)
+{
+    float lines[3][SPAN][LANES], taps[9][LANES];
+    for (int64_t r = 0; r < rows; r++, to += 9 * c)
+        for (int64_t k = 0; k < columns; k += LANES) {
+            const float *from = planes_at(m, r, k);
+            for (int64_t j = 0; j < SPAN; j++)
+                tap_line(from + j * m->position, SPAN * m->position, lines[0][j], SPAN * LANES);
+            for (int64_t i = 0; i < 3; i++)
+                tap_line(lines[i][0], LANES, taps[3 * i], LANES);
+            const int64_t lanes = least(LANES, columns - k);
+            for (int64_t i = 0; i < 9; i++)
+                store_lanes(lanes, taps[i], add, to + i * c + k);
+        }
+}
+
+/* Stores or adds the gradient of n tiles for v's first channels, which are partial's first ones.
+ * Where the sums go is fetched meanwhile: it is scattered over more memory than caches hold. */
+static void multiply_gradients(const struct product *p, const struct winograd_shape *s,
+                               const struct gradient_memory *g, int64_t n, int64_t channels,
+                               bool add, float *partial)
+{
+    const int64_t steps = divide_up(n, LANES);
+    for (int64_t i = 0; i < steps; i++)
+        g->steps[i] = (struct product_step){.a = i * LANES * (int64_t)sizeof(float),
+                                            .b = i * (int64_t)product_step_bytes(p)};
+    for (int64_t from = 0; from < channels; from += GROUP)
+        for (int64_t o = 0; o < s->o; o += p->rows)
+            for (int64_t k = from; k < channels && k < from + GROUP; k += p->columns) {
+                const int64_t rows = least(p->rows, s->o - o);
+                const int64_t columns = least(p->columns, channels - k);
+                float *to = partial + o * 9 * s->c + k;
+                for (int64_t q = 0; q < POSITIONS; q++) {
+                    for (int64_t i = q; i < rows * 9; i += POSITIONS)
+                        for (int64_t j = 0; j < columns; j += LINE)
+                            __builtin_prefetch(to + i * s->c + j, 1);
+                    p->block(planes_at(&g->d, o, 0) + q * g->d.position,
+                             (size_t)g->d.columns * sizeof(float),
+                             planes_at(&g->v, 0, k) + q * g->v.position, g->steps, steps,
+                             g->m.first + q * g->m.position);
+                }
+                transform_weights(&g->m, rows, columns, s->c, add, to);
+            }
+}
+
+/* A task is a grain, or where there are fewer grains than threads, a grain and some channels of x;
+ * it goes through the grain's strips in order. */
+void winograd_backward_weights(const struct product *p, const struct winograd_shape *s,
+                               const float *x, const float *dy, float *partials,
+                               const struct workspace *work)
+{
+    const int64_t all = tiles_per_grain(s), strip = gradient_tiles(s);
+    const int64_t blocks = divide_up(s->c, p->columns);
+    const int64_t span =
+        divide_up(blocks, least(blocks, divide_up(work->threads, s->grains))) * p->columns;
+    const int64_t spans = divide_up(s->c, span);
+#pragma omp parallel num_threads(work->threads)
+    {
+        struct gradient_memory g;
+        gradient_memory(p, s, workspace_of_thread(work), &g);
+        p->begin();
+#pragma omp for schedule(dynamic)
+        for (int64_t i = 0; i < s->grains * spans; i++) {
+            const int64_t grain = i / spans, c = i % spans * span;
+            const int64_t channels = least(span, s->c - c);
+            for (int64_t t = 0; t < all; t += strip) {
+                const int64_t n = least(strip, all - t), first = grain * all + t;
+                transform_inputs(s, x + c, first, n, channels, &g.v);
+                clear_tiles(&g.v, n, channels);
+                transform_gradients(s, dy, first, n, &g.d);
+                multiply_gradients(p, s, &g, n, channels, t > 0,
+                                   partials + grain * s->o * 9 * s->c + c);
+            }
+        }
+        p->end();
+    }
 }

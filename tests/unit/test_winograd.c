@@ -51,7 +51,7 @@ static float *numbers(uint64_t seed, int64_t n, bool positive)
 }
 
 struct truth {
-    double *y, *dx;
+    double *y, *dx, *dw; /* dw (grains, o, ky, kx, c) */
 };
 
 static struct truth truth(const struct winograd_shape *s, const float *x, const float *w,
@@ -59,10 +59,11 @@ static struct truth truth(const struct winograd_shape *s, const float *x, const 
 {
     const int64_t pixels = s->images * s->h * s->w;
     struct truth t = {calloc((size_t)(pixels * s->o), sizeof(double)),
-                      calloc((size_t)(pixels * s->c), sizeof(double))};
+                      calloc((size_t)(pixels * s->c), sizeof(double)),
+                      calloc((size_t)(s->grains * s->o * 9 * s->c), sizeof(double))};
     for (int64_t p = 0; p < pixels; p++)
         for (int64_t k = 0; k < 9; k++) {
-            const int64_t image = p / (s->h * s->w);
+            const int64_t image = p / (s->h * s->w), grain = image * s->grains / s->images;
             const int64_t iy = p / s->w % s->h + k / 3 - 1, ix = p % s->w + k % 3 - 1;
             if (iy < 0 || ix < 0 || iy >= s->h || ix >= s->w)
                 continue;
@@ -73,6 +74,7 @@ static struct truth truth(const struct winograd_shape *s, const float *x, const 
                     const double d = (double)dy[p * s->o + o], v = (double)x[from + c];
                     t.y[p * s->o + o] += v * weight;
                     t.dx[from + c] += d * weight;
+                    t.dw[((grain * s->o + o) * 9 + k) * s->c + c] += d * v;
                 }
         }
     return t;
@@ -103,7 +105,7 @@ static struct workspace workspace(const struct product *p, const struct winograd
 
 /* All that the passes give for one shape. */
 struct results {
-    float *y, *dx;
+    float *y, *dx, *dw;
     double *sums;
 };
 
@@ -111,6 +113,7 @@ static void free_results(struct results *r)
 {
     free(r->y);
     free(r->dx);
+    free(r->dw);
     free(r->sums);
 }
 
@@ -121,6 +124,7 @@ static struct results run(const struct product *p, const struct winograd_shape *
     const struct winograd_shape back = {s->images, s->h, s->w, s->o, s->c, s->grains};
     struct results r = {room_of_nans(pixels * s->o, sizeof(float)),
                         room_of_nans(pixels * s->c, sizeof(float)),
+                        room_of_nans(s->grains * s->o * 9 * s->c, sizeof(float)),
                         room_of_nans(winograd_sum_rows(s) * 2 * s->o, sizeof(double))};
     struct workspace work = workspace(p, s, threads);
     float *packed = room_of_nans((int64_t)winograd_packed_bytes(p, s), 1);
@@ -128,6 +132,7 @@ static struct results run(const struct product *p, const struct winograd_shape *
     winograd_forward(p, s, x, packed, r.y, r.sums, false, &work);
     winograd_pack_backward(p, s, w, packed, threads);
     winograd_forward(p, &back, dy, packed, r.dx, NULL, false, &work);
+    winograd_backward_weights(p, s, x, dy, r.dw, &work);
     free(work.memory);
     free(packed);
     return r;
@@ -160,19 +165,20 @@ static void check_shape(const struct product *p, int shape)
 {
     const struct winograd_shape *s = &shapes[shape];
     const int64_t pixels = s->images * s->h * s->w;
-    const int64_t nx = pixels * s->c, ny = pixels * s->o;
-    float *x = numbers(1, nx, true), *w = numbers(2, s->o * s->c * 9, false),
-          *dy = numbers(3, ny, false);
+    const int64_t nx = pixels * s->c, ny = pixels * s->o, nw = s->o * 9 * s->c;
+    float *x = numbers(1, nx, true), *w = numbers(2, nw, false), *dy = numbers(3, ny, false);
     struct truth right = truth(s, x, w, dy);
     struct results r = run(p, s, x, w, dy, 1);
     assert_close("forward", p->name, shape, right.y, NULL, r.y, ny);
     assert_close("backward, data", p->name, shape, right.dx, NULL, r.dx, nx);
+    assert_close("backward, weights", p->name, shape, right.dw, NULL, r.dw, s->grains * nw);
     check_sums(s, r.y, r.sums);
 
     for (int threads = 2; threads <= 3; threads++) {
         struct results other = run(p, s, x, w, dy, threads);
         assert_memory_equal(r.y, other.y, (size_t)ny * sizeof *r.y);
         assert_memory_equal(r.dx, other.dx, (size_t)nx * sizeof *r.dx);
+        assert_memory_equal(r.dw, other.dw, (size_t)(s->grains * nw) * sizeof *r.dw);
         assert_memory_equal(r.sums, other.sums,
                             (size_t)(winograd_sum_rows(s) * 2 * s->o) * sizeof *r.sums);
         free_results(&other);
@@ -204,6 +210,7 @@ static void check_shape(const struct product *p, int shape)
     free(y);
     free(right.y);
     free(right.dx);
+    free(right.dw);
     free(x);
     free(w);
     free(dy);
