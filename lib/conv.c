@@ -5,6 +5,7 @@
 
 #include "bf16.h"
 #include "clones.h"
+#include "grains.h"
 #include "winograd.h"
 
 /* Bytes of a strip's panel: with the weights that stream past it, well within the second-level
@@ -12,10 +13,13 @@
  * first-level cache, unless its sums are many: then they shall seldom leave the registers. */
 enum {
     STRIP_BYTES = 384 << 10,
-    GRADIENT_STRIP_BYTES = 192 << 10,
+    GRADIENT_STRIP_BYTES = 320 << 10,
     WIDE_STRIP_BYTES = 768 << 10,
     SPAN_BYTES = 1 << 20
 };
+
+/* The largest kernel's width; the values of a step, over all products. */
+enum { KERNEL = 11, STEP = 32 * 32 };
 
 static int64_t round_up(int64_t n, int64_t to)
 {
@@ -205,6 +209,9 @@ static struct pass_memory pass_memory(const struct pass *p, size_t *bytes)
 /* ---- blocks into maps ---- */
 
 typedef float float8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float float16 __attribute__((vector_size(64), aligned(4), may_alias));
+typedef uint32_t bits16 __attribute__((vector_size(64)));
+typedef uint16_t bf16x16 __attribute__((vector_size(32), aligned(2), may_alias));
 typedef double double8 __attribute__((vector_size(64), aligned(8), may_alias));
 
 /* Adds each column's sums of values and squares, (2, columns), in doubles: a variance as the
@@ -225,22 +232,6 @@ CLONES static void add_sums(const float *c, int64_t rows, int64_t columns, doubl
     }
 }
 
-/* The same for maps of bf16, whose values have few digits: in floats within a block. */
-CLONES static void add_rough_sums(const float *c, int64_t rows, int64_t columns, double *sums)
-{
-    for (int64_t j = 0; j < columns; j += 8) {
-        double8 *sum = (double8 *)(sums + j), *square = (double8 *)(sums + columns + j);
-        float8 s = {0}, q = {0};
-        for (int64_t r = 0; r < rows; r++) {
-            const float8 x = *(const float8 *)(c + r * columns + j);
-            s += x;
-            q += x * x;
-        }
-        *sum += __builtin_convertvector(s, double8);
-        *square += __builtin_convertvector(q, double8);
-    }
-}
-
 /* Row r of c, n of its values, goes to y + place[r]. */
 CLONES static void store_floats(const float *restrict c, int64_t rows, int64_t columns, int64_t n,
                                 const int64_t *place, bool add, float *restrict y)
@@ -256,17 +247,33 @@ CLONES static void store_floats(const float *restrict c, int64_t rows, int64_t c
     }
 }
 
-CLONES static void store_bf16(const float *restrict c, int64_t rows, int64_t columns, int64_t n,
-                              const int64_t *place, bool add, uint16_t *restrict y)
+/* The same for maps of bf16; with sums also what add_sums does, in floats within the block: values
+ * of few digits need no more. */
+CLONES static void store_bf16(const float *c, int64_t rows, int64_t columns, int64_t n,
+                              const int64_t *place, bool add, uint16_t *y, double *sums)
 {
-    for (int64_t r = 0; r < rows; r++, c += columns) {
-        uint16_t *to = y + place[r];
-        if (add)
-            for (int64_t j = 0; j < n; j++)
-                to[j] = bf16_narrow(bf16_widen(to[j]) + c[j]);
-        else
-            for (int64_t j = 0; j < n; j++)
-                to[j] = bf16_narrow(c[j]);
+    for (int64_t j = 0; j < columns; j += 16) {
+        const int64_t lanes = n - j < 16 ? n - j : 16;
+        float16 sum = {0}, square = {0};
+        for (int64_t r = 0; r < rows; r++) {
+            const float16 x = *(const float16 *)(c + r * columns + j);
+            uint16_t *to = y + place[r] + j;
+            sum += x;
+            square += x * x;
+            if (lanes == 16 && !add) { /* bf16_narrow() */
+                const bits16 bits = (bits16)x, rounded = bits + 0x7fff + (bits >> 16 & 1);
+                const bits16 nan = (bits16)(x != x);
+                *(bf16x16 *)to = __builtin_convertvector(
+                    ((rounded & ~nan) | ((bits | 0x400000) & nan)) >> 16, bf16x16);
+                continue;
+            }
+            for (int64_t i = 0; i < lanes; i++)
+                to[i] = bf16_narrow(x[i] + (add ? bf16_widen(to[i]) : 0));
+        }
+        for (int64_t i = 0; sums && i < 16; i++) {
+            sums[j + i] += (double)sum[i];
+            sums[columns + j + i] += (double)square[i];
+        }
     }
 }
 
@@ -274,12 +281,13 @@ static void store_block(const struct panel_values *v, const float *c, int64_t ro
                         const int64_t *place, bool add, void *y, double *sums)
 {
     const int64_t columns = v->product->columns;
-    if (v->bf16_maps)
-        store_bf16(c, rows, columns, n, place, add, y);
-    else
-        store_floats(c, rows, columns, n, place, add, y);
+    if (v->bf16_maps) {
+        store_bf16(c, rows, columns, n, place, add, y, sums);
+        return;
+    }
+    store_floats(c, rows, columns, n, place, add, y);
     if (sums)
-        (v->bf16_maps ? add_rough_sums : add_sums)(c, rows, columns, sums);
+        add_sums(c, rows, columns, sums);
 }
 
 /* ---- running a pass ---- */
@@ -587,25 +595,34 @@ static int64_t kernel_position(const struct weights *w, int64_t ty, int64_t tx)
     return ty * w->kernel + tx;
 }
 
-/* One step of B: (depth, columns) floats, zeros where there is no such input or output. */
-static void gather_step(const struct pass *p, const struct weights *w, int64_t out, int64_t ty,
-                        int64_t tx, int64_t in, bool folded, float *to)
+/* The weights of one line of taps: (taps, depth, columns) floats, zeros where there is no such
+ * input or output. */
+static void gather_line(const struct pass *p, const struct weights *w, int64_t out, int64_t in,
+                        int64_t ty, bool folded, float *to)
 {
     const struct product *product = p->v->product;
-    const int64_t c = p->window.c, channels = folded ? c * p->window.nx : c;
-    const int64_t n = p->o - out < product->columns ? p->o - out : product->columns;
-    for (int64_t k = 0; k < product->depth; k++, to += product->columns) {
-        const int64_t channel = in + k;
-        if (channel >= channels) {
-            memset(to, 0, (size_t)product->columns * sizeof *to);
-            continue;
+    const int64_t columns = product->columns, depth = product->depth, c = p->window.c;
+    const int64_t nx = p->window.nx, step = depth * columns;
+    memset(to, 0, (size_t)((folded ? 1 : nx) * step) * sizeof *to);
+    int64_t position[KERNEL];
+    for (int64_t tx = 0; tx < nx; tx++)
+        position[tx] = kernel_position(w, ty, tx);
+    /* Weights of an output channel are neighbours in memory: going through them in this order
+     * reads each cache line once. */
+    const int64_t outputs = p->o - out < columns ? p->o - out : columns;
+    const int64_t first = folded ? 0 : in, inputs = folded ? c : c - in < depth ? c - in : depth;
+    const int64_t n_outer = w->backward ? inputs : outputs,
+                  n_inner = w->backward ? outputs : inputs;
+    for (int64_t outer = 0; outer < n_outer; outer++)
+        for (int64_t inner = 0; inner < n_inner; inner++) {
+            const int64_t j = w->backward ? inner : outer, k = w->backward ? outer : inner;
+            const float *from = w->values + (out + j) * w->out_step + (first + k) * w->in_step;
+            for (int64_t tx = 0; tx < nx; tx++) {
+                const int64_t row = folded ? tx * c + k - in : k;
+                if (row >= 0 && row < depth)
+                    to[(folded ? 0 : tx * step) + row * columns + j] = from[position[tx]];
+            }
         }
-        const int64_t x = folded ? channel / c : tx, i = folded ? channel % c : channel;
-        const float *from = w->values + i * w->in_step + kernel_position(w, ty, x);
-        for (int64_t j = 0; j < n; j++)
-            to[j] = from[(out + j) * w->out_step];
-        memset(to + n, 0, (size_t)(product->columns - n) * sizeof *to);
-    }
 }
 
 /* For maps of bf16 weights are rounded to bf16, whatever multiplies them. */
@@ -636,19 +653,21 @@ static void pack_pass(const struct pass *p, const struct weights *w, char *packe
     struct panel panel;
     panel_lay_out(&panel, &p->window, p->v, PANEL_A, 1, 1, 1);
     const int64_t groups = divide_up(panel.channels, depth), positions = p->window.ny * panel.nx;
+    assert(p->window.nx <= KERNEL && depth * columns <= STEP);
 #pragma omp parallel for schedule(static) collapse(2) num_threads(threads)
     for (int64_t b = 0; b < divide_up(p->o, columns); b++)
         for (int64_t g = 0; g < groups; g++)
             for (int64_t t = 0; t < positions; t++) {
-                float values[32 * 64];
-                assert(depth * columns <= 32 * 64);
-                gather_step(p, w, b * columns, t / panel.nx, t % panel.nx, g * depth, panel.folded,
-                            values);
+                float values[KERNEL * STEP];
+                const int64_t tx = t % panel.nx;
+                if (tx == 0)
+                    gather_line(p, w, b * columns, g * depth, t / panel.nx, panel.folded, values);
+                const float *from = values + tx * depth * columns;
                 char *to = packed + (size_t)((b * positions + t) * groups + g) * pair;
                 if (product->values == PRODUCT_FLOAT)
-                    pack_floats(values, depth * columns, p->v->bf16_maps, (float *)to);
+                    pack_floats(from, depth * columns, p->v->bf16_maps, (float *)to);
                 else
-                    pack_bf16(values, depth, columns, (uint16_t *)to,
+                    pack_bf16(from, depth, columns, (uint16_t *)to,
                               p->v->split ? (uint16_t *)(to + step) : NULL);
             }
 }
@@ -716,8 +735,12 @@ void conv_pack_backward(const struct panel_values *v, const struct conv_shape *s
 
 /* ---- the gradient of the weights ----
  * A sum over pixels: rows of A are output channels, running through the pixels of dy, which is
- * transposed for it; columns of B are input channels, and a tap is an offset in the panel of x. A
- * task is a grain and a range of input channels; it goes through the grain's strips in order. */
+ * transposed for it; columns of B are input channels, and a tap is an offset in the panel of x.
+ *
+ * A task is a range of input channels, for one grain or, in wide layers, for all of them: it goes
+ * through grains and their strips in order, and adds grains as the tree that grains.h describes
+ * while they are in the cache. Sums stand in blocks as they leave the registers:
+ * [input channels / columns][tap][output channels / rows][rows][columns]. */
 
 struct gradient {
     const struct panel_values *v;
@@ -783,14 +806,55 @@ static struct gradient make_gradient(const struct panel_values *v, const struct 
     return g;
 }
 
+/* Grains that a task adds up itself. */
+static int64_t grains_of_task(const struct gradient *g)
+{
+    const int64_t n = g->s->grains;
+    return g->span < g->s->c && !(n & (n - 1)) ? n : 1;
+}
+
+/* Blocks of sums for a range of input channels. */
+struct blocks {
+    int64_t outputs, taps, inputs; /* of blocks */
+    int64_t size;                  /* floats of a block */
+};
+
+static struct blocks blocks_of(const struct gradient *g, int64_t range)
+{
+    const struct product *product = g->v->product;
+    const struct window window = range_window(g, 0, range);
+    struct panel x;
+    panel_lay_out(&x, &window, g->v, PANEL_B, 1, 1, 1);
+    return (struct blocks){.outputs = divide_up(g->s->o, product->rows),
+                           .taps = window.ny * x.nx,
+                           .inputs = divide_up(x.channels, product->columns),
+                           .size = product->rows * product->columns};
+}
+
+static int64_t blocks_floats(const struct blocks *b)
+{
+    return b->outputs * b->taps * b->inputs * b->size;
+}
+
+static int levels_of(int64_t grains)
+{
+    int levels = 0;
+    while (grains > 1) {
+        grains /= 2;
+        levels++;
+    }
+    return levels;
+}
+
 struct gradient_memory {
-    size_t x, dy, scratch, steps, block;
+    size_t x, dy, scratch, steps, block, levels;
 };
 
 static struct gradient_memory gradient_memory(const struct gradient *g, size_t *bytes)
 {
     const struct strips strips = cut_gradient(g);
     const struct product *product = g->v->product;
+    const struct blocks blocks = blocks_of(g, g->range);
     struct panel x, dy;
     const struct window widest = range_window(g, 0, g->range);
     lay_out_gradient(g, &widest, strips.n, strips.rows, &x, &dy);
@@ -802,28 +866,22 @@ static struct gradient_memory gradient_memory(const struct gradient *g, size_t *
     m.dy = carve(&at, dy.bytes);
     m.scratch = carve(&at, scratch_x > scratch_dy ? scratch_x : scratch_dy);
     m.steps = carve(&at, (size_t)steps * sizeof(struct product_step));
-    m.block = carve(&at, (size_t)(product->rows * product->columns) * sizeof(float));
+    m.block = carve(&at, (size_t)blocks.size * sizeof(float));
+    m.levels =
+        carve(&at, (size_t)(levels_of(grains_of_task(g)) * blocks_floats(&blocks)) * sizeof(float));
     *bytes = at;
     return m;
 }
 
-/* (rows, n) of a block into a matrix with `pitch` values a row. */
-CLONES static void store_gradient(const float *restrict block, int64_t columns, int64_t rows,
-                                  int64_t n, bool add, float *restrict to, int64_t pitch)
+CLONES static void add_floats(float *restrict to, const float *restrict from, int64_t n)
 {
-    for (int64_t r = 0; r < rows; r++, block += columns, to += pitch) {
-        if (add)
-            for (int64_t j = 0; j < n; j++)
-                to[j] += block[j];
-        else
-            for (int64_t j = 0; j < n; j++)
-                to[j] = block[j];
-    }
+    for (int64_t i = 0; i < n; i++)
+        to[i] += from[i];
 }
 
-/* All blocks of one strip, for input channels c0.. ; partial (o, ky, kx, c) is the grain's. */
+/* All blocks of one strip, for input channels c0.. , are written or added to sums. */
 static void gradient_strip(const struct gradient *g, const struct strip *s, int64_t c0,
-                           const char *x, const char *dy, bool add, float *partial,
+                           const char *x, const char *dy, bool add, float *sums,
                            const struct gradient_memory *m, unsigned char *memory)
 {
     const struct product *product = g->v->product;
@@ -838,8 +896,6 @@ static void gradient_strip(const struct gradient *g, const struct strip *s, int6
                s->row, memory + m->x, memory + m->scratch);
     panel_fill(&py, dy + (size_t)(s->image * shape->oh * shape->ow * shape->o) * value, s->images,
                s->row, memory + m->dy, memory + m->scratch);
-    const int64_t taps_y = g->x.ny, positions = taps_y * px.nx;
-    const int64_t all = px.folded ? px.channels : shape->c, row = positions * all;
     int64_t n_steps = 0;
     for (int64_t a = 0; a < s->rows; a++)
         for (int64_t i = 0; i < py.line_pitch; i += product->depth) {
@@ -848,51 +904,71 @@ static void gradient_strip(const struct gradient *g, const struct strip *s, int6
                                                 (ptrdiff_t)px.row_bytes};
             n_steps = add_steps(g->v, steps, n_steps, at, py.half, px.half);
         }
-    for (int64_t c = 0; c < px.channels; c += product->columns) {
-        const int64_t n = px.channels - c < product->columns ? px.channels - c : product->columns;
-        const char *b = (const char *)memory + m->x + (size_t)(c / product->columns) * px.plane;
-        for (int64_t t = 0; t < positions; t++)
-            for (int64_t o = 0; o < shape->o; o += product->rows) {
-                const int64_t rows = shape->o - o < product->rows ? shape->o - o : product->rows;
-                product->block(memory + m->dy + (size_t)o * py.plane, py.plane,
-                               b + panel_tap(&px, t / px.nx, t % px.nx), steps, n_steps, block);
-                store_gradient(block, product->columns, rows, n, add,
-                               partial + o * row + t * all + c0 + c, row);
-            }
-    }
-}
-
-void conv_backward_weights(const struct panel_values *v, const struct conv_shape *s, const void *x,
-                           const void *dy, float *partials, const struct workspace *work)
-{
-    if (use_winograd(v, s)) {
-        const struct winograd_shape w = winograd_shape(s);
-        winograd_backward_weights(v->product, &w, x, dy, partials, work);
-        return;
-    }
-    const struct gradient g = make_gradient(v, s, work->threads);
-    const struct strips strips = cut_gradient(&g);
-    const int64_t ranges = divide_up(s->c, g.range), count = s->o * s->kernel * s->kernel * s->c;
-    size_t bytes;
-    const struct gradient_memory m = gradient_memory(&g, &bytes);
-    assert(bytes <= work->bytes);
-#pragma omp parallel num_threads(work->threads)
-    {
-        v->product->begin();
-#pragma omp for schedule(dynamic)
-        for (int64_t task = 0; task < s->grains * ranges; task++) {
-            const int64_t grain = task / ranges;
-            for (int64_t i = 0; i < strips.per_grain; i++) {
-                const struct strip strip = strip_at(&strips, grain * strips.per_grain + i);
-                gradient_strip(&g, &strip, task % ranges * g.range, x, dy, i > 0,
-                               partials + grain * count, &m, workspace_of_thread(work));
+    const struct blocks blocks = blocks_of(g, window.c);
+    for (int64_t c = 0; c < blocks.inputs; c++)
+        for (int64_t t = 0; t < blocks.taps; t++) {
+            const unsigned char *b =
+                memory + m->x + (size_t)c * px.plane + panel_tap(&px, t / px.nx, t % px.nx);
+            for (int64_t o = 0; o < blocks.outputs; o++, sums += blocks.size) {
+                const unsigned char *a = memory + m->dy + (size_t)(o * product->rows) * py.plane;
+                product->block(a, py.plane, b, steps, n_steps, add ? block : sums);
+                if (add)
+                    add_floats(sums, block, blocks.size);
             }
         }
-        v->product->end();
+}
+
+/* The sums of a task: `grains` grains from `first` on, a power of two of them, into sums. */
+static void gradient_task(const struct gradient *g, const struct strips *strips, int64_t first,
+                          int64_t grains, int64_t c0, const void *x, const void *dy, float *sums,
+                          const struct gradient_memory *m, unsigned char *memory)
+{
+    const struct blocks blocks = blocks_of(g, g->range);
+    const int64_t floats = blocks_floats(&blocks);
+    float *level[64] = {sums};
+    for (int l = 1; l <= levels_of(grains); l++)
+        level[l] = (float *)(memory + m->levels) + (l - 1) * floats;
+    int depth = 0;
+    for (int64_t i = 0; i < grains; i++) {
+        /* A grain of one strip can be added to its neighbour as it leaves the registers. */
+        const bool joins = strips->per_grain == 1 && i & 1;
+        if (!joins)
+            depth++;
+        for (int64_t j = 0; j < strips->per_grain; j++) {
+            const struct strip strip = strip_at(strips, (first + i) * strips->per_grain + j);
+            gradient_strip(g, &strip, c0, x, dy, joins || j > 0, level[depth - 1], m, memory);
+        }
+        for (int64_t full = joins ? i >> 1 : i; full & 1; full >>= 1, depth--)
+            add_floats(level[depth - 2], level[depth - 1], floats);
     }
 }
 
-void conv_unpack_gradient(const struct conv_shape *s, const float *sum, float *grad, int threads)
+/* Blocks into the layout of the weights. */
+static void unpack_gradient(const struct gradient *g, const float *sums, float *grad, int threads)
+{
+    const struct conv_shape *s = g->s;
+    const struct product *product = g->v->product;
+    const struct blocks b = blocks_of(g, s->c);
+    const int64_t area = s->kernel * s->kernel, nx = b.taps / s->kernel;
+    const int64_t channels = nx == 1 ? s->kernel * s->c : s->c;
+#pragma omp parallel for schedule(static) collapse(2) num_threads(threads)
+    for (int64_t in = 0; in < b.inputs; in++)
+        for (int64_t o = 0; o < s->o; o++)
+            for (int64_t j = 0; j < product->columns; j++) {
+                const int64_t channel = in * product->columns + j;
+                if (channel >= channels)
+                    break;
+                /* a folded channel is a column of the kernel as well */
+                const int64_t column = channel / s->c, c = channel % s->c;
+                const float *from = sums + (in * b.taps * b.outputs + o / product->rows) * b.size +
+                                    o % product->rows * product->columns + j;
+                float *to = grad + (o * s->c + c) * area + column;
+                for (int64_t t = 0; t < b.taps; t++)
+                    to[t / nx * s->kernel + t % nx] = from[t * b.outputs * b.size];
+            }
+}
+
+static void unpack_winograd(const struct conv_shape *s, const float *sum, float *grad, int threads)
 {
     const int64_t area = s->kernel * s->kernel, c = s->c;
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -900,6 +976,52 @@ void conv_unpack_gradient(const struct conv_shape *s, const float *sum, float *g
         for (int64_t i = 0; i < c; i++)
             for (int64_t k = 0; k < area; k++)
                 grad[(o * c + i) * area + k] = sum[(o * area + k) * c + i];
+}
+
+size_t conv_partial_floats(const struct panel_values *v, const struct conv_shape *s)
+{
+    if (use_winograd(v, s))
+        return (size_t)(s->grains * s->o * s->c * s->kernel * s->kernel);
+    const struct gradient g = make_gradient(v, s, 1);
+    const struct blocks all = blocks_of(&g, s->c);
+    return (size_t)(s->grains / grains_of_task(&g) * blocks_floats(&all));
+}
+
+void conv_backward_weights(const struct panel_values *v, const struct conv_shape *s, const void *x,
+                           const void *dy, float *partials, float *grad,
+                           const struct workspace *work)
+{
+    const int threads = work->threads;
+    if (use_winograd(v, s)) {
+        const struct winograd_shape w = winograd_shape(s);
+        winograd_backward_weights(v->product, &w, x, dy, partials, work);
+        grains_sum_floats(partials, s->grains, s->o * s->c * s->kernel * s->kernel, threads);
+        unpack_winograd(s, partials, grad, threads);
+        return;
+    }
+    const struct gradient g = make_gradient(v, s, threads);
+    const struct strips strips = cut_gradient(&g);
+    const struct blocks all = blocks_of(&g, s->c);
+    const int64_t ranges = divide_up(s->c, g.range), grains = grains_of_task(&g);
+    const int64_t rows = s->grains / grains, floats = blocks_floats(&all);
+    size_t bytes;
+    const struct gradient_memory m = gradient_memory(&g, &bytes);
+    assert(bytes <= work->bytes);
+#pragma omp parallel num_threads(threads)
+    {
+        v->product->begin();
+#pragma omp for schedule(dynamic)
+        for (int64_t task = 0; task < rows * ranges; task++) {
+            const int64_t row = task / ranges, c0 = task % ranges * g.range;
+            float *sums = partials + row * floats +
+                          c0 / v->product->columns * all.taps * all.outputs * all.size;
+            gradient_task(&g, &strips, row * grains, grains, c0, x, dy, sums, &m,
+                          workspace_of_thread(work));
+        }
+        v->product->end();
+    }
+    grains_sum_floats(partials, rows, floats, threads);
+    unpack_gradient(&g, partials, grad, threads);
 }
 
 /* ---- memory ---- */

@@ -12,10 +12,10 @@
 #include "workspace.h"
 
 struct conv_shape {
-    int64_t images, h, w, c; /* input */
-    int64_t oh, ow, o;       /* output */
-    int64_t kernel, stride, padding;
-    int64_t grains; /* divide images */
+    int64_t images, h, w, c;         /* input */
+    int64_t oh, ow, o;               /* output */
+    int64_t kernel, stride, padding; /* kernel: at most 11 */
+    int64_t grains;                  /* divide images */
 };
 
 /* Bytes of packed weights, for one pass; bytes of work->bytes that the three passes need. */
@@ -39,10 +39,11 @@ void conv_forward(const struct panel_values *v, const struct conv_shape *s, cons
 void conv_backward_data(const struct panel_values *v, const struct conv_shape *s, const void *dy,
                         const void *packed, void *dx, bool add, const struct workspace *work);
 
-/* partials (grains, o*kernel*kernel*c): each grain's gradient of the weights, as (o,ky,kx,c);
- * conv_unpack_gradient brings their sum into the order of the weights. */
+/* grad (o,c,kernel,kernel): the gradient of the weights, summed over grains as grains.h says.
+ * partials: memory for conv_partial_floats floats. */
+size_t conv_partial_floats(const struct panel_values *v, const struct conv_shape *s);
 void conv_backward_weights(const struct panel_values *v, const struct conv_shape *s, const void *x,
-                           const void *dy, float *partials, const struct workspace *work);
-void conv_unpack_gradient(const struct conv_shape *s, const float *sum, float *grad, int threads);
+                           const void *dy, float *partials, float *grad,
+                           const struct workspace *work);
 
 #endif

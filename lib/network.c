@@ -262,7 +262,7 @@ int network_prepare(struct network *net, const struct network_shape *shape)
             if (!reserve(&packed, bytes, &net->packed_at[i]))
                 return fail("the network's memory overflows");
             raise_to(&back, bytes);
-            raise_to(&partials, (size_t)s.grains * parameter(net, op->weight)->count);
+            raise_to(&partials, conv_partial_floats(&net->engine.values, &s));
             raise_to(&work, conv_work_bytes(&net->engine.values, &s, net->threads));
             raise_to(&sums, (size_t)(conv_sum_rows(&net->engine.values, &s) * 2 * s.o));
         } else if (op->kind == PLAN_BATCH_NORM) {
@@ -534,14 +534,8 @@ static void conv_backward(struct network *net, const struct plan_operation *op, 
     struct parameter *weight = parameter(net, op->weight);
     double since = began(net);
     conv_backward_weights(v, &s, value(net, op->in), gradient(net, op->out), net->partials,
-                          &net->work);
+                          weight->grad, &net->work);
     report(net, op, "conv backward weights", since, 1, 1);
-    since = began(net);
-    grains_sum_floats(net->partials, s.grains, (int64_t)weight->count, net->threads);
-    report(net, op, "sum of grains", since, 0, 0);
-    since = began(net);
-    conv_unpack_gradient(&s, net->partials, weight->grad, net->threads);
-    report(net, op, "weights unpacked", since, 0, 0);
     if (net->layout.maps[op->in].grad == SIZE_MAX)
         return;
     since = began(net);

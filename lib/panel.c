@@ -295,6 +295,10 @@ static int64_t source_line(const struct panel *p, int64_t row, int64_t i)
 static void fold(const struct window *w, const char *line, int64_t x, size_t value, char *to)
 {
     const size_t pixel = (size_t)w->pitch * value, kept = (size_t)w->c * value;
+    if (line && x >= 0 && x + w->nx <= w->w && w->c == w->pitch) {
+        memcpy(to, line + (size_t)x * pixel, (size_t)w->nx * pixel);
+        return;
+    }
     for (int64_t k = 0; k < w->nx; k++, x++, to += kept) {
         if (line && x >= 0 && x < w->w)
             memcpy(to, line + (size_t)x * pixel, kept);

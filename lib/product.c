@@ -63,6 +63,7 @@ __attribute__((target("avx2,fma"))) static void block_avx2(const void *a, size_t
                                                            int64_t n_steps, float *c)
 {
     __m256 sum[AVX2_ROWS][2];
+#pragma GCC unroll 6
     for (int r = 0; r < AVX2_ROWS; r++)
         sum[r][0] = sum[r][1] = _mm256_setzero_ps();
     for (int64_t s = 0; s < n_steps; s++) {
@@ -79,6 +80,7 @@ __attribute__((target("avx2,fma"))) static void block_avx2(const void *a, size_t
             }
         }
     }
+#pragma GCC unroll 6
     for (int r = 0; r < AVX2_ROWS; r++, c += COLUMNS) {
         _mm256_store_ps(c, sum[r][0]);
         _mm256_store_ps(c + 8, sum[r][1]);
@@ -113,6 +115,7 @@ __attribute__((target("avx512f"))) static void block_avx512(const void *a, size_
                                                             int64_t n_steps, float *c)
 {
     __m512 sum[WIDE_ROWS][2];
+#pragma GCC unroll 8
     for (int r = 0; r < WIDE_ROWS; r++)
         sum[r][0] = sum[r][1] = _mm512_setzero_ps();
     for (int64_t s = 0; s < n_steps; s++) {
@@ -129,6 +132,7 @@ __attribute__((target("avx512f"))) static void block_avx512(const void *a, size_
             }
         }
     }
+#pragma GCC unroll 8
     for (int r = 0; r < WIDE_ROWS; r++, c += WIDE_COLUMNS) {
         _mm512_store_ps(c, sum[r][0]);
         _mm512_store_ps(c + 16, sum[r][1]);
@@ -158,6 +162,7 @@ block_avx512_bf16(const void *a, size_t a_row, const void *b, const struct produ
                   int64_t n_steps, float *c)
 {
     __m512 sum[WIDE_ROWS][2];
+#pragma GCC unroll 8
     for (int r = 0; r < WIDE_ROWS; r++)
         sum[r][0] = sum[r][1] = _mm512_setzero_ps();
     for (int64_t s = 0; s < n_steps; s++) {
@@ -176,6 +181,7 @@ block_avx512_bf16(const void *a, size_t a_row, const void *b, const struct produ
             }
         }
     }
+#pragma GCC unroll 8
     for (int r = 0; r < WIDE_ROWS; r++, c += WIDE_COLUMNS) {
         _mm512_store_ps(c, sum[r][0]);
         _mm512_store_ps(c + 16, sum[r][1]);

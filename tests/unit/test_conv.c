@@ -219,14 +219,11 @@ static void check_shape(const struct kind *k, const struct panel_values *v, int 
         dx[i] += old[i];
     assert_close("gradient added", k, shape, dx, old_map, k->bf16_maps, nx);
 
-    float *partials = room((size_t)(s.grains * nw) * sizeof *partials);
-    float *grad = room((size_t)nw * sizeof *grad);
-    memset(partials, 0xff, (size_t)(s.grains * nw) * sizeof *partials);
-    conv_backward_weights(v, &s, x_map, dy_map, partials, &b.work);
-    for (int64_t g = 1; g < s.grains; g++)
-        for (int64_t i = 0; i < nw; i++)
-            partials[i] += partials[g * nw + i];
-    conv_unpack_gradient(&s, partials, grad, threads);
+    const size_t floats = conv_partial_floats(v, &s);
+    float *partials = room(floats * sizeof *partials), *grad = room((size_t)nw * sizeof *grad);
+    memset(partials, 0xff, floats * sizeof *partials);
+    memset(grad, 0xff, (size_t)nw * sizeof *grad);
+    conv_backward_weights(v, &s, x_map, dy_map, partials, grad, &b.work);
     assert_close("gradient of weights", k, shape, dw, grad, false, nw);
     free(x), free(w), free(dy), free(old), free(x_map), free(w_map), free(dy_map), free(old_map);
     free(y), free(dx), free(dw), free(b.packed), free(b.memory), free(sums), free(out);
