@@ -249,8 +249,11 @@ CLONES static void store_floats(const float *restrict c, int64_t rows, int64_t c
 
 /* The same for maps of bf16; with sums also what add_sums does, in floats within the block: values
  * of few digits need no more. */
-CLONES static void store_bf16(const float *c, int64_t rows, int64_t columns, int64_t n,
-                              const int64_t *place, bool add, uint16_t *y, double *sums)
+typedef void store_bf16(const float *c, int64_t rows, int64_t columns, int64_t n,
+                        const int64_t *place, bool add, uint16_t *y, double *sums);
+
+CLONES static void store_bf16_portable(const float *c, int64_t rows, int64_t columns, int64_t n,
+                                       const int64_t *place, bool add, uint16_t *y, double *sums)
 {
     for (int64_t j = 0; j < columns; j += 16) {
         const int64_t lanes = n - j < 16 ? n - j : 16;
@@ -277,12 +280,66 @@ CLONES static void store_bf16(const float *c, int64_t rows, int64_t columns, int
     }
 }
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+/* 32 columns at a time: one instruction rounds them. Denormals become zeros. */
+__attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))) static void
+store_bf16_avx512(const float *c, int64_t rows, int64_t columns, int64_t n, const int64_t *place,
+                  bool add, uint16_t *y, double *sums)
+{
+    for (int64_t j = 0; j < columns; j += 32) {
+        const __mmask32 lanes = n - j >= 32 ? ~0U : n > j ? (1U << (n - j)) - 1 : 0;
+        __m512 sum0 = _mm512_setzero_ps(), sum1 = sum0, square0 = sum0, square1 = sum0;
+        for (int64_t r = 0; r < rows; r++) {
+            __m512 x0 = _mm512_load_ps(c + r * columns + j);
+            __m512 x1 = _mm512_load_ps(c + r * columns + j + 16);
+            uint16_t *to = y + place[r] + j;
+            sum0 = _mm512_add_ps(sum0, x0);
+            sum1 = _mm512_add_ps(sum1, x1);
+            square0 = _mm512_fmadd_ps(x0, x0, square0);
+            square1 = _mm512_fmadd_ps(x1, x1, square1);
+            if (add) {
+                const __m512i old = _mm512_maskz_loadu_epi16(lanes, to);
+                const __m512i low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(old));
+                const __m512i high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(old, 1));
+                x0 = _mm512_add_ps(x0, _mm512_castsi512_ps(_mm512_slli_epi32(low, 16)));
+                x1 = _mm512_add_ps(x1, _mm512_castsi512_ps(_mm512_slli_epi32(high, 16)));
+            }
+            _mm512_mask_storeu_epi16(to, lanes, (__m512i)_mm512_cvtne2ps_pbh(x1, x0));
+        }
+        if (!sums)
+            continue;
+        float part[4][16];
+        _mm512_storeu_ps(part[0], sum0);
+        _mm512_storeu_ps(part[1], sum1);
+        _mm512_storeu_ps(part[2], square0);
+        _mm512_storeu_ps(part[3], square1);
+        for (int64_t i = 0; i < 32; i++) {
+            sums[j + i] += (double)part[i / 16][i % 16];
+            sums[columns + j + i] += (double)part[2 + i / 16][i % 16];
+        }
+    }
+}
+#endif
+
+/* The matrix units' companion: with them, and only then, there is an instruction that rounds. */
+static store_bf16 *choose_store_bf16(const struct product *product)
+{
+#if defined(__x86_64__)
+    if (product->values == PRODUCT_BF16 && product->columns % 32 == 0)
+        return store_bf16_avx512;
+#endif
+    (void)product;
+    return store_bf16_portable;
+}
+
 static void store_block(const struct panel_values *v, const float *c, int64_t rows, int64_t n,
                         const int64_t *place, bool add, void *y, double *sums)
 {
     const int64_t columns = v->product->columns;
     if (v->bf16_maps) {
-        store_bf16(c, rows, columns, n, place, add, y, sums);
+        choose_store_bf16(v->product)(c, rows, columns, n, place, add, y, sums);
         return;
     }
     store_floats(c, rows, columns, n, place, add, y);
@@ -607,20 +664,26 @@ static void gather_line(const struct pass *p, const struct weights *w, int64_t o
     int64_t position[KERNEL];
     for (int64_t tx = 0; tx < nx; tx++)
         position[tx] = kernel_position(w, ty, tx);
-    /* Weights of an output channel are neighbours in memory: going through them in this order
-     * reads each cache line once. */
+    /* In the order of the memory, which reads each cache line once: weights of an output channel
+     * are neighbours. */
     const int64_t outputs = p->o - out < columns ? p->o - out : columns;
     const int64_t first = folded ? 0 : in, inputs = folded ? c : c - in < depth ? c - in : depth;
     const int64_t n_outer = w->backward ? inputs : outputs,
                   n_inner = w->backward ? outputs : inputs;
-    for (int64_t outer = 0; outer < n_outer; outer++)
-        for (int64_t inner = 0; inner < n_inner; inner++) {
-            const int64_t j = w->backward ? inner : outer, k = w->backward ? outer : inner;
-            const float *from = w->values + (out + j) * w->out_step + (first + k) * w->in_step;
+    const int64_t to_outer = w->backward ? columns : 1, to_inner = w->backward ? 1 : columns;
+    const int64_t from_outer = w->backward ? w->in_step : w->out_step;
+    const int64_t from_inner = w->backward ? w->out_step : w->in_step;
+    const float *from = w->values + out * w->out_step + first * w->in_step;
+    for (int64_t i = 0; i < n_outer; i++)
+        for (int64_t j = 0; j < n_inner; j++) {
+            const float *weight = from + i * from_outer + j * from_inner;
+            float *at = to + i * to_outer + j * to_inner;
             for (int64_t tx = 0; tx < nx; tx++) {
-                const int64_t row = folded ? tx * c + k - in : k;
-                if (row >= 0 && row < depth)
-                    to[(folded ? 0 : tx * step) + row * columns + j] = from[position[tx]];
+                if (!folded)
+                    at[tx * step] = weight[position[tx]];
+                else if (tx * c + (w->backward ? i : j) - in >= 0 &&
+                         tx * c + (w->backward ? i : j) - in < depth)
+                    at[(tx * c - in) * columns] = weight[position[tx]];
             }
         }
 }
@@ -947,25 +1010,25 @@ static void gradient_task(const struct gradient *g, const struct strips *strips,
 static void unpack_gradient(const struct gradient *g, const float *sums, float *grad, int threads)
 {
     const struct conv_shape *s = g->s;
-    const struct product *product = g->v->product;
+    const int64_t rows = g->v->product->rows, columns = g->v->product->columns;
     const struct blocks b = blocks_of(g, s->c);
-    const int64_t area = s->kernel * s->kernel, nx = b.taps / s->kernel;
+    const int64_t area = s->kernel * s->kernel, nx = b.taps / s->kernel, tap = b.outputs * b.size;
     const int64_t channels = nx == 1 ? s->kernel * s->c : s->c;
 #pragma omp parallel for schedule(static) collapse(2) num_threads(threads)
     for (int64_t in = 0; in < b.inputs; in++)
-        for (int64_t o = 0; o < s->o; o++)
-            for (int64_t j = 0; j < product->columns; j++) {
-                const int64_t channel = in * product->columns + j;
-                if (channel >= channels)
-                    break;
-                /* a folded channel is a column of the kernel as well */
-                const int64_t column = channel / s->c, c = channel % s->c;
-                const float *from = sums + (in * b.taps * b.outputs + o / product->rows) * b.size +
-                                    o % product->rows * product->columns + j;
-                float *to = grad + (o * s->c + c) * area + column;
-                for (int64_t t = 0; t < b.taps; t++)
-                    to[t / nx * s->kernel + t % nx] = from[t * b.outputs * b.size];
-            }
+        for (int64_t out = 0; out < b.outputs; out++) {
+            const float *block = sums + (in * b.taps * b.outputs + out) * b.size;
+            const int64_t o0 = out * rows, c0 = in * columns;
+            for (int64_t r = 0; r < rows && o0 + r < s->o; r++)
+                for (int64_t j = 0; j < columns && c0 + j < channels; j++) {
+                    const float *from = block + r * columns + j;
+                    float *to = grad + (o0 + r) * s->c * area + (c0 + j) * area;
+                    if (nx == 1) /* a folded channel is a column of the kernel as well */
+                        to = grad + ((o0 + r) * s->c + (c0 + j) % s->c) * area + (c0 + j) / s->c;
+                    for (int64_t t = 0; t < b.taps; t++)
+                        to[nx == 1 ? t * s->kernel : t] = from[t * tap];
+                }
+        }
 }
 
 static void unpack_winograd(const struct conv_shape *s, const float *sum, float *grad, int threads)
