@@ -4,15 +4,20 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "clock.h"
 #include "conv.h"
 #include "fail.h"
 #include "grains.h"
 
-static const double epsilon = 1e-5;  /* added to variances */
-static const float decay = 0.9F;     /* of running statistics */
-enum { ALIGNMENT = 64, SLICE = 64 }; /* images that evaluation takes at a time */
+static const double epsilon = 1e-5; /* added to variances */
+static const float decay = 0.9F;    /* of running statistics */
+enum {
+    ALIGNMENT = 64,
+    HUGE_PAGE = 2 << 20,
+    SLICE = 64 /* images that evaluation takes at a time */
+};
 
 /* What batch norm gets from the convolution before it, and keeps for the backward pass: (c) each,
  * sums (2,c): of its input over the batch, and of that squared. */
@@ -234,6 +239,21 @@ static void raise_to(size_t *most, size_t bytes)
         *most = bytes;
 }
 
+/* In large pages where the system has them: a step walks through all of its memory, and looking a
+ * page up for every 4 KiB costs up to a third of its time. */
+static unsigned char *allocate(size_t bytes)
+{
+    if (bytes < HUGE_PAGE)
+        return aligned_alloc(ALIGNMENT, bytes);
+    if (bytes > SIZE_MAX - HUGE_PAGE)
+        return NULL;
+    bytes = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    unsigned char *memory = aligned_alloc(HUGE_PAGE, bytes);
+    if (memory)
+        madvise(memory, bytes, MADV_HUGEPAGE); /* a wish, which may fail */
+    return memory;
+}
+
 int network_prepare(struct network *net, const struct network_shape *shape)
 {
     assert(shape->training || !shape->input_grad);
@@ -284,7 +304,7 @@ int network_prepare(struct network *net, const struct network_shape *shape)
         !reserve(&total, 3 * channels * sizeof(float), &at_channels) ||
         !reserve(&total, kept, &at_kept) || !reserve(&total, work_bytes, &at_work))
         return fail("the network's memory overflows");
-    net->memory = aligned_alloc(ALIGNMENT, total);
+    net->memory = allocate(total);
     if (!net->memory)
         return fail("out of memory: a step of %lld views of %lld x %lld needs %zu MiB",
                     (long long)shape->images, (long long)shape->height, (long long)shape->width,
