@@ -5,29 +5,27 @@
 #include <stdint.h>
 #include <string.h>
 
-/* e^x to about 1e-7 relative, for x up to 88; 0 below -87. The range is reduced to r = x - n ln 2
- * with |r| <= ln(2)/2, where the Taylor polynomial of degree 7 is exact to float. */
-static inline float exp_float(float x)
+/* 2^x to 1e-7 relative, for x up to 127; 0 below -126; NaN for NaN. With n the integer nearest to
+ * x, this is 2^n times a polynomial for 2^(x - n) whose largest error on [-1/2, 1/2] is smallest
+ * (Remez's algorithm in float64). Adding 1.5 x 2^23 rounds to an integer; 127 more makes its lowest
+ * bits the exponent of 2^n. */
+static inline float exp2_float(float x)
 {
-    float clamped = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-    float shifted = clamped * 1.44269504f + 12582912.0f; /* adds 1.5 x 2^23: rounds to an integer */
-    uint32_t n;
-    memcpy(&n, &shifted, sizeof n);
-    float rounded = shifted - 12582912.0f;
-    float r = clamped - rounded * 0.693359375f; /* ln 2 in two parts, the first one short */
-    r = r + rounded * 2.12194440e-4f;
-    float p = 1.0f / 5040;
-    p = p * r + 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    uint32_t bits = (n - 0x4b400000u + 127u) << 23; /* unsigned: for a NaN it may overflow */
+    const float round = 12582912.0f + 127.0f;
+    float shifted = x + round, f = x - (shifted - round);
+    float p = 1.53458125e-4f;
+    p = p * f + 1.33999309e-3f;
+    p = p * f + 9.61848907e-3f;
+    p = p * f + 5.55032864e-2f;
+    p = p * f + 2.40226462e-1f;
+    p = p * f + 6.93147182e-1f;
+    p = p * f + 1.0f;
+    uint32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits <<= 23;
     float scale;
     memcpy(&scale, &bits, sizeof scale);
-    return x < -87.0f ? 0.0f : p * scale;
+    return x < -126.0f ? 0.0f : p * scale;
 }
 
 #endif
