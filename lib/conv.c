@@ -5,62 +5,17 @@
 
 #include "bf16.h"
 #include "clones.h"
+#include "conv_gradient.h"
 #include "grains.h"
+#include "strips.h"
 #include "winograd.h"
 
-/* Bytes of a strip's panel: with the weights that stream past it, well within the second-level
- * cache. The two panels of a weight gradient are smaller, so that one of them stays in the
- * first-level cache, unless its sums are many: then they shall seldom leave the registers. */
-enum {
-    STRIP_BYTES = 384 << 10,
-    GRADIENT_STRIP_BYTES = 320 << 10,
-    WIDE_STRIP_BYTES = 768 << 10,
-    SPAN_BYTES = 1 << 20
-};
+/* Bytes of a strip's panel, and of the weights that take turns with each of its rows: together well
+ * within the second-level cache. */
+enum { STRIP_BYTES = 384 << 10, GROUP_BYTES = 96 << 10 };
 
 /* The largest kernel's width; the values of a step, over all products. */
 enum { KERNEL = 11, STEP = 32 * 32 };
-
-static int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
-
-static int64_t divide_up(int64_t n, int64_t by)
-{
-    return (n + by - 1) / by;
-}
-
-/* The next `bytes` of a workspace, 64-byte aligned; with at counting from 0 it finds the size. */
-static size_t carve(size_t *at, size_t bytes)
-{
-    const size_t here = *at;
-    *at += (size_t)round_up((int64_t)bytes, 64);
-    return here;
-}
-
-static size_t map_value(const struct panel_values *v)
-{
-    return v->bf16_maps ? sizeof(uint16_t) : sizeof(float);
-}
-
-/* Steps that one step of values becomes: the products high high, high low, low high. */
-static int64_t parts(const struct panel_values *v)
-{
-    return v->split ? 3 : 1;
-}
-
-/* Appends the steps for values at a and b; the low parts lie a_half and b_half further on. */
-static int64_t add_steps(const struct panel_values *v, struct product_step *steps, int64_t n,
-                         struct product_step at, size_t a_half, size_t b_half)
-{
-    steps[n++] = at;
-    if (v->split) {
-        steps[n++] = (struct product_step){at.a, at.b + (ptrdiff_t)b_half};
-        steps[n++] = (struct product_step){at.a + (ptrdiff_t)a_half, at.b};
-    }
-    return n;
-}
 
 /* ---- Winograd's way ----
  * for float32 convolutions 3x3 that are large enough to gain by it. */
@@ -80,57 +35,6 @@ static bool use_winograd(const struct panel_values *v, const struct conv_shape *
     const struct winograd_shape w = winograd_shape(s);
     return v->product->values == PRODUCT_FLOAT && !v->bf16_maps && s->kernel == 3 &&
            s->stride == 1 && s->padding == 1 && winograd_pays(&w);
-}
-
-/* ---- strips ---- */
-
-/* How a grid of rows, for the images of each grain, is cut: into groups of n whole images or, where
- * one is too large, into runs of `rows` rows of one image, a multiple of `unit`. */
-struct strips {
-    int64_t grid_rows, images_per_grain;
-    int64_t n, rows;
-    int64_t per_image, per_grain, count;
-};
-
-struct strip {
-    int64_t image, images, row, rows;
-};
-
-/* Bytes of the panels of a strip of n images and so many rows. */
-typedef size_t strip_bytes(const void *of, int64_t n, int64_t rows);
-
-static struct strips cut(int64_t images, int64_t grains, int64_t rows, int64_t unit, size_t most,
-                         strip_bytes *bytes, const void *of)
-{
-    struct strips s = {.grid_rows = rows, .images_per_grain = images / grains, .n = 1};
-    s.rows = rows;
-    if (bytes(of, 1, rows) > most) {
-        int64_t low = 1, high = rows;
-        while (low < high) {
-            const int64_t middle = (low + high + 1) / 2;
-            if (bytes(of, 1, middle) <= most)
-                low = middle;
-            else
-                high = middle - 1;
-        }
-        s.rows = round_up(divide_up(rows, divide_up(rows, low)), unit); /* of even sizes */
-    }
-    while (s.rows == rows && 2 * s.n <= s.images_per_grain && bytes(of, 2 * s.n, rows) <= most)
-        s.n *= 2;
-    s.per_image = divide_up(rows, s.rows);
-    s.per_grain = divide_up(s.images_per_grain, s.n) * s.per_image;
-    s.count = grains * s.per_grain;
-    return s;
-}
-
-static struct strip strip_at(const struct strips *k, int64_t i)
-{
-    const int64_t in_grain = i % k->per_grain, first = in_grain / k->per_image * k->n;
-    const int64_t images = k->images_per_grain - first, row = in_grain % k->per_image * k->rows;
-    return (struct strip){.image = i / k->per_grain * k->images_per_grain + first,
-                          .images = images < k->n ? images : k->n,
-                          .row = row,
-                          .rows = k->grid_rows - row < k->rows ? k->grid_rows - row : k->rows};
 }
 
 /* ---- a pass: a map times packed weights ---- */
@@ -176,12 +80,12 @@ static size_t pass_strip_bytes(const void *of, int64_t n, int64_t rows)
 static struct strips cut_pass(const struct pass *p)
 {
     const int64_t unit = is_direct(p) ? p->v->product->rows : 1;
-    return cut(p->images, p->grains, p->rows, unit, STRIP_BYTES, pass_strip_bytes, p);
+    return strips_cut(p->images, p->grains, p->rows, unit, STRIP_BYTES, pass_strip_bytes, p);
 }
 
 /* Where things lie in a thread's workspace. */
 struct pass_memory {
-    size_t panel, scratch, steps, place, block, tail;
+    size_t panel, scratch, steps, place, block, tail, sums;
 };
 
 static struct pass_memory pass_memory(const struct pass *p, size_t *bytes)
@@ -192,7 +96,7 @@ static struct pass_memory pass_memory(const struct pass *p, size_t *bytes)
     struct panel panel;
     panel_lay_out(&panel, &p->window, p->v, PANEL_A, strips.rows, p->columns, strips.n);
     const int64_t groups = divide_up(panel.channels, product->depth);
-    const int64_t steps = p->window.ny * panel.nx * groups * parts(p->v);
+    const int64_t steps = p->window.ny * panel.nx * groups * step_parts(p->v);
     const int64_t run = p->columns * (direct ? strips.rows : strips.n);
     struct pass_memory m;
     size_t at = 0;
@@ -202,6 +106,7 @@ static struct pass_memory pass_memory(const struct pass *p, size_t *bytes)
     m.place = carve(&at, (size_t)run * sizeof(int64_t));
     m.block = carve(&at, (size_t)(product->rows * product->columns) * sizeof(float));
     m.tail = carve(&at, direct ? (size_t)(product->rows * p->window.c) * sizeof(float) : 0);
+    m.sums = carve(&at, (size_t)(2 * round_up(p->o, product->columns)) * sizeof(double));
     *bytes = at;
     return m;
 }
@@ -410,7 +315,8 @@ static void find_places(const struct pass *p, int64_t n, int64_t run, int64_t *p
     }
 }
 
-/* Column blocks first..last-1 of a strip. */
+/* Column blocks first..last-1 of a strip. As many of them as leave the cache to the panel take
+ * turns with each block of rows, so that a row of the map is written in one go. */
 static void run_strip(const struct pass *p, const struct strip *s, bool direct, const void *src,
                       const char *packed, int64_t first, int64_t last, bool add, void *dst,
                       double *sums, const struct pass_memory *m, unsigned char *memory)
@@ -423,35 +329,38 @@ static void run_strip(const struct pass *p, const struct strip *s, bool direct, 
         direct ? direct_rows(p, s, src, m, memory) : panel_rows(p, s, src, m, memory);
     find_places(p, s->images, rows.run, place);
     const size_t value = map_value(p->v);
-    const size_t weights =
-        product_step_bytes(product) * (size_t)(rows.n_steps / parts(p->v)) * (p->v->split ? 2 : 1);
+    const size_t weights = product_step_bytes(product) * (size_t)(rows.n_steps / step_parts(p->v)) *
+                           (p->v->split ? 2 : 1);
     const int64_t to_line = p->spread * p->to_w * p->o;
     char *to = (char *)dst +
                (size_t)((s->image * p->to_h + s->row * p->spread + p->y) * p->to_w * p->o) * value;
-    for (int64_t b = first; b < last; b++) {
-        const int64_t o = b * product->columns;
-        const int64_t n = p->o - o < product->columns ? p->o - o : product->columns;
-        double part[2 * 64] = {0};
-        assert(product->columns <= 64);
-        for (int64_t line = 0; line < rows.lines; line++) {
-            char *y = to + (size_t)(line * to_line + o) * value;
+    const int64_t columns = product->columns, group = GROUP_BYTES / (int64_t)weights + 1;
+    double *part = (void *)(memory + m->sums); /* (2, columns) for each block of columns */
+    memset(part, 0, (size_t)(2 * columns * (last - first)) * sizeof *part);
+    for (int64_t from = first; from < last; from += group) {
+        const int64_t until = from + group < last ? from + group : last;
+        for (int64_t line = 0; line < rows.lines; line++)
             for (int64_t i = 0; i < rows.run; i += product->rows) {
-                const int64_t left = rows.run - i;
+                const int64_t left = rows.run - i, n = left < product->rows ? left : product->rows;
                 const char *a = rows.a + (size_t)line * rows.line + (size_t)i * rows.pitch;
-                if (direct && left < product->rows) {
-                    /* the map may end here */
+                if (direct && left < product->rows) /* the map may end here */
                     a = memcpy(memory + m->tail, a, (size_t)left * rows.pitch);
+                for (int64_t b = from; b < until; b++) {
+                    const int64_t o = b * columns,
+                                  outputs = p->o - o < columns ? p->o - o : columns;
+                    product->block(a, rows.pitch, packed + (size_t)b * weights, steps, rows.n_steps,
+                                   block);
+                    store_block(p->v, block, n, outputs, place + i, add,
+                                to + (size_t)(line * to_line + o) * value,
+                                sums ? part + 2 * columns * (b - first) : NULL);
                 }
-                product->block(a, rows.pitch, packed + (size_t)b * weights, steps, rows.n_steps,
-                               block);
-                store_block(p->v, block, left < product->rows ? left : product->rows, n, place + i,
-                            add, y, sums ? part : NULL);
             }
-        }
-        if (sums) {
-            memcpy(sums + o, part, (size_t)n * sizeof *sums);
-            memcpy(sums + p->o + o, part + product->columns, (size_t)n * sizeof *sums);
-        }
+    }
+    for (int64_t b = first; sums && b < last; b++, part += 2 * columns) {
+        const int64_t o = b * columns;
+        const size_t bytes = (size_t)(p->o - o < columns ? p->o - o : columns) * sizeof *sums;
+        memcpy(sums + o, part, bytes);
+        memcpy(sums + p->o + o, part + columns, bytes);
     }
 }
 
@@ -796,240 +705,7 @@ void conv_pack_backward(const struct panel_values *v, const struct conv_shape *s
         }
 }
 
-/* ---- the gradient of the weights ----
- * A sum over pixels: rows of A are output channels, running through the pixels of dy, which is
- * transposed for it; columns of B are input channels, and a tap is an offset in the panel of x.
- *
- * A task is a range of input channels, for one grain or, in wide layers, for all of them: it goes
- * through grains and their strips in order, and adds grains as the tree that grains.h describes
- * while they are in the cache. Sums stand in blocks as they leave the registers:
- * [input channels / columns][tap][output channels / rows][rows][columns]. */
-
-struct gradient {
-    const struct panel_values *v;
-    const struct conv_shape *s;
-    struct window x, dy;
-    int64_t span;  /* input channels that strips are cut for, by the shape alone */
-    int64_t range; /* of a task: as many, or fewer for many threads */
-};
-
-/* The window on `range` input channels from c0 on. */
-static struct window range_window(const struct gradient *g, int64_t c0, int64_t range)
-{
-    struct window w = g->x;
-    w.c = g->s->c - c0 < range ? g->s->c - c0 : range;
-    return w;
-}
-
-static void lay_out_gradient(const struct gradient *g, const struct window *window, int64_t n,
-                             int64_t rows, struct panel *x, struct panel *dy)
-{
-    panel_lay_out(x, window, g->v, PANEL_B, rows, g->s->ow, n);
-    panel_lay_out(dy, &g->dy, g->v, PANEL_TRANSPOSED, rows, g->s->ow, x->n);
-}
-
-static size_t gradient_strip_bytes(const void *of, int64_t n, int64_t rows)
-{
-    const struct gradient *g = of;
-    const struct window window = range_window(g, 0, g->span);
-    struct panel x, dy;
-    lay_out_gradient(g, &window, n, rows, &x, &dy);
-    return x.bytes + dy.bytes;
-}
-
-static struct strips cut_gradient(const struct gradient *g)
-{
-    const size_t most = g->span < g->s->c ? WIDE_STRIP_BYTES : GRADIENT_STRIP_BYTES;
-    return cut(g->s->images, g->s->grains, g->s->oh, 1, most, gradient_strip_bytes, g);
-}
-
-/* Wide layers are cut into spans of input channels, so that the sums of a span fit in the cache and
- * a strip can hold many pixels. Threads share spans out further where there are few of them.
- * Packing dy again for each is what that costs. A window's row that is folded into channels stays
- * whole. */
-static struct gradient make_gradient(const struct panel_values *v, const struct conv_shape *s,
-                                     int threads)
-{
-    const int64_t columns = v->product->columns;
-    const int64_t sums = s->o * s->kernel * s->kernel * (int64_t)sizeof(float);
-    struct gradient g = {.v = v, .s = s, .span = s->c, .range = s->c};
-    g.x = forward_pass(v, s).window;
-    g.dy = (struct window){
-        .h = s->oh, .w = s->ow, .c = s->o, .pitch = s->o, .step = 1, .ny = 1, .nx = 1};
-    struct panel x;
-    panel_lay_out(&x, &g.x, v, PANEL_B, 1, 1, 1);
-    if (x.folded)
-        return g;
-    if (s->c * sums > SPAN_BYTES) {
-        const int64_t most = SPAN_BYTES / sums / columns * columns;
-        g.span = most > columns ? most : columns;
-    }
-    const int64_t tasks = s->grains * divide_up(s->c, g.span), enough = 2 * threads;
-    g.range = round_up(divide_up(g.span, divide_up(enough, tasks)), columns);
-    return g;
-}
-
-/* Grains that a task adds up itself. */
-static int64_t grains_of_task(const struct gradient *g)
-{
-    const int64_t n = g->s->grains;
-    return g->span < g->s->c && !(n & (n - 1)) ? n : 1;
-}
-
-/* Blocks of sums for a range of input channels. */
-struct blocks {
-    int64_t outputs, taps, inputs; /* of blocks */
-    int64_t size;                  /* floats of a block */
-};
-
-static struct blocks blocks_of(const struct gradient *g, int64_t range)
-{
-    const struct product *product = g->v->product;
-    const struct window window = range_window(g, 0, range);
-    struct panel x;
-    panel_lay_out(&x, &window, g->v, PANEL_B, 1, 1, 1);
-    return (struct blocks){.outputs = divide_up(g->s->o, product->rows),
-                           .taps = window.ny * x.nx,
-                           .inputs = divide_up(x.channels, product->columns),
-                           .size = product->rows * product->columns};
-}
-
-static int64_t blocks_floats(const struct blocks *b)
-{
-    return b->outputs * b->taps * b->inputs * b->size;
-}
-
-static int levels_of(int64_t grains)
-{
-    int levels = 0;
-    while (grains > 1) {
-        grains /= 2;
-        levels++;
-    }
-    return levels;
-}
-
-struct gradient_memory {
-    size_t x, dy, scratch, steps, block, levels;
-};
-
-static struct gradient_memory gradient_memory(const struct gradient *g, size_t *bytes)
-{
-    const struct strips strips = cut_gradient(g);
-    const struct product *product = g->v->product;
-    const struct blocks blocks = blocks_of(g, g->range);
-    struct panel x, dy;
-    const struct window widest = range_window(g, 0, g->range);
-    lay_out_gradient(g, &widest, strips.n, strips.rows, &x, &dy);
-    const size_t scratch_x = panel_scratch_bytes(&x), scratch_dy = panel_scratch_bytes(&dy);
-    const int64_t steps = strips.rows * dy.line_pitch / product->depth * parts(g->v);
-    struct gradient_memory m;
-    size_t at = 0;
-    m.x = carve(&at, x.bytes);
-    m.dy = carve(&at, dy.bytes);
-    m.scratch = carve(&at, scratch_x > scratch_dy ? scratch_x : scratch_dy);
-    m.steps = carve(&at, (size_t)steps * sizeof(struct product_step));
-    m.block = carve(&at, (size_t)blocks.size * sizeof(float));
-    m.levels =
-        carve(&at, (size_t)(levels_of(grains_of_task(g)) * blocks_floats(&blocks)) * sizeof(float));
-    *bytes = at;
-    return m;
-}
-
-CLONES static void add_floats(float *restrict to, const float *restrict from, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        to[i] += from[i];
-}
-
-/* All blocks of one strip, for input channels c0.. , are written or added to sums. */
-static void gradient_strip(const struct gradient *g, const struct strip *s, int64_t c0,
-                           const char *x, const char *dy, bool add, float *sums,
-                           const struct gradient_memory *m, unsigned char *memory)
-{
-    const struct product *product = g->v->product;
-    const struct conv_shape *shape = g->s;
-    const size_t value = map_value(g->v);
-    struct product_step *steps = (void *)(memory + m->steps);
-    float *block = (void *)(memory + m->block);
-    const struct window window = range_window(g, c0, g->range);
-    struct panel px, py;
-    lay_out_gradient(g, &window, s->images, s->rows, &px, &py);
-    panel_fill(&px, x + (size_t)(s->image * shape->h * shape->w * shape->c + c0) * value, s->images,
-               s->row, memory + m->x, memory + m->scratch);
-    panel_fill(&py, dy + (size_t)(s->image * shape->oh * shape->ow * shape->o) * value, s->images,
-               s->row, memory + m->dy, memory + m->scratch);
-    int64_t n_steps = 0;
-    for (int64_t a = 0; a < s->rows; a++)
-        for (int64_t i = 0; i < py.line_pitch; i += product->depth) {
-            const struct product_step at = {(a * py.line_pitch + i) * (ptrdiff_t)py.row_bytes,
-                                            (a * px.line_step * px.line_pitch + i) *
-                                                (ptrdiff_t)px.row_bytes};
-            n_steps = add_steps(g->v, steps, n_steps, at, py.half, px.half);
-        }
-    const struct blocks blocks = blocks_of(g, window.c);
-    for (int64_t c = 0; c < blocks.inputs; c++)
-        for (int64_t t = 0; t < blocks.taps; t++) {
-            const unsigned char *b =
-                memory + m->x + (size_t)c * px.plane + panel_tap(&px, t / px.nx, t % px.nx);
-            for (int64_t o = 0; o < blocks.outputs; o++, sums += blocks.size) {
-                const unsigned char *a = memory + m->dy + (size_t)(o * product->rows) * py.plane;
-                product->block(a, py.plane, b, steps, n_steps, add ? block : sums);
-                if (add)
-                    add_floats(sums, block, blocks.size);
-            }
-        }
-}
-
-/* The sums of a task: `grains` grains from `first` on, a power of two of them, into sums. */
-static void gradient_task(const struct gradient *g, const struct strips *strips, int64_t first,
-                          int64_t grains, int64_t c0, const void *x, const void *dy, float *sums,
-                          const struct gradient_memory *m, unsigned char *memory)
-{
-    const struct blocks blocks = blocks_of(g, g->range);
-    const int64_t floats = blocks_floats(&blocks);
-    float *level[64] = {sums};
-    for (int l = 1; l <= levels_of(grains); l++)
-        level[l] = (float *)(memory + m->levels) + (l - 1) * floats;
-    int depth = 0;
-    for (int64_t i = 0; i < grains; i++) {
-        /* A grain of one strip can be added to its neighbour as it leaves the registers. */
-        const bool joins = strips->per_grain == 1 && i & 1;
-        if (!joins)
-            depth++;
-        for (int64_t j = 0; j < strips->per_grain; j++) {
-            const struct strip strip = strip_at(strips, (first + i) * strips->per_grain + j);
-            gradient_strip(g, &strip, c0, x, dy, joins || j > 0, level[depth - 1], m, memory);
-        }
-        for (int64_t full = joins ? i >> 1 : i; full & 1; full >>= 1, depth--)
-            add_floats(level[depth - 2], level[depth - 1], floats);
-    }
-}
-
-/* Blocks into the layout of the weights. */
-static void unpack_gradient(const struct gradient *g, const float *sums, float *grad, int threads)
-{
-    const struct conv_shape *s = g->s;
-    const int64_t rows = g->v->product->rows, columns = g->v->product->columns;
-    const struct blocks b = blocks_of(g, s->c);
-    const int64_t area = s->kernel * s->kernel, nx = b.taps / s->kernel, tap = b.outputs * b.size;
-    const int64_t channels = nx == 1 ? s->kernel * s->c : s->c;
-#pragma omp parallel for schedule(static) collapse(2) num_threads(threads)
-    for (int64_t in = 0; in < b.inputs; in++)
-        for (int64_t out = 0; out < b.outputs; out++) {
-            const float *block = sums + (in * b.taps * b.outputs + out) * b.size;
-            const int64_t o0 = out * rows, c0 = in * columns;
-            for (int64_t r = 0; r < rows && o0 + r < s->o; r++)
-                for (int64_t j = 0; j < columns && c0 + j < channels; j++) {
-                    const float *from = block + r * columns + j;
-                    float *to = grad + (o0 + r) * s->c * area + (c0 + j) * area;
-                    if (nx == 1) /* a folded channel is a column of the kernel as well */
-                        to = grad + ((o0 + r) * s->c + (c0 + j) % s->c) * area + (c0 + j) / s->c;
-                    for (int64_t t = 0; t < b.taps; t++)
-                        to[nx == 1 ? t * s->kernel : t] = from[t * tap];
-                }
-        }
-}
+/* ---- the gradient of the weights ---- */
 
 static void unpack_winograd(const struct conv_shape *s, const float *sum, float *grad, int threads)
 {
@@ -1041,50 +717,25 @@ static void unpack_winograd(const struct conv_shape *s, const float *sum, float 
                 grad[(o * c + i) * area + k] = sum[(o * area + k) * c + i];
 }
 
-size_t conv_partial_floats(const struct panel_values *v, const struct conv_shape *s)
+size_t conv_partial_bytes(const struct panel_values *v, const struct conv_shape *s)
 {
     if (use_winograd(v, s))
-        return (size_t)(s->grains * s->o * s->c * s->kernel * s->kernel);
-    const struct gradient g = make_gradient(v, s, 1);
-    const struct blocks all = blocks_of(&g, s->c);
-    return (size_t)(s->grains / grains_of_task(&g) * blocks_floats(&all));
+        return (size_t)(s->grains * s->o * s->c * s->kernel * s->kernel) * sizeof(float);
+    return gradient_shared_bytes(v, s);
 }
 
 void conv_backward_weights(const struct panel_values *v, const struct conv_shape *s, const void *x,
-                           const void *dy, float *partials, float *grad,
+                           const void *dy, void *partials, float *grad,
                            const struct workspace *work)
 {
-    const int threads = work->threads;
     if (use_winograd(v, s)) {
         const struct winograd_shape w = winograd_shape(s);
         winograd_backward_weights(v->product, &w, x, dy, partials, work);
-        grains_sum_floats(partials, s->grains, s->o * s->c * s->kernel * s->kernel, threads);
-        unpack_winograd(s, partials, grad, threads);
+        grains_sum_floats(partials, s->grains, s->o * s->c * s->kernel * s->kernel, work->threads);
+        unpack_winograd(s, partials, grad, work->threads);
         return;
     }
-    const struct gradient g = make_gradient(v, s, threads);
-    const struct strips strips = cut_gradient(&g);
-    const struct blocks all = blocks_of(&g, s->c);
-    const int64_t ranges = divide_up(s->c, g.range), grains = grains_of_task(&g);
-    const int64_t rows = s->grains / grains, floats = blocks_floats(&all);
-    size_t bytes;
-    const struct gradient_memory m = gradient_memory(&g, &bytes);
-    assert(bytes <= work->bytes);
-#pragma omp parallel num_threads(threads)
-    {
-        v->product->begin();
-#pragma omp for schedule(dynamic)
-        for (int64_t task = 0; task < rows * ranges; task++) {
-            const int64_t row = task / ranges, c0 = task % ranges * g.range;
-            float *sums = partials + row * floats +
-                          c0 / v->product->columns * all.taps * all.outputs * all.size;
-            gradient_task(&g, &strips, row * grains, grains, c0, x, dy, sums, &m,
-                          workspace_of_thread(work));
-        }
-        v->product->end();
-    }
-    grains_sum_floats(partials, rows, floats, threads);
-    unpack_gradient(&g, partials, grad, threads);
+    gradient_of_weights(v, s, x, dy, partials, grad, work);
 }
 
 /* ---- memory ---- */
@@ -1110,15 +761,13 @@ size_t conv_work_bytes(const struct panel_values *v, const struct conv_shape *s,
         return winograd_work_bytes(v->product, &w);
     }
     const struct pass forward = forward_pass(v, s);
-    size_t most = pass_bytes(&forward), bytes;
+    size_t most = pass_bytes(&forward);
     for (int64_t py = 0; py < s->stride; py++)
         for (int64_t px = 0; px < s->stride; px++) {
             const struct pass p = backward_pass(v, s, py, px);
             if (p.window.ny && p.window.nx && p.rows && p.columns)
                 raise_to(&most, pass_bytes(&p));
         }
-    const struct gradient g = make_gradient(v, s, threads);
-    gradient_memory(&g, &bytes);
-    raise_to(&most, bytes);
+    raise_to(&most, gradient_work_bytes(v, s, threads));
     return most;
 }

@@ -8,15 +8,9 @@
 #ifndef CONV_H
 #define CONV_H
 
+#include "conv_shape.h"
 #include "panel.h"
 #include "workspace.h"
-
-struct conv_shape {
-    int64_t images, h, w, c;         /* input */
-    int64_t oh, ow, o;               /* output */
-    int64_t kernel, stride, padding; /* kernel: at most 11 */
-    int64_t grains;                  /* divide images */
-};
 
 /* Bytes of packed weights, for one pass; bytes of work->bytes that the three passes need. */
 size_t conv_packed_bytes(const struct panel_values *v, const struct conv_shape *s);
@@ -40,10 +34,10 @@ void conv_backward_data(const struct panel_values *v, const struct conv_shape *s
                         const void *packed, void *dx, bool add, const struct workspace *work);
 
 /* grad (o,c,kernel,kernel): the gradient of the weights, summed over grains as grains.h says.
- * partials: memory for conv_partial_floats floats. */
-size_t conv_partial_floats(const struct panel_values *v, const struct conv_shape *s);
+ * partials: conv_partial_bytes bytes, 64-byte aligned. */
+size_t conv_partial_bytes(const struct panel_values *v, const struct conv_shape *s);
 void conv_backward_weights(const struct panel_values *v, const struct conv_shape *s, const void *x,
-                           const void *dy, float *partials, float *grad,
+                           const void *dy, void *partials, float *grad,
                            const struct workspace *work);
 
 #endif

@@ -41,7 +41,7 @@ struct network {
     size_t *packed_at;             /* of each operation, in packed */
     struct statistics *statistics; /* of each tensor that is normalized */
     bool *written;                 /* of each tensor: its gradient holds some reader's part */
-    float *partials;               /* gradients of weights, a row a grain */
+    void *partials;                /* of gradients of weights */
     double *sums;
     float *coefficients, *zeros; /* (2, c), (c): what norm kernels are given */
     struct workspace work;
@@ -282,7 +282,7 @@ int network_prepare(struct network *net, const struct network_shape *shape)
             if (!reserve(&packed, bytes, &net->packed_at[i]))
                 return fail("the network's memory overflows");
             raise_to(&back, bytes);
-            raise_to(&partials, conv_partial_floats(&net->engine.values, &s));
+            raise_to(&partials, conv_partial_bytes(&net->engine.values, &s));
             raise_to(&work, conv_work_bytes(&net->engine.values, &s, net->threads));
             raise_to(&sums, (size_t)(conv_sum_rows(&net->engine.values, &s) * 2 * s.o));
         } else if (op->kind == PLAN_BATCH_NORM) {
@@ -298,8 +298,7 @@ int network_prepare(struct network *net, const struct network_shape *shape)
            at_work, work_bytes;
     if (__builtin_mul_overflow(work, (size_t)net->threads, &work_bytes) ||
         !reserve(&total, net->layout.bytes, &at_maps) || !reserve(&total, packed, &at_packed) ||
-        !reserve(&total, back, &at_back) ||
-        !reserve(&total, partials * sizeof(float), &at_partials) ||
+        !reserve(&total, back, &at_back) || !reserve(&total, partials, &at_partials) ||
         !reserve(&total, sums * sizeof(double), &at_sums) ||
         !reserve(&total, 3 * channels * sizeof(float), &at_channels) ||
         !reserve(&total, kept, &at_kept) || !reserve(&total, work_bytes, &at_work))
@@ -312,7 +311,7 @@ int network_prepare(struct network *net, const struct network_shape *shape)
     net->maps = net->memory + at_maps;
     net->packed = net->memory + at_packed;
     net->packed_back = net->memory + at_back;
-    net->partials = (float *)(net->memory + at_partials);
+    net->partials = net->memory + at_partials;
     net->sums = (double *)(net->memory + at_sums);
     net->coefficients = (float *)(net->memory + at_channels);
     net->zeros = net->coefficients + 2 * channels;

@@ -219,9 +219,10 @@ static void check_shape(const struct kind *k, const struct panel_values *v, int 
         dx[i] += old[i];
     assert_close("gradient added", k, shape, dx, old_map, k->bf16_maps, nx);
 
-    const size_t floats = conv_partial_floats(v, &s);
-    float *partials = room(floats * sizeof *partials), *grad = room((size_t)nw * sizeof *grad);
-    memset(partials, 0xff, floats * sizeof *partials);
+    const size_t partial_bytes = conv_partial_bytes(v, &s);
+    void *partials = room(partial_bytes);
+    float *grad = room((size_t)nw * sizeof *grad);
+    memset(partials, 0xff, partial_bytes);
     memset(grad, 0xff, (size_t)nw * sizeof *grad);
     conv_backward_weights(v, &s, x_map, dy_map, partials, grad, &b.work);
     assert_close("gradient of weights", k, shape, dw, grad, false, nw);

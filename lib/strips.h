@@ -1,0 +1,73 @@
+/* strips: how a convolution's work is cut into parts that fit in a core's cache, and what its parts
+ * share: sizes, and the carving of a thread's workspace. */
+#ifndef STRIPS_H
+#define STRIPS_H
+
+#include "panel.h"
+
+/* A grid of rows, for the images of each grain, is cut into groups of n whole images or, where one
+ * is too large, into runs of `rows` rows of one image. */
+struct strips {
+    int64_t grid_rows, images_per_grain;
+    int64_t n, rows;
+    int64_t per_image, per_grain, count;
+};
+
+struct strip {
+    int64_t image, images, row, rows;
+};
+
+/* Bytes of the panels of a strip of n images and so many rows. */
+typedef size_t strip_bytes(const void *of, int64_t n, int64_t rows);
+
+/* The largest strips of at most `most` bytes, of at least `unit` rows where an image is cut. They
+ * depend on the shape alone. */
+struct strips strips_cut(int64_t images, int64_t grains, int64_t rows, int64_t unit, size_t most,
+                         strip_bytes *bytes, const void *of);
+struct strip strip_at(const struct strips *k, int64_t i);
+
+static inline int64_t divide_up(int64_t n, int64_t by)
+{
+    return (n + by - 1) / by;
+}
+
+static inline int64_t round_up(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+/* The next `bytes` of a workspace, 64-byte aligned; counting from 0 it finds the size. */
+static inline size_t carve(size_t *at, size_t bytes)
+{
+    const size_t here = *at;
+    *at += (size_t)round_up((int64_t)bytes, 64);
+    return here;
+}
+
+/* Bytes of a value of a map. */
+static inline size_t map_value(const struct panel_values *v)
+{
+    return v->bf16_maps ? sizeof(uint16_t) : sizeof(float);
+}
+
+/* Steps that one step of values becomes: of split values the products high high, high low and
+ * low high. */
+static inline int64_t step_parts(const struct panel_values *v)
+{
+    return v->split ? 3 : 1;
+}
+
+/* Appends the steps for values at a and b to n steps; the low parts lie a_half and b_half further
+ * on. Returns how many there are now. */
+static inline int64_t add_steps(const struct panel_values *v, struct product_step *steps, int64_t n,
+                                struct product_step at, size_t a_half, size_t b_half)
+{
+    steps[n++] = at;
+    if (v->split) {
+        steps[n++] = (struct product_step){at.a, at.b + (ptrdiff_t)b_half};
+        steps[n++] = (struct product_step){at.a + (ptrdiff_t)a_half, at.b};
+    }
+    return n;
+}
+
+#endif
