@@ -63,8 +63,8 @@ struct maps {
                           const struct norm_channels *k, bool relu, const float *constant,
                           const float *slope, int threads);
 
-    /* The gradient of a maximum goes to the first pixel that has it; a NaN counts as a maximum on
-     * the way forward. dx is written, not added to. */
+    /* The gradient of a maximum goes to the first pixel that has it; dx is written, not added to.
+     * A NaN counts as the largest value, and -0 as less than 0. */
     void (*max_pool)(const struct pool_shape *s, const void *x, void *y, int threads);
     void (*max_pool_backward)(const struct pool_shape *s, const void *x, const void *dy, void *dx,
                               int threads);

@@ -1,9 +1,12 @@
 /* The functions of maps.h for one type of values: a template, included once by each of maps_*.c
  * after it has defined
- *   ELEMENT    the type of a value in memory
- *   WIDEN(e)   the float that e stands for
- *   NARROW(v)  the ELEMENT nearest to the float v
- *   MAPS, NAME the struct that the functions go into, and its name.
+ *   ELEMENT      the type of a value in memory
+ *   WIDEN(e)     the float that e stands for
+ *   NARROW(v)    the ELEMENT nearest to the float v
+ *   KEY          the signed integer as wide as an ELEMENT
+ *   key_of(e)    one that grows with e, and is largest for NaNs
+ *   value_of(k)  the ELEMENT that has the key k
+ *   MAPS, NAME   the struct that the functions go into, and its name.
  *
  * All loops over channels are plain C that the compiler vectorizes, once for each of CLONES's
  * levels; tasks are handed to threads outside of those functions, which OpenMP asks for. */
@@ -317,6 +320,7 @@ static inline struct window window_at(const struct pool_shape *s, int64_t a, int
     return at;
 }
 
+/* Keys rather than values are compared: bf16 need not be widened, and NaNs need no care. */
 CLONES static void max_row(const struct pool_shape *s, const ELEMENT *x, int64_t a, ELEMENT *y)
 {
     for (int64_t b = 0; b < s->ow; b++, y += s->c) {
@@ -326,16 +330,13 @@ CLONES static void max_row(const struct pool_shape *s, const ELEMENT *x, int64_t
             from[t] = x + (at.i[t / KERNEL] * s->w + at.j[t % KERNEL]) * s->c;
 #pragma omp simd
         for (int64_t i = 0; i < s->c; i++) {
-            float most = WIDEN(from[0][i]);
-            bool ordered = most == most; /* no NaN among them */
-#pragma GCC unroll 4
-            for (int t = 1; t < TAPS; t += 2) {
-                const float v = WIDEN(from[t][i]), w = WIDEN(from[t + 1][i]);
-                ordered &= !isunordered(v, w);
+            KEY most = key_of(from[0][i]);
+#pragma GCC unroll 8
+            for (int t = 1; t < TAPS; t++) {
+                const KEY v = key_of(from[t][i]);
                 most = v > most ? v : most;
-                most = w > most ? w : most;
             }
-            y[i] = NARROW(ordered ? most : NAN);
+            y[i] = value_of(most);
         }
     }
 }
@@ -365,12 +366,11 @@ static inline void spread(const ELEMENT *const *x, const ELEMENT *dy, int64_t n,
     float d[STRIP_CHANNELS];
 #pragma omp simd
     for (int64_t k = 0; k < n; k++) {
-        float most = WIDEN(x[0][k]);
-        int found = 0;
+        KEY most = key_of(x[0][k]), found = 0;
 #pragma GCC unroll 8
         for (int t = 1; t < TAPS; t++) {
-            const float v = WIDEN(x[t][k]);
-            found = v > most ? t : found;
+            const KEY v = key_of(x[t][k]);
+            found = v > most ? (KEY)t : found;
             most = v > most ? v : most;
         }
         first[k] = found;

@@ -450,8 +450,10 @@ static void check_max_pool(const struct maps *m, struct pool_shape s)
     void *x = new_map(m, n), *dy = random_map(m, out, 0, 1), *y = new_map(m, out);
     void *dx = new_map(m, n), *other = new_map(m, n > out ? n : out);
     double *want = calloc((size_t)n, sizeof *want), *terms = calloc((size_t)n, sizeof *terms);
-    for (int64_t i = 0; i < n; i++)
-        set(m, x, i, rint(3 * uniform())); /* few values: many ties */
+    for (int64_t i = 0; i < n; i++) {
+        const double v = rint(4 * uniform()) + 0; /* few values: many ties; and no -0 */
+        set(m, x, i, fabs(v) == 4 ? copysign(INFINITY, v) : v);
+    }
     m->max_pool(&s, x, y, 1);
     m->max_pool_backward(&s, x, dy, dx, 1);
     for (int64_t i = 0; i < out; i++) {
