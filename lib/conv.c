@@ -561,40 +561,53 @@ static int64_t kernel_position(const struct weights *w, int64_t ty, int64_t tx)
     return ty * w->kernel + tx;
 }
 
+/* n_outer x n_inner weights of nx taps each, from and to positions with these distances. */
+struct walk {
+    int64_t n_outer, n_inner, from_outer, from_inner, to_outer, to_inner, to_tap;
+};
+
+static inline __attribute__((always_inline)) void
+gather_taps(const float *from, const struct walk *w, const int64_t *position, int64_t nx, float *to)
+{
+    for (int64_t i = 0; i < w->n_outer; i++)
+        for (int64_t j = 0; j < w->n_inner; j++)
+            for (int64_t tx = 0; tx < nx; tx++)
+                to[i * w->to_outer + j * w->to_inner + tx * w->to_tap] =
+                    from[i * w->from_outer + j * w->from_inner + position[tx]];
+}
+
 /* The weights of one line of taps: (taps, depth, columns) floats, zeros where there is no such
- * input or output. */
+ * input or output. They are read in the order of the memory, each cache line once: weights of an
+ * output channel are neighbours. */
 static void gather_line(const struct pass *p, const struct weights *w, int64_t out, int64_t in,
                         int64_t ty, bool folded, float *to)
 {
     const struct product *product = p->v->product;
     const int64_t columns = product->columns, depth = product->depth, c = p->window.c;
-    const int64_t nx = p->window.nx, step = depth * columns;
-    memset(to, 0, (size_t)((folded ? 1 : nx) * step) * sizeof *to);
+    const int64_t nx = p->window.nx, rest = c - in;
+    const int64_t outputs = p->o - out < columns ? p->o - out : columns;
+    const int64_t inputs = rest < depth ? rest : depth;
+    const float *from = w->values + out * w->out_step;
     int64_t position[KERNEL];
     for (int64_t tx = 0; tx < nx; tx++)
         position[tx] = kernel_position(w, ty, tx);
-    /* In the order of the memory, which reads each cache line once: weights of an output channel
-     * are neighbours. */
-    const int64_t outputs = p->o - out < columns ? p->o - out : columns;
-    const int64_t first = folded ? 0 : in, inputs = folded ? c : c - in < depth ? c - in : depth;
-    const int64_t n_outer = w->backward ? inputs : outputs,
-                  n_inner = w->backward ? outputs : inputs;
-    const int64_t to_outer = w->backward ? columns : 1, to_inner = w->backward ? 1 : columns;
-    const int64_t from_outer = w->backward ? w->in_step : w->out_step;
-    const int64_t from_inner = w->backward ? w->out_step : w->in_step;
-    const float *from = w->values + out * w->out_step + first * w->in_step;
-    for (int64_t i = 0; i < n_outer; i++)
-        for (int64_t j = 0; j < n_inner; j++) {
-            const float *weight = from + i * from_outer + j * from_inner;
-            float *at = to + i * to_outer + j * to_inner;
-            for (int64_t tx = 0; tx < nx; tx++) {
-                if (!folded)
-                    at[tx * step] = weight[position[tx]];
-                else if (tx * c + (w->backward ? i : j) - in >= 0 &&
-                         tx * c + (w->backward ? i : j) - in < depth)
-                    at[(tx * c - in) * columns] = weight[position[tx]];
-            }
-        }
+    if (folded || outputs < columns || inputs < depth)
+        memset(to, 0, (size_t)((folded ? 1 : nx) * depth * columns) * sizeof *to);
+    if (folded) {
+        for (int64_t k = in; k < in + depth && k < nx * c; k++)
+            for (int64_t j = 0; j < outputs; j++)
+                to[(k - in) * columns + j] =
+                    from[j * w->out_step + k % c * w->in_step + position[k / c]];
+        return;
+    }
+    from += in * w->in_step;
+    struct walk walk = {outputs, inputs, w->out_step, w->in_step, 1, columns, depth * columns};
+    if (w->backward)
+        walk = (struct walk){inputs, outputs, w->in_step, w->out_step, columns, 1, depth * columns};
+    if (nx == 3)
+        gather_taps(from, &walk, position, 3, to);
+    else
+        gather_taps(from, &walk, position, nx, to);
 }
 
 /* For maps of bf16 weights are rounded to bf16, whatever multiplies them. */
@@ -604,16 +617,18 @@ CLONES static void pack_floats(const float *restrict from, int64_t n, bool bf16,
         to[i] = bf16 ? bf16_widen(bf16_narrow(from[i])) : from[i];
 }
 
-/* (depth, columns) floats become (depth / 2, columns, 2) bf16; low, unless NULL, gets the rest. */
-CLONES static void pack_bf16(const float *restrict from, int64_t depth, int64_t columns,
-                             uint16_t *restrict to, uint16_t *restrict low)
+/* (depth, columns) floats become (depth / 2, columns, 2) bf16: high parts, or low ones. */
+CLONES static void pack_bf16(const float *restrict from, int64_t depth, int64_t columns, bool low,
+                             uint32_t *restrict to)
 {
-    for (int64_t k = 0; k < depth; k++, from += columns)
+    for (int64_t k = 0; k < depth; k += 2, from += 2 * columns, to += columns)
         for (int64_t j = 0; j < columns; j++) {
-            const int64_t at = (k / 2 * columns + j) * 2 + k % 2;
-            to[at] = bf16_narrow(from[j]);
-            if (low)
-                low[at] = bf16_narrow(from[j] - bf16_widen(to[at]));
+            float a = from[j], b = from[columns + j];
+            if (low) {
+                a -= bf16_widen(bf16_narrow(a));
+                b -= bf16_widen(bf16_narrow(b));
+            }
+            to[j] = (uint32_t)bf16_narrow(b) << 16 | bf16_narrow(a);
         }
 }
 
@@ -639,8 +654,9 @@ static void pack_pass(const struct pass *p, const struct weights *w, char *packe
                 if (product->values == PRODUCT_FLOAT)
                     pack_floats(from, depth * columns, p->v->bf16_maps, (float *)to);
                 else
-                    pack_bf16(from, depth, columns, (uint16_t *)to,
-                              p->v->split ? (uint16_t *)(to + step) : NULL);
+                    pack_bf16(from, depth, columns, false, (uint32_t *)to);
+                if (p->v->split)
+                    pack_bf16(from, depth, columns, true, (uint32_t *)(to + step));
             }
 }
 
