@@ -388,6 +388,15 @@ static void clear_slack(const struct panel *p, char *memory)
         memset(memory + plane + used, 0, p->plane - used);
 }
 
+/* Rows are read here and there; all at once, memory is waited for once a group. */
+static void prefetch_rows(const struct panel *p, const char *const *from, int64_t n)
+{
+    const size_t bytes = (size_t)p->window.c * map_bytes(&p->values);
+    for (int64_t i = 0; i < n; i++)
+        for (size_t at = 0; at < bytes; at += CHUNK)
+            __builtin_prefetch(from[i] + at);
+}
+
 void panel_fill(const struct panel *p, const void *src, int64_t images, int64_t row, void *memory,
                 void *scratch_memory)
 {
@@ -402,6 +411,8 @@ void panel_fill(const struct panel *p, const void *src, int64_t images, int64_t 
         for (int64_t first = 0; first < p->line_pitch; first += GROUP) {
             const int64_t rest = p->line_pitch - first, n = rest < GROUP ? rest : GROUP;
             find_rows(p, src, images, y, first, &scratch, from);
+            if (!p->folded)
+                prefetch_rows(p, from, n);
             make_values(p, &scratch, from, low);
             lay_rows(p, from, n, i * p->line_pitch + first, memory);
             if (p->values.split)
