@@ -291,50 +291,48 @@ static int64_t source_line(const struct panel *p, int64_t row, int64_t i)
     return (row + i / p->line_step) * p->window.step + p->window.y0 + i % p->line_step;
 }
 
-/* A folded slot: the nx pixels from x on of a line (NULL: outside), zeros outside. */
-static void fold(const struct window *w, const char *line, int64_t x, size_t value, char *to)
+/* A folded slot, at `to`: the nx pixels from x on of a line (NULL: outside), zeros outside. */
+static const char *fold(const struct window *w, const char *line, int64_t x, size_t value, char *to)
 {
-    const size_t pixel = (size_t)w->pitch * value, kept = (size_t)w->c * value;
-    if (line && x >= 0 && x + w->nx <= w->w && w->c == w->pitch) {
-        memcpy(to, line + (size_t)x * pixel, (size_t)w->nx * pixel);
-        return;
-    }
-    for (int64_t k = 0; k < w->nx; k++, x++, to += kept) {
+    const size_t pixel = (size_t)w->pitch * value;
+    if (line && x >= 0 && x + w->nx <= w->w)
+        return memcpy(to, line + (size_t)x * pixel, (size_t)w->nx * pixel);
+    for (int64_t k = 0; k < w->nx; k++, x++) {
         if (line && x >= 0 && x < w->w)
-            memcpy(to, line + (size_t)x * pixel, kept);
+            memcpy(to + (size_t)k * pixel, line + (size_t)x * pixel, pixel);
         else
-            memset(to, 0, kept);
+            memset(to + (size_t)k * pixel, 0, pixel);
     }
+    return to;
 }
 
 /* from[0..GROUP-1] gets where the values of the rows from `first` on of source line y are found. */
 static void find_rows(const struct panel *p, const char *src, int64_t images, int64_t y,
                       int64_t first, const struct scratch *scratch, const char **from)
 {
-    const struct window *w = &p->window;
-    const size_t value = map_bytes(&p->values), pixel = (size_t)w->pitch * value;
-    const size_t line = (size_t)w->w * pixel, image = (size_t)w->h * line;
-    const bool inside = y >= 0 && y < w->h;
-    int64_t m = first % p->n, phase = first / p->n / p->phase, at = first / p->n % p->phase;
-    for (int64_t i = 0; i < GROUP; i++) {
+    const struct window w = p->window;
+    const size_t value = map_bytes(&p->values), pixel = (size_t)w.pitch * value;
+    const size_t line = (size_t)w.w * pixel, image = (size_t)w.h * line;
+    const int64_t n = p->n, phase_slots = p->phase;
+    const bool inside = y >= 0 && y < w.h;
+    const char *source = inside ? src + (size_t)y * line : NULL;
+    int64_t slot = first / n % phase_slots, phase = first / n / phase_slots, m = first % n;
+    int64_t x = slot * w.step + phase + w.x0, rows = p->line_rows - first;
+    for (int64_t i = 0; i < GROUP; i++, rows--) {
+        const bool used = rows > 0 && m < images;
         from[i] = scratch->zero;
-        if (first + i < p->line_rows && m < images) {
-            const char *from_line = inside ? src + (size_t)m * image + (size_t)y * line : NULL;
-            const int64_t x = at * w->step + phase + w->x0;
-            if (p->folded) {
-                char *to = scratch->folded + (size_t)i * scratch->folded_row;
-                fold(w, from_line, x, value, to);
-                from[i] = to;
-            } else if (inside && x >= 0 && x < w->w) {
-                from[i] = from_line + (size_t)x * pixel;
-            }
-        }
-        if (++m < p->n)
+        if (used && p->folded)
+            from[i] = fold(&w, inside ? source + (size_t)m * image : NULL, x, value,
+                           scratch->folded + (size_t)i * scratch->folded_row);
+        else if (used && inside && x >= 0 && x < w.w)
+            from[i] = source + (size_t)m * image + (size_t)x * pixel;
+        if (++m < n)
             continue;
         m = 0;
-        if (++at == p->phase) {
-            at = 0;
-            phase++;
+        x += w.step;
+        if (++slot == phase_slots) {
+            slot = 0;
+            x = ++phase + w.x0;
         }
     }
 }
