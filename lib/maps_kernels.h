@@ -487,25 +487,28 @@ static void average_pool_backward(const struct norm_shape *s, const float *dy, v
 
 /* ---- values in and out ---- */
 
-CLONES static void scale_bytes(const uint8_t *restrict x, int64_t n, const float *restrict scale,
-                               const float *restrict bias, ELEMENT *restrict y)
+/* Divisions, not products with reciprocals, so that bytes give bit by bit what floats give that a
+ * caller normalized so. mean and deviation are repeated for every value. */
+CLONES static void normalize_bytes(const uint8_t *restrict x, int64_t n, const float *restrict mean,
+                                   const float *restrict deviation, ELEMENT *restrict y)
 {
     for (int64_t i = 0; i < n; i++)
-        y[i] = NARROW((float)x[i] * scale[i] + bias[i]);
+        y[i] = NARROW(((float)x[i] / 255 - mean[i]) / deviation[i]);
 }
 
 static void load_bytes(const uint8_t *x, int64_t n, int64_t c, const float *mean,
                        const float *deviation, void *y, int threads)
 {
     assert(c <= COLORS);
-    float scale[LOAD_PIXELS * COLORS], bias[LOAD_PIXELS * COLORS];
+    float means[LOAD_PIXELS * COLORS], deviations[LOAD_PIXELS * COLORS];
     for (int64_t i = 0; i < LOAD_PIXELS * c; i++) {
-        scale[i] = (float)(1 / (255 * (double)deviation[i % c]));
-        bias[i] = (float)(-(double)mean[i % c] / (double)deviation[i % c]);
+        means[i] = mean[i % c];
+        deviations[i] = deviation[i % c];
     }
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t p = 0; p < n; p += LOAD_PIXELS)
-        scale_bytes(x + p * c, least(LOAD_PIXELS, n - p) * c, scale, bias, (ELEMENT *)y + p * c);
+        normalize_bytes(x + p * c, least(LOAD_PIXELS, n - p) * c, means, deviations,
+                        (ELEMENT *)y + p * c);
 }
 
 CLONES static void narrow(const float *restrict from, int64_t n, ELEMENT *restrict to)
