@@ -15,4 +15,10 @@
 void grains_sum_floats(float *parts, int64_t grains, int64_t count, int threads);
 void grains_sum_doubles(double *parts, int64_t grains, int64_t count, int threads);
 
+/* The same tree for parts (count) that come one after another: part number 0, 1 ... of `parts`.
+ * levels holds what was added so far: one row for each binary digit of parts - 1, rows `stride`
+ * apart, of which the first `count` values are used. After the last part `part` holds the sum. */
+void grains_carry_floats(float *part, int64_t count, float *levels, int64_t stride, int64_t number,
+                         int64_t parts, int threads);
+
 #endif

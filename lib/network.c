@@ -20,9 +20,9 @@ enum {
 };
 
 /* What batch norm gets from the convolution before it, and keeps for the backward pass: (c) each,
- * sums (2,c): of its input over the batch, and of that squared. */
+ * sums (2,c): of its input over the slice, and of that squared; and the same over the batch. */
 struct statistics {
-    double *sums;
+    double *sums, *batch;
     float *mean, *scale, *inverse; /* scale = weight * inverse; inverse = 1 / deviation */
 };
 
@@ -34,7 +34,13 @@ struct network {
     struct network_shape shape;
     bool prepared, changed, ran;
     struct plan_layout layout;
-    int64_t images; /* that the layout is for: a slice in evaluation */
+    int64_t slice;  /* images that the layout is for: a chunk in training */
+    int64_t images; /* of the slice that is at work: the last one may be smaller */
+    struct input {
+        const uint8_t *bytes;
+        const float *floats;
+        const struct normalization *normalize;
+    } input; /* the caller's, for the chunks that the backward pass runs forward again */
 
     unsigned char *memory; /* one block, of which all below are parts */
     unsigned char *maps, *packed, *packed_back;
@@ -44,6 +50,7 @@ struct network {
     void *partials;                /* of gradients of weights */
     double *sums;
     float *coefficients, *zeros; /* (2, c), (c): what norm kernels are given */
+    float *carried;              /* gradients of chunks: grains_carry_floats()'s levels */
     struct workspace work;
 
     void (*observe)(const struct network_event *event, void *user);
@@ -120,11 +127,19 @@ static int64_t output_values(const struct network *net)
 
 /* ---- shapes ---- */
 
-static struct conv_shape conv_shape(const struct network *net, const struct plan_operation *op,
-                                    int64_t images)
+/* Of the slice at work: whole grains where it holds such, else one sum. */
+static int64_t slice_grains(const struct network *net)
+{
+    if (!net->shape.training)
+        return 1;
+    const int64_t each = net->shape.images / net->shape.grains;
+    return net->images % each ? 1 : net->images / each;
+}
+
+static struct conv_shape conv_shape(const struct network *net, const struct plan_operation *op)
 {
     const struct plan_map *in = &net->layout.maps[op->in], *out = &net->layout.maps[op->out];
-    return (struct conv_shape){.images = images,
+    return (struct conv_shape){.images = net->images,
                                .h = in->h,
                                .w = in->w,
                                .c = in->c,
@@ -134,23 +149,20 @@ static struct conv_shape conv_shape(const struct network *net, const struct plan
                                .kernel = op->kernel,
                                .stride = op->stride,
                                .padding = op->padding,
-                               .grains = net->shape.training ? net->shape.grains : 1};
+                               .grains = slice_grains(net)};
 }
 
-static struct norm_shape norm_shape(const struct network *net, int tensor, int64_t images)
+static struct norm_shape norm_shape(const struct network *net, int tensor)
 {
     const struct plan_map *m = &net->layout.maps[tensor];
-    return (struct norm_shape){.images = images,
-                               .pixels = m->h * m->w,
-                               .c = m->c,
-                               .grains = net->shape.training ? net->shape.grains : 1};
+    return (struct norm_shape){
+        .images = net->images, .pixels = m->h * m->w, .c = m->c, .grains = slice_grains(net)};
 }
 
-static struct pool_shape pool_shape(const struct network *net, const struct plan_operation *op,
-                                    int64_t images)
+static struct pool_shape pool_shape(const struct network *net, const struct plan_operation *op)
 {
     const struct plan_map *in = &net->layout.maps[op->in], *out = &net->layout.maps[op->out];
-    return (struct pool_shape){.images = images,
+    return (struct pool_shape){.images = net->images,
                                .h = in->h,
                                .w = in->w,
                                .c = in->c,
@@ -254,6 +266,74 @@ static unsigned char *allocate(size_t bytes)
     return memory;
 }
 
+/* What the operations take besides maps: bytes, and sums and channels in values. */
+struct needs {
+    size_t packed, back, partials, sums, channels, kept, work;
+};
+
+/* Raises needs to those of slices of net->images. -1 on overflow. */
+static int raise_needs(struct network *net, struct needs *n)
+{
+    const struct plan *p = net->plan;
+    const struct panel_values *v = &net->engine.values;
+    n->packed = n->kept = 0; /* the same for slices of any size */
+    for (int i = 0; i < p->n_operations; i++) {
+        const struct plan_operation *op = &p->operations[i];
+        if (op->kind == PLAN_CONVOLUTION) {
+            const struct conv_shape s = conv_shape(net, op);
+            const size_t bytes = conv_packed_bytes(v, &s);
+            if (!reserve(&n->packed, bytes, &net->packed_at[i]))
+                return -1;
+            raise_to(&n->work, conv_work_bytes(v, &s, net->threads));
+            if (!net->shape.training)
+                continue;
+            raise_to(&n->back, bytes);
+            raise_to(&n->partials, conv_partial_bytes(v, &s));
+            raise_to(&n->sums, (size_t)(conv_sum_rows(v, &s) * 2 * s.o));
+        } else if (op->kind == PLAN_BATCH_NORM) {
+            const struct norm_shape s = norm_shape(net, op->in);
+            raise_to(&n->channels, (size_t)s.c);
+            n->kept += (4 * sizeof(float) + 4 * sizeof(double)) * (size_t)s.c;
+            if (net->shape.training)
+                raise_to(&n->sums, (size_t)(net->engine.maps->norm_partials(&s) * 2 * s.c));
+        }
+    }
+    return 0;
+}
+
+static int64_t slices(const struct network *net)
+{
+    return (net->shape.images + net->slice - 1) / net->slice;
+}
+
+/* Values of all gradients together. */
+static size_t gradient_values(const struct network *net)
+{
+    size_t values = 0;
+    for (int i = 0; i < net->plan->parameters.n; i++)
+        if (!parameter(net, i)->buffer)
+            values += parameter(net, i)->count;
+    return values;
+}
+
+/* Points statistics to their places in `kept`. */
+static void place_statistics(struct network *net, double *kept)
+{
+    const struct plan *p = net->plan;
+    for (int i = 0; i < p->n_operations; i++) {
+        if (p->operations[i].kind != PLAN_BATCH_NORM)
+            continue;
+        const int64_t c = p->channels[p->operations[i].in];
+        float *floats = (float *)(kept + 4 * c);
+        net->statistics[p->operations[i].in] = (struct statistics){.sums = kept,
+                                                                   .batch = kept + 2 * c,
+                                                                   .mean = floats,
+                                                                   .scale = floats + c,
+                                                                   .inverse = floats + 2 * c};
+        kept = (double *)(floats + 4 * c);
+    }
+}
+
 int network_prepare(struct network *net, const struct network_shape *shape)
 {
     assert(shape->training || !shape->input_grad);
@@ -266,47 +346,34 @@ int network_prepare(struct network *net, const struct network_shape *shape)
                     (long long)shape->images);
     release(net);
     net->shape = *shape;
-    net->images = shape->training || shape->images < SLICE ? shape->images : SLICE;
-    const struct plan *p = net->plan;
-    const struct maps *e = net->engine.maps;
-    if (plan_lay_out(p, net->images, shape->height, shape->width, e->element, shape->training,
-                     shape->input_grad, &net->layout))
+    const int64_t most = !shape->training ? SLICE : shape->chunk ? shape->chunk : shape->images;
+    net->slice = most < shape->images ? most : shape->images;
+    if (plan_lay_out(net->plan, net->slice, shape->height, shape->width, net->engine.maps->element,
+                     shape->training, shape->input_grad, &net->layout))
         return -1;
-
-    size_t packed = 0, back = 0, partials = 0, sums = 0, work = 0, channels = 0, kept = 0;
-    for (int i = 0; i < p->n_operations; i++) {
-        const struct plan_operation *op = &p->operations[i];
-        if (op->kind == PLAN_CONVOLUTION) {
-            const struct conv_shape s = conv_shape(net, op, net->images);
-            const size_t bytes = conv_packed_bytes(&net->engine.values, &s);
-            if (!reserve(&packed, bytes, &net->packed_at[i]))
-                return fail("the network's memory overflows");
-            raise_to(&back, bytes);
-            raise_to(&partials, conv_partial_bytes(&net->engine.values, &s));
-            raise_to(&work, conv_work_bytes(&net->engine.values, &s, net->threads));
-            raise_to(&sums, (size_t)(conv_sum_rows(&net->engine.values, &s) * 2 * s.o));
-        } else if (op->kind == PLAN_BATCH_NORM) {
-            const struct norm_shape s = norm_shape(net, op->in, net->images);
-            raise_to(&sums, (size_t)(e->norm_partials(&s) * 2 * s.c));
-            raise_to(&channels, (size_t)s.c);
-            kept += (4 * sizeof(float) + 2 * sizeof(double)) * (size_t)s.c;
-        }
-    }
-    if (!shape->training)
-        back = partials = sums = 0;
+    struct needs n = {0};
+    const int64_t sizes[] = {net->slice, shape->images - (slices(net) - 1) * net->slice};
     size_t total = 0, at_maps, at_packed, at_back, at_partials, at_sums, at_channels, at_kept,
-           at_work, work_bytes;
-    if (__builtin_mul_overflow(work, (size_t)net->threads, &work_bytes) ||
-        !reserve(&total, net->layout.bytes, &at_maps) || !reserve(&total, packed, &at_packed) ||
-        !reserve(&total, back, &at_back) || !reserve(&total, partials, &at_partials) ||
-        !reserve(&total, sums * sizeof(double), &at_sums) ||
-        !reserve(&total, 3 * channels * sizeof(float), &at_channels) ||
-        !reserve(&total, kept, &at_kept) || !reserve(&total, work_bytes, &at_work))
+           at_carried, at_work, carried = 0, work = 0;
+    bool fits = true;
+    for (int i = 0; fits && i < 2; i++) {
+        net->images = sizes[i];
+        fits = !raise_needs(net, &n);
+    }
+    for (int64_t parts = slices(net) - 1; fits && shape->training && parts; parts /= 2)
+        fits = !__builtin_add_overflow(carried, gradient_values(net) * sizeof(float), &carried);
+    if (!fits || __builtin_mul_overflow(n.work, (size_t)net->threads, &work) ||
+        !reserve(&total, net->layout.bytes, &at_maps) || !reserve(&total, n.packed, &at_packed) ||
+        !reserve(&total, n.back, &at_back) || !reserve(&total, n.partials, &at_partials) ||
+        !reserve(&total, n.sums * sizeof(double), &at_sums) ||
+        !reserve(&total, 3 * n.channels * sizeof(float), &at_channels) ||
+        !reserve(&total, n.kept, &at_kept) || !reserve(&total, carried, &at_carried) ||
+        !reserve(&total, work, &at_work))
         return fail("the network's memory overflows");
     net->memory = allocate(total);
     if (!net->memory)
         return fail("out of memory: a step of %lld views of %lld x %lld needs %zu MiB",
-                    (long long)shape->images, (long long)shape->height, (long long)shape->width,
+                    (long long)net->slice, (long long)shape->height, (long long)shape->width,
                     total >> 20);
     net->maps = net->memory + at_maps;
     net->packed = net->memory + at_packed;
@@ -314,19 +381,11 @@ int network_prepare(struct network *net, const struct network_shape *shape)
     net->partials = net->memory + at_partials;
     net->sums = (double *)(net->memory + at_sums);
     net->coefficients = (float *)(net->memory + at_channels);
-    net->zeros = net->coefficients + 2 * channels;
-    net->work =
-        (struct workspace){.memory = net->memory + at_work, .bytes = work, .threads = net->threads};
-    double *keep = (double *)(net->memory + at_kept);
-    for (int i = 0; i < p->n_operations; i++) {
-        if (p->operations[i].kind != PLAN_BATCH_NORM)
-            continue;
-        const int64_t c = p->channels[p->operations[i].in];
-        float *floats = (float *)(keep + 2 * c);
-        net->statistics[p->operations[i].in] = (struct statistics){
-            .sums = keep, .mean = floats, .scale = floats + c, .inverse = floats + 2 * c};
-        keep = (double *)(floats + 4 * c);
-    }
+    net->zeros = net->coefficients + 2 * n.channels;
+    net->carried = (float *)(net->memory + at_carried);
+    net->work = (struct workspace){
+        .memory = net->memory + at_work, .bytes = n.work, .threads = net->threads};
+    place_statistics(net, (double *)(net->memory + at_kept));
     net->prepared = net->changed = true;
     net->ran = false;
     return 0;
@@ -340,7 +399,7 @@ static void pack_weights(struct network *net)
         const struct plan_operation *op = &net->plan->operations[i];
         if (op->kind != PLAN_CONVOLUTION)
             continue;
-        const struct conv_shape s = conv_shape(net, op, net->images);
+        const struct conv_shape s = conv_shape(net, op);
         const double since = began(net);
         conv_pack_forward(&net->engine.values, &s, parameter(net, op->weight)->value,
                           net->packed + net->packed_at[i], net->threads);
@@ -349,26 +408,49 @@ static void pack_weights(struct network *net)
     net->changed = false;
 }
 
-/* Mean and deviation of each channel from the sums over the batch, and the move of the running
- * statistics. */
-static void finish_statistics(const struct network *net, const struct plan_operation *op,
-                              const struct statistics *keep, int64_t c, int64_t count)
+struct moments {
+    double mean, variance;
+};
+
+/* Of channel i of c, from the sums (2,c) over count values a channel. */
+static struct moments moments(const double *sums, int64_t c, int64_t i, int64_t count)
 {
-    const double *sums = keep->sums;
+    const double n = (double)count, mean = sums[i] / n;
+    return (struct moments){mean, fmax(sums[c + i] / n - mean * mean, 0)};
+}
+
+/* Mean and deviation of each channel from the sums over the slice. */
+static void slice_statistics(const struct network *net, const struct plan_operation *op,
+                             const struct statistics *keep, int64_t c, int64_t count)
+{
     const float *weight = parameter(net, op->weight)->value;
-    float *running_mean = parameter(net, op->mean)->value;
-    float *running_variance = parameter(net, op->variance)->value;
     for (int64_t i = 0; i < c; i++) {
-        const double n = (double)count, mean = sums[i] / n;
-        const double variance = fmax(sums[c + i] / n - mean * mean, 0);
-        keep->mean[i] = (float)mean;
-        keep->inverse[i] = (float)(1 / sqrt(variance + epsilon));
+        const struct moments m = moments(keep->sums, c, i, count);
+        keep->mean[i] = (float)m.mean;
+        keep->inverse[i] = (float)(1 / sqrt(m.variance + epsilon));
         keep->scale[i] = weight[i] * keep->inverse[i];
-        running_mean[i] = decay * running_mean[i] + (1 - decay) * (float)mean;
-        running_variance[i] =
-            decay * running_variance[i] + (1 - decay) * (float)(variance * n / (n - 1));
     }
-    ++*(int64_t *)parameter(net, op->batches)->value;
+}
+
+/* After all slices: running statistics move once a step, by the sums over the whole batch. */
+static void move_running_statistics(const struct network *net)
+{
+    for (int o = 0; o < net->plan->n_operations; o++) {
+        const struct plan_operation *op = &net->plan->operations[o];
+        if (op->kind != PLAN_BATCH_NORM)
+            continue;
+        const struct plan_map *m = &net->layout.maps[op->in];
+        const int64_t count = net->shape.images * m->h * m->w;
+        const double n = (double)count;
+        float *mean = parameter(net, op->mean)->value;
+        float *variance = parameter(net, op->variance)->value;
+        for (int64_t i = 0; i < m->c; i++) {
+            const struct moments of = moments(net->statistics[op->in].batch, m->c, i, count);
+            mean[i] = decay * mean[i] + (1 - decay) * (float)of.mean;
+            variance[i] = decay * variance[i] + (1 - decay) * (float)(of.variance * n / (n - 1));
+        }
+        ++*(int64_t *)parameter(net, op->batches)->value;
+    }
 }
 
 static void running_statistics(const struct network *net, const struct plan_operation *op,
@@ -395,12 +477,12 @@ static struct norm_channels norm_channels(const struct network *net,
     return (struct norm_channels){.mean = keep->mean, .scale = keep->scale, .bias = bias};
 }
 
-static void norm_forward(struct network *net, const struct plan_operation *op, int64_t images)
+static void norm_forward(struct network *net, const struct plan_operation *op)
 {
-    const struct norm_shape s = norm_shape(net, op->in, images);
+    const struct norm_shape s = norm_shape(net, op->in);
     const struct statistics *keep = &net->statistics[op->in];
     if (net->shape.training)
-        finish_statistics(net, op, keep, s.c, images * s.pixels);
+        slice_statistics(net, op, keep, s.c, s.images * s.pixels);
     else
         running_statistics(net, op, keep, s.c);
     const struct norm_channels k = norm_channels(net, op);
@@ -429,10 +511,10 @@ static void sum_rows(double *rows, int64_t n_rows, int64_t grains, int64_t n, in
 }
 
 /* In training a convolution also makes the sums for the batch norm that reads it. */
-static void conv_forward_and_sum(struct network *net, int i, int64_t images)
+static void conv_forward_and_sum(struct network *net, int i)
 {
     const struct plan_operation *op = &net->plan->operations[i];
-    const struct conv_shape s = conv_shape(net, op, images);
+    const struct conv_shape s = conv_shape(net, op);
     const struct panel_values *v = &net->engine.values;
     double *sums = net->shape.training ? net->statistics[op->out].sums : NULL;
     const double since = began(net);
@@ -445,27 +527,27 @@ static void conv_forward_and_sum(struct network *net, int i, int64_t images)
     memcpy(sums, net->sums, (size_t)(2 * s.o) * sizeof *sums);
 }
 
-static void run_forward(struct network *net, int64_t images)
+static void run_operations(struct network *net)
 {
     const struct maps *e = net->engine.maps;
     for (int i = 0; i < net->plan->n_operations; i++) {
         const struct plan_operation *op = &net->plan->operations[i];
         switch (op->kind) {
         case PLAN_CONVOLUTION:
-            conv_forward_and_sum(net, i, images);
+            conv_forward_and_sum(net, i);
             break;
         case PLAN_BATCH_NORM:
-            norm_forward(net, op, images);
+            norm_forward(net, op);
             break;
         case PLAN_MAX_POOL: {
-            const struct pool_shape s = pool_shape(net, op, images);
+            const struct pool_shape s = pool_shape(net, op);
             const double since = began(net);
             e->max_pool(&s, value(net, op->in), value(net, op->out), net->threads);
             report(net, op, "pool forward", since, 1, 1);
             break;
         }
         case PLAN_AVERAGE_POOL: {
-            const struct norm_shape s = norm_shape(net, op->in, images);
+            const struct norm_shape s = norm_shape(net, op->in);
             const double since = began(net);
             e->average_pool(&s, value(net, op->in), value(net, op->out), net->threads);
             report(net, op, "pool forward", since, 1, 1);
@@ -475,37 +557,68 @@ static void run_forward(struct network *net, int64_t images)
     }
 }
 
+/* The input's slice that begins with image `at`, through all operations. */
+static void run_slice(struct network *net, int64_t at)
+{
+    const struct maps *e = net->engine.maps;
+    const struct input *in = &net->input;
+    const struct plan_map *first = &net->layout.maps[0];
+    const int64_t pixels = first->h * first->w, from = at * pixels * first->c;
+    const int64_t rest = net->shape.images - at;
+    net->images = rest < net->slice ? rest : net->slice;
+    if (in->bytes)
+        e->load_bytes(in->bytes + from, net->images * pixels, first->c, in->normalize->mean,
+                      in->normalize->deviation, value(net, 0), net->threads);
+    else
+        e->load_floats(in->floats + from, net->images * pixels * first->c, value(net, 0),
+                       net->threads);
+    run_operations(net);
+}
+
+static void add_to_batch_sums(const struct network *net, bool first)
+{
+    for (int t = 0; t < net->plan->n_tensors; t++) {
+        const struct statistics *keep = &net->statistics[t];
+        for (int64_t i = 0; keep->sums && i < 2 * net->plan->channels[t]; i++)
+            keep->batch[i] = first ? keep->sums[i] : keep->batch[i] + keep->sums[i];
+    }
+}
+
+/* Each slice needs two values a channel for a variance. */
+static int check_norms(const struct network *net)
+{
+    const int64_t last = net->shape.images - (slices(net) - 1) * net->slice;
+    for (int i = 0; i < net->plan->n_operations; i++) {
+        const struct plan_operation *op = &net->plan->operations[i];
+        const struct plan_map *m = &net->layout.maps[op->in];
+        if (op->kind == PLAN_BATCH_NORM && last * m->h * m->w < 2)
+            return fail("batch normalization cannot train on a single view");
+    }
+    return 0;
+}
+
 int network_forward(struct network *net, const uint8_t *bytes, const float *floats,
                     const struct normalization *normalize, float *out)
 {
     assert(net->prepared && !bytes != !floats);
-    const struct maps *e = net->engine.maps;
-    const struct plan_map *first = &net->layout.maps[0];
-    const int64_t pixels = first->h * first->w;
+    assert(!bytes || (normalize && net->plan->channels[0] <= 3));
     const int last = net->plan->n_tensors - 1;
-    assert(!bytes || (normalize && first->c <= 3));
-    for (int i = 0; net->shape.training && i < net->plan->n_operations; i++) {
-        const struct plan_operation *op = &net->plan->operations[i];
-        const struct plan_map *m = &net->layout.maps[op->in];
-        if (op->kind == PLAN_BATCH_NORM && net->images * m->h * m->w < 2)
-            return fail("batch normalization cannot train on a single view");
-    }
+    const bool training = net->shape.training;
+    if (training && check_norms(net))
+        return -1;
     if (net->changed)
         pack_weights(net);
-    for (int64_t at = 0; at < net->shape.images; at += net->images) {
-        const int64_t rest = net->shape.images - at;
-        const int64_t images = rest < net->images ? rest : net->images;
-        const int64_t from = at * pixels * first->c, to = at * output_values(net);
-        if (bytes)
-            e->load_bytes(bytes + from, images * pixels, first->c, normalize->mean,
-                          normalize->deviation, value(net, 0), net->threads);
-        else
-            e->load_floats(floats + from, images * pixels * first->c, value(net, 0), net->threads);
-        run_forward(net, images);
-        last_maps(net)->store_floats(value(net, last), images * output_values(net), out + to,
-                                     net->threads);
+    net->input = (struct input){bytes, floats, normalize};
+    for (int64_t at = 0; at < net->shape.images; at += net->slice) {
+        run_slice(net, at);
+        if (training)
+            add_to_batch_sums(net, at == 0);
+        last_maps(net)->store_floats(value(net, last), net->images * output_values(net),
+                                     out + at * output_values(net), net->threads);
     }
-    net->ran = net->shape.training;
+    if (training)
+        move_running_statistics(net);
+    net->ran = training;
     return 0;
 }
 
@@ -517,7 +630,7 @@ int network_forward(struct network *net, const uint8_t *bytes, const float *floa
 static void norm_backward(struct network *net, const struct plan_operation *op)
 {
     const struct maps *maps = net->engine.maps;
-    const struct norm_shape s = norm_shape(net, op->in, net->images);
+    const struct norm_shape s = norm_shape(net, op->in);
     const struct statistics *keep = &net->statistics[op->in];
     const struct norm_channels k = norm_channels(net, op);
     const bool masked = op->relu && op->residual >= 0;
@@ -549,7 +662,7 @@ static void norm_backward(struct network *net, const struct plan_operation *op)
 static void conv_backward(struct network *net, const struct plan_operation *op, bool written)
 {
     const struct panel_values *v = &net->engine.values;
-    const struct conv_shape s = conv_shape(net, op, net->images);
+    const struct conv_shape s = conv_shape(net, op);
     struct parameter *weight = parameter(net, op->weight);
     double since = began(net);
     conv_backward_weights(v, &s, value(net, op->in), gradient(net, op->out), net->partials,
@@ -566,54 +679,93 @@ static void conv_backward(struct network *net, const struct plan_operation *op, 
     report(net, op, "conv backward data", since, written ? 2 : 1, 1);
 }
 
+/* What network_backward() was given, and how far it is. */
+struct pass {
+    int64_t number, parts; /* of the slice at work; of all */
+    int (*ready)(int parameter, void *user);
+    void *user;
+};
+
+/* Parameter `index` (-1: none) has its gradient over the slice at work. When that is the last one
+ * its gradient over the batch is complete. */
+static int finish_gradient(struct network *net, const struct pass *pass, int index)
+{
+    if (index < 0)
+        return 0;
+    size_t before = 0;
+    for (int i = 0; i < index; i++)
+        if (!parameter(net, i)->buffer)
+            before += parameter(net, i)->count;
+    const struct parameter *p = parameter(net, index);
+    if (pass->parts > 1)
+        grains_carry_floats(p->grad, (int64_t)p->count, net->carried + before,
+                            (int64_t)gradient_values(net), pass->number, pass->parts, net->threads);
+    const bool last = pass->number == pass->parts - 1;
+    return last && pass->ready ? pass->ready(index, pass->user) : 0;
+}
+
+static void pool_backward(struct network *net, const struct plan_operation *op)
+{
+    const struct maps *e = net->engine.maps;
+    const double since = began(net);
+    if (op->kind == PLAN_MAX_POOL) {
+        const struct pool_shape s = pool_shape(net, op);
+        e->max_pool_backward(&s, value(net, op->in), gradient(net, op->out), gradient(net, op->in),
+                             net->threads);
+        report(net, op, "pool backward", since, 2, 1);
+    } else {
+        const struct norm_shape s = norm_shape(net, op->in);
+        e->average_pool_backward(&s, gradient(net, op->out), gradient(net, op->in), net->threads);
+        report(net, op, "pool backward", since, 1, 1);
+    }
+}
+
+/* The slice whose values the maps hold. */
+static int backward_slice(struct network *net, const struct pass *pass)
+{
+    const struct plan *p = net->plan;
+    bool *written = net->written;
+    memset(written, 0, (size_t)p->n_tensors * sizeof *written);
+    for (int i = p->n_operations - 1; i >= 0; i--) {
+        const struct plan_operation *op = &p->operations[i];
+        if (op->kind == PLAN_CONVOLUTION)
+            conv_backward(net, op, written[op->in]);
+        else if (op->kind == PLAN_BATCH_NORM)
+            norm_backward(net, op);
+        else
+            pool_backward(net, op);
+        if (op->residual >= 0)
+            written[op->residual] = true;
+        written[op->in] = true;
+        if (finish_gradient(net, pass, op->weight) || finish_gradient(net, pass, op->bias))
+            return -1;
+    }
+    return 0;
+}
+
+/* Slices go from the last to the first, since the last one's values are still there. Where their
+ * number is a power of two, the tree of sums is the same in both directions. */
 int network_backward(struct network *net, const float *dout, float *din,
                      int (*ready)(int parameter, void *user), void *user)
 {
     assert(net->ran && (!din || net->shape.input_grad));
-    const struct maps *e = net->engine.maps;
-    const struct plan *p = net->plan;
-    const int last = p->n_tensors - 1;
-    bool *written = net->written;
-    memset(written, 0, (size_t)p->n_tensors * sizeof *written);
+    const struct plan_map *first = &net->layout.maps[0];
+    const int64_t values = first->h * first->w * first->c;
+    const int last = net->plan->n_tensors - 1;
+    struct pass pass = {.parts = slices(net), .ready = ready, .user = user};
     net->ran = false; /* the forward pass's values are overwritten */
-    last_maps(net)->load_floats(dout, net->images * output_values(net), gradient(net, last),
-                                net->threads);
-    for (int i = p->n_operations - 1; i >= 0; i--) {
-        const struct plan_operation *op = &p->operations[i];
-        switch (op->kind) {
-        case PLAN_CONVOLUTION:
-            conv_backward(net, op, written[op->in]);
-            break;
-        case PLAN_BATCH_NORM:
-            norm_backward(net, op);
-            if (op->residual >= 0)
-                written[op->residual] = true;
-            break;
-        case PLAN_MAX_POOL: {
-            const struct pool_shape s = pool_shape(net, op, net->images);
-            const double since = began(net);
-            e->max_pool_backward(&s, value(net, op->in), gradient(net, op->out),
-                                 gradient(net, op->in), net->threads);
-            report(net, op, "pool backward", since, 2, 1);
-            break;
-        }
-        case PLAN_AVERAGE_POOL: {
-            const struct norm_shape s = norm_shape(net, op->in, net->images);
-            const double since = began(net);
-            e->average_pool_backward(&s, gradient(net, op->out), gradient(net, op->in),
-                                     net->threads);
-            report(net, op, "pool backward", since, 1, 1);
-            break;
-        }
-        }
-        written[op->in] = true;
-        if (ready && ((op->weight >= 0 && ready(op->weight, user)) ||
-                      (op->bias >= 0 && ready(op->bias, user))))
+    for (; pass.number < pass.parts; pass.number++) {
+        const int64_t at = (pass.parts - 1 - pass.number) * net->slice;
+        if (pass.number)
+            run_slice(net, at);
+        last_maps(net)->load_floats(dout + at * output_values(net),
+                                    net->images * output_values(net), gradient(net, last),
+                                    net->threads);
+        if (backward_slice(net, &pass))
             return -1;
+        if (din)
+            net->engine.maps->store_floats(gradient(net, 0), net->images * values,
+                                           din + at * values, net->threads);
     }
-    if (din)
-        e->store_floats(gradient(net, 0),
-                        net->images * net->shape.height * net->shape.width * p->channels[0], din,
-                        net->threads);
     return 0;
 }

@@ -33,6 +33,7 @@ int64_t network_outputs(const struct network *net);
 struct network_shape {
     int64_t images, height, width;
     int64_t grains;  /* training: divides images */
+    int64_t chunk;   /* training: images in memory at a time; 0: all */
     bool training;   /* batch statistics, and memory for a backward pass */
     bool input_grad; /* training: the backward pass also makes the input's gradient */
 };
@@ -45,7 +46,13 @@ int network_prepare(struct network *net, const struct network_shape *shape);
  * are. out (images, outputs), or (images,H,W,C) of the last map. In training, batch norm uses the
  * batch's statistics and moves its running ones by a tenth of the way (decay 0.9, the variance
  * unbiased); in evaluation it uses the running ones, and an image's output depends on nothing but
- * that image. -1 with a message if training has a single value a channel to normalize. */
+ * that image. -1 with a message if training has a single value a channel to normalize.
+ *
+ * A training batch that is larger than a chunk takes memory for one chunk only: the forward pass
+ * goes chunk by chunk, and network_backward() runs each chunk but one forward again, so the input
+ * must stay until then. Batch norm uses the chunk's statistics, and moves the running ones once, by
+ * those over the whole batch. Gradients of chunks are added as those of grains are (grains.h); a
+ * chunk that is no whole number of grains counts as one grain. */
 int network_forward(struct network *net, const uint8_t *bytes, const float *floats,
                     const struct normalization *normalize, float *out);
 

@@ -201,10 +201,12 @@ static int forward(struct run *run, const struct tensor *input, float *out)
 static struct frame *output_frame(struct run *run, const struct frame *request,
                                   const struct tensor *input, const struct sizes *s, int64_t grains)
 {
+    const int64_t chunk = run->stage->chunk < s->b ? run->stage->chunk * s->v : 0;
     const struct network_shape shape = {.images = s->images,
                                         .height = s->h,
                                         .width = s->w,
                                         .grains = grains,
+                                        .chunk = chunk,
                                         .training = grains > 0,
                                         .input_grad = grains > 0 && !run->stage->metrics};
     if (run->net && network_prepare(run->net, &shape))

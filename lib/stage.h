@@ -10,7 +10,7 @@
 #include "options.h"
 
 /* What the flags of stage_option_specs fill: --next, --opt, --init, --seed, --threads,
- * --precision, --in, --out, --listen. Call stage_defaults() before options_parse(). */
+ * --precision, --kernel, --in, --out, --listen. Call stage_defaults() before options_parse(). */
 extern const struct option_spec stage_option_specs[];
 extern const int n_stage_option_specs;
 void stage_defaults(void);
@@ -21,6 +21,7 @@ struct stage {
     struct normalization normalization; /* of U8 input */
     /* The network for the first request's input. NULL with a message. */
     struct plan *(*make_plan)(const struct tensor *input);
+    int64_t chunk; /* images that training has in memory at a time (network.h); 0: all */
     bool identity; /* no network: the output is the input, and make_plan is not called */
     bool metrics;  /* the head of the pipeline: a training request is answered with a frame of
                       metadata, and the input's gradient is not computed */

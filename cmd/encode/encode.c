@@ -12,6 +12,7 @@ enum { CIFAR_UP_TO = 64 }; /* pixels a side: --stem auto */
 
 static const char *arch = "resnet18", *stem = "auto", *normalize = "none";
 static double width = 1;
+static int64_t chunk;
 
 static const struct option_spec options[] = {
     {.name = "arch",
@@ -38,6 +39,13 @@ static const struct option_spec options[] = {
      .value = &normalize,
      .argument = "HOW",
      .help = "none, cifar10, imagenet, or means/deviations: R,G,B/R,G,B"},
+    {.name = "chunk",
+     .kind = OPTION_INT,
+     .value = &chunk,
+     .argument = "M",
+     .min = 0,
+     .max = 1 << 30,
+     .help = "train M images of a batch at a time; 0: all at once"},
 };
 
 static const char details[] =
@@ -97,5 +105,6 @@ int main(int argc, char **argv)
                                      .images = true,
                                      .normalization = parse_normalization(normalize),
                                      .make_plan = make_plan,
+                                     .chunk = chunk,
                                      .metrics = true});
 }

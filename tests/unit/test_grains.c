@@ -78,12 +78,31 @@ static void test_doubles_and_odd_numbers(void **state)
         assert_true(v[i] == 5 * i + 3 * (1 + 2 + 3 + 4));
 }
 
+static void test_parts_one_after_another(void **state)
+{
+    (void)state;
+    for (int64_t n = 1; n <= 9; n++) {
+        float *all = parts(0, n), *levels = malloc(4 * (COUNT + 3) * sizeof *levels);
+        grains_sum_floats(all, n, COUNT, 1);
+        for (int64_t i = 0; i < n; i++) {
+            float *part = parts(i, 1);
+            grains_carry_floats(part, COUNT, levels, COUNT + 3, i, n, 2);
+            if (i == n - 1)
+                assert_memory_equal(part, all, COUNT * sizeof *part);
+            free(part);
+        }
+        free(levels);
+        free(all);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tree_of_eight),
         cmocka_unit_test(test_subtrees_are_parts_of_the_tree),
         cmocka_unit_test(test_doubles_and_odd_numbers),
+        cmocka_unit_test(test_parts_one_after_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
