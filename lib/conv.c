@@ -18,23 +18,25 @@ enum { STRIP_BYTES = 384 << 10, GROUP_BYTES = 96 << 10 };
 enum { KERNEL = 11, STEP = 32 * 32 };
 
 /* ---- Winograd's way ----
- * for float32 convolutions 3x3 that are large enough to gain by it. */
+ * for convolutions 3x3 by products of floats that are large enough to gain by it. */
 
-static struct winograd_shape winograd_shape(const struct conv_shape *s)
+static struct winograd_shape winograd_shape(const struct panel_values *v,
+                                            const struct conv_shape *s)
 {
-    return (struct winograd_shape){s->images, s->h, s->w, s->c, s->o, s->grains};
+    return (struct winograd_shape){s->images, s->h, s->w, s->c, s->o, s->grains, v->bf16_maps};
 }
 
-static struct winograd_shape winograd_transposed(const struct conv_shape *s)
+static struct winograd_shape winograd_transposed(const struct panel_values *v,
+                                                 const struct conv_shape *s)
 {
-    return (struct winograd_shape){s->images, s->h, s->w, s->o, s->c, s->grains};
+    return (struct winograd_shape){s->images, s->h, s->w, s->o, s->c, s->grains, v->bf16_maps};
 }
 
 static bool use_winograd(const struct panel_values *v, const struct conv_shape *s)
 {
-    const struct winograd_shape w = winograd_shape(s);
-    return v->product->values == PRODUCT_FLOAT && !v->bf16_maps && s->kernel == 3 &&
-           s->stride == 1 && s->padding == 1 && winograd_pays(&w);
+    const struct winograd_shape w = winograd_shape(v, s);
+    return v->product->values == PRODUCT_FLOAT && s->kernel == 3 && s->stride == 1 &&
+           s->padding == 1 && winograd_pays(&w);
 }
 
 /* ---- a pass: a map times packed weights ---- */
@@ -420,7 +422,7 @@ static struct pass forward_pass(const struct panel_values *v, const struct conv_
 int64_t conv_sum_rows(const struct panel_values *v, const struct conv_shape *s)
 {
     if (use_winograd(v, s)) {
-        const struct winograd_shape w = winograd_shape(s);
+        const struct winograd_shape w = winograd_shape(v, s);
         return winograd_sum_rows(&w);
     }
     const struct pass p = forward_pass(v, s);
@@ -432,7 +434,7 @@ void conv_forward(const struct panel_values *v, const struct conv_shape *s, cons
                   const void *packed, void *y, double *sums, const struct workspace *work)
 {
     if (use_winograd(v, s)) {
-        const struct winograd_shape w = winograd_shape(s);
+        const struct winograd_shape w = winograd_shape(v, s);
         winograd_forward(v->product, &w, x, packed, y, sums, false, work);
         return;
     }
@@ -522,7 +524,7 @@ void conv_backward_data(const struct panel_values *v, const struct conv_shape *s
                         const void *packed, void *dx, bool add, const struct workspace *work)
 {
     if (use_winograd(v, s)) {
-        const struct winograd_shape w = winograd_transposed(s);
+        const struct winograd_shape w = winograd_transposed(v, s);
         winograd_forward(v->product, &w, dy, packed, dx, NULL, add, work);
         return;
     }
@@ -663,7 +665,7 @@ static void pack_pass(const struct pass *p, const struct weights *w, char *packe
 size_t conv_packed_bytes(const struct panel_values *v, const struct conv_shape *s)
 {
     if (use_winograd(v, s)) {
-        const struct winograd_shape w = winograd_shape(s);
+        const struct winograd_shape w = winograd_shape(v, s);
         return winograd_packed_bytes(v->product, &w);
     }
     const struct pass forward = forward_pass(v, s);
@@ -682,7 +684,7 @@ void conv_pack_forward(const struct panel_values *v, const struct conv_shape *s,
                        const float *weight, void *packed, int threads)
 {
     if (use_winograd(v, s)) {
-        const struct winograd_shape w = winograd_shape(s);
+        const struct winograd_shape w = winograd_shape(v, s);
         winograd_pack_forward(v->product, &w, weight, packed, threads);
         return;
     }
@@ -697,7 +699,7 @@ void conv_pack_backward(const struct panel_values *v, const struct conv_shape *s
                         const float *weight, void *packed, int threads)
 {
     if (use_winograd(v, s)) {
-        const struct winograd_shape w = winograd_shape(s);
+        const struct winograd_shape w = winograd_shape(v, s);
         winograd_pack_backward(v->product, &w, weight, packed, threads);
         return;
     }
@@ -745,7 +747,7 @@ void conv_backward_weights(const struct panel_values *v, const struct conv_shape
                            const struct workspace *work)
 {
     if (use_winograd(v, s)) {
-        const struct winograd_shape w = winograd_shape(s);
+        const struct winograd_shape w = winograd_shape(v, s);
         winograd_backward_weights(v->product, &w, x, dy, partials, work);
         grains_sum_floats(partials, s->grains, s->o * s->c * s->kernel * s->kernel, work->threads);
         unpack_winograd(s, partials, grad, work->threads);
@@ -773,7 +775,7 @@ static size_t pass_bytes(const struct pass *whole)
 size_t conv_work_bytes(const struct panel_values *v, const struct conv_shape *s, int threads)
 {
     if (use_winograd(v, s)) {
-        const struct winograd_shape w = winograd_shape(s);
+        const struct winograd_shape w = winograd_shape(v, s);
         return winograd_work_bytes(v->product, &w);
     }
     const struct pass forward = forward_pass(v, s);

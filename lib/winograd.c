@@ -31,6 +31,7 @@
 
 #include <string.h>
 
+#include "bf16.h"
 #include "clones.h"
 
 enum {
@@ -337,6 +338,7 @@ size_t winograd_work_bytes(const struct product *p, const struct winograd_shape 
 struct weights {
     const float *first;
     int64_t in, out, tap; /* floats from one input, output or tap to the next */
+    bool bf16;            /* are rounded to it */
 };
 
 /* Transforms the first weights, up to 16 x 16 inputs and outputs, to [16][columns] of each position
@@ -349,6 +351,10 @@ CLONES static void pack_weights(const struct weights *w, int64_t inputs, int64_t
         for (int64_t i = 0; i < inputs; i++)
             for (int64_t k = 0; k < 9; k++)
                 g[k][i][j] = w->first[i * w->in + j * w->out + k * w->tap];
+    for (int64_t k = 0; w->bf16 && k < 9; k++)
+        for (int64_t i = 0; i < inputs; i++)
+            for (int64_t j = 0; j < LANES; j++)
+                g[k][i][j] = bf16_widen(bf16_narrow(g[k][i][j]));
     for (int64_t i = 0; i < LANES; i++, packed += columns) {
         float rows[SPAN][3][LANES];
         for (int64_t x = 0; x < 3; x++)
@@ -378,53 +384,106 @@ static void pack(const struct product *p, int64_t c, int64_t o, const struct wei
 void winograd_pack_forward(const struct product *p, const struct winograd_shape *s,
                            const float *weight, float *packed, int threads)
 {
-    pack(p, s->c, s->o, &(struct weights){.first = weight, .in = 9, .out = s->c * 9, .tap = 1},
-         packed, threads);
+    const struct weights w = {.first = weight, .in = 9, .out = s->c * 9, .tap = 1, .bf16 = s->bf16};
+    pack(p, s->c, s->o, &w, packed, threads);
 }
 
 void winograd_pack_backward(const struct product *p, const struct winograd_shape *s,
                             const float *weight, float *packed, int threads)
 {
-    pack(p, s->o, s->c, &(struct weights){.first = weight + 8, .in = s->c * 9, .out = 9, .tap = -1},
-         packed, threads);
+    const struct weights w = {
+        .first = weight + 8, .in = s->c * 9, .out = 9, .tap = -1, .bf16 = s->bf16};
+    pack(p, s->o, s->c, &w, packed, threads);
+}
+
+/* ---- values of maps ---- */
+
+static inline int64_t value_bytes(bool bf16)
+{
+    return bf16 ? sizeof(uint16_t) : sizeof(float);
+}
+
+/* Values of so many bytes. The usual sizes are known ones, and so an instruction or two. */
+static inline void copy_lanes(int64_t lanes, size_t value, const void *from, void *to)
+{
+    if (lanes == LANES)
+        memcpy(to, from, LANES * value);
+    else if (lanes)
+        memcpy(to, from, (size_t)lanes * value);
+}
+
+/* The same, and zeros behind them. */
+static inline void fill_lanes(int64_t lanes, size_t value, const void *from, void *to)
+{
+    if (lanes < LANES)
+        memset(to, 0, LANES * value);
+    copy_lanes(lanes, value, from, to);
+}
+
+/* Values i to i + lanes of a map, then zeros. */
+static inline void load_lanes(bool bf16, const void *map, int64_t i, int64_t lanes, float *to)
+{
+    const void *from = (const char *)map + i * value_bytes(bf16);
+    uint16_t rounded[LANES];
+    if (!bf16) {
+        fill_lanes(lanes, sizeof *to, from, to);
+        return;
+    }
+    fill_lanes(lanes, sizeof *rounded, from, rounded);
+#pragma omp simd
+    for (int64_t l = 0; l < LANES; l++)
+        to[l] = bf16_widen(rounded[l]);
+}
+
+/* Stores or adds values; `value` becomes what is stored, before that is rounded. */
+static inline void store_lanes(bool bf16, void *map, int64_t i, int64_t lanes, float *value,
+                               bool add)
+{
+    void *to = (char *)map + i * value_bytes(bf16);
+    if (add) {
+        float old[LANES];
+        load_lanes(bf16, map, i, lanes, old);
+        for (int64_t l = 0; l < LANES; l++)
+            value[l] += old[l];
+    }
+    if (!bf16) {
+        copy_lanes(lanes, sizeof *value, value, to);
+        return;
+    }
+    uint16_t rounded[LANES];
+#pragma omp simd
+    for (int64_t l = 0; l < LANES; l++)
+        rounded[l] = bf16_narrow(value[l]);
+    copy_lanes(lanes, sizeof *rounded, rounded, to);
 }
 
 /* ---- forward ---- */
 
-/* The first `lanes` values, then zeros. The usual sizes are known ones, and so one instruction. */
-static inline void copy_lanes(int64_t lanes, const float *from, float *to)
-{
-    if (lanes == LANES) {
-        memcpy(to, from, LANES * sizeof *to);
-        return;
-    }
-    memset(to, 0, LANES * sizeof *to);
-    if (lanes)
-        memcpy(to, from, (size_t)lanes * sizeof *to);
-}
-
 /* Transforms the first `channels` channels of x, of n tiles from tile `first` on, to v's first
  * rows. Channels up to a multiple of 16 are written, as zeros. */
-CLONES static void transform_inputs(const struct winograd_shape *s, const float *x, int64_t first,
+CLONES static void transform_inputs(const struct winograd_shape *s, const void *x, int64_t first,
                                     int64_t n, int64_t channels, const struct planes *v)
 {
+    const bool bf16 = s->bf16;
     float edge[POSITIONS][LANES], lines[SPAN][SPAN][LANES];
     struct place at = place_of(s, first);
     for (int64_t t = 0; t < n; t++, next_place(s, &at)) {
         const int64_t top = at.y - 1, left = at.x - 1;
         const bool inside = top >= 0 && left >= 0 && top + SPAN <= s->h && left + SPAN <= s->w;
         for (int64_t k = 0; k < channels; k += LANES) {
-            const float *from = x + ((at.image * s->h + top) * s->w + left) * s->c + k;
+            const int64_t corner = ((at.image * s->h + top) * s->w + left) * s->c + k;
+            const float *from = (const float *)x + corner;
             int64_t pixel = s->c, line = s->w * s->c;
-            if (!inside || k + LANES > channels) {
+            if (bf16 || !inside || k + LANES > channels) {
                 const int64_t lanes = least(LANES, channels - k);
                 for (int64_t i = 0; i < SPAN; i++)
                     for (int64_t j = 0; j < SPAN; j++)
-                        copy_lanes(top + i >= 0 && top + i < s->h && left + j >= 0 &&
+                        load_lanes(bf16, x, corner + i * line + j * pixel,
+                                   top + i >= 0 && top + i < s->h && left + j >= 0 &&
                                            left + j < s->w
                                        ? lanes
                                        : 0,
-                                   from + i * line + j * pixel, edge[i * SPAN + j]);
+                                   edge[i * SPAN + j]);
                 from = edge[0];
                 pixel = LANES;
                 line = SPAN * LANES;
@@ -436,18 +495,6 @@ CLONES static void transform_inputs(const struct winograd_shape *s, const float 
                 input_line(lines[i][0], LANES, to + i * SPAN * v->position, v->position);
         }
     }
-}
-
-/* Stores or adds values; `value` becomes what is stored. */
-static inline void store_lanes(int64_t lanes, float *value, bool add, float *to)
-{
-    if (add)
-        for (int64_t l = 0; l < lanes; l++)
-            value[l] += to[l];
-    if (lanes == LANES)
-        memcpy(to, value, LANES * sizeof *to);
-    else
-        memcpy(to, value, (size_t)lanes * sizeof *to);
 }
 
 /* Adds the sums of a tile's 16 pixels. */
@@ -475,17 +522,18 @@ static inline void add_sums(const float *restrict tile, int64_t lanes, double *r
 
 /* Transforms rows `row` to row + n of m, which are the tiles from `first` on, to y. */
 CLONES static void transform_outputs(const struct winograd_shape *s, const struct planes *m,
-                                     int64_t row, int64_t first, int64_t n, float *y, double *sums,
+                                     int64_t row, int64_t first, int64_t n, void *y, double *sums,
                                      bool add)
 {
     const int64_t o = s->o;
+    const bool bf16 = s->bf16;
     float lines[TILE][SPAN][LANES], tile[TILE][TILE][LANES];
     if (sums)
         memset(sums, 0, (size_t)(2 * o) * sizeof *sums);
     struct place at = place_of(s, first);
     for (int64_t t = row; t < row + n; t++, next_place(s, &at)) {
         const int64_t down = least(TILE, s->h - at.y), across = least(TILE, s->w - at.x);
-        float *corner = y + ((at.image * s->h + at.y) * s->w + at.x) * o;
+        const int64_t corner = ((at.image * s->h + at.y) * s->w + at.x) * o;
         for (int64_t k = 0; k < o; k += LANES) {
             const float *from = planes_at(m, t, k);
             for (int64_t j = 0; j < SPAN; j++)
@@ -496,7 +544,8 @@ CLONES static void transform_outputs(const struct winograd_shape *s, const struc
             for (int64_t i = 0; i < TILE; i++)
                 for (int64_t j = 0; j < TILE; j++) {
                     if (i < down && j < across)
-                        store_lanes(lanes, tile[i][j], add, corner + (i * s->w + j) * o + k);
+                        store_lanes(bf16, y, corner + (i * s->w + j) * o + k, lanes, tile[i][j],
+                                    add);
                     else
                         memset(tile[i][j], 0, sizeof tile[i][j]);
                 }
@@ -523,8 +572,8 @@ static void multiply_tiles(const struct product *p, const struct winograd_shape 
                          planes_at(&f->m, t, k) + q * f->m.position);
 }
 
-void winograd_forward(const struct product *p, const struct winograd_shape *s, const float *x,
-                      const float *packed, float *y, double *sums, bool add,
+void winograd_forward(const struct product *p, const struct winograd_shape *s, const void *x,
+                      const float *packed, void *y, double *sums, bool add,
                       const struct workspace *work)
 {
     const struct cut k = cut(s, work->threads);
@@ -594,9 +643,10 @@ static inline void transpose(float from[LANES][LANES], float to[LANES][LANES])
 /* Transforms the gradients of n tiles' outputs from tile `first` on to d's first columns, and zeros
  * for those that fill up 16. 16 tiles are transposed before, as they have fewer pixels than
  * positions. */
-CLONES static void transform_gradients(const struct winograd_shape *s, const float *dy,
+CLONES static void transform_gradients(const struct winograd_shape *s, const void *dy,
                                        int64_t first, int64_t n, const struct planes *d)
 {
+    const bool bf16 = s->bf16;
     float pixels[LANES][LANES], turned[TILE][TILE][LANES][LANES], lines[SPAN][TILE][LANES];
     for (int64_t t = 0; t < n; t += LANES) {
         struct place at[LANES], next = place_of(s, first + t);
@@ -608,9 +658,8 @@ CLONES static void transform_gradients(const struct winograd_shape *s, const flo
                 for (int64_t j = 0; j < TILE; j++) {
                     for (int64_t l = 0; l < LANES; l++) {
                         const int64_t y = at[l].y + i, x = at[l].x + j;
-                        copy_lanes(t + l < n && y < s->h && x < s->w ? lanes : 0,
-                                   dy + ((at[l].image * s->h + y) * s->w + x) * s->o + k,
-                                   pixels[l]);
+                        load_lanes(bf16, dy, ((at[l].image * s->h + y) * s->w + x) * s->o + k,
+                                   t + l < n && y < s->h && x < s->w ? lanes : 0, pixels[l]);
                     }
                     transpose(pixels, turned[i][j]);
                 }
@@ -640,7 +689,7 @@ CLONES static void transform_weights(const struct planes *m, int64_t rows, int64
                 tap_line(lines[i][0], LANES, taps[3 * i], LANES);
             const int64_t lanes = least(LANES, columns - k);
             for (int64_t i = 0; i < 9; i++)
-                store_lanes(lanes, taps[i], add, to + i * c + k);
+                store_lanes(false, to, i * c + k, lanes, taps[i], add);
         }
 }
 
@@ -676,7 +725,7 @@ static void multiply_gradients(const struct product *p, const struct winograd_sh
 /* A task is a grain, or where there are fewer grains than threads, a grain and some channels of x;
  * it goes through the grain's strips in order. */
 void winograd_backward_weights(const struct product *p, const struct winograd_shape *s,
-                               const float *x, const float *dy, float *partials,
+                               const void *x, const void *dy, float *partials,
                                const struct workspace *work)
 {
     const int64_t all = tiles_per_grain(s), strip = gradient_tiles(s);
@@ -695,7 +744,8 @@ void winograd_backward_weights(const struct product *p, const struct winograd_sh
             const int64_t channels = least(span, s->c - c);
             for (int64_t t = 0; t < all; t += strip) {
                 const int64_t n = least(strip, all - t), first = grain * all + t;
-                transform_inputs(s, x + c, first, n, channels, &g.v);
+                transform_inputs(s, (const char *)x + c * value_bytes(s->bf16), first, n, channels,
+                                 &g.v);
                 clear_tiles(&g.v, n, channels);
                 transform_gradients(s, dy, first, n, &g.d);
                 multiply_gradients(p, s, &g, n, channels, t > 0,

@@ -1,6 +1,6 @@
-/* winograd: float32 convolutions 3x3 with stride 1 and padding 1, forward and backward, by
- * Winograd's minimal filtering F(4x4, 3x3), arXiv 1509.09308: 36 products where the sum over taps
- * takes 144.
+/* winograd: convolutions 3x3 with stride 1 and padding 1, forward and backward, by Winograd's
+ * minimal filtering F(4x4, 3x3), arXiv 1509.09308: 36 products where the sum over taps takes 144.
+ * Maps are float32 or bf16; all between them is float32.
  *
  * A map is cut into tiles of 4x4 outputs, which depend on 6x6 inputs each. Maps of any height and
  * width and any numbers of channels are right in all passes; winograd_pays() says where they are
@@ -8,7 +8,8 @@
  *
  * An image's result never depends on the images beside it, and nothing depends on the number of
  * threads. The largest error, relative to the largest value, grows from 2e-6 at 64 channels to 4e-6
- * at 512; that of the weights' gradient is 1e-6 (measured against float64; winograd.c).
+ * at 512; that of the weights' gradient is 1e-6 (measured against float64; winograd.c). Values are
+ * rounded to maps of bf16 after that.
  *
  * p is always a product of floats, the same one for packing and use. */
 #ifndef WINOGRAD_H
@@ -21,10 +22,12 @@
 #include "product.h"
 #include "workspace.h"
 
-/* x (images, h, w, c) and y (images, h, w, o); each grain holds images / grains images. */
+/* x (images, h, w, c) and y (images, h, w, o); each grain holds images / grains images. With bf16
+ * they and their gradients are bf16, and weights are rounded to bf16 when they are packed. */
 struct winograd_shape {
     int64_t images, h, w, c, o;
     int64_t grains;
+    bool bf16;
 };
 
 /* All three passes are faster than sums over taps. */
@@ -47,15 +50,16 @@ void winograd_pack_backward(const struct product *p, const struct winograd_shape
 int64_t winograd_sum_rows(const struct winograd_shape *s);
 
 /* y = x * weights, or with add, y += it. sums, unless NULL: winograd_sum_rows() rows of (2, o), the
- * sums of y and of y^2 over a part of a grain. Grain g's rows are neighbours, and come before
- * those of grain g + 1; what a row covers depends on the shape alone. */
-void winograd_forward(const struct product *p, const struct winograd_shape *s, const float *x,
-                      const float *packed, float *y, double *sums, bool add,
+ * sums of y and of y^2, as they were before rounding to bf16, over a part of a grain. Grain g's
+ * rows are neighbours, and come before those of grain g + 1; what a row covers depends on the shape
+ * alone. */
+void winograd_forward(const struct product *p, const struct winograd_shape *s, const void *x,
+                      const float *packed, void *y, double *sums, bool add,
                       const struct workspace *work);
 
 /* partials (grains, o, ky, kx, c): each grain's gradient of the weights. */
 void winograd_backward_weights(const struct product *p, const struct winograd_shape *s,
-                               const float *x, const float *dy, float *partials,
+                               const void *x, const void *dy, float *partials,
                                const struct workspace *work);
 
 #endif

@@ -80,21 +80,20 @@ static void *room(size_t bytes)
     return p;
 }
 
-/* n numbers in [-1, 1), rounded to bf16 where maps are; map gets them as a map's values. */
+/* n numbers in [-1, 1), rounded to bf16 where maps are; map gets them as a map's values. Where
+ * these are floats, as weights are, they are not rounded: the convolution does that. */
 static double *numbers(uint64_t seed, int64_t n, bool bf16, void **map, size_t value)
 {
     double *x = room((size_t)n * sizeof *x);
     *map = room((size_t)n * value);
     for (int64_t i = 0; i < n; i++) {
         seed = seed * 6364136223846793005U + 1442695040888963407U;
-        float v = (float)((double)(seed >> 40) / (1 << 23) - 1);
-        if (bf16)
-            v = bf16_widen(bf16_narrow(v));
+        const float v = (float)((double)(seed >> 40) / (1 << 23) - 1);
         if (value == sizeof(float))
             ((float *)*map)[i] = v;
         else
             ((uint16_t *)*map)[i] = bf16_narrow(v);
-        x[i] = (double)v;
+        x[i] = (double)(bf16 ? bf16_widen(bf16_narrow(v)) : v);
     }
     return x;
 }

@@ -1,5 +1,6 @@
-/* Winograd's convolutions, all passes, with every float kernel that this machine has, against plain
- * loops in double; and that neither threads nor neighbours change a bit. */
+/* Winograd's convolutions, all passes, on maps of floats and of bf16, with every float kernel that
+ * this machine has, against plain loops in double on the same rounded inputs; and that neither
+ * threads nor neighbours change a bit. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,11 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bf16.h"
 #include "winograd.h"
 
 /* Maps of less than a tile, of odd sizes, of many tiles; odd channels; strips of one part, of
  * several and with a rest; grains of one image and of several. images, h, w, c, o, grains */
-static const struct winograd_shape shapes[] = {
+static const int64_t shapes[][6] = {
     {1, 1, 1, 1, 1, 1},    {1, 2, 3, 5, 7, 1},    {6, 4, 4, 64, 64, 3},   {3, 5, 9, 17, 35, 3},
     {2, 13, 6, 33, 20, 1}, {4, 7, 7, 96, 48, 2},  {2, 8, 8, 16, 130, 2},  {1, 40, 36, 24, 32, 1},
     {8, 3, 3, 40, 3, 4},   {40, 4, 4, 8, 16, 20}, {2, 4, 4, 512, 64, 1},  {1, 4, 8, 64, 512, 1},
@@ -33,6 +35,33 @@ static void *room(int64_t count, size_t size)
 static void *room_of_nans(int64_t count, size_t size)
 {
     return memset(room(count, size), 0xff, (size_t)count * size);
+}
+
+static size_t value_size(bool bf16)
+{
+    return bf16 ? sizeof(uint16_t) : sizeof(float);
+}
+
+static float rounded(float v, bool bf16)
+{
+    return bf16 ? bf16_widen(bf16_narrow(v)) : v;
+}
+
+/* What a map of x holds. */
+static void *map_of(const float *x, int64_t n, bool bf16)
+{
+    void *map = room(n, value_size(bf16));
+    for (int64_t i = 0; i < n; i++)
+        if (bf16)
+            ((uint16_t *)map)[i] = bf16_narrow(x[i]);
+        else
+            ((float *)map)[i] = x[i];
+    return map;
+}
+
+static float value_at(const void *map, int64_t i, bool bf16)
+{
+    return bf16 ? bf16_widen(((const uint16_t *)map)[i]) : ((const float *)map)[i];
 }
 
 /* About normal, or with `positive`, what a ReLU leaves of that. */
@@ -70,8 +99,9 @@ static struct truth truth(const struct winograd_shape *s, const float *x, const 
             const int64_t from = ((image * s->h + iy) * s->w + ix) * s->c;
             for (int64_t o = 0; o < s->o; o++)
                 for (int64_t c = 0; c < s->c; c++) {
-                    const double weight = (double)w[(o * s->c + c) * 9 + k];
-                    const double d = (double)dy[p * s->o + o], v = (double)x[from + c];
+                    const double weight = (double)rounded(w[(o * s->c + c) * 9 + k], s->bf16);
+                    const double d = (double)rounded(dy[p * s->o + o], s->bf16);
+                    const double v = (double)rounded(x[from + c], s->bf16);
                     t.y[p * s->o + o] += v * weight;
                     t.dx[from + c] += d * weight;
                     t.dw[((grain * s->o + o) * 9 + k) * s->c + c] += d * v;
@@ -80,17 +110,19 @@ static struct truth truth(const struct winograd_shape *s, const float *x, const 
     return t;
 }
 
+/* What is stored as bf16 may be off by that rounding more. */
 static void assert_close(const char *what, const char *kernel, int shape, const double *right,
-                         const double *shift, const float *got, int64_t n)
+                         const float *shift, const void *got, bool bf16, int64_t n)
 {
     double most = 0;
     for (int64_t i = 0; i < n; i++)
         most = fmax(most, fabs(right[i]));
     for (int64_t i = 0; i < n; i++) {
-        const double d = (double)got[i] - right[i] - (shift ? shift[i] : 0);
-        if (!(fabs(d) <= 1e-5 * most))
-            fail_msg("%s, %s, shape %d: value %lld is off by %g of %g", what, kernel, shape,
-                     (long long)i, d, most);
+        const double want = right[i] + (shift ? (double)rounded(shift[i], bf16) : 0);
+        const double d = (double)value_at(got, i, bf16) - want;
+        if (!(fabs(d) <= 1e-5 * most + (bf16 ? fabs(want) / 256 : 0)))
+            fail_msg("%s, %s%s, shape %d: value %lld is off by %g of %g", what, kernel,
+                     bf16 ? " on bf16" : "", shape, (long long)i, d, most);
     }
 }
 
@@ -105,7 +137,8 @@ static struct workspace workspace(const struct product *p, const struct winograd
 
 /* All that the passes give for one shape. */
 struct results {
-    float *y, *dx, *dw;
+    void *y, *dx;
+    float *dw;
     double *sums;
 };
 
@@ -117,13 +150,13 @@ static void free_results(struct results *r)
     free(r->sums);
 }
 
-static struct results run(const struct product *p, const struct winograd_shape *s, const float *x,
-                          const float *w, const float *dy, int threads)
+static struct results run(const struct product *p, const struct winograd_shape *s, const void *x,
+                          const float *w, const void *dy, int threads)
 {
     const int64_t pixels = s->images * s->h * s->w;
-    const struct winograd_shape back = {s->images, s->h, s->w, s->o, s->c, s->grains};
-    struct results r = {room_of_nans(pixels * s->o, sizeof(float)),
-                        room_of_nans(pixels * s->c, sizeof(float)),
+    const struct winograd_shape back = {s->images, s->h, s->w, s->o, s->c, s->grains, s->bf16};
+    struct results r = {room_of_nans(pixels * s->o, value_size(s->bf16)),
+                        room_of_nans(pixels * s->c, value_size(s->bf16)),
                         room_of_nans(s->grains * s->o * 9 * s->c, sizeof(float)),
                         room_of_nans(winograd_sum_rows(s) * 2 * s->o, sizeof(double))};
     struct workspace work = workspace(p, s, threads);
@@ -138,6 +171,7 @@ static struct results run(const struct product *p, const struct winograd_shape *
     return r;
 }
 
+/* y: as it was before rounding. */
 static void check_sums(const struct winograd_shape *s, const float *y, const double *sums)
 {
     const int64_t rows = winograd_sum_rows(s) / s->grains;
@@ -161,23 +195,59 @@ static void check_sums(const struct winograd_shape *s, const float *y, const dou
         }
 }
 
-static void check_shape(const struct product *p, int shape)
+/* Maps of bf16 must give what those of floats do that hold the same numbers, but for one rounding.
+ */
+static void check_rounding(const struct product *p, const struct winograd_shape *s, const float *x,
+                           const float *w, const float *dy, const struct results *r)
 {
-    const struct winograd_shape *s = &shapes[shape];
+    struct winograd_shape floats = *s;
+    floats.bf16 = false;
+    const int64_t nx = s->images * s->h * s->w * s->c, ny = nx / s->c * s->o;
+    const int64_t nw = s->o * 9 * s->c;
+    float *xf = room(nx, sizeof *xf), *wf = room(nw, sizeof *wf), *dyf = room(ny, sizeof *dyf);
+    for (int64_t i = 0; i < nx; i++)
+        xf[i] = rounded(x[i], true);
+    for (int64_t i = 0; i < nw; i++)
+        wf[i] = rounded(w[i], true);
+    for (int64_t i = 0; i < ny; i++)
+        dyf[i] = rounded(dy[i], true);
+    struct results exact = run(p, &floats, xf, wf, dyf, 1);
+    void *y = map_of(exact.y, ny, true), *dx = map_of(exact.dx, nx, true);
+    assert_memory_equal(r->y, y, (size_t)ny * sizeof(uint16_t));
+    assert_memory_equal(r->dx, dx, (size_t)nx * sizeof(uint16_t));
+    assert_memory_equal(r->dw, exact.dw, (size_t)(s->grains * nw) * sizeof *r->dw);
+    check_sums(s, exact.y, r->sums);
+    free_results(&exact);
+    free(xf);
+    free(wf);
+    free(dyf);
+    free(y);
+    free(dx);
+}
+
+static void check_shape(const struct product *p, int shape, bool bf16)
+{
+    const int64_t *n = shapes[shape];
+    const struct winograd_shape made = {n[0], n[1], n[2], n[3], n[4], n[5], bf16}, *s = &made;
+    const size_t size = value_size(bf16);
     const int64_t pixels = s->images * s->h * s->w;
     const int64_t nx = pixels * s->c, ny = pixels * s->o, nw = s->o * 9 * s->c;
     float *x = numbers(1, nx, true), *w = numbers(2, nw, false), *dy = numbers(3, ny, false);
     struct truth right = truth(s, x, w, dy);
-    struct results r = run(p, s, x, w, dy, 1);
-    assert_close("forward", p->name, shape, right.y, NULL, r.y, ny);
-    assert_close("backward, data", p->name, shape, right.dx, NULL, r.dx, nx);
-    assert_close("backward, weights", p->name, shape, right.dw, NULL, r.dw, s->grains * nw);
-    check_sums(s, r.y, r.sums);
+    void *x_map = map_of(x, nx, bf16), *dy_map = map_of(dy, ny, bf16);
+    struct results r = run(p, s, x_map, w, dy_map, 1);
+    assert_close("forward", p->name, shape, right.y, NULL, r.y, bf16, ny);
+    assert_close("backward, data", p->name, shape, right.dx, NULL, r.dx, bf16, nx);
+    assert_close("backward, weights", p->name, shape, right.dw, NULL, r.dw, false, s->grains * nw);
+    if (bf16)
+        check_rounding(p, s, x, w, dy, &r);
+    else
+        check_sums(s, r.y, r.sums);
 
     for (int threads = 2; threads <= 3; threads++) {
-        struct results other = run(p, s, x, w, dy, threads);
-        assert_memory_equal(r.y, other.y, (size_t)ny * sizeof *r.y);
-        assert_memory_equal(r.dx, other.dx, (size_t)nx * sizeof *r.dx);
+        struct results other = run(p, s, x_map, w, dy_map, threads);
+        assert_memory_equal(r.y, other.y, (size_t)ny * size);
+        assert_memory_equal(r.dx, other.dx, (size_t)nx * size);
         assert_memory_equal(r.dw, other.dw, (size_t)(s->grains * nw) * sizeof *r.dw);
         assert_memory_equal(r.sums, other.sums,
                             (size_t)(winograd_sum_rows(s) * 2 * s->o) * sizeof *r.sums);
@@ -187,21 +257,21 @@ static void check_shape(const struct product *p, int shape)
     /* Adding to what is there. */
     struct workspace work = workspace(p, s, 2);
     float *packed = room_of_nans((int64_t)winograd_packed_bytes(p, s), 1);
-    float *y = numbers(4, ny, false);
-    double *shift = room(ny, sizeof *shift);
-    for (int64_t i = 0; i < ny; i++)
-        shift[i] = (double)y[i];
+    float *shift = numbers(4, ny, false);
+    void *y = map_of(shift, ny, bf16);
     winograd_pack_forward(p, s, w, packed, 2);
-    winograd_forward(p, s, x, packed, y, NULL, true, &work);
-    assert_close("added", p->name, shape, right.y, shift, y, ny);
+    winograd_forward(p, s, x_map, packed, y, NULL, true, &work);
+    assert_close("added", p->name, shape, right.y, shift, y, bf16, ny);
 
     /* The last image by itself. */
     struct winograd_shape alone = *s;
     alone.images = alone.grains = 1;
     free(work.memory);
     work = workspace(p, &alone, 1);
-    winograd_forward(p, &alone, x + nx - nx / s->images, packed, y, NULL, false, &work);
-    assert_memory_equal(y, r.y + ny - ny / s->images, (size_t)(ny / s->images) * sizeof *y);
+    winograd_forward(p, &alone, (char *)x_map + (size_t)(nx - nx / s->images) * size, packed, y,
+                     NULL, false, &work);
+    assert_memory_equal(y, (char *)r.y + (size_t)(ny - ny / s->images) * size,
+                        (size_t)(ny / s->images) * size);
 
     free_results(&r);
     free(work.memory);
@@ -211,26 +281,40 @@ static void check_shape(const struct product *p, int shape)
     free(right.y);
     free(right.dx);
     free(right.dw);
+    free(x_map);
+    free(dy_map);
     free(x);
     free(w);
     free(dy);
 }
 
-static void test_passes(void **state)
+static void check_passes(bool bf16)
 {
-    (void)state;
     for (const char *const *name = product_names; *name; name++) {
         const struct product *p = product_find(*name);
         if (p->values == PRODUCT_FLOAT && p->usable())
             for (int shape = 0; shape < SHAPES; shape++)
-                check_shape(p, shape);
+                check_shape(p, shape, bf16);
     }
+}
+
+static void test_floats(void **state)
+{
+    (void)state;
+    check_passes(false);
+}
+
+static void test_bf16(void **state)
+{
+    (void)state;
+    check_passes(true);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_passes),
+        cmocka_unit_test(test_floats),
+        cmocka_unit_test(test_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
