@@ -12,7 +12,6 @@
 
 #include "maps.h"
 #include "panel.h"
-#include "workspace.h"
 
 struct engine {
     struct panel_values values;
