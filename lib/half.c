@@ -2,15 +2,14 @@
 
 #include <string.h>
 
+#include "bf16.h"
 #include "clones.h"
 
 CLONES
 void widen_bf16(const uint16_t *restrict in, float *restrict out, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits = (uint32_t)in[i] << 16;
-        memcpy(&out[i], &bits, sizeof bits);
-    }
+    for (size_t i = 0; i < n; i++)
+        out[i] = bf16_widen(in[i]);
 }
 
 /* Exponent and mantissa, moved to float32's places, make a number that is 2^112 times too small:
