@@ -33,7 +33,7 @@ UNIT = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c
 
 .DEFAULT_GOAL := all
 all: $(PROGRAMS:%=$(BIN)/%)
-unit: $(UNIT) $(BUILD)/tests/emulate.so
+unit: $(UNIT) $(BUILD)/tests/emulate.so $(BUILD)/tests/bench
 
 define program
 $(BIN)/$(1): $(BUILD)/cmd/$(1).o $(BUILD)/libsimclr.a
@@ -120,13 +120,15 @@ check: deps-check
 	@$(MAKE) --no-print-directory -j2 all unit
 	@BIN=$(abspath $(BIN)) UNIT=$(abspath $(BUILD)/tests) TEST_TIMEOUT=$(TEST_TIMEOUT) tests/run
 
+# make bench BENCH=full; tests/bench/run --help says what else BENCH may hold.
 bench: deps
+	@$(call install,python3)
 	@$(MAKE) --no-print-directory -s -j2 all $(BUILD)/tests/bench
-	@BIN=$(abspath $(BIN)) BENCH=$(abspath $(BUILD)/tests/bench) tests/bench/run
+	@BIN=$(abspath $(BIN)) BUILD=$(abspath $(BUILD)) tests/bench/run $(BENCH)
 
 lint:
 	clang-format --dry-run -Werror $(wildcard lib/*.[ch] cmd/*/*.c tests/*.c tests/*/*.[ch])
-	shellcheck -x $(wildcard pipelines/* tests/*.sh tests/run tests/programs/*.sh .ci/run)
+	shellcheck -x $(wildcard pipelines/* tests/*.sh tests/run tests/programs/*.sh tests/bench/curve .ci/run)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/simclr/pipelines $(DESTDIR)$(PREFIX)/share/simclr/examples

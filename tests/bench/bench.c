@@ -1,10 +1,6 @@
-/* bench: times single parts of a step inside one process; tests/bench/run asks for them. Prints
- * the median seconds of each thing it times, a line each.
- *
- *   bench network DEPTH PIXELS VIEWS THREADS   forward, backward of an encoder
- *   bench ntxent B THREADS                     loss and gradient, d = 128
- *   bench optimizer DEPTH ENDPOINT             gradients to an optimizer, parameters back
- *   bench echo BYTES ENDPOINT                  a frame there and back, for exec:cat */
+/* bench: repeats one part of a training step in a process of its own, with nothing else around it;
+ * tests/bench/run asks it. `bench --help` lists the parts. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,160 +8,486 @@
 #include "clock.h"
 #include "fail.h"
 #include "initialize.h"
+#include "lars.h"
 #include "link.h"
 #include "network.h"
 #include "ntxent.h"
 #include "optimizer_client.h"
+#include "options.h"
+#include "product.h"
 #include "random.h"
 #include "resnet.h"
 
-enum { ROUNDS = 5 };
+enum { ALIGNMENT = 64, CIFAR_UP_TO = 64, PROJECTION = 128 };
 
-static int by_size(const void *a, const void *b)
+static int64_t depth = 18, pixels = 32, views = 128, grains = 8, threads = 2, batch = 256,
+               bytes = 1 << 20;
+static const char *precision = "fp32", *kernel = "auto", *endpoint = "exec:cat";
+static bool profile;
+
+static const struct option_spec options[] = {
+    {"depth", OPTION_INT, &depth, "D", "of the ResNet", 18, 152, 0, 0},
+    {"pixels", OPTION_INT, &pixels, "S", "of its views", 1, 4096, 0, 0},
+    {"views", OPTION_INT, &views, "N", "network: views a step", 1, 1 << 24, 0, 0},
+    {"grains", OPTION_INT, &grains, "G", "network: divide the views", 1, 1 << 24, 0, 0},
+    {"precision", OPTION_CHOICE, &precision, "P", "network: arithmetic", 0, 0, engine_precisions,
+     0},
+    {"kernel", OPTION_CHOICE, &kernel, "K", "network, product: what multiplies", 0, 0,
+     engine_kernels, 0},
+    {"profile", OPTION_SWITCH, &profile, NULL, "network: at the end a line for each kernel", 0, 0,
+     0, 0},
+    {"batch", OPTION_INT, &batch, "B", "ntxent: pairs of views", 1, 1 << 24, 0, 0},
+    {"bytes", OPTION_INT, &bytes, "N", "echo, copy: that are moved", 1, 1e12, 0, 0},
+    {"link", OPTION_STRING, &endpoint, "ENDPOINT", "optimizer, echo: the other side", 0, 0, 0, 0},
+    {"threads", OPTION_INT, &threads, "N", "of all but optimizer, echo and lars", 1, 1024, 0, 0},
+};
+
+static const char details[] =
+    "The last word is one of these:\n"
+    "\n"
+    "  kernels    prints the names of block products that this machine can run, nothing else\n"
+    "  work       prints the operations of an encoder's step, nothing else\n"
+    "  product    block products of operands that stay in the caches: a processor's peak\n"
+    "  copy       memory\n"
+    "  network    an encoder's step: forward, backward\n"
+    "  ntxent     loss and gradient, d = 128\n"
+    "  lars       the optimizer's arithmetic on an encoder's parameters\n"
+    "  optimizer  an encoder's gradients to an optimizer, its parameters back\n"
+    "  echo       a frame there and back\n"
+    "\n"
+    "After a round to warm up it prints `ready` and a round's work: floating-point operations\n"
+    "or bytes, 0 where they are not counted. Then each line on stdin makes it do a round and\n"
+    "print the seconds that this took:\n"
+    "\n"
+    "  yes | head -n 5 | bench --depth 50 --pixels 224 --views 32 network";
+
+static int out_of_memory(void)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    return fail("out of memory");
 }
 
-static void print_median(const char *what, double *seconds, int n)
+static void *reserve(size_t size)
 {
-    qsort(seconds, (size_t)n, sizeof *seconds, by_size);
-    printf("%s\t%.6f\n", what, seconds[n / 2]);
+    return aligned_alloc(ALIGNMENT, (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+}
+
+static void fill_noise(float *x, size_t n)
+{
+    uint32_t state = 1;
+    for (size_t i = 0; i < n; i++) {
+        state = state * 1664525u + 1013904223u;
+        x[i] = (float)(state >> 8) / (float)(1 << 24) - 0.5F;
+    }
 }
 
 static float *noise(size_t n)
 {
-    float *x = malloc(n * sizeof *x);
-    uint32_t state = 1;
-    for (size_t i = 0; x && i < n; i++) {
-        state = state * 1664525u + 1013904223u;
-        x[i] = (float)(state >> 8) / (float)(1 << 24) - 0.5f;
-    }
+    float *x = reserve(n * sizeof *x);
+    if (x)
+        fill_noise(x, n);
     return x;
 }
 
-static struct network *make_network(int depth, int pixels, int threads)
+/* ---- product: the peak ---- */
+
+static struct {
+    const struct product *product;
+    struct product_step *steps;
+    void *a, *b;
+    float *c; /* a block a thread */
+    int64_t blocks;
+} peak;
+
+enum { PEAK_STEPS = 8 }; /* A and B fill most of a first-level cache */
+
+static int product_open(double *work)
 {
-    struct plan *plan =
-        resnet_plan(depth, 1, pixels <= 64 ? RESNET_STEM_CIFAR : RESNET_STEM_IMAGENET);
+    const double enough = 2e9; /* operations of a thread in a round, of floats */
     struct engine engine;
-    const char *precision = getenv("PRECISION") ? getenv("PRECISION") : "fp32";
-    if (!plan || engine_choose(precision, "auto", &engine))
+    const struct product *p = product_find(kernel);
+    const bool floats = !p || p->values == PRODUCT_FLOAT;
+    if (engine_choose(floats ? "fp32" : "bf16", kernel, &engine))
+        return -1;
+    p = peak.product = engine.values.product;
+    const size_t row = PEAK_STEPS * 64, block = (size_t)(p->rows * p->columns);
+    peak.a = reserve((size_t)p->rows * row);
+    peak.b = reserve(PEAK_STEPS * product_step_bytes(p));
+    peak.c = reserve((size_t)threads * block * sizeof *peak.c);
+    peak.steps = calloc(PEAK_STEPS, sizeof *peak.steps);
+    if (!peak.a || !peak.b || !peak.c || !peak.steps)
+        return out_of_memory();
+    memset(peak.a, 0, (size_t)p->rows * row);
+    memset(peak.b, 0, PEAK_STEPS * product_step_bytes(p));
+    for (int s = 0; s < PEAK_STEPS; s++)
+        peak.steps[s] =
+            (struct product_step){.a = s * 64, .b = s * (ptrdiff_t)product_step_bytes(p)};
+    const double each = 2.0 * (double)block * (double)p->depth * PEAK_STEPS;
+    peak.blocks = (int64_t)ceil((floats ? enough : 8 * enough) / each);
+    *work = each * (double)peak.blocks * (double)threads;
+    return 0;
+}
+
+static int product_round(void)
+{
+    const struct product *p = peak.product;
+#pragma omp parallel for num_threads((int)threads)
+    for (int64_t t = 0; t < threads; t++) {
+        p->begin();
+        for (int64_t i = 0; i < peak.blocks; i++)
+            p->block(peak.a, PEAK_STEPS * 64, peak.b, peak.steps, PEAK_STEPS,
+                     peak.c + t * p->rows * p->columns);
+        p->end();
+    }
+    return 0;
+}
+
+/* ---- copy: memory ---- */
+
+static char *copy_from, *copy_to;
+
+static int copy_open(double *work)
+{
+    copy_from = reserve((size_t)bytes);
+    copy_to = reserve((size_t)bytes);
+    if (!copy_from || !copy_to)
+        return out_of_memory();
+    memset(copy_from, 1, (size_t)bytes);
+    *work = 2 * (double)bytes;
+    return 0;
+}
+
+static int copy_round(void)
+{
+#pragma omp parallel for num_threads((int)threads)
+    for (int64_t t = 0; t < threads; t++) {
+        const int64_t from = bytes * t / threads, to = bytes * (t + 1) / threads;
+        memcpy(copy_to + from, copy_from + from, (size_t)(to - from));
+    }
+    return 0;
+}
+
+/* ---- network: an encoder's step ---- */
+
+static struct plan *make_plan(void)
+{
+    return resnet_plan((int)depth, 1,
+                       pixels <= CIFAR_UP_TO ? RESNET_STEM_CIFAR : RESNET_STEM_IMAGENET);
+}
+
+static struct network *make_network(void)
+{
+    struct engine engine;
+    if (engine_choose(precision, kernel, &engine))
         return NULL;
-    struct network *net = network_new(plan, &engine, threads);
+    struct plan *plan = make_plan();
+    struct network *net = plan ? network_new(plan, &engine, (int)threads) : NULL;
     if (net)
         initialize_parameters(network_parameters(net), 0);
     return net;
 }
 
-static int time_network(int depth, int pixels, int views, int threads)
+/* Equal layers' use of one kernel, summed. */
+struct use {
+    const char *kernel;
+    char layer[64];
+    double seconds, flops, bytes;
+    int64_t calls;
+};
+
+static struct {
+    struct network *net;
+    float *x, *h, *dh;
+    struct plan *plan; /* the network's once more, with its maps' sizes, for names */
+    struct plan_layout layout;
+    struct use uses[512];
+    int n_uses, rounds;
+} step;
+
+/* Multiplications and additions of direct convolutions: forward, weights' gradient, data's. */
+static double step_flops(void)
 {
-    struct network *net = make_network(depth, pixels, threads);
+    double sum = 0;
+    for (int i = 0; i < step.plan->n_operations; i++) {
+        const struct plan_operation *op = &step.plan->operations[i];
+        if (op->kind != PLAN_CONVOLUTION)
+            continue;
+        const struct plan_map *in = &step.layout.maps[op->in], *out = &step.layout.maps[op->out];
+        const int64_t products = out->h * out->w * out->c * in->c * op->kernel * op->kernel;
+        sum += 2 * (double)products * (in->grad == SIZE_MAX ? 2 : 3);
+    }
+    return sum * (double)views;
+}
+
+static void name_layer(const char *parameter, char *name, size_t size)
+{
+    *name = '\0';
+    for (int i = 0; i < step.plan->n_operations; i++) {
+        const struct plan_operation *op = &step.plan->operations[i];
+        if (op->weight < 0 || strcmp(step.plan->parameters.list[op->weight].name, parameter))
+            continue;
+        const struct plan_map *in = &step.layout.maps[op->in], *out = &step.layout.maps[op->out];
+        if (op->kind == PLAN_CONVOLUTION)
+            snprintf(name, size, "%lldx%lld/%lld, %lld to %lld, %lld px", (long long)op->kernel,
+                     (long long)op->kernel, (long long)op->stride, (long long)in->c,
+                     (long long)out->c, (long long)out->w);
+        else
+            snprintf(name, size, "%lld, %lld px%s", (long long)out->c, (long long)out->w,
+                     op->residual >= 0 ? ", residual" : "");
+    }
+}
+
+static void observe(const struct network_event *event, void *user)
+{
+    (void)user;
+    char layer[sizeof step.uses->layer];
+    name_layer(event->name, layer, sizeof layer);
+    int i = 0;
+    while (i < step.n_uses &&
+           (strcmp(step.uses[i].kernel, event->kernel) || strcmp(step.uses[i].layer, layer)))
+        i++;
+    if (i == sizeof step.uses / sizeof *step.uses)
+        return;
+    struct use *use = &step.uses[i];
+    if (i == step.n_uses) {
+        *use = (struct use){.kernel = event->kernel};
+        strcpy(use->layer, layer);
+        step.n_uses++;
+    }
+    use->seconds += event->seconds;
+    use->flops += event->flops;
+    use->bytes += event->bytes;
+    use->calls++;
+}
+
+static int plan_open(void)
+{
+    step.plan = make_plan();
+    return step.plan ? plan_lay_out(step.plan, 1, pixels, pixels, sizeof(float), true, false,
+                                    &step.layout)
+                     : -1;
+}
+
+static int network_open(double *work)
+{
+    step.net = make_network();
     const struct network_shape shape = {
-        .images = views, .height = pixels, .width = pixels, .grains = 8, .training = true};
-    if (!net || network_prepare(net, &shape))
+        .images = views, .height = pixels, .width = pixels, .grains = grains, .training = true};
+    if (!step.net || network_prepare(step.net, &shape) || plan_open())
         return -1;
-    float *x = noise((size_t)views * (size_t)pixels * (size_t)pixels * 3);
-    float *h = malloc((size_t)views * (size_t)network_outputs(net) * sizeof *h);
-    float *dh = noise((size_t)views * (size_t)network_outputs(net));
-    double forward[ROUNDS], backward[ROUNDS];
-    for (int i = -1; i < ROUNDS; i++) {
-        double t0 = clock_now();
-        if (network_forward(net, NULL, x, NULL, h))
-            return -1;
-        double t1 = clock_now();
-        if (network_backward(net, dh, NULL, NULL, NULL))
-            return -1;
-        if (i >= 0) {
-            forward[i] = t1 - t0;
-            backward[i] = clock_now() - t1;
-        }
+    const size_t outputs = (size_t)(views * network_outputs(step.net));
+    step.x = noise((size_t)(views * pixels * pixels) * 3);
+    step.h = reserve(outputs * sizeof *step.h);
+    step.dh = noise(outputs);
+    *work = step_flops();
+    return step.x && step.h && step.dh ? 0 : out_of_memory();
+}
+
+static int network_round(void)
+{
+    network_parameters_changed(step.net); /* as after each step */
+    step.rounds++;
+    return network_forward(step.net, NULL, step.x, NULL, step.h) ||
+           network_backward(step.net, step.dh, NULL, NULL, NULL);
+}
+
+/* A line for each use: kernel, layer, calls, seconds, operations and bytes of a round. */
+static int network_close(void)
+{
+    const double n = step.rounds - 1; /* the first is not observed */
+    for (int i = 0; i < step.n_uses; i++) {
+        const struct use *u = &step.uses[i];
+        printf("%s\t%s\t%.0f\t%.9f\t%.0f\t%.0f\n", u->kernel, u->layer, (double)u->calls / n,
+               u->seconds / n, u->flops / n, u->bytes / n);
     }
-    print_median("forward", forward, ROUNDS);
-    print_median("backward", backward, ROUNDS);
     return 0;
 }
 
-static int time_ntxent(int64_t b, int threads)
+/* ---- ntxent: the loss ---- */
+
+static float *z, *dz;
+
+static int ntxent_open(double *work)
 {
-    float *z = noise((size_t)b * 2 * 128), *dz = malloc((size_t)b * 2 * 128 * sizeof *dz);
-    double seconds[ROUNDS];
+    z = noise((size_t)batch * 2 * PROJECTION);
+    dz = reserve((size_t)batch * 2 * PROJECTION * sizeof *dz);
+    *work = 16.0 * (double)batch * (double)batch * PROJECTION; /* 2 n^2 d: similarities, gradient */
+    return z && dz ? 0 : out_of_memory();
+}
+
+static int ntxent_round(void)
+{
     struct ntxent_metrics metrics;
-    for (int i = -1; i < ROUNDS; i++) {
-        double t0 = clock_now();
-        if (ntxent(z, 2 * b, 128, 0.5, threads, dz, &metrics))
-            return -1;
-        if (i >= 0)
-            seconds[i] = clock_now() - t0;
+    return ntxent(z, 2 * batch, PROJECTION, 0.5, (int)threads, dz, &metrics);
+}
+
+/* ---- lars: the optimizer's arithmetic ---- */
+
+static struct plan *lars_plan;
+static float **momenta; /* of each parameter */
+
+static int lars_open(double *work)
+{
+    lars_plan = make_plan();
+    if (!lars_plan)
+        return -1;
+    const struct parameters *all = &lars_plan->parameters;
+    initialize_parameters(&lars_plan->parameters, 0);
+    momenta = calloc((size_t)all->n, sizeof *momenta);
+    *work = 0;
+    for (int i = 0; momenta && i < all->n; i++) {
+        const struct parameter *p = &all->list[i];
+        if (p->buffer)
+            continue;
+        fill_noise(p->grad, p->count);
+        momenta[i] = calloc(p->count, sizeof *momenta[i]);
+        if (!momenta[i])
+            return out_of_memory();
+        *work += 5 * sizeof(float) * (double)p->count; /* reads w, g, v; writes w, v */
     }
-    print_median("ntxent", seconds, ROUNDS);
+    return momenta ? 0 : out_of_memory();
+}
+
+static int lars_round(void)
+{
+    const struct lars rule = {.momentum = 0.9, .weight_decay = 1e-4, .eta = 1e-3};
+    for (int i = 0; i < lars_plan->parameters.n; i++) {
+        const struct parameter *p = &lars_plan->parameters.list[i];
+        if (!p->buffer &&
+            lars_step(&rule, 0.1, p->ndim > 1, p->count, p->value, p->grad, momenta[i]))
+            return fail("%s is not finite", p->name);
+    }
     return 0;
 }
 
-static int time_optimizer(int depth, const char *endpoint)
-{
-    struct network *net = make_network(depth, 32, 1);
-    struct link *link = link_open(endpoint, &link_config);
-    struct frame *request = frame_new(NULL, 0);
-    if (!net || !link || !request)
-        return -1;
-    struct parameters *parameters = network_parameters(net);
-    struct optimizer_client *client = optimizer_client_new(link, parameters);
+/* ---- optimizer, echo: links ---- */
+
+static struct {
+    struct link *link;
+    struct network *net;
+    struct optimizer_client *client;
+    struct frame *request;
     int64_t step;
-    const char *lr;
-    double seconds[ROUNDS];
-    if (!client || optimizer_join(client, request, &step))
+} wire;
+
+static int optimizer_open(double *work)
+{
+    *work = 0;
+    wire.net = make_network();
+    wire.link = wire.net ? link_open(endpoint, &link_config) : NULL;
+    wire.request = wire.link ? frame_new(NULL, 0) : NULL;
+    if (!wire.request)
         return -1;
-    for (int i = -1; i < ROUNDS; i++) {
-        frame_set_meta_int(request, "step", i + 1);
-        frame_set_meta_int(request, "steps", ROUNDS + 1);
-        double t0 = clock_now();
-        if (optimizer_begin(client, request))
-            return -1;
-        for (int p = parameters->n - 1; p >= 0; p--)
-            if (!parameters->list[p].buffer && optimizer_push(client, p))
-                return -1;
-        if (optimizer_finish(client, &lr))
-            return -1;
-        if (i >= 0)
-            seconds[i] = clock_now() - t0;
-    }
-    print_median("optimizer", seconds, ROUNDS);
-    return link_end(link) || link_close(link);
+    frame_set_meta_int(wire.request, "steps", 1000000);
+    wire.client = optimizer_client_new(wire.link, network_parameters(wire.net));
+    return wire.client ? optimizer_join(wire.client, wire.request, &wire.step) : -1;
 }
 
-static int time_echo(int64_t bytes, const char *endpoint)
+static int optimizer_round(void)
 {
-    struct link *link = link_open(endpoint, &link_config);
-    double seconds[ROUNDS];
-    for (int i = -1; link && i < ROUNDS; i++) {
-        struct frame *f = frame_new(&(struct tensor_spec){"x", DTYPE_U8, 1, {bytes}}, 1), *reply;
-        double t0 = clock_now();
-        if (!f || link_request(link, f, &reply))
-            return -1;
-        if (i >= 0)
-            seconds[i] = clock_now() - t0;
-        frame_free(reply);
-    }
-    if (!link)
+    const struct parameters *all = network_parameters(wire.net);
+    const char *lr;
+    frame_set_meta_int(wire.request, "step", wire.step++);
+    if (optimizer_begin(wire.client, wire.request))
         return -1;
-    print_median("echo", seconds, ROUNDS);
-    return link_end(link) || link_close(link);
+    for (int p = all->n - 1; p >= 0; p--)
+        if (!all->list[p].buffer && optimizer_push(wire.client, p))
+            return -1;
+    return optimizer_finish(wire.client, &lr);
+}
+
+static int echo_open(double *work)
+{
+    wire.link = link_open(endpoint, &link_config);
+    *work = 2 * (double)bytes;
+    return wire.link ? 0 : -1;
+}
+
+static int echo_round(void)
+{
+    struct frame *f = frame_new(&(struct tensor_spec){"x", DTYPE_U8, 1, {bytes}}, 1), *reply;
+    if (!f || link_request(wire.link, f, &reply))
+        return -1;
+    frame_free(reply);
+    return 0;
+}
+
+static int link_finish(void)
+{
+    return link_end(wire.link) || link_close(wire.link);
+}
+
+/* ---- asking ---- */
+
+static const struct part {
+    const char *name;
+    int (*open)(double *work);
+    int (*round)(void);
+    int (*close)(void); /* may be NULL */
+} parts[] = {
+    {"product", product_open, product_round, NULL},
+    {"copy", copy_open, copy_round, NULL},
+    {"network", network_open, network_round, network_close},
+    {"ntxent", ntxent_open, ntxent_round, NULL},
+    {"lars", lars_open, lars_round, NULL},
+    {"optimizer", optimizer_open, optimizer_round, link_finish},
+    {"echo", echo_open, echo_round, link_finish},
+};
+
+static int answer(const struct part *part)
+{
+    char line[256];
+    double work;
+    if (part->open(&work) || part->round())
+        return -1;
+    if (profile && step.net)
+        network_observe(step.net, observe, NULL);
+    printf("ready\t%.0f\n", work);
+    fflush(stdout);
+    while (fgets(line, sizeof line, stdin)) {
+        const double since = clock_now();
+        if (part->round())
+            return -1;
+        printf("%.9f\n", clock_now() - since);
+        fflush(stdout);
+    }
+    return part->close ? part->close() : 0;
+}
+
+static int print_work(void)
+{
+    if (plan_open())
+        return program_fail();
+    printf("%.0f\n", step_flops());
+    return 0;
+}
+
+static int print_kernels(void)
+{
+    for (int i = 0; product_names[i]; i++) {
+        const struct product *p = product_find(product_names[i]);
+        if (p && p->usable())
+            puts(p->name);
+    }
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
+    const struct program program = {.name = "bench",
+                                    .summary = "repeats one part of a training step",
+                                    .details = details,
+                                    .options = options,
+                                    .n_options = sizeof options / sizeof *options};
+    int operand;
+    options_parse(&program, argc, argv, &operand);
     signals_setup();
-    int bad = 0;
-    if (argc == 6 && !strcmp(argv[1], "network"))
-        bad = time_network(atoi(argv[2]), atoi(argv[3]), atoi(argv[4]), atoi(argv[5]));
-    else if (argc == 4 && !strcmp(argv[1], "ntxent"))
-        bad = time_ntxent(atoll(argv[2]), atoi(argv[3]));
-    else if (argc == 4 && !strcmp(argv[1], "optimizer"))
-        bad = time_optimizer(atoi(argv[2]), argv[3]);
-    else if (argc == 4 && !strcmp(argv[1], "echo"))
-        bad = time_echo(atoll(argv[2]), argv[3]);
-    else
-        usage_fail("see the head of tests/bench/bench.c");
-    return bad ? program_fail() : 0;
+    const char *name = operand + 1 == argc ? argv[operand] : "";
+    if (!strcmp(name, "kernels"))
+        return print_kernels();
+    if (!strcmp(name, "work"))
+        return print_work();
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strcmp(name, parts[i].name))
+            return answer(&parts[i]) ? program_fail() : 0;
+    usage_fail("which part? bench --help lists them");
 }

@@ -1,10 +1,12 @@
 #!/usr/bin/python3
-"""What tests/bench/run compares with: PyTorch on the same machine. Prints seconds, and peak memory.
+"""What tests/bench/run compares with: PyTorch on the same machine.
 
-    torch_step.py step DEPTH PIXELS VIEWS THREADS STEPS    a whole training step, augmentation excluded
-    torch_step.py ntxent B THREADS"""
-import resource
-import statistics
+    torch_step.py step DEPTH PIXELS VIEWS THREADS fp32|bf16 plain|channels-last
+        a training step, without augmentation
+    torch_step.py ntxent B THREADS
+
+After a round to warm up it prints `ready`; then each line on stdin makes it do a round and print the
+seconds that this took."""
 import sys
 import time
 
@@ -23,40 +25,44 @@ def nt_xent(z, temperature=0.5):
     return F.cross_entropy(s, torch.cat([torch.arange(b) + b, torch.arange(b)]))
 
 
-def time_step(depth, pixels, views, threads, steps):
-    torch.set_num_threads(threads)
+def make_step(depth, pixels, views, threads, precision, layout):
+    torch.set_num_threads(int(threads))
     encoder = getattr(torchvision.models, f"resnet{depth}")()
-    if pixels <= 64:
+    if int(pixels) <= 64:
         encoder.conv1, encoder.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
     width, encoder.fc = encoder.fc.in_features, nn.Identity()
     head = nn.Sequential(nn.Linear(width, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(),
                          nn.Linear(width, 128, bias=False), nn.BatchNorm1d(128))
-    encoder = encoder.to(memory_format=torch.channels_last)
-    weights = list(encoder.parameters()) + list(head.parameters())
-    optimizer = torch.optim.SGD(weights, 0.1, momentum=0.9)
-    x = torch.randn(views, 3, pixels, pixels).contiguous(memory_format=torch.channels_last)
-    seconds = []
-    for _ in range(steps + 1):
-        start = time.perf_counter()
-        optimizer.zero_grad()
-        nt_xent(head(encoder(x))).backward()
+    order = torch.channels_last if layout == "channels-last" else torch.contiguous_format
+    encoder = encoder.to(memory_format=order)
+    optimizer = torch.optim.SGD([*encoder.parameters(), *head.parameters()], 0.1, momentum=0.9)
+    x = torch.randn(int(views), 3, int(pixels), int(pixels))
+    x = x.contiguous(memory_format=order)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+            z = head(encoder(x))
+        nt_xent(z.float()).backward()
         optimizer.step()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+
+    return step
 
 
-def time_ntxent(b, threads):
-    torch.set_num_threads(threads)
-    z = torch.randn(2 * b, 128, requires_grad=True)
-    seconds = []
-    for _ in range(4):
+def make_ntxent(b, threads):
+    torch.set_num_threads(int(threads))
+    z = torch.randn(2 * int(b), 128, requires_grad=True)
+    return lambda: nt_xent(z).backward()
+
+
+def main():
+    work = {"step": make_step, "ntxent": make_ntxent}[sys.argv[1]](*sys.argv[2:])
+    work()
+    print("ready\t0", flush=True)
+    for _ in sys.stdin:
         start = time.perf_counter()
-        nt_xent(z).backward()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+        work()
+        print(f"{time.perf_counter() - start:.9f}", flush=True)
 
 
-what, numbers = sys.argv[1], [int(n) for n in sys.argv[2:]]
-seconds = {"step": time_step, "ntxent": time_ntxent}[what](*numbers)
-print(f"seconds\t{seconds:.6f}")
-print(f"peak_kib\t{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}")
+main()
