@@ -571,11 +571,14 @@ struct walk {
 static inline __attribute__((always_inline)) void
 gather_taps(const float *from, const struct walk *w, const int64_t *position, int64_t nx, float *to)
 {
-    for (int64_t i = 0; i < w->n_outer; i++)
+    for (int64_t i = 0; i < w->n_outer; i++, from += w->from_outer) {
+        for (int64_t k = 0; k < w->n_inner * w->from_inner; k += 16)
+            __builtin_prefetch(from + w->from_outer + k);
         for (int64_t j = 0; j < w->n_inner; j++)
             for (int64_t tx = 0; tx < nx; tx++)
                 to[i * w->to_outer + j * w->to_inner + tx * w->to_tap] =
-                    from[i * w->from_outer + j * w->from_inner + position[tx]];
+                    from[j * w->from_inner + position[tx]];
+    }
 }
 
 /* The weights of one line of taps: (taps, depth, columns) floats, zeros where there is no such

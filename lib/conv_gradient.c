@@ -287,28 +287,52 @@ static void strips_task(const struct gradient *g, int64_t grain, int64_t c0, con
     }
 }
 
-/* Blocks into the layout of the weights. */
+/* A line of a block for each tap becomes `n` input channels' kernels. The next lines are fetched
+ * meanwhile. */
+static inline __attribute__((always_inline)) void
+unpack_line(const float *from, int64_t columns, int64_t tap, int64_t taps, int64_t n, float *to)
+{
+    for (int64_t t = 0; t < taps; t++, from += tap) {
+        for (int64_t j = columns; j < 2 * columns; j += 16)
+            __builtin_prefetch(from + j);
+        for (int64_t j = 0; j < n; j++)
+            to[j * taps + t] = from[j];
+    }
+}
+
+/* The same where columns of the kernel are channels. */
+static void unpack_folded(const struct gradient *g, const float *from, int64_t tap, int64_t c0,
+                          int64_t n, float *to)
+{
+    const int64_t c = g->s->c, k = g->s->kernel;
+    for (int64_t t = 0; t < k; t++)
+        for (int64_t j = 0; j < n; j++)
+            to[(c0 + j) % c * k * k + t * k + (c0 + j) / c] = from[t * tap + j];
+}
+
+/* Blocks into the layout of the weights. These are written in the order of memory, and read here
+ * and there, where memory can be asked in time. */
 static void unpack(const struct gradient *g, const float *sums, float *grad, int threads)
 {
     const struct conv_shape *s = g->s;
-    const int64_t rows = g->v->product->rows, columns = g->v->product->columns, k = s->kernel;
+    const int64_t rows = g->v->product->rows, columns = g->v->product->columns;
+    const int64_t area = s->kernel * s->kernel, channels = g->folded ? s->kernel * s->c : s->c;
     const struct blocks b = blocks_of(g, s->c);
-    const int64_t tap = b.outputs * b.size, channels = g->folded ? k * s->c : s->c;
-#pragma omp parallel for schedule(static) collapse(2) num_threads(threads)
-    for (int64_t in = 0; in < b.inputs; in++)
-        for (int64_t out = 0; out < b.outputs; out++) {
-            const float *block = sums + (in * b.taps * b.outputs + out) * b.size;
-            const int64_t o0 = out * rows, c0 = in * columns;
-            for (int64_t r = 0; r < rows && o0 + r < s->o; r++)
-                for (int64_t j = 0; j < columns && c0 + j < channels; j++) {
-                    const float *from = block + r * columns + j;
-                    float *to = grad + ((o0 + r) * s->c + c0 + j) * k * k;
-                    if (g->folded) /* a channel is a column of the kernel as well */
-                        to = grad + ((o0 + r) * s->c + (c0 + j) % s->c) * k * k + (c0 + j) / s->c;
-                    for (int64_t t = 0; t < b.taps; t++)
-                        to[g->folded ? t * k : t] = from[t * tap];
-                }
+    const int64_t tap = b.outputs * b.size;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t o = 0; o < s->o; o++) {
+        const float *from = sums + o / rows * b.size + o % rows * columns;
+        float *to = grad + o * s->c * area;
+        for (int64_t c0 = 0; c0 < channels; c0 += columns, from += b.taps * tap) {
+            const int64_t n = channels - c0 < columns ? channels - c0 : columns;
+            if (g->folded)
+                unpack_folded(g, from, tap, c0, n, to);
+            else if (area == 9)
+                unpack_line(from, columns, tap, 9, n, to + c0 * 9);
+            else
+                unpack_line(from, columns, tap, area, n, to + c0 * area);
         }
+    }
 }
 
 void gradient_of_weights(const struct panel_values *v, const struct conv_shape *s, const void *x,
