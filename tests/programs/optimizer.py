@@ -7,6 +7,7 @@
 
 import io
 import os
+import signal
 import sys
 import time
 
@@ -201,7 +202,7 @@ def step(path, number):
 
 def share(address, part, steps, seconds):
     """Client `part` of two, which have a half of the parameters each. It sleeps before each step,
-    so that the other runs ahead, and has several requests in flight."""
+    so that the other runs ahead, and has several requests in flight. `die` for seconds: it is killed."""
     import zmq
 
     socket = zmq.Context.instance().socket(zmq.DEALER)
@@ -222,6 +223,8 @@ def share(address, part, steps, seconds):
         time.sleep(0.01)
     seq = 1
     for number in range(int(steps)):
+        if seconds == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(float(seconds))
         g = gradients(number)
         for name in names:
