@@ -44,8 +44,8 @@ const struct option_spec link_option_specs[] = {
      .value = &link_config.curve_server_key,
      .argument = "FILE",
      .help = "the public CURVE key of the servers it connects to"},
+    {0},
 };
-const int n_link_option_specs = sizeof link_option_specs / sizeof *link_option_specs;
 
 static bool starts(const char *text, const char *prefix)
 {

@@ -27,10 +27,9 @@ struct link_config {
 };
 
 /* The settings that the flags of link_option_specs fill: --timeout, --max-frame, --crc,
- * --insecure, --curve-key, --curve-server-key. Hand them to options_parse() as `more`. */
+ * --insecure, --curve-key, --curve-server-key. */
 extern struct link_config link_config;
 extern const struct option_spec link_option_specs[];
-extern const int n_link_option_specs;
 
 /* 0 if a ZeroMQ address may be used with this configuration; -1 with a message if it is tcp beyond
  * loopback and neither keys nor --insecure were given. */

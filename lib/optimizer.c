@@ -78,8 +78,8 @@ const struct option_spec optimizer_option_specs[] = {
      .kind = OPTION_SWITCH,
      .value = &optimizer_config.resume,
      .help = "go on from --state"},
+    {0},
 };
-const int n_optimizer_option_specs = sizeof optimizer_option_specs / sizeof *optimizer_option_specs;
 
 /* ---- what is owned ---- */
 

@@ -38,7 +38,6 @@ struct optimizer_config {
 /* The flags for them, with their defaults: --lr to --resume. */
 extern struct optimizer_config optimizer_config;
 extern const struct option_spec optimizer_option_specs[];
-extern const int n_optimizer_option_specs;
 
 /* Serves until all clients have ended, then writes state and model. 0, or -1 with a message; a
  * failure leaves the last state that was written. */

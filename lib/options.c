@@ -46,20 +46,14 @@ void usage_fail(const char *format, ...)
     exit(2);
 }
 
-int options_join(struct option_spec *all, int most, const struct option_spec *a, int n_a,
-                 const struct option_spec *b, int n_b)
-{
-    assert(n_a + n_b <= most);
-    (void)most;
-    memcpy(all, a, (size_t)n_a * sizeof *a);
-    memcpy(all + n_a, b, (size_t)n_b * sizeof *b);
-    return n_a + n_b;
-}
-
-/* The i-th of both groups. */
+/* The i-th of all tables; NULL behind the last. */
 static const struct option_spec *spec_at(const struct program *p, int i)
 {
-    return i < p->n_options ? &p->options[i] : &p->more[i - p->n_options];
+    for (const struct option_spec *const *table = p->options; *table; table++)
+        for (const struct option_spec *o = *table; o->name || o->kind == OPTION_HEADING; o++)
+            if (i-- == 0)
+                return o;
+    return NULL;
 }
 
 static bool within(const struct option_spec *o, double value)
@@ -90,8 +84,8 @@ static void print_help(const struct program *p)
     if (p->details)
         printf("\n%s\n", p->details);
     printf("\noptions [defaults in brackets]:\n");
-    for (int i = 0; i < p->n_options + p->n_more; i++) {
-        const struct option_spec *o = spec_at(p, i);
+    const struct option_spec *o;
+    for (int i = 0; (o = spec_at(p, i)); i++) {
         if (o->kind == OPTION_HEADING) {
             printf("\n%s\n", o->help);
             continue;
@@ -166,7 +160,10 @@ static void store(const struct option_spec *o, const char *text)
 void options_parse(const struct program *p, int argc, char **argv, int *operands)
 {
     name = p->name;
-    int n = p->n_options + p->n_more, used = 0;
+    const struct option_spec *o;
+    int n = 0, used = 0;
+    while (spec_at(p, n))
+        n++;
     /* static: still reachable when --help or wrong usage ends the program below, so no leak */
     static struct option *table;
     static int *which;
@@ -174,8 +171,7 @@ void options_parse(const struct program *p, int argc, char **argv, int *operands
     which = calloc((size_t)n + 2, sizeof *which);
     if (!table || !which)
         usage_fail("out of memory");
-    for (int i = 0; i < n; i++) {
-        const struct option_spec *o = spec_at(p, i);
+    for (int i = 0; (o = spec_at(p, i)); i++) {
         if (o->kind == OPTION_HEADING)
             continue;
         which[used] = i;

@@ -1,4 +1,4 @@
-/* options: one table describes a program's flags; from it come the parsing, the checks and --help.
+/* options: tables describe a program's flags; from them come the parsing, the checks and --help.
  *
  * Long options with one value each (--batch 64 or --batch=64), and switches without one. Defaults
  * are what the variables hold before parsing; --help prints them, unless a number lies outside its
@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 struct option_spec {
-    const char *name; /* without the dashes */
+    const char *name; /* without the dashes; NULL without a heading ends a table */
     enum option_kind {
         OPTION_STRING, /* const char * ; "" or NULL shows as no default */
         OPTION_INT,    /* int64_t, between min and max */
@@ -33,15 +33,8 @@ struct program {
     const char *name;    /* "ntxent" */
     const char *summary; /* one line: what it does */
     const char *details; /* frames in, frames out, an example; lines of at most 80 columns */
-    const struct option_spec *options;
-    int n_options;
-    const struct option_spec *more; /* a second group, such as link_option_specs; may be NULL */
-    int n_more;
+    const struct option_spec *options[5]; /* tables, its own and shared ones; NULL ends them */
 };
-
-/* Copies two groups of options, one after the other, into `all` (at most `most`); the number. */
-int options_join(struct option_spec *all, int most, const struct option_spec *a, int n_a,
-                 const struct option_spec *b, int n_b);
 
 /* Parses argv. Operands (words without a dash) are wrong usage unless `operands` is not NULL; then
  * it gets the index of the first, and argv is permuted so that they stand last. Sets the program's

@@ -11,6 +11,29 @@
 /* Seconds. A client may wait for the answer to its end frame before it closes its side. */
 enum { END_PATIENCE = 2 };
 
+static struct {
+    const char *in, *out, *listen;
+} flags = {.in = "-", .out = "-", .listen = ""};
+
+const struct option_spec server_option_specs[] = {
+    {.name = "in",
+     .kind = OPTION_STRING,
+     .value = &flags.in,
+     .argument = "ENDPOINT",
+     .help = "requests"},
+    {.name = "out",
+     .kind = OPTION_STRING,
+     .value = &flags.out,
+     .argument = "ENDPOINT",
+     .help = "replies"},
+    {.name = "listen",
+     .kind = OPTION_STRING,
+     .value = &flags.listen,
+     .argument = "ADDRESS",
+     .help = "serve tcp:// or ipc:// instead"},
+    {0},
+};
+
 /* A request that was handed out and not yet answered. */
 struct pending {
     struct envelope envelope;
@@ -58,24 +81,24 @@ static int add_client(struct server *s)
     return s->n_clients++;
 }
 
-struct server *server_open(const char *in, const char *out, const char *listen,
-                           const struct link_config *config)
+struct server *server_open(void)
 {
+    const struct link_config *config = &link_config;
     struct server *s = calloc(1, sizeof *s);
-    if (!s || !(s->listen = strdup(listen))) {
+    if (!s || !(s->listen = strdup(flags.listen))) {
         free(s);
         fail("out of memory");
         return NULL;
     }
     s->timeout = config->timeout;
-    if (*listen) {
-        if (endpoint_kind(listen) != ENDPOINT_SOCKET)
-            fail("--listen %s: only tcp://addr:port and ipc://path can be listened on", listen);
-        else if ((s->socket = socket_open(SOCKET_ROUTER, listen, config)))
+    if (*s->listen) {
+        if (endpoint_kind(s->listen) != ENDPOINT_SOCKET)
+            fail("--listen %s: only tcp://addr:port and ipc://path can be listened on", s->listen);
+        else if ((s->socket = socket_open(SOCKET_ROUTER, s->listen, config)))
             return s;
-    } else if ((s->source = source_open(in, config))) {
+    } else if ((s->source = source_open(flags.in, config))) {
         source_set_patience(s->source, END_PATIENCE);
-        if (add_client(s) == 0 && (s->sink = sink_open(out, config)))
+        if (add_client(s) == 0 && (s->sink = sink_open(flags.out, config)))
             return s;
         source_close(s->source);
     }

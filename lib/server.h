@@ -7,11 +7,12 @@
 
 struct server;
 
-/* The flags of a program that answers requests: `in` and `out` are one-way endpoints (usually
- * "-"), unless `listen` is not "": then requests and replies go over that ZeroMQ address and the
- * other two are unused. */
-struct server *server_open(const char *in, const char *out, const char *listen,
-                           const struct link_config *config);
+/* The flags of a program that answers requests: --in and --out are one-way endpoints, stdin and
+ * stdout at first; with --listen requests and replies go over that ZeroMQ address instead. */
+extern const struct option_spec server_option_specs[];
+
+/* Opens what these flags and link_config say. NULL with a message. */
+struct server *server_open(void);
 /* The next request: 1, *out (the caller's) and *client (numbers from 0, stable while the server
  * lives); 0 when every client has sent its end frame; -1 on failure, a client that vanished
  * without an end frame included. A frame with end = 1 is handed out only if `ends` is not NULL:

@@ -13,16 +13,9 @@
 #include "optimizer_client.h"
 
 static struct {
-    const char *next, *opt, *init, *precision, *kernel, *in, *out, *listen;
+    const char *next, *opt, *init, *precision, *kernel;
     int64_t seed, threads;
-} config = {.next = "",
-            .opt = "",
-            .init = "",
-            .precision = "fp32",
-            .kernel = "auto",
-            .in = "-",
-            .out = "-",
-            .listen = ""};
+} config = {.next = "", .opt = "", .init = "", .precision = "fp32", .kernel = "auto"};
 
 const struct option_spec stage_option_specs[] = {
     {.name = "init",
@@ -66,23 +59,8 @@ const struct option_spec stage_option_specs[] = {
      .argument = "K",
      .choices = engine_kernels,
      .help = "that multiplies; auto: the fastest here"},
-    {.name = "in",
-     .kind = OPTION_STRING,
-     .value = &config.in,
-     .argument = "ENDPOINT",
-     .help = "requests"},
-    {.name = "out",
-     .kind = OPTION_STRING,
-     .value = &config.out,
-     .argument = "ENDPOINT",
-     .help = "replies"},
-    {.name = "listen",
-     .kind = OPTION_STRING,
-     .value = &config.listen,
-     .argument = "ADDRESS",
-     .help = "serve tcp:// or ipc:// instead"},
+    {0},
 };
-const int n_stage_option_specs = sizeof stage_option_specs / sizeof *stage_option_specs;
 
 void stage_defaults(void)
 {
@@ -385,7 +363,7 @@ int stage_run(const struct stage *stage)
         usage_fail("--next needs --opt: who else would own the parameters?");
     if (*config.opt && !*config.next)
         usage_fail("--opt needs --next: without it nothing is trained");
-    struct server *server = server_open(config.in, config.out, config.listen, &link_config);
+    struct server *server = server_open();
     if (!server)
         return program_fail();
     if (open_links(&run) || serve(&run, server) || end_links(&run)) {

@@ -9,10 +9,9 @@
 #include "network.h"
 #include "options.h"
 
-/* What the flags of stage_option_specs fill: --next, --opt, --init, --seed, --threads,
- * --precision, --kernel, --in, --out, --listen. Call stage_defaults() before options_parse(). */
+/* The flags --next, --opt, --init, --seed, --threads, --precision and --kernel; a program takes
+ * server_option_specs too. Call stage_defaults() before options_parse(). */
 extern const struct option_spec stage_option_specs[];
-extern const int n_stage_option_specs;
 void stage_defaults(void);
 
 struct stage {

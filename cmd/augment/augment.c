@@ -57,9 +57,10 @@ static const struct option_spec options[] = {
     {"trace", OPTION_STRING, &trace_path, "FILE",
      .help = "write what was drawn, a JSON line per view"},
     {"out", OPTION_STRING, &out, "ENDPOINT", .help = "where frames go"},
+    {0},
 };
 
-static struct program program = {
+static const struct program program = {
     .name = "augment",
     .summary = "makes random views of images, in batches",
     .details = "Frames out: x U8 [B,V,S,S,3], y I64 [B] (-1: no label), index I64 [B];\n"
@@ -76,9 +77,7 @@ static struct program program = {
                "simclr-cifar is crop:0.08-1,flip:0.5,jitter:0.8:0.5,gray:0.2; eval is center.\n"
                "\n"
                "Example: augment --data cifar-10-batches-bin --batch 128 --steps 1 | inspect",
-    .options = options,
-    .n_options = sizeof options / sizeof options[0],
-    .more = link_option_specs,
+    .options = {options, link_option_specs},
 };
 
 struct run {
@@ -239,7 +238,6 @@ static int finish(struct run *run, int result)
 int main(int argc, char **argv)
 {
     n_threads = omp_get_num_procs();
-    program.n_more = n_link_option_specs;
     signals_setup();
     options_parse(&program, argc, argv, NULL);
 

@@ -46,6 +46,7 @@ static const struct option_spec options[] = {
      .min = 0,
      .max = 1 << 30,
      .help = "train M images of a batch at a time; 0: all at once"},
+    {0},
 };
 
 static const char details[] =
@@ -88,16 +89,11 @@ static struct normalization parse_normalization(const char *how)
 int main(int argc, char **argv)
 {
     stage_defaults();
-    struct option_spec all[32];
-    const int n = options_join(all, 32, options, sizeof options / sizeof *options,
-                               stage_option_specs, n_stage_option_specs);
-    const struct program program = {"encode",
-                                    "a residual network: images in, features out",
-                                    details,
-                                    all,
-                                    n,
-                                    link_option_specs,
-                                    n_link_option_specs};
+    const struct program program = {
+        "encode",
+        "a residual network: images in, features out",
+        details,
+        {options, stage_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     signals_setup();
     return stage_run(&(struct stage){.input = "x",

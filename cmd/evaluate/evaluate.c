@@ -33,6 +33,7 @@ static const struct option_spec options[] = {
     {"temperature", OPTION_DOUBLE, &temperature, "T", "knn: a vote weighs exp(similarity/T)", 1e-6,
      1e6, 0, 0},
     {"threads", OPTION_INT, &threads, "N", "0: as many as there are cores", 0, 4096, 0, 0},
+    {0},
 };
 
 static const char details[] =
@@ -50,10 +51,7 @@ static void parse(int argc, char **argv)
         .name = "evaluate",
         .summary = "judge features by a linear probe or by nearest neighbours",
         .details = details,
-        .options = options,
-        .n_options = sizeof options / sizeof *options,
-        .more = link_option_specs,
-        .n_more = n_link_option_specs,
+        .options = {options, link_option_specs},
     };
     options_parse(&program, argc, argv, NULL);
     if (!*train_endpoint || !*test_endpoint)

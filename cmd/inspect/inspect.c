@@ -27,6 +27,7 @@ static const struct option_spec options[] = {
      0, 0},
     {"tsv", OPTION_SWITCH, &tsv, 0, "metrics frames as tab-separated lines with a header", 0, 0, 0,
      0},
+    {0},
 };
 
 static const char details[] =
@@ -43,10 +44,7 @@ static void parse(int argc, char **argv)
         .name = "inspect",
         .summary = "show what is in a stream of frames",
         .details = details,
-        .options = options,
-        .n_options = sizeof options / sizeof *options,
-        .more = link_option_specs,
-        .n_more = n_link_option_specs,
+        .options = {options, link_option_specs},
     };
     int operand = argc;
     options_parse(&program, argc, argv, &operand);

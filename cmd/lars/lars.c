@@ -6,7 +6,6 @@
 #include "optimizer.h"
 
 static struct lars lars = {.momentum = 0.9, .weight_decay = 1e-4, .eta = 1e-3};
-static const char *in = "-", *out = "-", *listen_at = "";
 
 static const struct option_spec options[] = {
     {.name = "momentum",
@@ -30,17 +29,7 @@ static const struct option_spec options[] = {
      .min = 0,
      .max = 1e3,
      .help = "trust coefficient"},
-    {.name = "in", .kind = OPTION_STRING, .value = &in, .argument = "ENDPOINT", .help = "requests"},
-    {.name = "out",
-     .kind = OPTION_STRING,
-     .value = &out,
-     .argument = "ENDPOINT",
-     .help = "replies"},
-    {.name = "listen",
-     .kind = OPTION_STRING,
-     .value = &listen_at,
-     .argument = "ADDRESS",
-     .help = "serve tcp:// or ipc:// instead"},
+    {0},
 };
 
 static const char details[] =
@@ -63,22 +52,17 @@ static int update(const void *hyper, double lr, int64_t step, int ndim, size_t n
 
 int main(int argc, char **argv)
 {
-    struct option_spec all[64];
-    int n = options_join(all, 64, options, sizeof options / sizeof *options, optimizer_option_specs,
-                         n_optimizer_option_specs);
-    const struct program program = {"lars",
-                                    "layer-wise adaptive rate scaling",
-                                    details,
-                                    all,
-                                    n,
-                                    link_option_specs,
-                                    n_link_option_specs};
+    const struct program program = {
+        "lars",
+        "layer-wise adaptive rate scaling",
+        details,
+        {options, optimizer_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     signals_setup();
     if (!*optimizer_config.state && !*optimizer_config.model)
         program_warn("neither --state nor --model is given: the result will not be kept");
 
-    struct server *server = server_open(in, out, listen_at, &link_config);
+    struct server *server = server_open();
     if (!server)
         return program_fail();
     const struct optimizer_rule rule = {"lars", 1, {"momentum"}, &lars, update};

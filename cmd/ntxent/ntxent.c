@@ -9,7 +9,6 @@
 
 static double temperature = 0.5;
 static int64_t threads;
-static const char *in = "-", *out = "-", *listen_at = "";
 
 static const struct option_spec options[] = {
     {.name = "temperature",
@@ -26,17 +25,7 @@ static const struct option_spec options[] = {
      .min = 1,
      .max = 1024,
      .help = "the result does not depend on it"},
-    {.name = "in", .kind = OPTION_STRING, .value = &in, .argument = "ENDPOINT", .help = "requests"},
-    {.name = "out",
-     .kind = OPTION_STRING,
-     .value = &out,
-     .argument = "ENDPOINT",
-     .help = "replies"},
-    {.name = "listen",
-     .kind = OPTION_STRING,
-     .value = &listen_at,
-     .argument = "ADDRESS",
-     .help = "serve tcp:// or ipc:// instead"},
+    {0},
 };
 
 static const char details[] =
@@ -83,14 +72,11 @@ int main(int argc, char **argv)
     const struct program program = {"ntxent",
                                     "the normalized temperature-scaled cross-entropy loss",
                                     details,
-                                    options,
-                                    sizeof options / sizeof *options,
-                                    link_option_specs,
-                                    n_link_option_specs};
+                                    {options, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     signals_setup();
 
-    struct server *server = server_open(in, out, listen_at, &link_config);
+    struct server *server = server_open();
     if (!server)
         return program_fail();
     struct frame *request;

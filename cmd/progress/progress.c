@@ -15,6 +15,7 @@ static const struct option_spec options[] = {
     {"in", OPTION_STRING, &in, "ENDPOINT", "where the frames come from", 0, 0, 0, 0},
     {"out", OPTION_STRING, &out, "ENDPOINT", "where they go; never to a terminal", 0, 0, 0, 0},
     {"log", OPTION_STRING, &log_path, "FILE.tsv", "append a row for each frame", 0, 0, 0, 0},
+    {0},
 };
 
 static const char details[] =
@@ -69,10 +70,7 @@ int main(int argc, char **argv)
         .name = "progress",
         .summary = "show how a training run goes",
         .details = details,
-        .options = options,
-        .n_options = sizeof options / sizeof *options,
-        .more = link_option_specs,
-        .n_more = n_link_option_specs,
+        .options = {options, link_option_specs},
     };
     signals_setup();
     options_parse(&program, argc, argv, NULL);

@@ -27,6 +27,7 @@ static const struct option_spec options[] = {
      .min = 1,
      .max = 1 << 20,
      .help = "width of the output"},
+    {0},
 };
 
 static const char details[] =
@@ -44,16 +45,11 @@ static struct plan *make_plan(const struct tensor *h)
 int main(int argc, char **argv)
 {
     stage_defaults();
-    struct option_spec all[32];
-    const int n = options_join(all, 32, options, sizeof options / sizeof *options,
-                               stage_option_specs, n_stage_option_specs);
-    const struct program program = {"project",
-                                    "the projection head: features in, projections out",
-                                    details,
-                                    all,
-                                    n,
-                                    link_option_specs,
-                                    n_link_option_specs};
+    const struct program program = {
+        "project",
+        "the projection head: features in, projections out",
+        details,
+        {options, stage_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     signals_setup();
     return stage_run(&(struct stage){

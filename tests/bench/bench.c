@@ -40,6 +40,7 @@ static const struct option_spec options[] = {
     {"bytes", OPTION_INT, &bytes, "N", "echo, copy: that are moved", 1, 1e12, 0, 0},
     {"link", OPTION_STRING, &endpoint, "ENDPOINT", "optimizer, echo: the other side", 0, 0, 0, 0},
     {"threads", OPTION_INT, &threads, "N", "of all but optimizer, echo and lars", 1, 1024, 0, 0},
+    {0},
 };
 
 static const char details[] =
@@ -476,8 +477,7 @@ int main(int argc, char **argv)
     const struct program program = {.name = "bench",
                                     .summary = "repeats one part of a training step",
                                     .details = details,
-                                    .options = options,
-                                    .n_options = sizeof options / sizeof *options};
+                                    .options = {options}};
     int operand;
     options_parse(&program, argc, argv, &operand);
     signals_setup();
