@@ -51,11 +51,11 @@ def peak_kib(pid, stat):
 class Subject:
     """A process, in a session of its own with all that it starts. round() gives seconds."""
 
-    def __init__(self, *command):
+    def __init__(self, *command, environment=()):
         self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self.errors, start_new_session=True)
+            stderr=self.errors, start_new_session=True, env={**os.environ, **dict(environment)})
 
     def __enter__(self):
         return self
@@ -109,8 +109,8 @@ class Subject:
 class Asked(Subject):
     """A program that is asked by lines. work: floating-point operations or bytes of a round."""
 
-    def __init__(self, *command):
-        super().__init__(*command)
+    def __init__(self, *command, environment=()):
+        super().__init__(*command, environment=environment)
         word, _, work = self.line().partition("\t")
         if word != "ready":
             raise self.failure(f"says '{word}', not ready")
@@ -132,8 +132,18 @@ def part(name, **options):
     return Asked(PARTS, *words, name)
 
 
-def torch(*words):
-    return Asked(PYTHON, f"{HERE}/torch_step.py", *words)
+def torch(*words, keep=True):
+    """PyTorch at its fastest: its memory stays with the process. Otherwise glibc gives it back in
+    each step, and the kernel's clearing of new pages takes most of the time."""
+    environment = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)} if keep else {}
+    return Asked(PYTHON, f"{HERE}/torch_step.py", *words, environment=environment)
+
+
+def torch_memory(*words):
+    """PyTorch's peak memory at its smallest, in MiB: without what makes it fastest."""
+    with torch(*words, keep=False) as process:
+        process.round()
+        return process.peak()[0]
 
 
 class Pipeline(Subject):
