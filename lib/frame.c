@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <limits.h>
+#include <malloc.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +86,17 @@ static size_t header_room(const struct frame *f)
     return round_up(room);
 }
 
+/* Frames of the same sizes come and go in every step. Left to itself glibc gives such blocks back
+ * to the system, which hands out zeroed pages one fault for 4 KiB at a time: that can take longer
+ * than computing what is in them. */
+static void keep_memory(void)
+{
+#ifdef M_MMAP_MAX
+    mallopt(M_MMAP_MAX, 0);
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
+#endif
+}
+
 /* Allocates the buffer and points the tensors, which lie in their final order, into it. */
 static int allocate(struct frame *f)
 {
@@ -90,6 +104,8 @@ static int allocate(struct frame *f)
     size_t size;
     if (__builtin_add_overflow(f->room, f->data_size, &size) || size > SIZE_MAX / 2)
         return fail("a frame of %zu bytes does not fit into memory", f->data_size);
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, keep_memory);
     f->buffer = aligned_alloc(ALIGN, round_up(size));
     if (!f->buffer)
         return fail("out of memory for a frame of %zu bytes", size);

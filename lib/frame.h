@@ -62,7 +62,8 @@ size_t dtype_size(enum dtype dtype);
 size_t tensor_count(const struct tensor *t);
 
 /* A frame with these tensors, filled with zeros, and no metadata. NULL if a name is empty or
- * doubled, a shape is negative or overflows, or memory is out. n may be 0. */
+ * doubled, a shape is negative or overflows, or memory is out. n may be 0. A program that makes or
+ * reads frames keeps the memory of those it frees, for the next step's. */
 struct frame *frame_new(const struct tensor_spec *specs, int n);
 void frame_free(struct frame *f); /* NULL is fine */
 
