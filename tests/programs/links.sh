@@ -293,7 +293,11 @@ stream() { # address
 check "a stream over ipc" stream "ipc://$T/stream.ipc"
 check "and over tcp" stream "tcp://127.0.0.1:$p1"
 slow_reader() { # address
+    rm -f bound
     $peer pull "$1" 0.1 >steps &
+    while [ ! -e bound ] && kill -0 $!; do
+        sleep 0.01
+    done
     ntxent --timeout 0.5 --in z.st --out "$1" && wait $! && [ "$(cat steps)" = "$(seq -s' ' 0 19)" ]
 }
 check "a reader slower than the timeout, over ipc" slow_reader "ipc://$T/slow.ipc"
