@@ -266,6 +266,7 @@ static const struct product amx = {.name = "bf16-amx",
                                    .columns = 32,
                                    .depth = 32,
                                    .usable = has_amx,
+                                   .matrix_unit = true,
                                    .begin = begin_amx,
                                    .end = end_amx,
                                    .block = block_amx};

@@ -33,6 +33,7 @@ struct product {
     int64_t rows, columns;      /* of a block */
     int64_t depth;              /* values in 64 bytes: 16 floats, 32 bf16 */
     bool (*usable)(void);       /* this machine has the instructions */
+    bool matrix_unit;           /* many times as fast as vectors of floats */
     /* What a thread does before its first block and after its last. */
     void (*begin)(void);
     void (*end)(void);
