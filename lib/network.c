@@ -43,11 +43,12 @@ struct network {
     } input; /* the caller's, for the chunks that the backward pass runs forward again */
 
     unsigned char *memory; /* one block, of which all below are parts */
-    unsigned char *maps, *packed, *packed_back;
-    size_t *packed_at;             /* of each operation, in packed */
-    struct statistics *statistics; /* of each tensor that is normalized */
-    bool *written;                 /* of each tensor: its gradient holds some reader's part */
-    void *partials;                /* of gradients of weights */
+    unsigned char *maps;
+    unsigned char *packed, *packed_back; /* weights; for the backward pass, of one operation */
+    size_t *packed_at;                   /* of each operation, in packed */
+    struct statistics *statistics;       /* of each tensor that is normalized */
+    bool *written;                       /* of each tensor: its gradient holds some reader's part */
+    void *partials;                      /* of gradients of weights */
     double *sums;
     float *coefficients, *zeros; /* (2, c), (c): what norm kernels are given */
     float *carried;              /* gradients of chunks: grains_carry_floats()'s levels */
@@ -266,6 +267,18 @@ static unsigned char *allocate(size_t bytes)
     return memory;
 }
 
+static int64_t slices(const struct network *net)
+{
+    return (net->shape.images + net->slice - 1) / net->slice;
+}
+
+/* Weights that change with each step and serve one slice are packed when they are used, in memory
+ * for one operation alone; others once, for all slices and batches that use them. */
+static bool packs_at_use(const struct network *net)
+{
+    return net->shape.training && slices(net) == 1;
+}
+
 /* What the operations take besides maps: bytes, and sums and channels in values. */
 struct needs {
     size_t packed, back, partials, sums, channels, kept, work;
@@ -282,12 +295,15 @@ static int raise_needs(struct network *net, struct needs *n)
         if (op->kind == PLAN_CONVOLUTION) {
             const struct conv_shape s = conv_shape(net, op);
             const size_t bytes = conv_packed_bytes(v, &s);
-            if (!reserve(&n->packed, bytes, &net->packed_at[i]))
+            net->packed_at[i] = 0;
+            if (packs_at_use(net))
+                raise_to(&n->packed, bytes);
+            else if (!reserve(&n->packed, bytes, &net->packed_at[i]))
                 return -1;
             raise_to(&n->work, conv_work_bytes(v, &s, net->threads));
             if (!net->shape.training)
                 continue;
-            raise_to(&n->back, bytes);
+            raise_to(&n->back, packs_at_use(net) ? 0 : bytes);
             raise_to(&n->partials, conv_partial_bytes(v, &s));
             raise_to(&n->sums, (size_t)(conv_sum_rows(v, &s) * 2 * s.o));
         } else if (op->kind == PLAN_BATCH_NORM) {
@@ -299,11 +315,6 @@ static int raise_needs(struct network *net, struct needs *n)
         }
     }
     return 0;
-}
-
-static int64_t slices(const struct network *net)
-{
-    return (net->shape.images + net->slice - 1) / net->slice;
 }
 
 /* Values of all gradients together. */
@@ -377,7 +388,7 @@ int network_prepare(struct network *net, const struct network_shape *shape)
                     total >> 20);
     net->maps = net->memory + at_maps;
     net->packed = net->memory + at_packed;
-    net->packed_back = net->memory + at_back;
+    net->packed_back = packs_at_use(net) ? net->packed : net->memory + at_back;
     net->partials = net->memory + at_partials;
     net->sums = (double *)(net->memory + at_sums);
     net->coefficients = (float *)(net->memory + at_channels);
@@ -393,18 +404,21 @@ int network_prepare(struct network *net, const struct network_shape *shape)
 
 /* ---- forward ---- */
 
-static void pack_weights(struct network *net)
+static void pack_weights(struct network *net, int i)
 {
-    for (int i = 0; i < net->plan->n_operations; i++) {
-        const struct plan_operation *op = &net->plan->operations[i];
-        if (op->kind != PLAN_CONVOLUTION)
-            continue;
-        const struct conv_shape s = conv_shape(net, op);
-        const double since = began(net);
-        conv_pack_forward(&net->engine.values, &s, parameter(net, op->weight)->value,
-                          net->packed + net->packed_at[i], net->threads);
-        report(net, op, "weights packed", since, 0, 0);
-    }
+    const struct plan_operation *op = &net->plan->operations[i];
+    const struct conv_shape s = conv_shape(net, op);
+    const double since = began(net);
+    conv_pack_forward(&net->engine.values, &s, parameter(net, op->weight)->value,
+                      net->packed + net->packed_at[i], net->threads);
+    report(net, op, "weights packed", since, 0, 0);
+}
+
+static void pack_changed_weights(struct network *net)
+{
+    for (int i = 0; i < net->plan->n_operations && net->changed && !packs_at_use(net); i++)
+        if (net->plan->operations[i].kind == PLAN_CONVOLUTION)
+            pack_weights(net, i);
     net->changed = false;
 }
 
@@ -517,6 +531,8 @@ static void conv_forward_and_sum(struct network *net, int i)
     const struct conv_shape s = conv_shape(net, op);
     const struct panel_values *v = &net->engine.values;
     double *sums = net->shape.training ? net->statistics[op->out].sums : NULL;
+    if (packs_at_use(net))
+        pack_weights(net, i);
     const double since = began(net);
     conv_forward(v, &s, value(net, op->in), net->packed + net->packed_at[i], value(net, op->out),
                  sums ? net->sums : NULL, &net->work);
@@ -606,8 +622,7 @@ int network_forward(struct network *net, const uint8_t *bytes, const float *floa
     const bool training = net->shape.training;
     if (training && check_norms(net))
         return -1;
-    if (net->changed)
-        pack_weights(net);
+    pack_changed_weights(net);
     net->input = (struct input){bytes, floats, normalize};
     for (int64_t at = 0; at < net->shape.images; at += net->slice) {
         run_slice(net, at);
