@@ -14,8 +14,8 @@
  * within the second-level cache. */
 enum { STRIP_BYTES = 384 << 10, GROUP_BYTES = 96 << 10 };
 
-/* The largest kernel's width; the values of a step, over all products. */
-enum { KERNEL = 11, STEP = 32 * 32 };
+/* The largest kernel's width; the values of a step, over all products; tiles of a grain. */
+enum { KERNEL = 11, STEP = 32 * 32, FEW_TILES = 32 };
 
 /* ---- Winograd's way ----
  * for convolutions 3x3 that are large enough to gain by it. A quarter of the products, of floats,
@@ -43,6 +43,17 @@ static const struct product *winograd_product(const struct panel_values *v,
         s->padding != 1 || !winograd_pays(&w))
         return NULL;
     return v->product->values == PRODUCT_FLOAT ? v->product : product_choose(PRODUCT_FLOAT);
+}
+
+/* The same for the gradient of weights. Its products sum over a grain's tiles: with few of them,
+ * adding up the 36 positions takes longer than products of bf16 pairs save. */
+static const struct product *winograd_gradient_product(const struct panel_values *v,
+                                                       const struct conv_shape *s)
+{
+    const struct winograd_shape w = winograd_shape(v, s);
+    if (v->product->values == PRODUCT_BF16 && winograd_tiles(&w) / s->grains < FEW_TILES)
+        return NULL;
+    return winograd_product(v, s);
 }
 
 /* ---- a pass: a map times packed weights ---- */
@@ -88,7 +99,7 @@ static size_t pass_strip_bytes(const void *of, int64_t n, int64_t rows)
 static struct strips cut_pass(const struct pass *p)
 {
     const int64_t unit = is_direct(p) ? p->v->product->rows : 1;
-    return strips_cut(p->images, p->grains, p->rows, unit, STRIP_BYTES, pass_strip_bytes, p);
+    return strips_cut(p->images, p->grains, p->rows, 1, unit, STRIP_BYTES, pass_strip_bytes, p);
 }
 
 /* Where things lie in a thread's workspace. */
@@ -196,8 +207,17 @@ CLONES static void store_bf16_portable(const float *c, int64_t rows, int64_t col
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+static inline __attribute__((always_inline, target("avx512f,avx512dq"))) void
+add_doubles(double *to, __m512 x)
+{
+    const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(x));
+    const __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1));
+    _mm512_storeu_pd(to, _mm512_add_pd(_mm512_loadu_pd(to), low));
+    _mm512_storeu_pd(to + 8, _mm512_add_pd(_mm512_loadu_pd(to + 8), high));
+}
+
 /* 32 columns at a time: one instruction rounds them. Denormals become zeros. */
-__attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))) static void
+__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"))) static void
 store_bf16_avx512(const float *c, int64_t rows, int64_t columns, int64_t n, const int64_t *place,
                   bool add, uint16_t *y, double *sums)
 {
@@ -219,19 +239,18 @@ store_bf16_avx512(const float *c, int64_t rows, int64_t columns, int64_t n, cons
                 x0 = _mm512_add_ps(x0, _mm512_castsi512_ps(_mm512_slli_epi32(low, 16)));
                 x1 = _mm512_add_ps(x1, _mm512_castsi512_ps(_mm512_slli_epi32(high, 16)));
             }
-            _mm512_mask_storeu_epi16(to, lanes, (__m512i)_mm512_cvtne2ps_pbh(x1, x0));
+            const __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh(x1, x0);
+            if (lanes == ~0U) /* a store with a mask is slow, even with a full one */
+                _mm512_storeu_si512(to, rounded);
+            else
+                _mm512_mask_storeu_epi16(to, lanes, rounded);
         }
         if (!sums)
             continue;
-        float part[4][16];
-        _mm512_storeu_ps(part[0], sum0);
-        _mm512_storeu_ps(part[1], sum1);
-        _mm512_storeu_ps(part[2], square0);
-        _mm512_storeu_ps(part[3], square1);
-        for (int64_t i = 0; i < 32; i++) {
-            sums[j + i] += (double)part[i / 16][i % 16];
-            sums[columns + j + i] += (double)part[2 + i / 16][i % 16];
-        }
+        add_doubles(sums + j, sum0);
+        add_doubles(sums + j + 16, sum1);
+        add_doubles(sums + columns + j, square0);
+        add_doubles(sums + columns + j + 16, square1);
     }
 }
 #endif
@@ -752,7 +771,7 @@ static void unpack_winograd(const struct conv_shape *s, const float *sum, float 
 
 size_t conv_partial_bytes(const struct panel_values *v, const struct conv_shape *s)
 {
-    if (winograd_product(v, s))
+    if (winograd_gradient_product(v, s))
         return (size_t)(s->grains * s->o * s->c * s->kernel * s->kernel) * sizeof(float);
     return gradient_shared_bytes(v, s);
 }
@@ -761,7 +780,7 @@ void conv_backward_weights(const struct panel_values *v, const struct conv_shape
                            const void *dy, void *partials, float *grad,
                            const struct workspace *work)
 {
-    const struct product *winograd = winograd_product(v, s);
+    const struct product *winograd = winograd_gradient_product(v, s);
     if (winograd) {
         const struct winograd_shape w = winograd_shape(v, s);
         winograd_backward_weights(winograd, &w, x, dy, partials, work);
@@ -791,18 +810,19 @@ static size_t pass_bytes(const struct pass *whole)
 size_t conv_work_bytes(const struct panel_values *v, const struct conv_shape *s, int threads)
 {
     const struct product *winograd = winograd_product(v, s);
+    size_t most = winograd_gradient_product(v, s) ? 0 : gradient_work_bytes(v, s, threads);
     if (winograd) {
         const struct winograd_shape w = winograd_shape(v, s);
-        return winograd_work_bytes(winograd, &w);
+        raise_to(&most, winograd_work_bytes(winograd, &w));
+        return most;
     }
     const struct pass forward = forward_pass(v, s);
-    size_t most = pass_bytes(&forward);
+    raise_to(&most, pass_bytes(&forward));
     for (int64_t py = 0; py < s->stride; py++)
         for (int64_t px = 0; px < s->stride; px++) {
             const struct pass p = backward_pass(v, s, py, px);
             if (p.window.ny && p.window.nx && p.rows && p.columns)
                 raise_to(&most, pass_bytes(&p));
         }
-    raise_to(&most, gradient_work_bytes(v, s, threads));
     return most;
 }

@@ -20,11 +20,11 @@
  *
  * Large maps go through strips: a task is a grain, whose few sums stay in the cache while strip
  * after strip is laid out and added. */
-enum { HELD_BYTES = 512 << 10, STRIP_BYTES = 320 << 10 };
+enum { HELD_BYTES = 512 << 10, STRIP_BYTES = 320 << 10, LINE_STEPS = 16 };
 
 struct gradient {
     const struct panel_values *v;
-    const struct conv_shape *s;
+    struct conv_shape s;
     struct window x, dy;
     bool folded;
     int64_t group; /* grains that a task holds; 0: strips */
@@ -36,7 +36,7 @@ struct gradient {
 static struct window window_from(const struct gradient *g, int64_t c0)
 {
     struct window w = g->x;
-    w.c = g->s->c - c0 < g->range ? g->s->c - c0 : g->range;
+    w.c = g->s.c - c0 < g->range ? g->s.c - c0 : g->range;
     return w;
 }
 
@@ -44,8 +44,8 @@ static void lay_out(const struct gradient *g, int64_t c0, int64_t n, int64_t row
                     struct panel *dy)
 {
     const struct window window = window_from(g, c0);
-    panel_lay_out(x, &window, g->v, PANEL_B, rows, g->s->ow, n);
-    panel_lay_out(dy, &g->dy, g->v, PANEL_TRANSPOSED, rows, g->s->ow, x->n);
+    panel_lay_out(x, &window, g->v, PANEL_B, rows, g->s.ow, n);
+    panel_lay_out(dy, &g->dy, g->v, PANEL_TRANSPOSED, rows, g->s.ow, x->n);
 }
 
 static size_t bytes_of_strip(const void *of, int64_t n, int64_t rows)
@@ -59,15 +59,35 @@ static size_t bytes_of_strip(const void *of, int64_t n, int64_t rows)
 static size_t held_bytes(const struct gradient *g)
 {
     struct panel x, dy;
-    lay_out(g, 0, g->s->images / g->s->grains, g->s->oh, &x, &dy);
+    lay_out(g, 0, g->s.images / g->s.grains, g->s.oh, &x, &dy);
     return x.bytes + (size_t)g->v->product->rows * dy.plane * (g->v->split ? 2 : 1);
 }
 
-static struct gradient make_gradient(const struct panel_values *v, const struct conv_shape *s,
+/* Where each window is a pixel of its own, a grain's pixels may be taken as lines of any length:
+ * lines that fill whole steps waste none of them. */
+static struct conv_shape with_whole_steps(const struct conv_shape *s, int64_t depth)
+{
+    struct conv_shape flat = *s;
+    const int64_t pixels = s->images / s->grains * s->h * s->w;
+    if (s->kernel > 1 || s->stride > 1 || s->padding)
+        return flat;
+    int64_t line = LINE_STEPS * depth;
+    while (line && pixels % line)
+        line -= depth;
+    if (!line && pixels > 2 * LINE_STEPS * depth)
+        return flat;
+    flat.images = s->grains;
+    flat.w = flat.ow = line ? line : pixels;
+    flat.h = flat.oh = pixels / flat.w;
+    return flat;
+}
+
+static struct gradient make_gradient(const struct panel_values *v, const struct conv_shape *given,
                                      int threads)
 {
     const int64_t columns = v->product->columns;
-    struct gradient g = {.v = v, .s = s};
+    struct gradient g = {.v = v, .s = with_whole_steps(given, v->product->depth)};
+    const struct conv_shape *s = &g.s;
     g.x = (struct window){.h = s->h,
                           .w = s->w,
                           .c = s->c,
@@ -83,6 +103,7 @@ static struct gradient make_gradient(const struct panel_values *v, const struct 
     panel_lay_out(&x, &g.x, v, PANEL_B, 1, 1, 1);
     g.folded = x.folded;
     g.range = g.folded || s->c < columns ? s->c : columns;
+    const int64_t even = x.n; /* images that lie in pairs cost no more than single ones */
     const size_t grain = held_bytes(&g);
     if (grain <= HELD_BYTES) {
         const bool power_of_two = !(s->grains & (s->grains - 1));
@@ -100,7 +121,7 @@ static struct gradient make_gradient(const struct panel_values *v, const struct 
         return g;
     }
     g.range = s->c;
-    g.strips = strips_cut(s->images, s->grains, s->oh, 1, STRIP_BYTES, bytes_of_strip, &g);
+    g.strips = strips_cut(s->images, s->grains, s->oh, even, 1, STRIP_BYTES, bytes_of_strip, &g);
     /* Threads share input channels out where grains are few; each then transposes dy. */
     if (!g.folded)
         g.range = round_up(divide_up(s->c, divide_up(2 * threads, s->grains)), columns);
@@ -116,8 +137,8 @@ struct blocks {
 static struct blocks blocks_of(const struct gradient *g, int64_t c)
 {
     const struct product *product = g->v->product;
-    const int64_t k = g->s->kernel;
-    return (struct blocks){.outputs = divide_up(g->s->o, product->rows),
+    const int64_t k = g->s.kernel;
+    return (struct blocks){.outputs = divide_up(g->s.o, product->rows),
                            .taps = g->folded ? k : k * k,
                            .inputs = divide_up(g->folded ? c * k : c, product->columns),
                            .size = product->rows * product->columns};
@@ -131,7 +152,7 @@ static int64_t floats_of(const struct blocks *b)
 /* Rows of sums over grains that are left for grains_sum_floats(). */
 static int64_t rows_of(const struct gradient *g)
 {
-    return g->group ? g->s->grains / g->group : g->s->grains;
+    return g->group ? g->s.grains / g->group : g->s.grains;
 }
 
 /* ---- memory ---- */
@@ -170,7 +191,7 @@ size_t gradient_work_bytes(const struct panel_values *v, const struct conv_shape
 /* Sums, and what is held of dy behind them. */
 static size_t sums_bytes(const struct gradient *g)
 {
-    const struct blocks all = blocks_of(g, g->s->c);
+    const struct blocks all = blocks_of(g, g->s.c);
     return (size_t)round_up(rows_of(g) * floats_of(&all) * (int64_t)sizeof(float), 64);
 }
 
@@ -187,7 +208,7 @@ size_t gradient_shared_bytes(const struct panel_values *v, const struct conv_sha
 static void fill_x(const struct gradient *g, const struct panel *panel, const struct strip *s,
                    int64_t c0, const char *x, unsigned char *to, void *scratch)
 {
-    const int64_t image = g->s->h * g->s->w * g->s->c;
+    const int64_t image = g->s.h * g->s.w * g->s.c;
     panel_fill(panel, x + (size_t)(s->image * image + c0) * map_value(g->v), s->images, s->row, to,
                scratch);
 }
@@ -195,7 +216,7 @@ static void fill_x(const struct gradient *g, const struct panel *panel, const st
 static void fill_dy(const struct gradient *g, const struct panel *panel, const struct strip *s,
                     const char *dy, unsigned char *to, void *scratch)
 {
-    const int64_t image = g->s->oh * g->s->ow * g->s->o;
+    const int64_t image = g->s.oh * g->s.ow * g->s.o;
     panel_fill(panel, dy + (size_t)(s->image * image) * map_value(g->v), s->images, s->row, to,
                scratch);
 }
@@ -304,7 +325,7 @@ unpack_line(const float *from, int64_t columns, int64_t tap, int64_t taps, int64
 static void unpack_folded(const struct gradient *g, const float *from, int64_t tap, int64_t c0,
                           int64_t n, float *to)
 {
-    const int64_t c = g->s->c, k = g->s->kernel;
+    const int64_t c = g->s.c, k = g->s.kernel;
     for (int64_t t = 0; t < k; t++)
         for (int64_t j = 0; j < n; j++)
             to[(c0 + j) % c * k * k + t * k + (c0 + j) / c] = from[t * tap + j];
@@ -314,7 +335,7 @@ static void unpack_folded(const struct gradient *g, const float *from, int64_t t
  * and there, where memory can be asked in time. */
 static void unpack(const struct gradient *g, const float *sums, float *grad, int threads)
 {
-    const struct conv_shape *s = g->s;
+    const struct conv_shape *s = &g->s;
     const int64_t rows = g->v->product->rows, columns = g->v->product->columns;
     const int64_t area = s->kernel * s->kernel, channels = g->folded ? s->kernel * s->c : s->c;
     const struct blocks b = blocks_of(g, s->c);

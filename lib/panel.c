@@ -29,7 +29,9 @@ void panel_lay_out(struct panel *p, const struct window *window, const struct pa
 {
     const struct product *product = values->product;
     const int64_t depth = product->depth, value = (int64_t)value_bytes(values);
-    const bool pairs = layout == PANEL_B && product->values == PRODUCT_BF16;
+    /* Pairs of rows begin at even ones, whatever tap and line they are of. */
+    const bool pairs = layout == PANEL_B && product->values == PRODUCT_BF16 &&
+                       (window->nx > 1 || window->ny > 1 || (columns % 2 && rows > 1));
     *p = (struct panel){.window = *window,
                         .values = *values,
                         .layout = layout,
@@ -123,27 +125,29 @@ CLONES static void pair_rows(const char *const *from, int64_t n, int64_t c, int6
     }
 }
 
-/* 16 rows of 16 values of 32 bits become 16 rows at to, `pitch` bytes apart. */
-static void transpose_block(const uint32_t rows[16][16], char *to, size_t pitch, int64_t columns)
+/* 32 rows of c values become c rows of 32 values, `pitch` bytes apart. With pairs the values are
+ * bf16, else floats. */
+typedef void transpose_rows(const char *const *from, int64_t c, bool pairs, char *to, size_t pitch);
+
+static void transpose_rows_portable(const char *const *from, int64_t c, bool pairs, char *to,
+                                    size_t pitch)
 {
-    for (int64_t j = 0; j < columns; j++) {
-        uint32_t column[16];
-        for (int i = 0; i < 16; i++)
-            column[i] = rows[i][j];
-        memcpy(to + (size_t)j * pitch, column, sizeof column);
-    }
+    for (int64_t k = 0; k < c; k++, to += pitch)
+        for (int64_t i = 0; i < GROUP; i++) {
+            if (pairs)
+                memcpy(to + 2 * i, from[i] + 2 * k, 2);
+            else
+                memcpy(to + 4 * i, from[i] + 4 * k, 4);
+        }
 }
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-/* Four rounds; each merges rows that are 1, 2, 4, 8 apart. */
-__attribute__((target("avx512f"))) static void
-transpose_block_avx512(const uint32_t rows[16][16], char *to, size_t pitch, int64_t columns)
+/* 16 rows of 16 values of 32 bits. Four rounds; each merges rows that are 1, 2, 4, 8 apart. */
+static inline __attribute__((always_inline, target("avx512f"))) void transpose_block(__m512i r[16])
 {
-    __m512i r[16], t[16];
-    for (int i = 0; i < 16; i++)
-        r[i] = _mm512_loadu_si512(rows[i]);
+    __m512i t[16];
 #pragma GCC unroll 8
     for (int i = 0; i < 16; i += 2) {
         t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
@@ -171,73 +175,71 @@ transpose_block_avx512(const uint32_t rows[16][16], char *to, size_t pitch, int6
         r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
         r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
     }
-    if (columns == 16) {
+}
+
+__attribute__((target("avx512f,avx512bw"))) static void
+transpose_floats_avx512(const char *const *from, int64_t c, char *to, size_t pitch)
+{
+    __m512i r[16];
+    for (int64_t at = 0; at < c; at += 16) {
+        const int64_t n = c - at < 16 ? c - at : 16;
+        const __mmask16 lanes = (__mmask16)((1U << n) - 1);
+        for (int half = 0; half < 2; half++) {
 #pragma GCC unroll 16
-        for (int i = 0; i < 16; i++)
-            _mm512_storeu_si512(to + (size_t)i * pitch, r[i]);
-    } else {
-        for (int64_t i = 0; i < columns; i++)
-            _mm512_storeu_si512(to + (size_t)i * pitch, r[i]);
+            for (int i = 0; i < 16; i++)
+                r[i] = _mm512_maskz_loadu_epi32(lanes, from[16 * half + i] + at * 4);
+            transpose_block(r);
+#pragma GCC unroll 16
+            for (int64_t i = 0; i < 16; i++)
+                if (i < n)
+                    _mm512_storeu_si512(to + (size_t)(at + i) * pitch + 64 * half, r[i]);
+        }
     }
+}
+
+/* Two rows, value beside value, are 16 values of 32 bits in each half. */
+__attribute__((target("avx512f,avx512bw"))) static void
+transpose_pairs_avx512(const char *const *from, int64_t c, char *to, size_t pitch)
+{
+    __m512i r[16];
+    for (int64_t at = 0; at < c; at += 32) {
+        const int64_t n = c - at < 32 ? c - at : 32;
+        const __mmask32 lanes = n < 32 ? (1U << n) - 1 : ~0U;
+        for (int64_t half = 0; half < 2; half++) { /* of each 8 channels the first or last 4 */
+#pragma GCC unroll 16
+            for (int i = 0; i < 16; i++) {
+                const __m512i a = _mm512_maskz_loadu_epi16(lanes, from[2 * i] + at * 2);
+                const __m512i b = _mm512_maskz_loadu_epi16(lanes, from[2 * i + 1] + at * 2);
+                r[i] = half ? _mm512_unpackhi_epi16(a, b) : _mm512_unpacklo_epi16(a, b);
+            }
+            transpose_block(r);
+#pragma GCC unroll 16
+            for (int64_t i = 0; i < 16; i++) {
+                const int64_t k = i / 4 * 8 + half * 4 + i % 4;
+                if (k < n)
+                    _mm512_storeu_si512(to + (size_t)(at + k) * pitch, r[i]);
+            }
+        }
+    }
+}
+
+static void transpose_rows_avx512(const char *const *from, int64_t c, bool pairs, char *to,
+                                  size_t pitch)
+{
+    if (pairs)
+        transpose_pairs_avx512(from, c, to, pitch);
+    else
+        transpose_floats_avx512(from, c, to, pitch);
 }
 #endif
 
-typedef void transposer(const uint32_t rows[16][16], char *to, size_t pitch, int64_t columns);
-
-static transposer *choose_transposer(void)
+static transpose_rows *choose_transpose(void)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f"))
-        return transpose_block_avx512;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"))
+        return transpose_rows_avx512;
 #endif
-    return transpose_block;
-}
-
-/* Loads up to 16 values of each of 16 rows of floats. */
-CLONES static void load_floats(const char *const *from, int64_t at, int64_t n,
-                               uint32_t rows[16][16])
-{
-    for (int i = 0; i < 16; i++) {
-        const uint32_t *row = (const uint32_t *)from[i] + at;
-        if (n == 16)
-            memcpy(rows[i], row, sizeof rows[i]);
-        else
-            memcpy(rows[i], row, (size_t)n * sizeof *row);
-    }
-}
-
-/* The same of 32 rows of bf16, two rows side by side. */
-CLONES static void load_pairs(const char *const *from, int64_t at, int64_t n, uint32_t rows[16][16])
-{
-    for (int i = 0; i < 16; i++) {
-        const uint16_t *first = (const uint16_t *)from[2 * i] + at;
-        const uint16_t *second = (const uint16_t *)from[2 * i + 1] + at;
-        if (n == 16)
-            for (int j = 0; j < 16; j++)
-                rows[i][j] = (uint32_t)second[j] << 16 | first[j];
-        else
-            for (int64_t j = 0; j < n; j++)
-                rows[i][j] = (uint32_t)second[j] << 16 | first[j];
-    }
-}
-
-/* 32 rows of c values, which become c rows of 32 values, `pitch` bytes apart. */
-static void transpose_rows(const char *const *from, int64_t c, bool pairs, char *to, size_t pitch)
-{
-    uint32_t rows[16][16] __attribute__((aligned(64))) = {{0}};
-    transposer *transpose = choose_transposer();
-    for (int64_t at = 0; at < c; at += 16, to += 16 * pitch) {
-        const int64_t n = c - at < 16 ? c - at : 16;
-        if (pairs) {
-            load_pairs(from, at, n, rows);
-            transpose(rows, to, pitch, n);
-            continue;
-        }
-        load_floats(from, at, n, rows);
-        transpose(rows, to, pitch, n);
-        load_floats(from + 16, at, n, rows);
-        transpose(rows, to + 64, pitch, n);
-    }
+    return transpose_rows_portable;
 }
 
 /* ---- filling ---- */
@@ -371,7 +373,7 @@ static void lay_rows(const struct panel *p, const char *const *from, int64_t n, 
     const size_t bytes = (size_t)p->channels * value_bytes(&p->values);
     to += (size_t)row * p->row_bytes;
     if (p->layout == PANEL_TRANSPOSED)
-        transpose_rows(from, p->channels, bf16, to, p->plane);
+        choose_transpose()(from, p->channels, bf16, to, p->plane);
     else if (p->layout == PANEL_B && bf16)
         pair_rows(from, n, p->channels, product->columns, to, p->plane);
     else

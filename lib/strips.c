@@ -1,15 +1,17 @@
 #include "strips.h"
 
-struct strips strips_cut(int64_t images, int64_t grains, int64_t rows, int64_t unit, size_t most,
-                         strip_bytes *bytes, const void *of)
+struct strips strips_cut(int64_t images, int64_t grains, int64_t rows, int64_t together,
+                         int64_t unit, size_t most, strip_bytes *bytes, const void *of)
 {
-    struct strips s = {.grid_rows = rows, .images_per_grain = images / grains, .n = 1};
+    struct strips s = {.grid_rows = rows, .images_per_grain = images / grains, .n = together};
+    if (s.n > s.images_per_grain)
+        s.n = s.images_per_grain;
     s.rows = rows;
-    if (bytes(of, 1, rows) > most) {
+    if (bytes(of, s.n, rows) > most) {
         int64_t low = 1, high = rows;
         while (low < high) {
             const int64_t middle = (low + high + 1) / 2;
-            if (bytes(of, 1, middle) <= most)
+            if (bytes(of, s.n, middle) <= most)
                 low = middle;
             else
                 high = middle - 1;

@@ -5,8 +5,8 @@
 
 #include "panel.h"
 
-/* A grid of rows, for the images of each grain, is cut into groups of n whole images or, where one
- * is too large, into runs of `rows` rows of one image. */
+/* A grid of rows, for the images of each grain, is cut into groups of n whole images or, where these
+ * are too large, into runs of `rows` rows of such a group. */
 struct strips {
     int64_t grid_rows, images_per_grain;
     int64_t n, rows;
@@ -20,10 +20,10 @@ struct strip {
 /* Bytes of the panels of a strip of n images and so many rows. */
 typedef size_t strip_bytes(const void *of, int64_t n, int64_t rows);
 
-/* The largest strips of at most `most` bytes, of at least `unit` rows where an image is cut. They
- * depend on the shape alone. */
-struct strips strips_cut(int64_t images, int64_t grains, int64_t rows, int64_t unit, size_t most,
-                         strip_bytes *bytes, const void *of);
+/* The largest strips of at most `most` bytes; of at least `together` images, and of at least `unit`
+ * rows where images are cut. They depend on the shape alone. */
+struct strips strips_cut(int64_t images, int64_t grains, int64_t rows, int64_t together,
+                         int64_t unit, size_t most, strip_bytes *bytes, const void *of);
 struct strip strip_at(const struct strips *k, int64_t i);
 
 static inline int64_t divide_up(int64_t n, int64_t by)

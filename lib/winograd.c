@@ -316,6 +316,11 @@ bool winograd_pays(const struct winograd_shape *s)
     return s->c >= LANES && s->o >= LANES && 2 * s->h * s->w > tiles * TILE * TILE;
 }
 
+int64_t winograd_tiles(const struct winograd_shape *s)
+{
+    return tiles_per_grain(s) * s->grains;
+}
+
 size_t winograd_packed_bytes(const struct product *p, const struct winograd_shape *s)
 {
     const size_t bytes = POSITIONS * sizeof(float);

@@ -33,6 +33,9 @@ struct winograd_shape {
 /* All three passes are faster than sums over taps. */
 bool winograd_pays(const struct winograd_shape *s);
 
+/* Tiles of the whole batch. */
+int64_t winograd_tiles(const struct winograd_shape *s);
+
 /* Weights, transformed, for either direction: 64-byte aligned memory. */
 size_t winograd_packed_bytes(const struct product *p, const struct winograd_shape *s);
 

@@ -26,8 +26,8 @@ static const struct kind {
 };
 
 /* Sizes that fit no tile, odd channels, single images, every kernel and stride of a ResNet, maps
- * that are cut, and windows that leave the map. images, h, w, c, o, kernel, stride, padding, grains
- */
+ * that are cut, pixels that fill whole steps and such that don't, and windows that leave the map.
+ * images, h, w, c, o, kernel, stride, padding, grains */
 static const int64_t shapes[][9] = {
     {2, 8, 8, 64, 64, 3, 1, 1, 1},    {1, 1, 1, 5, 7, 1, 1, 0, 1},
     {4, 1, 1, 96, 33, 1, 1, 0, 2},    {8, 4, 4, 64, 40, 3, 1, 1, 4},
@@ -37,6 +37,9 @@ static const int64_t shapes[][9] = {
     {1, 3, 2, 1, 1, 3, 1, 1, 1},      {5, 6, 6, 40, 64, 1, 1, 0, 5},
     {1, 40, 48, 128, 32, 3, 1, 1, 1}, {6, 3, 3, 130, 66, 3, 1, 1, 2},
     {1, 2, 2, 4, 4, 7, 2, 3, 1},      {2, 6, 5, 8, 9, 2, 3, 0, 1},
+    {2, 64, 64, 40, 24, 1, 1, 0, 1},  {1, 61, 53, 20, 24, 1, 1, 0, 1},
+    {8, 7, 7, 40, 48, 1, 1, 0, 2},    {3, 64, 40, 64, 16, 3, 2, 1, 1},
+    {2, 33, 30, 35, 9, 3, 2, 1, 1},   {4, 90, 90, 3, 20, 7, 2, 3, 2},
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes, N_KINDS = sizeof kinds / sizeof *kinds };
 
