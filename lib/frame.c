@@ -97,6 +97,13 @@ static void keep_memory(void)
 #endif
 }
 
+void frame_trim_memory(void)
+{
+#ifdef M_MMAP_MAX
+    malloc_trim(0);
+#endif
+}
+
 /* Allocates the buffer and points the tensors, which lie in their final order, into it. */
 static int allocate(struct frame *f)
 {

@@ -66,6 +66,9 @@ size_t tensor_count(const struct tensor *t);
  * reads frames keeps the memory of those it frees, for the next step's. */
 struct frame *frame_new(const struct tensor_spec *specs, int n);
 void frame_free(struct frame *f); /* NULL is fine */
+/* The memory of freed frames stays with the process, for those to come. This gives back to the
+ * system what it can, after a frame larger than any to come. */
+void frame_trim_memory(void);
 
 /* A deep copy; or one without tensors that carries the metadata alone. NULL: out of memory. */
 struct frame *frame_copy(const struct frame *f);

@@ -203,6 +203,11 @@ int link_send(struct link *l, struct frame *f)
     return pump(l, false);
 }
 
+int link_advance(struct link *l)
+{
+    return l->socket ? 0 : pump(l, false); /* a socket has a thread of its own */
+}
+
 int link_receive(struct link *l, struct frame **out)
 {
     if (l->socket) {

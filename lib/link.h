@@ -22,6 +22,9 @@ struct link *link_open(const char *endpoint, const struct link_config *config);
 /* Queues a request (consumes f) and moves bytes both ways as far as it can without waiting for
  * the reply; several requests may be in flight. */
 int link_send(struct link *l, struct frame *f);
+/* Moves bytes both ways without waiting, as link_send() does: for a client that computes while
+ * requests are in flight, so that the peer has something to do meanwhile. */
+int link_advance(struct link *l);
 /* Waits for the next reply, in the order of the requests. */
 int link_receive(struct link *l, struct frame **out);
 /* link_send, then link_receive. */

@@ -307,21 +307,18 @@ static int load_state(struct optimizer *o)
 
 /* ---- requests ---- */
 
-static struct frame *pack_named(struct optimizer *o, const struct frame *request)
+/* A reply is the request with the values in force in place of what came: they have the same sizes.
+ */
+static void put_values(struct optimizer *o, struct frame *f)
 {
-    struct tensor_spec *specs = calloc((size_t)request->n_tensors + 1, sizeof *specs);
-    for (int i = 0; specs && i < request->n_tensors; i++)
-        specs[i] = entry_spec(find(o, request->tensors[i].name), request->tensors[i].name);
-    struct frame *f = specs ? frame_new(specs, request->n_tensors) : NULL;
-    for (int i = 0; f && i < request->n_tensors; i++) {
-        const struct entry *e = find(o, request->tensors[i].name);
-        memcpy(frame_find(f, e->name)->data, e->value, e->bytes);
+    for (int i = 0; i < f->n_tensors; i++) {
+        const struct entry *e = find(o, f->tensors[i].name);
+        memcpy(f->tensors[i].data, e->value, e->bytes);
     }
-    free(specs);
-    return f;
 }
 
-static int answer_join(struct optimizer *o, int client, const struct frame *request)
+/* Takes over what a client joins with, as far as it is not known. */
+static int take_initial(struct optimizer *o, int client, const struct frame *request)
 {
     for (int i = 0; i < request->n_tensors; i++) {
         const struct tensor *t = &request->tensors[i];
@@ -337,11 +334,25 @@ static int answer_join(struct optimizer *o, int client, const struct frame *requ
             return fail("clients %d and %d both joined with %s", e->client, client, t->name);
         e->client = client;
     }
-    /* a rank that brings nothing wants to know everything */
-    struct frame *reply = request->n_tensors ? pack_named(o, request) : pack_all(o, false);
-    if (!reply)
+    return 0;
+}
+
+/* Consumes the request. */
+static int answer_join(struct optimizer *o, int client, struct frame *request)
+{
+    struct frame *reply = request;
+    if (take_initial(o, client, request)) {
+        frame_free(request);
         return -1;
-    frame_drop_meta(reply, "optimizer");
+    }
+    if (request->n_tensors)
+        put_values(o, request);
+    else { /* a rank that brings nothing wants to know everything */
+        frame_free(request);
+        if (!(reply = pack_all(o, false)))
+            return -1;
+        frame_drop_meta(reply, "optimizer");
+    }
     frame_set_meta(reply, "kind", "join");
     frame_set_meta_int(reply, "step", o->step);
     return server_reply(o->server, client, reply);
@@ -366,7 +377,7 @@ static int update(struct optimizer *o, const struct tensor *t, double lr)
     return 0;
 }
 
-static int answer_gradients(struct optimizer *o, int client, const struct frame *request)
+static int take_step(struct optimizer *o, const struct frame *request, double *lr)
 {
     struct progress_point at = {.step = o->step};
     if (frame_meta_int(request, "steps", o->step + 1, &at.steps) ||
@@ -376,17 +387,25 @@ static int answer_gradients(struct optimizer *o, int client, const struct frame 
     if (at.steps <= 0 || at.steps_per_epoch <= 0 || at.batch <= 0)
         return fail("steps, steps_per_epoch and batch must be positive");
     o->steps = at.steps;
-    double lr = schedule_rate(&o->config->schedule, &at);
+    *lr = schedule_rate(&o->config->schedule, &at);
     for (int i = 0; i < request->n_tensors; i++)
-        if (update(o, &request->tensors[i], lr))
+        if (update(o, &request->tensors[i], *lr))
             return -1;
-    struct frame *reply = pack_named(o, request);
-    if (!reply)
-        return fail("out of memory");
-    frame_inherit_metas(reply, request);
-    frame_set_meta(reply, "kind", "parameters");
-    frame_set_meta_float(reply, "lr", (float)lr);
-    return server_reply(o->server, client, reply);
+    return 0;
+}
+
+/* Consumes the request. */
+static int answer_gradients(struct optimizer *o, int client, struct frame *request)
+{
+    double lr = 0;
+    if (take_step(o, request, &lr)) {
+        frame_free(request);
+        return -1;
+    }
+    put_values(o, request);
+    frame_set_meta(request, "kind", "parameters");
+    frame_set_meta_float(request, "lr", (float)lr);
+    return server_reply(o->server, client, request);
 }
 
 static bool complete(const struct optimizer *o, int client)
@@ -430,9 +449,7 @@ static int finish_step(struct optimizer *o)
                 o->waiting[kept++] = r;
                 continue;
             }
-            int bad = answer_gradients(o, r.client, r.frame);
-            frame_free(r.frame);
-            if (bad) {
+            if (answer_gradients(o, r.client, r.frame)) {
                 while (++i < n)
                     frame_free(o->waiting[i].frame);
                 o->n_waiting = kept;
@@ -470,9 +487,7 @@ static int take_gradients(struct optimizer *o, int client, struct frame *request
         waiting[o->n_waiting++] = (struct request){request, client};
         return finish_step(o);
     }
-    bad = answer_gradients(o, client, request);
-    frame_free(request);
-    return bad ? -1 : finish_step(o);
+    return answer_gradients(o, client, request) ? -1 : finish_step(o);
 }
 
 static int know_client(struct optimizer *o, int client)
@@ -509,9 +524,7 @@ static int serve(struct optimizer *o)
         o->clients[client].ended = false;
         const char *kind = frame_meta(request, "kind");
         if (kind && !strcmp(kind, "join")) {
-            int bad = answer_join(o, client, request);
-            frame_free(request);
-            if (bad)
+            if (answer_join(o, client, request))
                 return -1;
         } else if (take_gradients(o, client, request))
             return -1;

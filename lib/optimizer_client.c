@@ -93,6 +93,7 @@ int optimizer_join(struct optimizer_client *c, const struct frame *request, int6
             bad = fail("%s: the answer to a join lacks %s", link_name(c->link),
                        c->parameters->list[i].name);
     frame_free(reply);
+    frame_trim_memory(); /* no other frame is as large as this one */
     return bad ? -1 : 0;
 }
 
@@ -138,7 +139,7 @@ int optimizer_push(struct optimizer_client *c, int i)
     size_t bytes = c->parameters->list[i].count * dtype_size(c->parameters->list[i].dtype);
     c->bucket[c->n_bucket++] = i;
     c->bucket_bytes += bytes;
-    return c->bucket_bytes >= BUCKET_BYTES ? send_bucket(c) : 0;
+    return c->bucket_bytes >= BUCKET_BYTES ? send_bucket(c) : link_advance(c->link);
 }
 
 int optimizer_finish(struct optimizer_client *c, const char **lr)

@@ -73,6 +73,7 @@ struct run {
     struct network *net; /* NULL until the first request, and for the identity */
     struct link *next, *opt;
     struct optimizer_client *client;
+    bool asked; /* the optimizer, for parameters that it has not answered with yet */
     char dinput[16], doutput[16];
 };
 
@@ -207,18 +208,30 @@ static int push(int parameter, void *user)
     return optimizer_push(user, parameter);
 }
 
-/* Gradients of the parameters to the optimizer, new values back. */
+/* Gradients of the parameters go to the optimizer while they are made. */
 static int backward(struct run *run, const struct frame *request, const struct tensor *gradient,
-                    float *dinput, const char **lr)
+                    float *dinput)
 {
     if (!run->net) {
         if (dinput)
             memcpy(dinput, gradient->data, gradient->bytes);
         return 0;
     }
-    if (optimizer_begin(run->client, request) ||
-        network_backward(run->net, gradient->data, dinput, push, run->client) ||
-        optimizer_finish(run->client, lr))
+    run->asked = true;
+    return optimizer_begin(run->client, request) ||
+                   network_backward(run->net, gradient->data, dinput, push, run->client)
+               ? -1
+               : 0;
+}
+
+/* New values come back. *lr: as optimizer_finish() says. */
+static int update(struct run *run, const char **lr)
+{
+    *lr = "";
+    if (!run->asked)
+        return 0;
+    run->asked = false;
+    if (optimizer_finish(run->client, lr))
         return -1;
     network_parameters_changed(run->net);
     return 0;
@@ -229,6 +242,19 @@ static void copy_metas(struct frame *to, const struct frame *from, const char *c
     for (; *keys; keys++)
         if (frame_meta(from, *keys))
             frame_set_meta(to, *keys, frame_meta(from, *keys));
+}
+
+/* The head of the pipeline tells the rate, so it waits for the update before it answers; others
+ * let their callers go on meanwhile. */
+static int add_metrics(struct run *run, const struct sizes *s, double began, struct frame *reply)
+{
+    const char *lr;
+    if (update(run, &lr))
+        return -1;
+    if (*lr)
+        frame_set_meta(reply, "lr", lr);
+    frame_set_meta_float(reply, "views_per_s", (float)((double)s->images / (clock_now() - began)));
+    return 0;
 }
 
 /* What the caller gets: metrics, or the input's gradient with what came along with the output's. */
@@ -288,17 +314,12 @@ static struct frame *train(struct run *run, const struct frame *request)
         gradient = NULL;
     reply = gradient ? training_reply(run, request, answer, &s) : NULL;
     float *dinput = reply && !run->stage->metrics ? frame_find(reply, run->dinput)->data : NULL;
-    const char *lr = "";
-    if (reply && backward(run, request, gradient, dinput, &lr)) {
+    if (reply && (backward(run, request, gradient, dinput) ||
+                  (run->stage->metrics && add_metrics(run, &s, began, reply)))) {
         frame_free(reply);
         reply = NULL;
     }
     frame_free(answer);
-    if (reply && *lr)
-        frame_set_meta(reply, "lr", lr);
-    if (reply && run->stage->metrics)
-        frame_set_meta_float(reply, "views_per_s",
-                             (float)((double)s.images / (clock_now() - began)));
     return reply;
 }
 
@@ -327,7 +348,8 @@ static int serve(struct run *run, struct server *server)
     while ((got = server_next(server, &request, &client, NULL)) > 0) {
         struct frame *reply = *config.next ? train(run, request) : infer(run, request);
         frame_free(request);
-        if (!reply || server_reply(server, client, reply))
+        const char *lr;
+        if (!reply || server_reply(server, client, reply) || update(run, &lr))
             return -1;
     }
     return got;
