@@ -2,7 +2,7 @@
 import contextlib
 import sys
 
-MEASURES = ("", "unit", "here", "PyTorch", "ratio")
+MEASURES = ("", "unit", "here", "PyTorch", "ratio", "tuned", "ratio")
 
 
 class Failure(Exception):

@@ -36,16 +36,18 @@ def last_line(text):
     return lines[-1] if lines else ""
 
 
-def peak_kib(pid, stat):
-    """The most memory that a process of this session has had; 0 if it is gone, or another's."""
+def memory_kib(pid, stat):
+    """Of a process of this session: the most memory that it has had, and what of it now is files,
+    which processes share; nothing if it is gone, or another's."""
     try:
         with open(stat, encoding="utf-8", errors="replace") as f:
             if int(f.read().rsplit(")", 1)[1].split()[3]) != pid:
-                return 0
+                return 0, 0
         with open(os.path.dirname(stat) + "/status", encoding="utf-8", errors="replace") as f:
-            return next((int(line.split()[1]) for line in f if line.startswith("VmHWM:")), 0)
-    except (OSError, IndexError):
-        return 0
+            fields = dict(line.split(":", 1) for line in f)
+        return tuple(int(fields[k].split()[0]) for k in ("VmHWM", "RssFile"))
+    except (OSError, IndexError, KeyError):
+        return 0, 0
 
 
 class Subject:
@@ -100,10 +102,13 @@ class Subject:
         return line.rstrip("\n")
 
     def peak(self):
-        """Peak resident memory of the process, and the sum of all its session's peaks, in MiB."""
+        """Peak resident memory of the process, and the sum of all its session's peaks, in MiB. The
+        sum counts the files that they have in memory, their libraries, once."""
         pid = self.process.pid
-        own = peak_kib(pid, f"/proc/{pid}/stat")
-        return own / 1024, sum(peak_kib(pid, s) for s in glob.glob("/proc/[0-9]*/stat")) / 1024
+        own = memory_kib(pid, f"/proc/{pid}/stat")[0]
+        all_of_them = [memory_kib(pid, s) for s in glob.glob("/proc/[0-9]*/stat")]
+        files = max(file for _, file in all_of_them)
+        return own / 1024, (files + sum(most - file for most, file in all_of_them)) / 1024
 
 
 class Asked(Subject):
@@ -132,18 +137,11 @@ def part(name, **options):
     return Asked(PARTS, *words, name)
 
 
-def torch(*words, keep=True):
-    """PyTorch at its fastest: its memory stays with the process. Otherwise glibc gives it back in
-    each step, and the kernel's clearing of new pages takes most of the time."""
-    environment = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)} if keep else {}
+def torch(*words, tuned=False):
+    """PyTorch as it comes, or tuned: its memory stays with the process. Otherwise glibc gives it
+    back in each step, and the kernel's clearing of new pages takes much of the time."""
+    environment = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)} if tuned else {}
     return Asked(PYTHON, f"{HERE}/torch_step.py", *words, environment=environment)
-
-
-def torch_memory(*words):
-    """PyTorch's peak memory at its smallest, in MiB: without what makes it fastest."""
-    with torch(*words, keep=False) as process:
-        process.round()
-        return process.peak()[0]
 
 
 class Pipeline(Subject):
