@@ -19,6 +19,7 @@
 #endif
 
 #include "clones.h"
+#include "counts.h"
 #include "maps.h"
 
 enum {
@@ -36,11 +37,6 @@ enum {
     LOAD_PIXELS = 64,  /* of which coefficients are tabled */
     ELEMENTS = 1 << 14 /* values in a task of a plain conversion */
 };
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
 
 static int64_t bytes(int64_t values)
 {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "clones.h"
+#include "counts.h"
 #include "fail.h"
 #include "vector_math.h"
 
@@ -77,16 +78,6 @@ struct task {
     _Atomic int64_t *rounds; /* that a block has behind it (blocks) */
     struct worker *workers;
 };
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t round_up(int64_t n, int64_t unit)
-{
-    return (n + unit - 1) / unit * unit;
-}
 
 static float *place(const struct task *t, const struct matrix *m, int64_t row, int64_t column)
 {

@@ -5,14 +5,10 @@
 
 #include "bf16.h"
 #include "clones.h"
+#include "counts.h"
 
 /* Rows that are laid out at a time: two lines of a tile's worth of bf16 pairs. */
 enum { GROUP = 32, CHUNK = 64 };
-
-static int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
 
 static size_t value_bytes(const struct panel_values *v)
 {

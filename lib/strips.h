@@ -3,10 +3,11 @@
 #ifndef STRIPS_H
 #define STRIPS_H
 
+#include "counts.h"
 #include "panel.h"
 
-/* A grid of rows, for the images of each grain, is cut into groups of n whole images or, where these
- * are too large, into runs of `rows` rows of such a group. */
+/* A grid of rows, for the images of each grain, is cut into groups of n whole images or, where
+ * these are too large, into runs of `rows` rows of such a group. */
 struct strips {
     int64_t grid_rows, images_per_grain;
     int64_t n, rows;
@@ -25,16 +26,6 @@ typedef size_t strip_bytes(const void *of, int64_t n, int64_t rows);
 struct strips strips_cut(int64_t images, int64_t grains, int64_t rows, int64_t together,
                          int64_t unit, size_t most, strip_bytes *bytes, const void *of);
 struct strip strip_at(const struct strips *k, int64_t i);
-
-static inline int64_t divide_up(int64_t n, int64_t by)
-{
-    return (n + by - 1) / by;
-}
-
-static inline int64_t round_up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
 
 /* The next `bytes` of a workspace, 64-byte aligned; counting from 0 it finds the size. */
 static inline size_t carve(size_t *at, size_t bytes)

@@ -33,6 +33,7 @@
 
 #include "bf16.h"
 #include "clones.h"
+#include "counts.h"
 
 enum {
     TILE = 4,       /* outputs of a tile, a side */
@@ -136,21 +137,6 @@ static inline void tap_line(const float *restrict in, int64_t in_step, float *re
 }
 
 /* ---- where tiles are ---- */
-
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
-static int64_t round_up(int64_t a, int64_t b)
-{
-    return divide_up(a, b) * b;
-}
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
 
 /* Tiles are numbered through the batch, row by row of each image. */
 struct place {
