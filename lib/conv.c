@@ -8,6 +8,7 @@
 #include "conv_gradient.h"
 #include "grains.h"
 #include "strips.h"
+#include "transpose.h"
 #include "winograd.h"
 
 /* Bytes of a strip's panel, and of the weights that take turns with each of its rows: together well
@@ -609,6 +610,31 @@ gather_taps(const float *from, const struct walk *w, const int64_t *position, in
     }
 }
 
+/* Of windows of one pixel a whole block; weights of an output are neighbours. False: not this way.
+ */
+static bool gather_block(const struct weights *w, int64_t out, int64_t in, int64_t outputs,
+                         int64_t inputs, int64_t columns, float *to)
+{
+    const float *from = w->values + out * w->out_step + in * w->in_step;
+    const char *rows[TRANSPOSE_ROWS];
+    if (w->kernel > 1)
+        return false;
+    if (w->backward) {
+        for (int64_t i = 0; i < inputs; i++)
+            memcpy(to + i * columns, from + i * w->in_step, (size_t)outputs * sizeof *to);
+        return true;
+    }
+    if (outputs != TRANSPOSE_ROWS || columns != TRANSPOSE_ROWS)
+        return false;
+    for (int64_t j = 0; j < outputs; j++) {
+        rows[j] = (const char *)(from + j * w->out_step);
+        for (int64_t i = 0; i < inputs; i += 16) /* of the next block */
+            __builtin_prefetch(from + j * w->out_step + inputs + i);
+    }
+    transpose_rows(rows, inputs, false, (char *)to, (size_t)columns * sizeof *to);
+    return true;
+}
+
 /* The weights of one line of taps: (taps, depth, columns) floats, zeros where there is no such
  * input or output. They are read in the order of the memory, each cache line once: weights of an
  * output channel are neighbours. */
@@ -633,6 +659,8 @@ static void gather_line(const struct pass *p, const struct weights *w, int64_t o
                     from[j * w->out_step + k % c * w->in_step + position[k / c]];
         return;
     }
+    if (gather_block(w, out, in, outputs, inputs, columns, to))
+        return;
     from += in * w->in_step;
     struct walk walk = {outputs, inputs, w->out_step, w->in_step, 1, columns, depth * columns};
     if (w->backward)
