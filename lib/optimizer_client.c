@@ -138,7 +138,8 @@ int optimizer_push(struct optimizer_client *c, int i)
 {
     size_t bytes = c->parameters->list[i].count * dtype_size(c->parameters->list[i].dtype);
     c->bucket[c->n_bucket++] = i;
-    c->bucket_bytes += bytes;
+    if (!c->parameters->list[i].buffer) /* which rank 0 alone sends: all ranks cut alike */
+        c->bucket_bytes += bytes;
     return c->bucket_bytes >= BUCKET_BYTES ? send_bucket(c) : link_advance(c->link);
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "fail.h"
 #include "socket.h"
 #include "stream.h"
@@ -55,7 +56,7 @@ struct server {
     struct source *source;
     struct sink *sink;
     struct client *clients;
-    int n_clients;
+    int n_clients, expected;
 };
 
 static void free_server(struct server *s)
@@ -142,18 +143,28 @@ static int remember(struct client *c, const struct frame *f)
     return 0;
 }
 
-/* Every wait for a request ends by a request or by a client's death; only the first client is
- * waited for by the clock. */
-static int next_from_socket(struct server *s, struct frame **out, int *client)
+int server_expect(struct server *s, int clients)
+{
+    if (clients > 1 && !s->socket)
+        return fail("%d clients can't share stdin: use --listen", clients);
+    s->expected = clients;
+    return 0;
+}
+
+/* Clients that are expected, the first in any case, are waited for by the clock. Then a wait ends
+ * by a request, by a client's death, or after `seconds`. */
+static int next_from_socket(struct server *s, double seconds, struct frame **out, int *client)
 {
     for (;;) {
         int running = 0;
         for (int i = 0; i < s->n_clients; i++)
             running += !s->clients[i].ended;
-        if (s->n_clients && !running)
+        const bool complete = s->n_clients > 0 && s->n_clients >= s->expected;
+        if (complete && !running)
             return 0;
         struct envelope from;
-        int got = socket_receive(s->socket, s->n_clients ? -1 : s->timeout, out, &from);
+        const double since = clock_now(), wait = complete ? seconds : s->timeout;
+        int got = socket_receive(s->socket, wait, out, &from);
         if (got < 0)
             return -1;
         if (got > 0) {
@@ -166,24 +177,39 @@ static int next_from_socket(struct server *s, struct frame **out, int *client)
         for (int i = 0; i < s->n_clients; i++)
             if (!s->clients[i].ended && socket_gone(s->socket, s->clients[i].envelope.connection))
                 return fail("%s: client %d went away without an end frame", s->listen, i);
+        if (s->n_clients == 0 && socket_joined(s->socket) > 0 &&
+            socket_joined(s->socket) == socket_left(s->socket))
+            return fail("%s: its client went away without a word", s->listen);
+        if (wait < 0 || clock_now() - since < wait)
+            continue;
+        if (complete)
+            return 2;
         if (s->n_clients == 0 && socket_joined(s->socket) == 0)
             return fail("%s: no client came within %g s", s->listen, s->timeout);
-        if (s->n_clients == 0 && socket_joined(s->socket) == socket_left(s->socket))
-            return fail("%s: its client went away without a word", s->listen);
+        if (s->expected > 1)
+            return fail("%s: %d of %d clients came within %g s", s->listen, s->n_clients,
+                        s->expected, s->timeout);
     }
 }
 
 int server_next(struct server *s, struct frame **out, int *client, bool *ends)
 {
+    return server_next_within(s, -1, out, client, ends);
+}
+
+int server_next_within(struct server *s, double seconds, struct frame **out, int *client,
+                       bool *ends)
+{
     if (ends)
         *ends = false;
     for (;;) {
         int number = 0;
-        int got = s->socket ? next_from_socket(s, out, &number) : source_next(s->source, out);
+        int got =
+            s->socket ? next_from_socket(s, seconds, out, &number) : source_next(s->source, out);
         if (client)
             *client = number;
-        if (got < 0)
-            return -1;
+        if (got < 0 || got == 2)
+            return got;
         struct client *c = &s->clients[number];
         if (got == 0) {
             if (s->socket || c->ended || !ends)

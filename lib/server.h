@@ -18,6 +18,14 @@ struct server *server_open(void);
  * without an end frame included. A frame with end = 1 is handed out only if `ends` is not NULL:
  * then *ends tells that *client is done and *out is NULL. */
 int server_next(struct server *s, struct frame **out, int *client, bool *ends);
+/* From now on that many clients are waited for: none may stay away longer than --timeout after the
+ * one before it, and there is no end until all have come and ended. -1 with a message if there can
+ * be only one. */
+int server_expect(struct server *s, int clients);
+/* server_next(), which gives 2 when nothing came within `seconds` (negative: as long as it takes).
+ */
+int server_next_within(struct server *s, double seconds, struct frame **out, int *client,
+                       bool *ends);
 /* Answers client's oldest unanswered request (consumes f). The reply gets the request's `seq`. */
 int server_reply(struct server *s, int client, struct frame *f);
 /* After the last request: writes the end frame (stdout) and closes. Frees s in any case. */

@@ -1,0 +1,48 @@
+/* ranks: what gather and reduce share: N workers' frames, matched round by round.
+ *
+ * Each worker is a client that says who it is by `rank` and `world` in its frames. A round is the
+ * next frame of each rank, in the order of its link; the frames of a round belong to the same
+ * `step` and are of the same `kind`. One frame is made of them, and goes to --next, or is the
+ * answer itself; each rank gets an answer.
+ *
+ * With a world of W workers and --world N, N < W, these are the N neighbouring ranks of one of W /
+ * N groups: what is made of them is itself of rank `group` in a world of W / N. So gathers and
+ * reduces are put together to trees. */
+#ifndef RANKS_H
+#define RANKS_H
+
+#include <stdint.h>
+
+#include "frame.h"
+#include "options.h"
+
+struct ranks;
+
+/* --world and --next; a program takes server_option_specs and link_option_specs too. */
+extern const struct option_spec ranks_option_specs[];
+
+/* Opens the server and the link to --next. NULL with a message. */
+struct ranks *ranks_open(void);
+
+/* Workers of this group, N. */
+int ranks_count(const struct ranks *r);
+
+/* The next round: 1, and frames[0..N-1] are the ranks' in their order, the caller's; 0 when all of
+ * them have ended. -1 with a message that names the rank: one that is ahead, late, doubled or
+ * unknown, that ended before the others, or sent nothing for nine tenths of --timeout while others
+ * wait. */
+int ranks_next(struct ranks *r, struct frame **frames);
+
+/* What is made of the round's frames (consumed) goes to --next; *answer, the caller's, is what
+ * comes back, or without --next the request itself. */
+int ranks_ask(struct ranks *r, struct frame *request, struct frame **answer);
+
+/* Answers rank i of the round (consumes f). */
+int ranks_reply(struct ranks *r, int i, struct frame *f);
+
+/* After ranks_next() gave 0: passes the end on, and closes. Frees r in any case. */
+int ranks_end(struct ranks *r);
+/* After a failure: tells the ranks. Keeps fail_message(). NULL is fine. */
+void ranks_abandon(struct ranks *r);
+
+#endif

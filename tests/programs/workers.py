@@ -1,0 +1,151 @@
+"""Workers of gather and reduce, over ZeroMQ, for workers.sh.
+
+    workers.py ROOT ADDRESS sums|rows|HOW
+
+A {} in the address stands for half the rank. sums (over $WORLD workers) and rows check the answers against numpy. Any other HOW misbehaves as it says, and checks
+that the others are told why."""
+
+import io
+import os
+import sys
+
+import numpy as np
+import zmq
+
+root, address, how = sys.argv[1:]
+sys.path.insert(0, root + "/tests")
+import frames  # noqa: E402
+
+context = zmq.Context()
+
+
+class Worker:
+    def __init__(self, rank, world):
+        self.meta = {"rank": rank, "world": world}
+        self.socket = context.socket(zmq.DEALER)
+        self.socket.linger = 5000
+        self.socket.connect(address.format(rank // 2))
+        self.seq = 0
+
+    def send(self, tensors, **meta):
+        self.socket.send(frames.pack(tensors, seq=self.seq, **{**self.meta, **meta}))
+        self.seq += 1
+
+    def receive(self):
+        assert self.socket.poll(20000), "no answer within 20 s"
+        return frames.read(io.BytesIO(self.socket.recv()))
+
+    def end(self):
+        self.socket.send(frames.pack(end=1))
+
+
+def add(a, b):
+    return b if a is None else a if b is None else a + b
+
+
+def tree(parts):
+    """((0+1)+(2+3))+..., by float32 additions; None is a rank that has nothing to add."""
+    while len(parts) > 1:
+        parts = parts + [None] * (len(parts) % 2)
+        parts = [add(*pair) for pair in zip(parts[::2], parts[1::2])]
+    return parts[0]
+
+
+def values(rank, step, shape=(5, 37)):
+    scale = 10.0 ** np.random.default_rng(rank).integers(-3, 4)
+    return (scale * np.random.default_rng([rank, step]).normal(size=shape)).astype(np.float32)
+
+
+def check_sums(world):
+    """Rounds in flight, ranks in any order; each gets every sum, exactly."""
+    workers = [Worker(r, world) for r in range(world)]
+    for step in range(3):
+        for w in reversed(workers):
+            rank = w.meta["rank"]
+            tensors = {"g": values(rank, step), "half": frames.bf16(values(rank, step)),
+                       "n": np.array([rank + 1, 2**62], np.int64)}
+            if rank == 0:
+                tensors["bn.running_mean"] = np.float32([1.5])
+            if rank:
+                tensors["late"] = values(rank, 9)
+            w.send(tensors, step=step, kind="gradients")
+    for step in range(3):
+        for w in workers:
+            got, meta = w.receive()
+            rank = w.meta["rank"]
+            assert meta["step"] == str(step) and meta["seq"] == str(step), meta
+            assert meta["rank"] == str(rank) and meta["world"] == str(world), meta
+            assert (got["g"] == tree([values(r, step) for r in range(world)])).all()
+            if world > 1:
+                some = [None] + [values(r, 9) for r in range(1, world)]
+                assert (got["late"] == tree(some)).all()
+            assert got["bn.running_mean"] == np.float32([1.5])
+            with np.errstate(over="ignore"):
+                assert (got["n"] == sum(np.array([r + 1, 2**62]) for r in range(world))).all()
+            about = sum(values(r, step) for r in range(world))
+            size = sum(abs(values(r, step)) for r in range(world))
+            assert (abs(got["half"] - about) <= size / 64).all()
+    for w in workers:
+        w.end()
+
+
+def check_rows():
+    """Unequal rows go to --next in the order of the ranks; each rank gets its own of the answer."""
+    workers = [Worker(r, 3) for r in range(3)]
+    rows = [2, 5, 1]
+    for step in range(2):
+        for w, n in reversed(list(zip(workers, rows))):
+            w.send({"z": values(w.meta["rank"], step, (n, 2, 3)), "y": np.arange(n) + 10 * n},
+                   step=step)
+    for step in range(2):
+        for w, n in zip(workers, rows):
+            got, meta = w.receive()
+            assert (got["z"] == values(w.meta["rank"], step, (n, 2, 3))).all()
+            assert (got["y"] == np.arange(n) + 10 * n).all()
+            assert meta["rank"] == str(w.meta["rank"]) and meta["world"] == "3"
+    for w in workers:
+        w.end()
+    with open("joined.st", "rb") as file:
+        for step, (got, meta) in enumerate(frames.read_all(file)):
+            if "end" in meta:
+                break
+            want = [values(r, step, (n, 2, 3)) for r, n in enumerate(rows)]
+            assert (got["z"] == np.concatenate(want)).all()
+            assert "rank" not in meta and "world" not in meta
+
+
+def misbehave():
+    """Rank 0 of 2 is well; it has to be told."""
+    good = Worker(0, 2)
+    good.send({"g": values(0, 3)}, step=3)
+    other = Worker(5 if how == "unknown" else 0 if how == "twice" else 1, 4 if how == "unknown" else 2)
+    if how == "nobody":
+        other.meta.clear()
+    if how == "ahead":
+        other.send({"g": values(1, 4)}, step=4)
+    elif how == "shape":
+        other.send({"g": values(1, 3, (5, 36))}, step=3)
+    elif how == "kind":
+        other.send({"g": values(1, 3)}, step=3, kind="join")
+    elif how == "ends":
+        other.send({"g": values(1, 3)}, step=3)
+        other.receive(), good.receive()
+        other.end()
+        good.send({"g": values(0, 4)}, step=4)
+    elif how == "silent":
+        other.send({"g": values(1, 3)}, step=3)
+        other.receive(), good.receive()
+        good.send({"g": values(0, 4)}, step=4)
+    elif how == "missing":
+        other.socket.close()
+    else:
+        other.send({"g": values(1, 3)}, step=3)
+    assert "error" in good.receive()[1]
+
+
+if how == "sums":
+    check_sums(int(os.environ["WORLD"]))
+elif how == "rows":
+    check_rows()
+else:
+    misbehave()

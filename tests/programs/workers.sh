@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# gather and reduce: their sums and rows, workers that misbehave, and whole runs.
+set -eu
+. "$(dirname "$0")/../lib.sh"
+export OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE=1
+
+worker() { # ADDRESS, HOW
+    timeout 30 /usr/bin/python3 "$ROOT/tests/programs/workers.py" "$ROOT" "$@"
+}
+serves() { # HOW, command of a server: both end with 0
+    local how=$1 server status=0
+    shift
+    "$@" --listen ipc://server.ipc 2>server.err &
+    server=$!
+    worker ipc://server.ipc "$how" || status=1
+    wait "$server" || status=1
+    [ $status = 0 ] || cat server.err
+    return $status
+}
+# The line names the rank; the worker that is well is told.
+refuses() { # HOW, regex, command of a server
+    local how=$1 regex=$2 server status=0
+    shift 2
+    "$@" --timeout 2 --listen ipc://server.ipc 2>server.err &
+    server=$!
+    worker ipc://server.ipc "$how" || return 1
+    wait "$server" || status=$?
+    cat server.err
+    [ $status = 1 ] && [ "$(wc -l <server.err)" = 1 ] && grep -qE "$regex" server.err
+}
+
+if /usr/bin/python3 -c 'import numpy, zmq' 2>/dev/null; then
+    for world in 1 2 3 4 8; do
+        export WORLD=$world
+        check "reduce: the tree's sums over $world" serves sums reduce --world $world
+    done
+    export WORLD=4
+    through_another() {
+        serves sums reduce --world 4 --next "exec:cat"
+    }
+    check "reduce: the answer of --next goes to all" through_another
+    tree_of_reduces() { # ranks 0 and 1, 2 and 3, and these two
+        local pids=() pid status=0
+        reduce --world 2 --listen ipc://top.ipc &
+        pids+=($!)
+        reduce --world 2 --listen ipc://half0.ipc --next ipc://top.ipc &
+        pids+=($!)
+        reduce --world 2 --listen ipc://half1.ipc --next ipc://top.ipc &
+        pids+=($!)
+        worker 'ipc://half{}.ipc' sums || status=1
+        for pid in "${pids[@]}"; do
+            wait "$pid" || status=1
+        done
+        return $status
+    }
+    check "reduce: a tree of them makes the same sums" tree_of_reduces
+    check "gather: rows in the order of ranks, and back" serves rows \
+        gather --world 3 --next 'exec:tee joined.st'
+    two=(reduce --world 2)
+    check "a rank that is ahead" refuses ahead "^reduce: rank 0 is at step 3, rank 1 at step 4" "${two[@]}"
+    check "a rank that came twice" refuses twice "rank 0 came twice" "${two[@]}"
+    check "a rank of another world" refuses unknown "of rank 5 of 4, where --world is 2" "${two[@]}"
+    check "a frame of no rank" refuses nobody "a frame without .rank." "${two[@]}"
+    check "another kind of frame" refuses kind "rank 0 is at kind none, rank 1 at kind join" "${two[@]}"
+    check "another shape" refuses shape "g has not the same shape" "${two[@]}"
+    check "rows that differ" refuses shape "rows of g differ between workers 0 and 1" gather --world 2
+    check "a rank that ends before the others" refuses ends "rank 1 has ended, rank 0 goes on" "${two[@]}"
+    check "a rank that falls silent" refuses silent "rank 1 sent nothing within 1.8 s" "${two[@]}"
+    check "a rank that does not come" refuses missing "1 of 2 clients came within 2 s" "${two[@]}"
+else
+    skip "gather and reduce" "python3-numpy and python3-zmq are not installed"
+fi
+
+# Workers with a gather for the loss and a reduce for the gradients.
+run() { # NAME, WORLD
+    local rank pids=() status=0
+    reduce --world "$2" --listen ipc://reduce.ipc --next "exec:lars --warmup-steps 1 --model $1.st" &
+    pids+=($!)
+    gather --world "$2" --listen ipc://gather.ipc \
+        --next 'exec:project --opt "exec:lars --warmup-steps 1 --model /dev/null" --next exec:ntxent' &
+    pids+=($!)
+    for rank in $(seq 0 $(($2 - 1))); do
+        augment --data shapes --batch 16 --steps 3 --shard "$rank/$2" |
+            encode --width 0.25 --opt ipc://reduce.ipc --next ipc://gather.ipc >"$1.$rank.metrics" &
+        pids+=($!)
+    done
+    for pid in "${pids[@]}"; do
+        wait "$pid" || status=1
+    done
+    return $status
+}
+alone() {
+    augment --data shapes --batch 16 --steps 3 |
+        encode --width 0.25 --opt 'exec:lars --warmup-steps 1 --model alone.st' \
+            --next 'exec:project --opt "exec:lars --warmup-steps 1 --model /dev/null" --next exec:ntxent' \
+            >alone.metrics
+}
+same_model() {
+    run one 1 && alone && cmp one.st alone.st
+}
+check "one worker by gather and reduce is none at all" same_model
+two_workers() {
+    run two 2 && inspect --meta loss two.0.metrics >a && inspect --meta loss two.1.metrics >b &&
+        cmp a b && [ "$(wc -l <a)" = 3 ]
+}
+check "two workers have one loss" two_workers
+# Each worker's batch norm sees its own rows only, so this loss is another; the losses over the first
+# batch are about alike.
+another_loss() {
+    paste <(inspect --meta loss two.0.metrics) <(inspect --meta loss alone.metrics) |
+        awk '{ d = $1 - $2; if (d < 0) d = -d; if (d > 1e-4) different++; if (d > 1) far++ }
+            END { exit !(different && !far) }'
+}
+check "which without shared statistics is not the single one's" another_loss
+done_testing
