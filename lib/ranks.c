@@ -56,7 +56,7 @@ static void release(struct ranks *r)
     free(r);
 }
 
-struct ranks *ranks_open(void)
+static struct ranks *open_ranks(void)
 {
     struct ranks *r = calloc(1, sizeof *r);
     if (!r || !(r->list = calloc((size_t)world, sizeof *r->list))) {
@@ -202,7 +202,8 @@ static int blame_silent(const struct ranks *r)
                 0.9 * link_config.timeout);
 }
 
-int ranks_next(struct ranks *r, struct frame **frames)
+/* 1 and the next round's frames, the caller's; 0 when all ranks have ended; -1. */
+static int next_round(struct ranks *r, struct frame **frames)
 {
     while (!round_is_there(r)) {
         struct frame *f;
@@ -250,9 +251,9 @@ int ranks_reply(struct ranks *r, int i, struct frame *f)
     return server_reply(r->server, r->list[i].client, f);
 }
 
-/* ---- the end ---- */
+/* ---- a program ---- */
 
-int ranks_end(struct ranks *r)
+static int end_ranks(struct ranks *r)
 {
     const int bad = r->next && (link_end(r->next) | link_close(r->next));
     if (bad)
@@ -262,11 +263,41 @@ int ranks_end(struct ranks *r)
     return worse ? -1 : 0;
 }
 
-void ranks_abandon(struct ranks *r)
+static void abandon_ranks(struct ranks *r)
 {
-    if (!r)
-        return;
     server_abandon(r->server);
     link_close(r->next);
     release(r);
+}
+
+static int serve(struct ranks *r, int (*answer)(struct ranks *r, struct frame **frames))
+{
+    struct frame **frames = calloc((size_t)r->count, sizeof *frames);
+    if (!frames)
+        return fail("out of memory");
+    int got;
+    while ((got = next_round(r, frames)) > 0) {
+        const int bad = answer(r, frames);
+        for (int i = 0; i < r->count; i++)
+            frame_free(frames[i]);
+        if (bad) {
+            got = -1;
+            break;
+        }
+    }
+    free(frames);
+    return got;
+}
+
+int ranks_run(int (*answer)(struct ranks *r, struct frame **frames))
+{
+    struct ranks *r = open_ranks();
+    if (!r)
+        return program_fail();
+    if (serve(r, answer)) {
+        const int status = program_fail(); /* first, so that the culprit's line leads a log */
+        abandon_ranks(r);
+        return status;
+    }
+    return end_ranks(r) ? program_fail() : 0;
 }

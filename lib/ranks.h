@@ -21,17 +21,11 @@ struct ranks;
 /* --world and --next; a program takes server_option_specs and link_option_specs too. */
 extern const struct option_spec ranks_option_specs[];
 
-/* Opens the server and the link to --next. NULL with a message. */
-struct ranks *ranks_open(void);
-
 /* Workers of this group, N. */
 int ranks_count(const struct ranks *r);
 
-/* The next round: 1, and frames[0..N-1] are the ranks' in their order, the caller's; 0 when all of
- * them have ended. -1 with a message that names the rank: one that is ahead, late, doubled or
- * unknown, that ended before the others, or sent nothing for nine tenths of --timeout while others
- * wait. */
-int ranks_next(struct ranks *r, struct frame **frames);
+/* A round fails with a message that names the rank: one that is ahead, late, doubled or unknown,
+ * that ended before the others, or sent nothing for nine tenths of --timeout while others wait. */
 
 /* What is made of the round's frames (consumed) goes to --next; *answer, the caller's, is what
  * comes back, or without --next the request itself. */
@@ -40,9 +34,9 @@ int ranks_ask(struct ranks *r, struct frame *request, struct frame **answer);
 /* Answers rank i of the round (consumes f). */
 int ranks_reply(struct ranks *r, int i, struct frame *f);
 
-/* After ranks_next() gave 0: passes the end on, and closes. Frees r in any case. */
-int ranks_end(struct ranks *r);
-/* After a failure: tells the ranks. Keeps fail_message(). NULL is fine. */
-void ranks_abandon(struct ranks *r);
+/* A whole program: opens, hands the frames of each round to `answer` (which answers all ranks, and
+ * returns 0 or -1 with a message; the frames stay this function's), and closes or, after a failure,
+ * tells the ranks. The program's exit status. */
+int ranks_run(int (*answer)(struct ranks *r, struct frame **frames));
 
 #endif

@@ -32,19 +32,16 @@ static int scatter(struct ranks *ranks, const struct frame *answer, const int64_
     return 0;
 }
 
-static int serve(struct ranks *ranks, struct frame **frames, int64_t *rows)
+static int answer(struct ranks *ranks, struct frame **frames)
 {
-    int got;
-    while ((got = ranks_next(ranks, frames)) > 0) {
-        struct frame *whole = gather_rows(frames, ranks_count(ranks), rows), *answer = NULL;
-        for (int i = 0; i < ranks_count(ranks); i++)
-            frame_free(frames[i]);
-        const int bad = !whole || ranks_ask(ranks, whole, &answer) || scatter(ranks, answer, rows);
-        frame_free(answer);
-        if (bad)
-            return -1;
-    }
-    return got;
+    int64_t *rows = calloc((size_t)ranks_count(ranks), sizeof *rows);
+    if (!rows)
+        return fail("out of memory");
+    struct frame *whole = gather_rows(frames, ranks_count(ranks), rows), *reply = NULL;
+    const int bad = !whole || ranks_ask(ranks, whole, &reply) || scatter(ranks, reply, rows);
+    frame_free(reply);
+    free(rows);
+    return bad ? -1 : 0;
 }
 
 int main(int argc, char **argv)
@@ -55,21 +52,5 @@ int main(int argc, char **argv)
                                     {ranks_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     signals_setup();
-
-    struct ranks *ranks = ranks_open();
-    if (!ranks)
-        return program_fail();
-    struct frame **frames = calloc((size_t)ranks_count(ranks), sizeof *frames);
-    int64_t *rows = calloc((size_t)ranks_count(ranks), sizeof *rows);
-    int status = 0;
-    if (!frames || !rows)
-        fail("out of memory");
-    if (!frames || !rows || serve(ranks, frames, rows)) {
-        status = program_fail(); /* first, so that the culprit's line leads a log */
-        ranks_abandon(ranks);
-    } else if (ranks_end(ranks))
-        status = program_fail();
-    free(frames);
-    free(rows);
-    return status;
+    return ranks_run(answer);
 }

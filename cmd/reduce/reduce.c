@@ -1,8 +1,6 @@
 /* reduce: sums over workers. Any frames in, their sum, or what is made of it, out. */
 #include "reduce.h"
 
-#include <stdlib.h>
-
 #include "fail.h"
 #include "link.h"
 #include "ranks.h"
@@ -34,17 +32,10 @@ static int broadcast(struct ranks *ranks, struct frame *answer)
     return ranks_reply(ranks, last, answer);
 }
 
-static int serve(struct ranks *ranks, struct frame **frames)
+static int answer(struct ranks *ranks, struct frame **frames)
 {
-    int got;
-    while ((got = ranks_next(ranks, frames)) > 0) {
-        struct frame *sum = reduce_sum(frames, ranks_count(ranks)), *answer = NULL;
-        for (int i = 0; i < ranks_count(ranks); i++)
-            frame_free(frames[i]);
-        if (!sum || ranks_ask(ranks, sum, &answer) || broadcast(ranks, answer))
-            return -1;
-    }
-    return got;
+    struct frame *sum = reduce_sum(frames, ranks_count(ranks)), *reply;
+    return !sum || ranks_ask(ranks, sum, &reply) || broadcast(ranks, reply) ? -1 : 0;
 }
 
 int main(int argc, char **argv)
@@ -55,19 +46,5 @@ int main(int argc, char **argv)
                                     {ranks_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     signals_setup();
-
-    struct ranks *ranks = ranks_open();
-    if (!ranks)
-        return program_fail();
-    struct frame **frames = calloc((size_t)ranks_count(ranks), sizeof *frames);
-    int status = 0;
-    if (!frames)
-        fail("out of memory");
-    if (!frames || serve(ranks, frames)) {
-        status = program_fail(); /* first, so that the culprit's line leads a log */
-        ranks_abandon(ranks);
-    } else if (ranks_end(ranks))
-        status = program_fail();
-    free(frames);
-    return status;
+    return ranks_run(answer);
 }
