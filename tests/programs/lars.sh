@@ -147,6 +147,7 @@ if /usr/bin/python3 -c 'import zmq' 2>/dev/null; then
     }
     check_fails 1 "a tensor that two clients join with" 'clients 0 and 1 both joined with conv1.weight' both
     dead() {
+        rm -f joined.* # those of the cases before: the first client would not wait for the second
         lars --listen "ipc://$T/dead.ipc" --state dead.st --save-every 1 &
         local server=$!
         (py share "ipc://$T/dead.ipc" 0 6 0.02 >/dev/null 2>&1 &)
