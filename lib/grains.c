@@ -14,12 +14,6 @@ CLONES static void add_floats(float *restrict a, const float *restrict b, int64_
         a[i] += b[i];
 }
 
-CLONES static void add_doubles(double *restrict a, const double *restrict b, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        a[i] += b[i];
-}
-
 void grains_sum_floats(float *parts, int64_t grains, int64_t count, int threads)
 {
 #pragma omp parallel for schedule(static) num_threads(threads) if (count > BLOCK)
@@ -28,17 +22,6 @@ void grains_sum_floats(float *parts, int64_t grains, int64_t count, int threads)
         for (int64_t stride = 1; stride < grains; stride *= 2)
             for (int64_t g = 0; g + stride < grains; g += 2 * stride)
                 add_floats(parts + g * count + at, parts + (g + stride) * count + at, n);
-    }
-}
-
-void grains_sum_doubles(double *parts, int64_t grains, int64_t count, int threads)
-{
-#pragma omp parallel for schedule(static) num_threads(threads) if (count > BLOCK)
-    for (int64_t at = 0; at < count; at += BLOCK) {
-        int64_t n = count - at < BLOCK ? count - at : BLOCK;
-        for (int64_t stride = 1; stride < grains; stride *= 2)
-            for (int64_t g = 0; g + stride < grains; g += 2 * stride)
-                add_doubles(parts + g * count + at, parts + (g + stride) * count + at, n);
     }
 }
 

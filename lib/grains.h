@@ -13,7 +13,6 @@
  * grains is no power of two, the tree's last subtree is the smaller one. `threads` only share the
  * columns out. */
 void grains_sum_floats(float *parts, int64_t grains, int64_t count, int threads);
-void grains_sum_doubles(double *parts, int64_t grains, int64_t count, int threads);
 
 /* The same tree for parts (count) that come one after another: part number 0, 1 ... of `parts`.
  * levels holds what was added so far: one row for each binary digit of parts - 1, rows `stride`

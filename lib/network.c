@@ -2,12 +2,14 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "clock.h"
 #include "conv.h"
+#include "exact.h"
 #include "fail.h"
 #include "grains.h"
 
@@ -20,9 +22,11 @@ enum {
 };
 
 /* What batch norm gets from the convolution before it, and keeps for the backward pass: (c) each,
- * sums (2,c): of its input over the slice, and of that squared; and the same over the batch. */
+ * sums (2,c): of its input over the slice, and of that squared; and the same over the batch. Of
+ * several workers that share a batch these are all workers' sums and values. */
 struct statistics {
     double *sums, *batch;
+    double values, batch_values;   /* of a channel, that the sums are over */
     float *mean, *scale, *inverse; /* scale = weight * inverse; inverse = 1 / deviation */
 };
 
@@ -49,10 +53,14 @@ struct network {
     struct statistics *statistics;       /* of each tensor that is normalized */
     bool *written;                       /* of each tensor: its gradient holds some reader's part */
     void *partials;                      /* of gradients of weights */
-    double *sums;
-    float *coefficients, *zeros; /* (2, c), (c): what norm kernels are given */
-    float *carried;              /* gradients of chunks: grains_carry_floats()'s levels */
+    double *sums;                        /* rows of sums, before they are added */
+    int64_t *digits;                     /* of their sum (exact.h), and the number of values */
+    float *coefficients, *zeros;         /* (2, c), (c): what norm kernels are given */
+    float *carried;                      /* gradients of chunks: grains_carry_floats()'s levels */
     struct workspace work;
+
+    int (*add)(const char *name, int64_t *values, size_t count, void *user); /* NULL: alone */
+    void *workers;
 
     void (*observe)(const struct network_event *event, void *user);
     void *observer;
@@ -117,6 +125,22 @@ int64_t network_inputs(const struct network *net)
 int64_t network_outputs(const struct network *net)
 {
     return net->plan->channels[net->plan->n_tensors - 1];
+}
+
+void network_share(struct network *net,
+                   int (*add)(const char *name, int64_t *values, size_t count, void *user),
+                   void *user)
+{
+    net->add = add;
+    net->workers = user;
+    for (int i = 0; i < net->plan->n_operations; i++) {
+        const struct plan_operation *op = &net->plan->operations[i];
+        if (op->kind != PLAN_BATCH_NORM)
+            continue;
+        net->plan->parameters.list[op->weight].shared = add != NULL;
+        if (op->bias >= 0)
+            net->plan->parameters.list[op->bias].shared = add != NULL;
+    }
 }
 
 /* Values that the output has for each image. */
@@ -364,8 +388,8 @@ int network_prepare(struct network *net, const struct network_shape *shape)
         return -1;
     struct needs n = {0};
     const int64_t sizes[] = {net->slice, shape->images - (slices(net) - 1) * net->slice};
-    size_t total = 0, at_maps, at_packed, at_back, at_partials, at_sums, at_channels, at_kept,
-           at_carried, at_work, carried = 0, work = 0;
+    size_t total = 0, at_maps, at_packed, at_back, at_partials, at_sums, at_digits, at_channels,
+           at_kept, at_carried, at_work, carried = 0, work = 0;
     bool fits = true;
     for (int i = 0; fits && i < 2; i++) {
         net->images = sizes[i];
@@ -377,6 +401,7 @@ int network_prepare(struct network *net, const struct network_shape *shape)
         !reserve(&total, net->layout.bytes, &at_maps) || !reserve(&total, n.packed, &at_packed) ||
         !reserve(&total, n.back, &at_back) || !reserve(&total, n.partials, &at_partials) ||
         !reserve(&total, n.sums * sizeof(double), &at_sums) ||
+        !reserve(&total, (EXACT_DIGITS * 2 * n.channels + 1) * sizeof(int64_t), &at_digits) ||
         !reserve(&total, 3 * n.channels * sizeof(float), &at_channels) ||
         !reserve(&total, n.kept, &at_kept) || !reserve(&total, carried, &at_carried) ||
         !reserve(&total, work, &at_work))
@@ -391,6 +416,7 @@ int network_prepare(struct network *net, const struct network_shape *shape)
     net->packed_back = packs_at_use(net) ? net->packed : net->memory + at_back;
     net->partials = net->memory + at_partials;
     net->sums = (double *)(net->memory + at_sums);
+    net->digits = (int64_t *)(net->memory + at_digits);
     net->coefficients = (float *)(net->memory + at_channels);
     net->zeros = net->coefficients + 2 * n.channels;
     net->carried = (float *)(net->memory + at_carried);
@@ -426,20 +452,20 @@ struct moments {
     double mean, variance;
 };
 
-/* Of channel i of c, from the sums (2,c) over count values a channel. */
-static struct moments moments(const double *sums, int64_t c, int64_t i, int64_t count)
+/* Of channel i of c, from the sums (2,c) over n values a channel. */
+static struct moments moments(const double *sums, int64_t c, int64_t i, double n)
 {
-    const double n = (double)count, mean = sums[i] / n;
+    const double mean = sums[i] / n;
     return (struct moments){mean, fmax(sums[c + i] / n - mean * mean, 0)};
 }
 
 /* Mean and deviation of each channel from the sums over the slice. */
 static void slice_statistics(const struct network *net, const struct plan_operation *op,
-                             const struct statistics *keep, int64_t c, int64_t count)
+                             const struct statistics *keep, int64_t c)
 {
     const float *weight = parameter(net, op->weight)->value;
     for (int64_t i = 0; i < c; i++) {
-        const struct moments m = moments(keep->sums, c, i, count);
+        const struct moments m = moments(keep->sums, c, i, keep->values);
         keep->mean[i] = (float)m.mean;
         keep->inverse[i] = (float)(1 / sqrt(m.variance + epsilon));
         keep->scale[i] = weight[i] * keep->inverse[i];
@@ -453,13 +479,13 @@ static void move_running_statistics(const struct network *net)
         const struct plan_operation *op = &net->plan->operations[o];
         if (op->kind != PLAN_BATCH_NORM)
             continue;
-        const struct plan_map *m = &net->layout.maps[op->in];
-        const int64_t count = net->shape.images * m->h * m->w;
-        const double n = (double)count;
+        const struct statistics *keep = &net->statistics[op->in];
+        const int64_t c = net->plan->channels[op->in];
+        const double n = keep->batch_values;
         float *mean = parameter(net, op->mean)->value;
         float *variance = parameter(net, op->variance)->value;
-        for (int64_t i = 0; i < m->c; i++) {
-            const struct moments of = moments(net->statistics[op->in].batch, m->c, i, count);
+        for (int64_t i = 0; i < c; i++) {
+            const struct moments of = moments(keep->batch, c, i, n);
             mean[i] = decay * mean[i] + (1 - decay) * (float)of.mean;
             variance[i] = decay * variance[i] + (1 - decay) * (float)(of.variance * n / (n - 1));
         }
@@ -496,7 +522,7 @@ static void norm_forward(struct network *net, const struct plan_operation *op)
     const struct norm_shape s = norm_shape(net, op->in);
     const struct statistics *keep = &net->statistics[op->in];
     if (net->shape.training)
-        slice_statistics(net, op, keep, s.c, s.images * s.pixels);
+        slice_statistics(net, op, keep, s.c);
     else
         running_statistics(net, op, keep, s.c);
     const struct norm_channels k = norm_channels(net, op);
@@ -507,9 +533,8 @@ static void norm_forward(struct network *net, const struct plan_operation *op)
     report(net, op, "norm forward", since, op->residual >= 0 ? 2 : 1, 1);
 }
 
-/* Adds each grain's rows, (n) each, in their order, and then the grains; the sum is left in row 0.
- */
-static void sum_rows(double *rows, int64_t n_rows, int64_t grains, int64_t n, int threads)
+/* Adds each grain's rows, (n) each, in their order: its sum is left in row `grain`. */
+static void sum_rows(double *rows, int64_t n_rows, int64_t grains, int64_t n)
 {
     const int64_t each = n_rows / grains;
     for (int64_t g = 0; g < grains; g++) {
@@ -521,16 +546,53 @@ static void sum_rows(double *rows, int64_t n_rows, int64_t grains, int64_t n, in
             for (int64_t j = 0; j < n; j++)
                 to[j] += from[i * n + j];
     }
-    grains_sum_doubles(rows, grains, n, threads);
+}
+
+/* The norm that reads or wrote a tensor: its scale's name without ".weight". */
+static void norm_name(const struct network *net, const struct plan_operation *op, char name[256])
+{
+    const char *weight = parameter(net, op->weight)->name;
+    const size_t length = strlen(weight) - strlen(".weight");
+    snprintf(name, 256, "%.*s", (int)(length < 255 ? length : 255), weight);
+}
+
+/* sums (2,c) and *n, the values of a channel, over all grains of all workers, from each grain's in
+ * net->sums. */
+static int sum_grains(struct network *net, const struct plan_operation *op, double *sums, double *n)
+{
+    const struct norm_shape s = norm_shape(net, op->in);
+    int64_t *digits = net->digits, *values = digits + EXACT_DIGITS * 2 * s.c;
+    exact_sum(net->sums, s.grains, 2 * s.c, digits);
+    *values = s.images * s.pixels;
+    if (net->add) {
+        char name[256];
+        norm_name(net, op, name);
+        if (net->add(name, digits, (size_t)(values + 1 - digits), net->workers))
+            return -1;
+        if (*values < 2)
+            return fail("batch normalization cannot train on a single view");
+    }
+    exact_values(digits, 2 * s.c, sums);
+    *n = (double)*values;
+    return 0;
+}
+
+static const struct plan_operation *norm_after(const struct network *net, int i)
+{
+    const struct plan_operation *next = &net->plan->operations[i + 1];
+    while (next->kind != PLAN_BATCH_NORM || next->in != net->plan->operations[i].out)
+        next++;
+    return next;
 }
 
 /* In training a convolution also makes the sums for the batch norm that reads it. */
-static void conv_forward_and_sum(struct network *net, int i)
+static int conv_forward_and_sum(struct network *net, int i)
 {
     const struct plan_operation *op = &net->plan->operations[i];
     const struct conv_shape s = conv_shape(net, op);
     const struct panel_values *v = &net->engine.values;
-    double *sums = net->shape.training ? net->statistics[op->out].sums : NULL;
+    struct statistics *keep = &net->statistics[op->out];
+    const bool sums = net->shape.training && keep->sums;
     if (packs_at_use(net))
         pack_weights(net, i);
     const double since = began(net);
@@ -538,19 +600,20 @@ static void conv_forward_and_sum(struct network *net, int i)
                  sums ? net->sums : NULL, &net->work);
     report(net, op, "conv forward", since, 1, 1);
     if (!sums)
-        return;
-    sum_rows(net->sums, conv_sum_rows(v, &s), s.grains, 2 * s.o, net->threads);
-    memcpy(sums, net->sums, (size_t)(2 * s.o) * sizeof *sums);
+        return 0;
+    sum_rows(net->sums, conv_sum_rows(v, &s), s.grains, 2 * s.o);
+    return sum_grains(net, norm_after(net, i), keep->sums, &keep->values);
 }
 
-static void run_operations(struct network *net)
+static int run_operations(struct network *net)
 {
     const struct maps *e = net->engine.maps;
     for (int i = 0; i < net->plan->n_operations; i++) {
         const struct plan_operation *op = &net->plan->operations[i];
         switch (op->kind) {
         case PLAN_CONVOLUTION:
-            conv_forward_and_sum(net, i);
+            if (conv_forward_and_sum(net, i))
+                return -1;
             break;
         case PLAN_BATCH_NORM:
             norm_forward(net, op);
@@ -571,10 +634,11 @@ static void run_operations(struct network *net)
         }
         }
     }
+    return 0;
 }
 
 /* The input's slice that begins with image `at`, through all operations. */
-static void run_slice(struct network *net, int64_t at)
+static int run_slice(struct network *net, int64_t at)
 {
     const struct maps *e = net->engine.maps;
     const struct input *in = &net->input;
@@ -588,26 +652,27 @@ static void run_slice(struct network *net, int64_t at)
     else
         e->load_floats(in->floats + from, net->images * pixels * first->c, value(net, 0),
                        net->threads);
-    run_operations(net);
+    return run_operations(net);
 }
 
 static void add_to_batch_sums(const struct network *net, bool first)
 {
     for (int t = 0; t < net->plan->n_tensors; t++) {
-        const struct statistics *keep = &net->statistics[t];
+        struct statistics *keep = &net->statistics[t];
         for (int64_t i = 0; keep->sums && i < 2 * net->plan->channels[t]; i++)
             keep->batch[i] = first ? keep->sums[i] : keep->batch[i] + keep->sums[i];
+        keep->batch_values = first ? keep->values : keep->batch_values + keep->values;
     }
 }
 
-/* Each slice needs two values a channel for a variance. */
+/* Each slice needs two values a channel for a variance; workers may have them together. */
 static int check_norms(const struct network *net)
 {
     const int64_t last = net->shape.images - (slices(net) - 1) * net->slice;
     for (int i = 0; i < net->plan->n_operations; i++) {
         const struct plan_operation *op = &net->plan->operations[i];
         const struct plan_map *m = &net->layout.maps[op->in];
-        if (op->kind == PLAN_BATCH_NORM && last * m->h * m->w < 2)
+        if (op->kind == PLAN_BATCH_NORM && !net->add && last * m->h * m->w < 2)
             return fail("batch normalization cannot train on a single view");
     }
     return 0;
@@ -625,7 +690,8 @@ int network_forward(struct network *net, const uint8_t *bytes, const float *floa
     pack_changed_weights(net);
     net->input = (struct input){bytes, floats, normalize};
     for (int64_t at = 0; at < net->shape.images; at += net->slice) {
-        run_slice(net, at);
+        if (run_slice(net, at))
+            return -1;
         if (training)
             add_to_batch_sums(net, at == 0);
         last_maps(net)->store_floats(value(net, last), net->images * output_values(net),
@@ -642,7 +708,7 @@ int network_forward(struct network *net, const uint8_t *bytes, const float *floa
 /* With g = dy' and the sums S1 = sum g and S2 = sum g (x - mean) over the n values of a channel
  * (arXiv 1502.03167, section 3): d bias = S1, d weight = S2 inverse, and
  * dx = scale (g - S1/n - (x - mean) inverse^2 S2/n). */
-static void norm_backward(struct network *net, const struct plan_operation *op)
+static int norm_backward(struct network *net, const struct plan_operation *op)
 {
     const struct maps *maps = net->engine.maps;
     const struct norm_shape s = norm_shape(net, op->in);
@@ -655,11 +721,12 @@ static void norm_backward(struct network *net, const struct plan_operation *op)
     maps->norm_backward_sums(&s, x, masked ? value(net, op->out) : NULL, dout, &k,
                              op->relu && !masked, sums, net->threads);
     report(net, op, "norm backward sums", since, 1, masked ? 3 : 1);
-    grains_sum_doubles(sums, s.grains, 2 * s.c, net->threads);
+    double n;
+    if (sum_grains(net, op, sums, &n))
+        return -1;
     float *constant = net->coefficients, *slope = constant + s.c;
     float *dweight = parameter(net, op->weight)->grad;
     float *dbias = op->bias >= 0 ? parameter(net, op->bias)->grad : NULL;
-    const double n = (double)(s.images * s.pixels);
     for (int64_t c = 0; c < s.c; c++) {
         const double inverse = (double)keep->inverse[c], scale = (double)keep->scale[c];
         dweight[c] = (float)(sums[s.c + c] * inverse);
@@ -671,6 +738,7 @@ static void norm_backward(struct network *net, const struct plan_operation *op)
     since = began(net);
     maps->norm_backward(&s, x, dout, &k, op->relu && !masked, constant, slope, net->threads);
     report(net, op, "norm backward", since, 2, 1);
+    return 0;
 }
 
 /* written: whether the input's gradient holds another reader's part already */
@@ -745,10 +813,10 @@ static int backward_slice(struct network *net, const struct pass *pass)
         const struct plan_operation *op = &p->operations[i];
         if (op->kind == PLAN_CONVOLUTION)
             conv_backward(net, op, written[op->in]);
-        else if (op->kind == PLAN_BATCH_NORM)
-            norm_backward(net, op);
-        else
+        else if (op->kind != PLAN_BATCH_NORM)
             pool_backward(net, op);
+        else if (norm_backward(net, op))
+            return -1;
         if (op->residual >= 0)
             written[op->residual] = true;
         written[op->in] = true;
@@ -771,8 +839,8 @@ int network_backward(struct network *net, const float *dout, float *din,
     net->ran = false; /* the forward pass's values are overwritten */
     for (; pass.number < pass.parts; pass.number++) {
         const int64_t at = (pass.parts - 1 - pass.number) * net->slice;
-        if (pass.number)
-            run_slice(net, at);
+        if (pass.number && run_slice(net, at))
+            return -1;
         last_maps(net)->load_floats(dout + at * output_values(net),
                                     net->images * output_values(net), gradient(net, last),
                                     net->threads);

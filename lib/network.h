@@ -30,6 +30,16 @@ void network_parameters_changed(struct network *net);
 int64_t network_inputs(const struct network *net);
 int64_t network_outputs(const struct network *net);
 
+/* From now on a batch is spread over several workers, each of which runs its own part of it, and
+ * batch norm is over all of them ("global" batch norm, section 2.2 of the paper). add() is called
+ * in the same order in every worker, forward and backward, with `count` integers of this worker's,
+ * and replaces each by its sum over all workers; `name` tells of which norm they are
+ * ("layer1.0.bn1"). When it fails (not 0) the pass ends with -1. The gradients of a norm's own
+ * parameters are then those over the whole batch, in every worker, and marked as `shared`. */
+void network_share(struct network *net,
+                   int (*add)(const char *name, int64_t *values, size_t count, void *user),
+                   void *user);
+
 struct network_shape {
     int64_t images, height, width;
     int64_t grains;  /* training: divides images */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bf16.h"
 #include "fail.h"
 #include "frame_io.h"
 #include "signals.h"
@@ -109,8 +110,10 @@ struct optimizer {
     const struct optimizer_config *config;
     struct entry *entries;
     int n_entries;
-    int64_t step;  /* the one under way */
-    int64_t steps; /* of the whole run, as the last request said */
+    float *widened; /* NULL, or room for the largest parameter's gradient */
+    size_t largest; /* of its values */
+    int64_t step;   /* the one under way */
+    int64_t steps;  /* of the whole run, as the last request said */
     int64_t saved;
     struct {
         bool ended;
@@ -174,13 +177,24 @@ static struct entry *add(struct optimizer *o, const struct tensor *t)
         return NULL;
     }
     memcpy(e.value, t->data, t->bytes);
+    if (e.count > o->largest) {
+        o->largest = e.count;
+        free(o->widened);
+        o->widened = NULL;
+    }
     o->entries[o->n_entries] = e;
     return &o->entries[o->n_entries++];
 }
 
-static int check_shape(const struct entry *e, const struct tensor *t)
+/* A gradient may come as BF16, and is answered so. */
+static bool is_half(const struct entry *e, const struct tensor *t)
 {
-    bool same = e->dtype == t->dtype && e->ndim == t->ndim;
+    return !e->buffer && t->dtype == DTYPE_BF16;
+}
+
+static int check_shape(const struct entry *e, const struct tensor *t, bool half)
+{
+    bool same = (e->dtype == t->dtype || half) && e->ndim == t->ndim;
     for (int i = 0; same && i < e->ndim; i++)
         same = e->shape[i] == t->shape[i];
     return same ? 0 : fail("%s has another shape or dtype than the parameter in force", t->name);
@@ -197,6 +211,7 @@ static void release(struct optimizer *o)
     for (int i = 0; i < o->n_waiting; i++)
         frame_free(o->waiting[i].frame);
     free(o->entries);
+    free(o->widened);
     free(o->clients);
     free(o->waiting);
 }
@@ -295,7 +310,7 @@ static int load_state(struct optimizer *o)
             char slot[512];
             snprintf(slot, sizeof slot, "%s/%s", o->rule->slots[j], e->name);
             const struct tensor *t = frame_find(f, slot);
-            if (!t || check_shape(e, t))
+            if (!t || check_shape(e, t, false))
                 bad = fail("%s: %s is missing or does not fit", path, slot);
             else
                 memcpy(e->slots[j], t->data, t->bytes);
@@ -307,13 +322,28 @@ static int load_state(struct optimizer *o)
 
 /* ---- requests ---- */
 
+static void narrow(const float *from, uint16_t *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = bf16_narrow(from[i]);
+}
+
+static void widen(const uint16_t *from, float *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = bf16_widen(from[i]);
+}
+
 /* A reply is the request with the values in force in place of what came: they have the same sizes.
  */
 static void put_values(struct optimizer *o, struct frame *f)
 {
     for (int i = 0; i < f->n_tensors; i++) {
         const struct entry *e = find(o, f->tensors[i].name);
-        memcpy(f->tensors[i].data, e->value, e->bytes);
+        if (is_half(e, &f->tensors[i]))
+            narrow(e->value, f->tensors[i].data, e->count);
+        else
+            memcpy(f->tensors[i].data, e->value, e->bytes);
     }
 }
 
@@ -328,7 +358,7 @@ static int take_initial(struct optimizer *o, int client, const struct frame *req
                         t->name);
         if (!e && !(e = add(o, t)))
             return -1;
-        if (check_shape(e, t))
+        if (check_shape(e, t, false))
             return -1;
         if (e->client >= 0 && e->client != client && !o->clients[e->client].ended)
             return fail("clients %d and %d both joined with %s", e->client, client, t->name);
@@ -363,14 +393,21 @@ static int update(struct optimizer *o, const struct tensor *t, double lr)
     struct entry *e = find(o, t->name);
     if (!e)
         return fail("a gradient of %s, which nobody joined with", t->name);
-    if (check_shape(e, t))
+    if (check_shape(e, t, is_half(e, t)))
         return -1;
     if (e->updated == o->step)
         return fail("%s %s came twice in step %" PRId64, e->buffer ? "buffer" : "the gradient of",
                     t->name, o->step);
+    const float *gradient = t->data;
+    if (is_half(e, t)) {
+        if (!o->widened && !(o->widened = malloc(o->largest * sizeof *o->widened)))
+            return fail("out of memory");
+        widen(t->data, o->widened, e->count);
+        gradient = o->widened;
+    }
     if (e->buffer)
         memcpy(e->value, t->data, t->bytes);
-    else if (o->rule->update(o->rule->hyper, lr, o->step, e->ndim, e->count, e->value, t->data,
+    else if (o->rule->update(o->rule->hyper, lr, o->step, e->ndim, e->count, e->value, gradient,
                              e->slots))
         return fail("the gradient of %s is not finite in step %" PRId64, t->name, o->step);
     e->updated = o->step;

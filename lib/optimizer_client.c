@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bf16.h"
 #include "fail.h"
 
 /* A message of this size moves fastest over pipes and sockets; see docs/links.md. */
@@ -12,6 +13,8 @@ enum { BUCKET_BYTES = 1 << 20 };
 struct optimizer_client {
     struct link *link;
     struct parameters *parameters;
+    enum dtype wire;
+    int64_t rank;
     struct frame *metas; /* the present step's */
     int *bucket;         /* parameters whose gradients wait to be sent */
     int n_bucket, in_flight;
@@ -19,12 +22,14 @@ struct optimizer_client {
     char lr[64];
 };
 
-struct optimizer_client *optimizer_client_new(struct link *link, struct parameters *parameters)
+struct optimizer_client *optimizer_client_new(struct link *link, struct parameters *parameters,
+                                              enum dtype wire)
 {
     struct optimizer_client *c = calloc(1, sizeof *c);
     if (c && (c->bucket = calloc((size_t)parameters->n + 1, sizeof *c->bucket))) {
         c->link = link;
         c->parameters = parameters;
+        c->wire = wire;
         return c;
     }
     free(c);
@@ -41,25 +46,68 @@ void optimizer_client_free(struct optimizer_client *c)
     free(c);
 }
 
-/* A frame of these n parameters' gradients or values. */
-static struct frame *pack(const struct optimizer_client *c, const int *which, int n, bool gradients)
+/* What this rank sends: of what all have alike one is enough. */
+static bool sends(const struct optimizer_client *c, int i)
+{
+    const struct parameter *p = &c->parameters->list[i];
+    return c->rank == 0 || (!p->buffer && !p->shared);
+}
+
+static struct tensor_spec spec_of(const struct parameter *p, enum dtype wire)
+{
+    struct tensor_spec spec = {p->name, p->dtype, p->ndim, {0}};
+    if (!p->buffer && p->ndim > 1)
+        spec.dtype = wire;
+    memcpy(spec.shape, p->shape, (size_t)p->ndim * sizeof *p->shape);
+    return spec;
+}
+
+static void narrow(const float *from, uint16_t *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = bf16_narrow(from[i]);
+}
+
+/* A frame of these n parameters' values, for a join. */
+static struct frame *pack_values(const struct optimizer_client *c, int n)
 {
     struct tensor_spec *specs = calloc((size_t)n + 1, sizeof *specs);
     if (!specs) {
         fail("out of memory");
         return NULL;
     }
-    for (int i = 0; i < n; i++) {
-        const struct parameter *p = &c->parameters->list[which[i]];
-        specs[i] = (struct tensor_spec){p->name, p->dtype, p->ndim, {0}};
-        memcpy(specs[i].shape, p->shape, (size_t)p->ndim * sizeof *p->shape);
-    }
+    for (int i = 0; i < n; i++)
+        specs[i] = spec_of(&c->parameters->list[i], DTYPE_F32);
     struct frame *f = frame_new(specs, n);
     free(specs);
     for (int i = 0; f && i < n; i++) {
-        const struct parameter *p = &c->parameters->list[which[i]];
+        struct tensor *t = frame_find(f, c->parameters->list[i].name);
+        memcpy(t->data, c->parameters->list[i].value, t->bytes);
+    }
+    return f;
+}
+
+/* A frame of what this rank sends of the bucket: gradients, and buffers as they are. */
+static struct frame *pack_bucket(const struct optimizer_client *c)
+{
+    struct tensor_spec *specs = calloc((size_t)c->n_bucket + 1, sizeof *specs);
+    if (!specs) {
+        fail("out of memory");
+        return NULL;
+    }
+    int n = 0;
+    for (int i = 0; i < c->n_bucket; i++)
+        if (sends(c, c->bucket[i]))
+            specs[n++] = spec_of(&c->parameters->list[c->bucket[i]], c->wire);
+    struct frame *f = frame_new(specs, n);
+    free(specs);
+    for (int i = 0; f && i < c->n_bucket; i++) {
+        const struct parameter *p = &c->parameters->list[c->bucket[i]];
         struct tensor *t = frame_find(f, p->name);
-        memcpy(t->data, gradients && !p->buffer ? p->grad : p->value, t->bytes);
+        if (t && t->dtype == DTYPE_BF16)
+            narrow(p->grad, t->data, p->count);
+        else if (t)
+            memcpy(t->data, p->buffer ? p->value : p->grad, t->bytes);
     }
     return f;
 }
@@ -71,13 +119,9 @@ static int take_values(struct optimizer_client *c, const struct frame *reply)
 
 int optimizer_join(struct optimizer_client *c, const struct frame *request, int64_t *next_step)
 {
-    int64_t rank;
-    if (frame_meta_int(request, "rank", 0, &rank))
+    if (frame_meta_int(request, "rank", 0, &c->rank))
         return -1;
-    int n = 0;
-    for (int i = 0; rank == 0 && i < c->parameters->n; i++)
-        c->bucket[n++] = i;
-    struct frame *join = pack(c, c->bucket, n, false), *reply;
+    struct frame *join = pack_values(c, c->rank == 0 ? c->parameters->n : 0), *reply;
     if (!join)
         return -1;
     static const char *const keys[] = {"rank", "world", "grains", "batch"};
@@ -110,11 +154,8 @@ int optimizer_begin(struct optimizer_client *c, const struct frame *request)
         if (frame_meta(request, keys[i]))
             frame_set_meta(c->metas, keys[i], frame_meta(request, keys[i]));
     frame_set_meta(c->metas, "kind", "gradients");
-    int64_t rank;
-    if (frame_meta_int(request, "rank", 0, &rank))
-        return -1;
     /* Buffers travel first: when a client's last gradient is there, its step is complete. */
-    for (int i = 0; rank == 0 && i < c->parameters->n; i++)
+    for (int i = 0; i < c->parameters->n; i++)
         if (c->parameters->list[i].buffer && optimizer_push(c, i))
             return -1;
     return 0;
@@ -124,7 +165,7 @@ static int send_bucket(struct optimizer_client *c)
 {
     if (c->n_bucket == 0)
         return 0;
-    struct frame *f = pack(c, c->bucket, c->n_bucket, true);
+    struct frame *f = pack_bucket(c);
     if (!f)
         return -1;
     frame_inherit_metas(f, c->metas);
@@ -136,10 +177,9 @@ static int send_bucket(struct optimizer_client *c)
 
 int optimizer_push(struct optimizer_client *c, int i)
 {
-    size_t bytes = c->parameters->list[i].count * dtype_size(c->parameters->list[i].dtype);
+    const struct tensor_spec spec = spec_of(&c->parameters->list[i], c->wire);
     c->bucket[c->n_bucket++] = i;
-    if (!c->parameters->list[i].buffer) /* which rank 0 alone sends: all ranks cut alike */
-        c->bucket_bytes += bytes;
+    c->bucket_bytes += c->parameters->list[i].count * dtype_size(spec.dtype);
     return c->bucket_bytes >= BUCKET_BYTES ? send_bucket(c) : link_advance(c->link);
 }
 

@@ -10,8 +10,11 @@
 
 struct optimizer_client;
 
-/* Both must outlive the client. NULL: out of memory. */
-struct optimizer_client *optimizer_client_new(struct link *link, struct parameters *parameters);
+/* Both must outlive the client. wire: how gradients of weights travel, and their new values: as
+ * F32, or as BF16, half as many bytes, rounded on each way; what has one dimension stays F32. NULL:
+ * out of memory. */
+struct optimizer_client *optimizer_client_new(struct link *link, struct parameters *parameters,
+                                              enum dtype wire);
 void optimizer_client_free(struct optimizer_client *c);
 
 /* Sends the parameters (only rank 0; the other ranks send none), takes over those that are in
@@ -19,8 +22,9 @@ void optimizer_client_free(struct optimizer_client *c);
  * travel along. */
 int optimizer_join(struct optimizer_client *c, const struct frame *request, int64_t *next_step);
 
-/* Begins a step, after its forward pass; rank 0's buffers are sent with the first bucket. step,
- * steps, steps_per_epoch, batch, epoch, rank and world are taken from `request`. */
+/* Begins a step, after its forward pass; buffers are sent with the first bucket. step, steps,
+ * steps_per_epoch, batch, epoch, rank and world are taken from `request`. All ranks cut the same
+ * buckets; of buffers, and of gradients that are shared, only rank 0's are sent. */
 int optimizer_begin(struct optimizer_client *c, const struct frame *request);
 /* The gradient of parameter number i is complete and is sent, perhaps with some that follow. */
 int optimizer_push(struct optimizer_client *c, int i);

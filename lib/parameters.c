@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bf16.h"
 #include "fail.h"
 
 int parameters_add(struct parameters *p, const char *name, enum dtype dtype, int ndim,
@@ -54,6 +55,12 @@ int parameters_find(const struct parameters *p, const char *name)
     return -1;
 }
 
+static void widen(const uint16_t *from, float *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = bf16_widen(from[i]);
+}
+
 int parameters_load(struct parameters *p, const struct frame *f, bool keep_missing,
                     const char *where)
 {
@@ -64,12 +71,15 @@ int parameters_load(struct parameters *p, const struct frame *f, bool keep_missi
                 continue;
             return fail("%s: no tensor %s", where, a->name);
         }
-        if (!frame_need(f, a->name, a->dtype, a->ndim, a->shape))
+        const bool half = a->dtype == DTYPE_F32 && frame_find(f, a->name)->dtype == DTYPE_BF16;
+        if (!frame_need(f, a->name, half ? DTYPE_BF16 : a->dtype, a->ndim, a->shape))
             return fail("%s: %s", where, fail_message());
     }
     for (int i = 0; i < p->n; i++) {
         const struct tensor *t = frame_find(f, p->list[i].name);
-        if (t)
+        if (t && t->dtype != p->list[i].dtype)
+            widen(t->data, p->list[i].value, p->list[i].count);
+        else if (t)
             memcpy(p->list[i].value, t->data, t->bytes);
     }
     return 0;

@@ -22,6 +22,7 @@ struct parameter {
     void *value;  /* float or int64_t (count) */
     float *grad;  /* (count); NULL for a buffer */
     bool buffer;
+    bool shared; /* the gradient is over all workers already, and the same in each */
     enum parameter_start {
         START_ZERO,
         START_ONE,
@@ -44,7 +45,8 @@ void parameters_clear(struct parameters *p); /* frees what p points to, not p */
 /* The index of that name, or -1 (no message). */
 int parameters_find(const struct parameters *p, const char *name);
 
-/* Copies values out of f's tensors by name. Shape and dtype must match. With keep_missing, a
+/* Copies values out of f's tensors by name. Shape and dtype must match, but BF16 may stand for F32
+ * and is widened. With keep_missing, a
  * parameter that f lacks keeps its value; without, that is an error. Tensors that are no
  * parameter's are ignored. On failure (-1, `where` opens the message) nothing was changed. */
 int parameters_load(struct parameters *p, const struct frame *f, bool keep_missing,

@@ -13,9 +13,15 @@
 #include "optimizer_client.h"
 
 static struct {
-    const char *next, *opt, *init, *precision, *kernel;
+    const char *next, *opt, *sync, *wire, *init, *precision, *kernel;
     int64_t seed, threads;
-} config = {.next = "", .opt = "", .init = "", .precision = "fp32", .kernel = "auto"};
+} config = {.next = "",
+            .opt = "",
+            .sync = "",
+            .wire = "fp32",
+            .init = "",
+            .precision = "fp32",
+            .kernel = "auto"};
 
 const struct option_spec stage_option_specs[] = {
     {.name = "init",
@@ -40,6 +46,17 @@ const struct option_spec stage_option_specs[] = {
      .value = &config.opt,
      .argument = "LINK",
      .help = "the optimizer, which owns the parameters"},
+    {.name = "sync",
+     .kind = OPTION_STRING,
+     .value = &config.sync,
+     .argument = "LINK",
+     .help = "a reduce, for batch norm over the batch of all workers"},
+    {.name = "wire",
+     .kind = OPTION_CHOICE,
+     .value = &config.wire,
+     .argument = "TYPE",
+     .choices = "fp32|bf16",
+     .help = "of gradients and weights on their way to the optimizer and back"},
     {.name = "threads",
      .kind = OPTION_INT,
      .value = &config.threads,
@@ -71,9 +88,10 @@ void stage_defaults(void)
 struct run {
     const struct stage *stage;
     struct network *net; /* NULL until the first request, and for the identity */
-    struct link *next, *opt;
+    struct link *next, *opt, *sync;
     struct optimizer_client *client;
-    bool asked; /* the optimizer, for parameters that it has not answered with yet */
+    const struct frame *step; /* the request of the step under way */
+    bool asked;               /* the optimizer, for parameters that it has not answered with yet */
     char dinput[16], doutput[16];
 };
 
@@ -126,6 +144,36 @@ static int64_t local_grains(const struct frame *request, int64_t b)
     return all / batch;
 }
 
+static void copy_metas(struct frame *to, const struct frame *from, const char *const *keys)
+{
+    for (; *keys; keys++)
+        if (frame_meta(from, *keys))
+            frame_set_meta(to, *keys, frame_meta(from, *keys));
+}
+
+/* Batch norm's sums of this worker become those of all workers (network_share()). */
+static int add_workers(const char *name, int64_t *values, size_t count, void *user)
+{
+    struct run *run = user;
+    const int64_t shape[] = {(int64_t)count};
+    struct frame *f = frame_new(&(struct tensor_spec){name, DTYPE_I64, 1, {shape[0]}}, 1), *sum;
+    if (!f)
+        return -1;
+    memcpy(frame_find(f, name)->data, values, count * sizeof *values);
+    frame_set_meta(f, "kind", "statistics");
+    copy_metas(f, run->step, (const char *const[]){"step", "rank", "world", NULL});
+    if (link_request(run->sync, f, &sum))
+        return -1;
+    const struct tensor *t = frame_need(sum, name, DTYPE_I64, 1, shape);
+    int bad = t ? 0 : fail("%s: %s", link_name(run->sync), fail_message());
+    if (t && sum->n_tensors != 1) /* workers that ran different networks, or in another order */
+        bad = fail("%s: other workers sent another tensor than %s", link_name(run->sync), name);
+    if (!bad)
+        memcpy(values, t->data, t->bytes);
+    frame_free(sum);
+    return bad;
+}
+
 /* On the first request: makes the network. */
 static int start(struct run *run, const struct tensor *input)
 {
@@ -138,6 +186,8 @@ static int start(struct run *run, const struct tensor *input)
     run->net = network_new(plan, &engine, (int)config.threads);
     if (!run->net)
         return -1;
+    if (run->sync)
+        network_share(run->net, add_workers, run);
     struct parameters *p = network_parameters(run->net);
     initialize_parameters(p, (uint64_t)config.seed);
     if (!*config.init)
@@ -154,7 +204,8 @@ static int join(struct run *run, const struct frame *request)
     int64_t step, next_step;
     if (frame_meta_int(request, "step", 0, &step))
         return -1;
-    run->client = optimizer_client_new(run->opt, network_parameters(run->net));
+    run->client = optimizer_client_new(run->opt, network_parameters(run->net),
+                                       !strcmp(config.wire, "bf16") ? DTYPE_BF16 : DTYPE_F32);
     if (!run->client || optimizer_join(run->client, request, &next_step))
         return -1;
     if (step != next_step)
@@ -237,13 +288,6 @@ static int update(struct run *run, const char **lr)
     return 0;
 }
 
-static void copy_metas(struct frame *to, const struct frame *from, const char *const *keys)
-{
-    for (; *keys; keys++)
-        if (frame_meta(from, *keys))
-            frame_set_meta(to, *keys, frame_meta(from, *keys));
-}
-
 /* The head of the pipeline tells the rate, so it waits for the update before it answers; others
  * let their callers go on meanwhile. */
 static int add_metrics(struct run *run, const struct sizes *s, double began, struct frame *reply)
@@ -301,6 +345,7 @@ static struct frame *train(struct run *run, const struct frame *request)
     const int64_t grains = local_grains(request, s.b);
     if (grains < 0)
         return NULL;
+    run->step = request;
     if (!run->net && !run->stage->identity && (start(run, input) || join(run, request)))
         return NULL;
     struct frame *out = output_frame(run, request, input, &s, grains), *answer, *reply;
@@ -338,6 +383,8 @@ static int open_links(struct run *run)
         return -1;
     if (*config.next && *config.opt && !(run->opt = link_open(config.opt, &link_config)))
         return -1;
+    if (*config.sync && !(run->sync = link_open(config.sync, &link_config)))
+        return -1;
     return 0;
 }
 
@@ -359,10 +406,10 @@ static int serve(struct run *run, struct server *server)
 static int end_links(struct run *run)
 {
     int status = 0;
-    if (run->next && link_end(run->next))
-        status = -1;
-    if (run->opt && link_end(run->opt))
-        status = -1;
+    struct link *const links[] = {run->next, run->opt, run->sync};
+    for (size_t i = 0; i < sizeof links / sizeof *links; i++)
+        if (links[i] && link_end(links[i]))
+            status = -1;
     return status;
 }
 
@@ -371,6 +418,8 @@ static int close_links(struct run *run)
     optimizer_client_free(run->client);
     int status = link_close(run->next);
     if (link_close(run->opt))
+        status = -1;
+    if (link_close(run->sync))
         status = -1;
     network_free(run->net);
     return status;
@@ -385,6 +434,8 @@ int stage_run(const struct stage *stage)
         usage_fail("--next needs --opt: who else would own the parameters?");
     if (*config.opt && !*config.next)
         usage_fail("--opt needs --next: without it nothing is trained");
+    if (*config.sync && !*config.next)
+        usage_fail("--sync needs --next: it is for training");
     struct server *server = server_open();
     if (!server)
         return program_fail();

@@ -67,15 +67,15 @@ static void test_subtrees_are_parts_of_the_tree(void **state)
     free(all);
 }
 
-static void test_doubles_and_odd_numbers(void **state)
+static void test_odd_numbers(void **state)
 {
     (void)state;
-    double v[5 * 3];
+    float v[5 * 3];
     for (int i = 0; i < 15; i++)
-        v[i] = i;
-    grains_sum_doubles(v, 5, 3, 2);
+        v[i] = (float)i;
+    grains_sum_floats(v, 5, 3, 2);
     for (int i = 0; i < 3; i++)
-        assert_true(v[i] == 5 * i + 3 * (1 + 2 + 3 + 4));
+        assert_true(v[i] == (float)(5 * i + 3 * (1 + 2 + 3 + 4)));
 }
 
 static void test_parts_one_after_another(void **state)
@@ -101,7 +101,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tree_of_eight),
         cmocka_unit_test(test_subtrees_are_parts_of_the_tree),
-        cmocka_unit_test(test_doubles_and_odd_numbers),
+        cmocka_unit_test(test_odd_numbers),
         cmocka_unit_test(test_parts_one_after_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# Batch norm over all workers: 1, 2, 4 and 8 of them end in the same bits as none at all.
+set -eu
+. "$(dirname "$0")/../lib.sh"
+export OMP_WAIT_POLICY=passive
+steps=20 network=ipc sync=1
+encoder=(encode --width 0.25 --threads 1)
+head='project --threads 1'
+optimizer=(lars --save-every 0 --warmup-steps 5 --lr 0.5)
+
+address() { # of a filter
+    if [ $network = tcp ]; then
+        echo "tcp://127.0.0.1:$((20000 + $$ % 10000 + $1))"
+    else
+        echo "ipc://link$1.ipc"
+    fi
+}
+views() {
+    augment --data shapes --batch 16 --steps $steps --threads 1 "$@"
+}
+projector() { # OPTIMIZER
+    echo "exec:$head --opt '$1' --next 'exec:ntxent --threads 1'"
+}
+# No gather, no reduce; one optimizer for both networks.
+alone() { # NAME, more for augment
+    local name=$1
+    shift
+    "${optimizer[@]}" --listen "$(address 0)" --model "$name.st" &
+    local server=$!
+    views "$@" | "${encoder[@]}" --opt "$(address 0)" --next "$(projector "$(address 0)")" >"$name.0.metrics" &&
+        wait $server
+}
+spread() { # NAME, WORLD, more for the optimizer; START begins elsewhere
+    local name=$1 world=$2 rank pids=() pid status=0 extra=()
+    shift 2
+    "${optimizer[@]}" --listen "$(address 0)" --model "$name.st" "$@" &
+    pids+=($!)
+    reduce --world "$world" --listen "$(address 1)" --next "$(address 0)" &
+    pids+=($!)
+    gather --world "$world" --listen "$(address 2)" --next "$(projector "$(address 0)")" &
+    pids+=($!)
+    if [ $sync = 1 ]; then
+        reduce --world "$world" --listen "$(address 3)" &
+        pids+=($!)
+        extra=(--sync "$(address 3)")
+    fi
+    for rank in $(seq 0 $((world - 1))); do
+        views --shard "$rank/$world" --start "${START:-0}" |
+            "${encoder[@]}" --opt "$(address 1)" --next "$(address 2)" "${extra[@]}" >"$name.$rank.metrics" &
+        pids+=($!)
+    done
+    for pid in "${pids[@]}"; do
+        wait "$pid" || status=1
+    done
+    return $status
+}
+losses() {
+    inspect --meta loss "$1.0.metrics"
+}
+same() { # NAME, WORLD
+    spread "$@" && cmp "$1.st" alone.st && cmp <(losses "$1") <(losses alone) &&
+        [ "$(losses "$1" | wc -l)" = $steps ]
+}
+
+check "float32, one process" alone alone
+for world in 1 2 4; do
+    check "float32: $world workers end in the same bits" same "f$world" $world
+done
+network=tcp
+check "float32: 2 workers over tcp" same ftcp 2
+network=ipc
+
+# Stopped at 4 workers, after the eighth step; gone on with by 2.
+stopped_and_resumed() {
+    local saved=(--state part.state --save-every 4) well=("${encoder[@]}")
+    local encoder=("$ROOT/tests/programs/fail-after" 8 "${well[@]}" --timeout 5)
+    spread part 4 "${saved[@]}" 2>part.err && return 1
+    encoder=("${well[@]}")
+    [ "$(inspect --meta step part.state)" = 8 ] &&
+        START=8 spread rest 2 "${saved[@]}" --resume && cmp rest.st alone.st
+}
+check "float32: stopped at 4 workers, resumed at 2" stopped_and_resumed
+
+same_bf16() {
+    local encoder=("${encoder[@]}" --precision bf16) head="$head --precision bf16"
+    alone bf16 && spread "b$1" "$1" && cmp "b$1.st" bf16.st
+}
+check "bf16: 2 workers end in the same bits as one process" same_bf16 2
+check "bf16: 8 as well" same_bf16 8
+check_fails 1 "which are not float32's: the comparison can fail" '' sh -c 'cmp bf16.st alone.st >&2'
+
+# Without shared statistics each worker normalizes by its own rows.
+apart() { # NAME, FIRST, LATER: its losses' distances from the single one's
+    paste <(losses "$1") <(losses alone) | awk -v first="$2" -v later="$3" '
+        { d = $1 - $2; if (d < 0) d = -d; sum += d; n++; if (n == 1) start = d }
+        END { print start, sum / n; exit !(start <= first && sum / n <= later) }'
+}
+sync=0
+check "without --sync: 2 workers" spread unsynced 2
+sync=1
+check_fails 1 "without --sync the first loss is another one" '' bash -c "steps=$steps; $(declare -f apart losses)
+    apart unsynced 1e-3 10 >&2"
+
+# Three workers hold no whole grains: sums are rounded otherwise, and that is all.
+check "3 workers of unequal shards" spread three 3
+check "3 workers: the first loss to 1e-5, later ones alike" apart three 1e-5 0.05
+first_change() { # of weights, against the single process's
+    local steps=1 optimizer=(lars --save-every 0 --warmup-steps 0 --lr 0)
+    alone start || return 1
+    optimizer=(lars --save-every 0 --warmup-steps 0 --lr 1)
+    alone one && spread third 3 &&
+        /usr/bin/python3 "$ROOT/tests/programs/first_change.py" "$ROOT" start.st one.st third.st
+}
+if /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+    check "3 workers: the first change of weights to 2e-2" first_change
+else
+    skip "3 workers: the first change of weights" "no numpy"
+fi
+# Half the bytes of gradients and weights, for a rounding.
+halved() {
+    local encoder=("${encoder[@]}" --wire bf16)
+    spread halved 2 && apart halved 1e-5 0.2
+}
+check "--wire bf16: losses alike" halved
+check_fails 1 "--wire bf16: other bits" '' sh -c 'cmp halved.st alone.st >&2'
+
+# Chunks of a batch share their statistics with the other workers' chunks.
+in_chunks() {
+    local encoder=("${encoder[@]}" --chunk 4)
+    spread chunks 2 && [ "$(losses chunks | wc -l)" = $steps ]
+}
+check "--sync with --chunk" in_chunks
+check_fails 2 "--sync without --next" '--sync needs --next' encode --sync ipc://x
+done_testing
