@@ -8,7 +8,8 @@
 struct link_config link_config = {.timeout = 60,
                                   .max_frame = (int64_t)FRAME_DEFAULT_LIMIT,
                                   .curve_key = "",
-                                  .curve_server_key = ""};
+                                  .curve_server_key = "",
+                                  .run = ""};
 
 const struct option_spec link_option_specs[] = {
     {.kind = OPTION_HEADING, .help = "links"},
@@ -44,6 +45,11 @@ const struct option_spec link_option_specs[] = {
      .value = &link_config.curve_server_key,
      .argument = "FILE",
      .help = "the public CURVE key of the servers it connects to"},
+    {.name = "run",
+     .kind = OPTION_STRING,
+     .value = &link_config.run,
+     .argument = "ID",
+     .help = "take frames of this run alone over tcp:// and ipc://; without: of $SIMCLR_RUN"},
     {0},
 };
 

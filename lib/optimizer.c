@@ -116,7 +116,7 @@ struct optimizer {
     int64_t steps;  /* of the whole run, as the last request said */
     int64_t saved;
     struct {
-        bool ended;
+        bool joined, ended;
         int64_t ahead; /* the latest step it sent anything for */
     } * clients;
     int n_clients;
@@ -347,23 +347,34 @@ static void put_values(struct optimizer *o, struct frame *f)
     }
 }
 
-/* Takes over what a client joins with, as far as it is not known. */
-static int take_initial(struct optimizer *o, int client, const struct frame *request)
+static int check_join(struct optimizer *o, int client, const struct frame *request)
 {
     for (int i = 0; i < request->n_tensors; i++) {
         const struct tensor *t = &request->tensors[i];
-        struct entry *e = find(o, t->name);
+        const struct entry *e = find(o, t->name);
         if (!e && o->config->resume)
             return fail("%s has no tensor %s, which a client joined with", o->config->state,
                         t->name);
-        if (!e && !(e = add(o, t)))
-            return -1;
+        if (!e)
+            continue;
         if (check_shape(e, t, false))
             return -1;
         if (e->client >= 0 && e->client != client && !o->clients[e->client].ended)
             return fail("clients %d and %d both joined with %s", e->client, client, t->name);
+    }
+    return 0;
+}
+
+/* Takes over what a client joins with, as far as it is not known. */
+static int take_initial(struct optimizer *o, int client, const struct frame *request)
+{
+    for (int i = 0; i < request->n_tensors; i++) {
+        struct entry *e = find(o, request->tensors[i].name);
+        if (!e && !(e = add(o, &request->tensors[i])))
+            return -1;
         e->client = client;
     }
+    o->clients[client].joined = true;
     return 0;
 }
 
@@ -388,16 +399,28 @@ static int answer_join(struct optimizer *o, int client, struct frame *request)
     return server_reply(o->server, client, reply);
 }
 
+/* Whether gradients fit the parameters. *twice: they do not since they have come already. */
+static int check_gradients(struct optimizer *o, const struct frame *request, bool *twice)
+{
+    *twice = false;
+    for (int i = 0; i < request->n_tensors; i++) {
+        const struct tensor *t = &request->tensors[i];
+        const struct entry *e = find(o, t->name);
+        if (!e)
+            return fail("a gradient of %s, which nobody joined with", t->name);
+        if (check_shape(e, t, is_half(e, t)))
+            return -1;
+        *twice = e->updated == o->step;
+        if (*twice)
+            return fail("%s %s came twice in step %" PRId64,
+                        e->buffer ? "buffer" : "the gradient of", t->name, o->step);
+    }
+    return 0;
+}
+
 static int update(struct optimizer *o, const struct tensor *t, double lr)
 {
     struct entry *e = find(o, t->name);
-    if (!e)
-        return fail("a gradient of %s, which nobody joined with", t->name);
-    if (check_shape(e, t, is_half(e, t)))
-        return -1;
-    if (e->updated == o->step)
-        return fail("%s %s came twice in step %" PRId64, e->buffer ? "buffer" : "the gradient of",
-                    t->name, o->step);
     const float *gradient = t->data;
     if (is_half(e, t)) {
         if (!o->widened && !(o->widened = malloc(o->largest * sizeof *o->widened)))
@@ -435,6 +458,11 @@ static int take_step(struct optimizer *o, const struct frame *request, double *l
 static int answer_gradients(struct optimizer *o, int client, struct frame *request)
 {
     double lr = 0;
+    bool twice;
+    if (check_gradients(o, request, &twice)) {
+        frame_free(request);
+        return twice ? server_refuse(o->server, client, true) : -1;
+    }
     if (take_step(o, request, &lr)) {
         frame_free(request);
         return -1;
@@ -502,16 +530,18 @@ static int finish_step(struct optimizer *o)
 static int take_gradients(struct optimizer *o, int client, struct frame *request)
 {
     int64_t step;
-    int bad = frame_meta_int(request, "step", o->step, &step);
-    /* A client may be one step ahead of the others, but leaves none out and does not go back. */
-    int64_t last = o->clients[client].ahead;
-    bool next = step == o->step + 1 && last >= o->step;
-    if (!bad && ((step != o->step && !next) || step < last))
-        bad = fail("client %d sent step %" PRId64 ", where step %" PRId64 " is under way", client,
-                   step, o->step);
-    if (bad) {
+    if (frame_meta_int(request, "step", o->step, &step)) {
         frame_free(request);
         return -1;
+    }
+    /* A client may be one step ahead of the others, but leaves none out and does not go back. */
+    const int64_t last = o->clients[client].ahead;
+    const bool late = step < o->step || step < last;
+    if (late || (step != o->step && !(step == o->step + 1 && last >= o->step))) {
+        frame_free(request);
+        fail("client %d sent step %" PRId64 ", where step %" PRId64 " is under way", client, step,
+             o->step);
+        return late ? server_refuse(o->server, client, true) : -1;
     }
     o->clients[client].ahead = step;
     if (step > o->step) {
@@ -536,7 +566,7 @@ static int know_client(struct optimizer *o, int client)
         return fail("out of memory");
     o->clients = clients;
     for (; o->n_clients <= client; o->n_clients++) {
-        o->clients[o->n_clients].ended = false;
+        o->clients[o->n_clients].joined = o->clients[o->n_clients].ended = false;
         o->clients[o->n_clients].ahead = -1;
     }
     return 0;
@@ -560,10 +590,18 @@ static int serve(struct optimizer *o)
         }
         o->clients[client].ended = false;
         const char *kind = frame_meta(request, "kind");
-        if (kind && !strcmp(kind, "join")) {
-            if (answer_join(o, client, request))
-                return -1;
-        } else if (take_gradients(o, client, request))
+        const bool joins = kind && !strcmp(kind, "join"), known = o->clients[client].joined;
+        bool bad = joins && check_join(o, client, request);
+        if (!joins && !known)
+            bad = fail("client %d sent gradients and has not joined", client);
+        if (bad && (known || server_refuse(o->server, client, false))) {
+            frame_free(request);
+            return -1;
+        }
+        if (bad) {
+            o->clients[client].ended = true; /* it was none */
+            frame_free(request);
+        } else if (joins ? answer_join(o, client, request) : take_gradients(o, client, request))
             return -1;
     }
     return got;

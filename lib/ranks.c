@@ -28,6 +28,7 @@ const struct option_spec ranks_option_specs[] = {
 struct rank {
     int client; /* -1: not heard of */
     bool ended;
+    int64_t step;          /* of its latest frame; -1: none had one */
     struct frame **frames; /* that came, of rounds to come */
     int n, capacity;
 };
@@ -67,7 +68,7 @@ static struct ranks *open_ranks(void)
     r->count = (int)world;
     r->group = -1;
     for (int i = 0; i < r->count; i++)
-        r->list[i].client = -1;
+        r->list[i] = (struct rank){.client = -1, .step = -1};
     if ((r->server = server_open()) && !server_expect(r->server, r->count) &&
         (!*next || (r->next = link_open(next, &link_config))))
         return r;
@@ -109,19 +110,34 @@ static long long number(const struct ranks *r, int i)
     return (long long)((r->group < 0 ? 0 : r->group * r->count) + i);
 }
 
-static int take(struct ranks *r, int client, struct frame *f)
+static bool is_rank(const struct ranks *r, int client)
 {
-    const int i = rank_of(r, f);
-    if (i < 0)
-        return -1;
+    for (int i = 0; i < r->count; i++)
+        if (r->list[i].client == client)
+            return true;
+    return false;
+}
+
+/* Whether a frame may be rank i's next. *stays: it may not, but it is that rank's. */
+static int check_frame(struct ranks *r, int i, int client, const struct frame *f, bool *stays)
+{
     struct rank *rank = &r->list[i];
-    for (int j = 0; j < r->count; j++)
-        if (j != i && r->list[j].client == client)
-            return fail("client %d sent frames of rank %lld and of rank %lld", client, number(r, j),
-                        number(r, i));
     if (rank->client >= 0 && rank->client != client)
         return fail("rank %lld came twice: as client %d and as client %d", number(r, i),
                     rank->client, client);
+    int64_t step;
+    if (frame_meta_int(f, "step", rank->step, &step))
+        return -1;
+    *stays = true;
+    if (step < rank->step)
+        return fail("rank %lld sent step %lld again, after step %lld", number(r, i),
+                    (long long)step, (long long)rank->step);
+    rank->step = step;
+    return 0;
+}
+
+static int queue(struct rank *rank, struct frame *f)
+{
     if (rank->n == rank->capacity) {
         const int capacity = rank->capacity ? 2 * rank->capacity : 16;
         struct frame **frames = realloc(rank->frames, (size_t)capacity * sizeof *frames);
@@ -130,9 +146,33 @@ static int take(struct ranks *r, int client, struct frame *f)
         rank->frames = frames;
         rank->capacity = capacity;
     }
-    rank->client = client;
     rank->frames[rank->n++] = f;
     return 0;
+}
+
+/* Consumes f. Who is none of the ranks, and what is of a step that is over, is refused; what a rank
+ * does else that it may not is a failure. */
+static int take(struct ranks *r, int client, struct frame *f)
+{
+    const int i = rank_of(r, f);
+    const bool known = is_rank(r, client);
+    bool stays = false;
+    int bad = i < 0 ? -1 : 0;
+    if (!bad && known && r->list[i].client != client)
+        bad = fail("client %d sent a frame of rank %lld and is another one", client, number(r, i));
+    else if (!bad && check_frame(r, i, client, f, &stays)) {
+        frame_free(f);
+        return server_refuse(r->server, client, stays);
+    }
+    if (bad) {
+        frame_free(f);
+        return known ? -1 : server_refuse(r->server, client, false);
+    }
+    r->list[i].client = client;
+    if (!queue(&r->list[i], f))
+        return 0;
+    frame_free(f);
+    return -1;
 }
 
 static void take_end(struct ranks *r, int client)
@@ -219,10 +259,8 @@ static int next_round(struct ranks *r, struct frame **frames)
             return blame_silent(r);
         if (ends)
             take_end(r, client);
-        else if (take(r, client, f)) {
-            frame_free(f);
+        else if (take(r, client, f))
             return -1;
-        }
         if (check_ends(r))
             return -1;
     }

@@ -24,8 +24,10 @@ extern const struct option_spec ranks_option_specs[];
 /* Workers of this group, N. */
 int ranks_count(const struct ranks *r);
 
-/* A round fails with a message that names the rank: one that is ahead, late, doubled or unknown,
- * that ended before the others, or sent nothing for nine tenths of --timeout while others wait. */
+/* A round fails with a message that names the rank: one that is ahead, that ended before the
+ * others, or sent nothing for nine tenths of --timeout while others wait. A client that is no rank
+ * of this world, or a rank that is there already, and a frame of a step that its rank has left
+ * behind are refused with a line, and the round goes on (server_refuse()). */
 
 /* What is made of the round's frames (consumed) goes to --next; *answer, the caller's, is what
  * comes back, or without --next the request itself. */

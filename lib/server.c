@@ -43,7 +43,7 @@ struct pending {
 
 struct client {
     struct envelope envelope; /* the last one it used */
-    bool ended;
+    bool spoke, ended, refused;
     struct pending *pending;
     int n_pending, capacity;
 };
@@ -57,6 +57,7 @@ struct server {
     struct sink *sink;
     struct client *clients;
     int n_clients, expected;
+    double waiting_since; /* for clients that are expected: the last one's coming */
 };
 
 static void free_server(struct server *s)
@@ -92,6 +93,7 @@ struct server *server_open(void)
         return NULL;
     }
     s->timeout = config->timeout;
+    s->waiting_since = clock_now();
     if (*s->listen) {
         if (endpoint_kind(s->listen) != ENDPOINT_SOCKET)
             fail("--listen %s: only tcp://addr:port and ipc://path can be listened on", s->listen);
@@ -120,8 +122,11 @@ static int client_of(struct server *s, const struct envelope *from)
     int i = 0;
     while (i < s->n_clients && !same_peer(&s->clients[i].envelope, from))
         i++;
-    if (i == s->n_clients && add_client(s) < 0)
-        return -1;
+    if (i == s->n_clients) {
+        s->waiting_since = clock_now();
+        if (add_client(s) < 0)
+            return -1;
+    }
     s->clients[i].envelope = *from;
     return i;
 }
@@ -151,44 +156,77 @@ int server_expect(struct server *s, int clients)
     return 0;
 }
 
+static int count_clients(const struct server *s, bool running)
+{
+    int n = 0;
+    for (int i = 0; i < s->n_clients; i++)
+        n += !s->clients[i].refused && !(running && s->clients[i].ended);
+    return n;
+}
+
+static int check_gone(const struct server *s)
+{
+    for (int i = 0; i < s->n_clients; i++) {
+        const struct client *c = &s->clients[i];
+        if (!c->ended && !c->refused && socket_gone(s->socket, c->envelope.connection))
+            return fail("%s: client %d went away without an end frame", s->listen, i);
+    }
+    return 0;
+}
+
+static int check_patience(const struct server *s, int present)
+{
+    if (clock_now() - s->waiting_since < s->timeout)
+        return 0;
+    return present == 0 ? fail("%s: no client came within %g s", s->listen, s->timeout)
+                        : fail("%s: %d of %d clients came within %g s", s->listen, present,
+                               s->expected, s->timeout);
+}
+
+/* What a peer sent that cannot be a request. From a client that is this client's failure. */
+static int refuse_message(struct server *s, const struct envelope *from)
+{
+    for (int i = 0; i < s->n_clients; i++)
+        if (!s->clients[i].refused && same_peer(&s->clients[i].envelope, from)) {
+            char why[768];
+            snprintf(why, sizeof why, "%s", fail_message());
+            return fail("%s: client %d sent %s", s->listen, i, why);
+        }
+    socket_tell_refusal(s->socket, fail_message());
+    return 0;
+}
+
 /* Clients that are expected, the first in any case, are waited for by the clock. Then a wait ends
  * by a request, by a client's death, or after `seconds`. */
 static int next_from_socket(struct server *s, double seconds, struct frame **out, int *client)
 {
     for (;;) {
-        int running = 0;
-        for (int i = 0; i < s->n_clients; i++)
-            running += !s->clients[i].ended;
-        const bool complete = s->n_clients > 0 && s->n_clients >= s->expected;
-        if (complete && !running)
+        const int present = count_clients(s, false);
+        const bool complete = present > 0 && present >= s->expected;
+        if (complete && !count_clients(s, true))
             return 0;
         struct envelope from;
-        const double since = clock_now(), wait = complete ? seconds : s->timeout;
-        int got = socket_receive(s->socket, wait, out, &from);
+        const double since = clock_now();
+        const double rest = s->waiting_since + s->timeout - since;
+        int got = socket_receive(s->socket, complete ? seconds : rest > 0 ? rest : 0, out, &from);
         if (got < 0)
             return -1;
-        if (got > 0) {
+        if (got == 2 && refuse_message(s, &from))
+            return -1;
+        if (got == 1) {
             *client = client_of(s, &from);
-            if (*client >= 0)
+            if (*client >= 0 && !s->clients[*client].refused)
                 return 1;
             frame_free(*out);
-            return -1;
+            if (*client < 0)
+                return -1;
         }
-        for (int i = 0; i < s->n_clients; i++)
-            if (!s->clients[i].ended && socket_gone(s->socket, s->clients[i].envelope.connection))
-                return fail("%s: client %d went away without an end frame", s->listen, i);
-        if (s->n_clients == 0 && socket_joined(s->socket) > 0 &&
-            socket_joined(s->socket) == socket_left(s->socket))
-            return fail("%s: its client went away without a word", s->listen);
-        if (wait < 0 || clock_now() - since < wait)
+        if (got)
             continue;
-        if (complete)
+        if (check_gone(s) || (!complete && check_patience(s, present)))
+            return -1;
+        if (complete && seconds >= 0 && clock_now() - since >= seconds)
             return 2;
-        if (s->n_clients == 0 && socket_joined(s->socket) == 0)
-            return fail("%s: no client came within %g s", s->listen, s->timeout);
-        if (s->expected > 1)
-            return fail("%s: %d of %d clients came within %g s", s->listen, s->n_clients,
-                        s->expected, s->timeout);
     }
 }
 
@@ -219,11 +257,18 @@ int server_next_within(struct server *s, double seconds, struct frame **out, int
             return 1;
         }
         const char *error = frame_meta(*out, "error");
+        if (error && s->socket && !c->spoke) { /* links send no such frame first */
+            c->refused = true;
+            socket_tell_refusal(s->socket, "an error frame is no request");
+            frame_free(*out);
+            continue;
+        }
         if (error) {
             fail("%s: %s", *s->listen ? s->listen : "stdin", error);
             frame_free(*out);
             return -1;
         }
+        c->spoke = true;
         if (!frame_is_end(*out)) {
             c->ended = false; /* a client that goes on after an end: two runs in a row */
             if (remember(c, *out)) {
@@ -261,6 +306,35 @@ int server_reply(struct server *s, int client, struct frame *f)
     return s->socket ? socket_send(s->socket, &p.envelope, f) : sink_write(s->sink, f);
 }
 
+int server_refuse(struct server *s, int client, bool stays)
+{
+    if (!s->socket || count_clients(s, false) < 2)
+        return -1;
+    struct client *c = &s->clients[client];
+    char text[1200];
+    snprintf(text, sizeof text, "%s: %s", program_name(), fail_message());
+    socket_tell_refusal(s->socket, fail_message());
+    struct frame *error = frame_new_error(text);
+    if (!error)
+        return -1;
+    if (c->n_pending) { /* the latest; it may not be the next one to be answered */
+        struct pending *p = &c->pending[--c->n_pending];
+        if (p->seq)
+            frame_set_meta(error, "seq", p->seq);
+        free(p->seq);
+    }
+    if (!stays) {
+        while (c->n_pending)
+            free(c->pending[--c->n_pending].seq);
+        c->refused = true;
+    }
+    if (socket_gone(s->socket, c->envelope.connection))
+        frame_free(error);
+    else
+        socket_send(s->socket, &c->envelope, error); /* it may be gone: so much the better */
+    return 0;
+}
+
 int server_end(struct server *s)
 {
     int bad = 0;
@@ -283,7 +357,7 @@ void server_abandon(struct server *s)
     message[sizeof message - 1] = 0;
     snprintf(text, sizeof text, "%s: %s", program_name(), message);
     for (int i = 0; i < s->n_clients; i++) {
-        if (s->clients[i].ended)
+        if (s->clients[i].ended || s->clients[i].refused)
             continue;
         struct frame *error = frame_new_error(text);
         if (!error)

@@ -19,9 +19,10 @@
 
 #include "clock.h"
 #include "fail.h"
+#include "options.h"
 #include "signals.h"
 
-enum { OPEN_MAX = 1024, KEY_LENGTH = 40 };
+enum { KEY_LENGTH = 40, REFUSALS_TOLD = 10 };
 
 struct socket {
     void *zmq, *monitor;
@@ -33,10 +34,12 @@ struct socket {
     int joined, left, reported; /* reported: of those that left, how many a server was told */
     int failed_handshakes;      /* whose disconnection is still to come */
     bool refused;
-    const char *path; /* of a listening ipc socket's file; NULL: none. Within endpoint */
-    struct { /* accepted connections; the system uses descriptors again, so they are numbered */
+    int refusals;       /* of peers, that were told about */
+    const char *run;    /* whose frames are taken; "": any */
+    const char *path;   /* of a listening ipc socket's file; NULL: none. Within endpoint */
+    struct connection { /* accepted; the system uses descriptors again, so they are numbered */
         int fd, number;
-    } open[OPEN_MAX];
+    } * open;
     int n_open, accepted;
     int connection; /* of a client; -1: none yet */
 };
@@ -202,6 +205,7 @@ struct socket *socket_open(enum socket_role role, const char *endpoint,
     s->timeout = config->timeout;
     s->max_frame = config->max_frame;
     s->crc = config->crc;
+    s->run = *config->run ? config->run : getenv("SIMCLR_RUN") ? getenv("SIMCLR_RUN") : "";
     s->opened = clock_now();
     if (n_sockets++ == 0)
         context = zmq_ctx_new();
@@ -240,19 +244,33 @@ static void open_connection(struct socket *s, int fd)
 {
     close_connection(s, fd);
     s->accepted++;
-    if (s->n_open < OPEN_MAX) {
-        s->open[s->n_open].fd = fd;
-        s->open[s->n_open++].number = s->accepted;
-    }
+    struct connection *open = realloc(s->open, (size_t)(s->n_open + 1) * sizeof *open);
+    if (!open)
+        return; /* its peer will count as gone */
+    s->open = open;
+    open[s->n_open++] = (struct connection){fd, s->accepted};
 }
 
-/* -1 for one that is not known. */
+/* -1 for one that is closed. */
 static int connection_number(const struct socket *s, int fd)
 {
     for (int i = 0; i < s->n_open; i++)
         if (s->open[i].fd == fd)
             return s->open[i].number;
     return -1;
+}
+
+static bool listens(const struct socket *s)
+{
+    return s->role == SOCKET_ROUTER || s->role == SOCKET_PULL;
+}
+
+void socket_tell_refusal(struct socket *s, const char *why)
+{
+    if (++s->refusals <= REFUSALS_TOLD)
+        program_warn("%s: refused a peer: %s", s->endpoint, why);
+    if (s->refusals == REFUSALS_TOLD)
+        program_warn("%s: further ones are not told about", s->endpoint);
 }
 
 /* Reads all events that are there. */
@@ -284,6 +302,8 @@ static void read_events(struct socket *s)
         } else {
             s->failed_handshakes++;
             s->refused = true;
+            if (listens(s))
+                socket_tell_refusal(s, "not ZeroMQ, or not the right keys");
         }
     }
 }
@@ -293,17 +313,12 @@ bool socket_gone(const struct socket *s, int connection)
     for (int i = 0; i < s->n_open; i++)
         if (s->open[i].number == connection)
             return false;
-    return connection >= 0;
+    return true;
 }
 
 int socket_joined(const struct socket *s)
 {
     return s->joined;
-}
-
-int socket_left(const struct socket *s)
-{
-    return s->left;
 }
 
 /* Waits for any of `events` on the socket, or an event of the monitor. */
@@ -360,6 +375,7 @@ int socket_close(struct socket *s, bool flush)
             status = fail("%s: the peer did not take what was sent within %g s", s->endpoint,
                           s->timeout);
     }
+    free(s->open);
     free(s->endpoint);
     free(s);
     return status;
@@ -402,6 +418,8 @@ int socket_send(struct socket *s, const struct envelope *to, struct frame *f)
     const unsigned char *bytes;
     size_t size;
     zmq_msg_t message;
+    if (*s->run)
+        frame_set_meta(f, "run", s->run);
     if (frame_seal(f, s->crc, &bytes, &size)) {
         frame_free(f);
         return -1;
@@ -441,6 +459,15 @@ int socket_drain(struct socket *s)
     return 0;
 }
 
+static int check_run(const struct socket *s, const struct frame *f)
+{
+    const char *run = frame_meta(f, "run");
+    if (!*s->run || (run && !strcmp(run, s->run)))
+        return 0;
+    return run ? fail("a frame of run %.64s, not of %s", run, s->run)
+               : fail("a frame of no run, not of %s", s->run);
+}
+
 /* Reads one message that is there: its last part is the frame, those before it the envelope. */
 static int read_message(struct socket *s, struct frame **out, struct envelope *from)
 {
@@ -469,9 +496,16 @@ static int read_message(struct socket *s, struct frame **out, struct envelope *f
     }
     read_events(s); /* a connection was accepted before its messages came */
     from->connection = connection_number(s, zmq_msg_get(&part, ZMQ_SRCFD));
-    *out = frame_parse(zmq_msg_data(&part), zmq_msg_size(&part), s->endpoint);
+    *out = frame_parse(zmq_msg_data(&part), zmq_msg_size(&part),
+                       listens(s) ? "a message" : s->endpoint);
     zmq_msg_close(&part);
-    return *out ? 1 : -1;
+    if (!listens(s))
+        return *out ? 1 : -1;
+    if (*out && !check_run(s, *out))
+        return 1;
+    frame_free(*out);
+    *out = NULL;
+    return 2;
 }
 
 int socket_receive(struct socket *s, double seconds, struct frame **out, struct envelope *from)

@@ -41,14 +41,17 @@ int socket_send(struct socket *s, const struct envelope *to, struct frame *f);
 
 /* Waits up to `seconds` (negative: as long as it takes) for a message. 1 and *out, the caller's;
  * 0 if none came; -1 on failure: for a client also if the server was not reached within the
- * timeout or has gone away. A message that is no frame is a failure that names it. A ROUTER or
- * PULL returns 0 early when a peer goes away. `from` may be NULL. */
+ * timeout or has gone away. 2: a message that is no frame, or one of another run, came from a peer;
+ * *out is NULL and the message says what is wrong with it. A ROUTER or PULL returns 0 early when a
+ * peer goes away; who connects and cannot be a peer is told about on stderr. `from` may be NULL. */
 int socket_receive(struct socket *s, double seconds, struct frame **out, struct envelope *from);
 
 /* Whether the connection that an envelope names is closed. Ask when nothing was left to receive. */
 bool socket_gone(const struct socket *s, int connection);
-/* Connections that were made and those that were closed, so far. */
+/* Connections that were made so far: in use, or closed since. */
 int socket_joined(const struct socket *s);
-int socket_left(const struct socket *s);
+
+/* Tells on stderr that a peer was refused, and why; of the first ten. */
+void socket_tell_refusal(struct socket *s, const char *why);
 
 #endif

@@ -30,6 +30,9 @@ struct source {
     bool ended;    /* the last frame was an end frame */
     bool finished; /* the end was reported */
     int64_t next_seq;
+    bool started; /* a frame has come over the socket, on connection `producer` */
+    int producer;
+    double opened;
     struct frame *held[HELD_MAX];
     int n_held;
 };
@@ -107,6 +110,7 @@ struct source *source_open(const char *endpoint, const struct link_config *confi
         return NULL;
     }
     s->fd = -1;
+    s->opened = clock_now();
     s->timeout = s->patience = config->timeout;
     s->name = strdup(strcmp(endpoint, "-") ? endpoint : "stdin");
     if (!s->name || open_source(s, endpoint, config)) {
@@ -183,6 +187,29 @@ static struct frame *take_held(struct source *s)
     return NULL;
 }
 
+/* The next frame out of the socket. */
+static int receive(struct source *s, struct frame **out)
+{
+    for (;;) {
+        struct envelope from;
+        const double rest = s->opened + s->timeout - clock_now();
+        int got = socket_receive(s->socket, s->started ? -1 : rest > 0 ? rest : 0, out, &from);
+        if (got < 0)
+            return -1;
+        if (got == 2)
+            socket_tell_refusal(s->socket, fail_message());
+        if (got == 1) {
+            s->started = true;
+            s->producer = from.connection;
+            return 1;
+        }
+        if (got == 0 && s->started && socket_gone(s->socket, s->producer))
+            return fail("%s: ended without an end frame: its producer died", s->name);
+        if (got == 0 && !s->started && clock_now() - s->opened >= s->timeout)
+            return fail("%s: nobody sent anything within %g s", s->name, s->timeout);
+    }
+}
+
 static int next_from_socket(struct source *s, struct frame **out)
 {
     for (;;) {
@@ -192,17 +219,8 @@ static int next_from_socket(struct source *s, struct frame **out)
         }
         if (s->ended)
             return 0;
-        bool started = socket_joined(s->socket) > 0;
-        int got = socket_receive(s->socket, started ? -1 : s->timeout, out, NULL);
-        if (got < 0)
+        if (receive(s, out) < 0)
             return -1;
-        if (got == 0 && socket_joined(s->socket) == 0)
-            return fail("%s: nobody sent anything within %g s", s->name, s->timeout);
-        if (got == 0) {
-            if (socket_left(s->socket) == socket_joined(s->socket))
-                return fail("%s: ended without an end frame: its producer died", s->name);
-            continue;
-        }
         int64_t seq;
         if (frame_meta_int(*out, "seq", s->next_seq, &seq)) {
             frame_free(*out);

@@ -137,15 +137,24 @@ if /usr/bin/python3 -c 'import zmq' 2>/dev/null; then
             py same shared_model.st model.st
     }
     check "two clients, of which one is ahead" shared
-    both() {
-        lars --listen "ipc://$T/both.ipc" --model both.st &
-        local server=$!
-        touch joined.0 joined.1
-        (py share "ipc://$T/both.ipc" 0 1 1 >/dev/null 2>&1 &)
-        (py share "ipc://$T/both.ipc" 0 1 1 >/dev/null 2>&1 &)
-        wait $server
+    beside_strangers() { # they come when both clients are there; the run ends as without them
+        rm -f joined.*
+        local server one other
+        lars --warmup-steps 2 --listen "ipc://$T/both.ipc" --model both.st 2>both.err &
+        server=$!
+        py share "ipc://$T/both.ipc" 0 6 0.1 &
+        one=$!
+        py share "ipc://$T/both.ipc" 1 6 0 &
+        other=$!
+        py intrude "ipc://$T/both.ipc" && wait $one && wait $other && wait $server && cat both.err &&
+            py same both.st model.st
     }
-    check_fails 1 "a tensor that two clients join with" 'clients 0 and 1 both joined with conv1.weight' both
+    check "two clients, beside strangers" beside_strangers
+    told() {
+        [ "$(wc -l <both.err)" = 2 ] && grep -qE 'refused a peer: clients [0-9] and [0-9] both joined with' both.err &&
+            grep -qE 'refused a peer: client [0-9] sent gradients and has not joined' both.err
+    }
+    check "who are told about" told
     dead() {
         rm -f joined.* # those of the cases before: the first client would not wait for the second
         lars --listen "ipc://$T/dead.ipc" --state dead.st --save-every 1 &

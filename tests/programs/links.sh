@@ -224,8 +224,14 @@ serve_to() { # how a client behaves
     within 4 ntxent --listen "ipc://$T/$1.ipc"
 }
 check_fails 1 "a client that is killed" "killed.ipc: client 0 went away without an end frame" serve_to killed
-check_fails 1 "a client that never speaks" "mute.ipc: its client went away without a word" serve_to mute
-check_fails 1 "a client that speaks nonsense" "garbage.ipc: " serve_to garbage
+serve_beside() { # a stranger comes first, then a client
+    ntxent --timeout 5 --listen "ipc://$T/$1.ipc" 2>beside.err &
+    $peer ask "ipc://$T/$1.ipc" "$1" && $peer ask "ipc://$T/$1.ipc" well && wait $! && cat beside.err
+}
+check "after a peer that never speaks, a client" serve_beside mute
+check "of which there is nothing to say" test ! -s beside.err
+check "after a peer that speaks nonsense, a client" serve_beside garbage
+check "which is told about" grep -qE 'garbage.ipc: refused a peer: a message: ' beside.err
 check_fails 1 "no server" "none.ipc: nobody answered within 0.5 s" \
     within 3 project --layers 0 --timeout 0.5 --next "ipc://$T/none.ipc" --in h.st
 check_fails 1 "no client" "none.ipc: no client came within 0.5 s" \

@@ -240,4 +240,21 @@ def share(address, part, steps, seconds):
     zmq.Context.instance().term()
 
 
+def intrude(address):
+    """Two strangers: one joins with a tensor that a client has joined with, one sends gradients."""
+    import zmq
+
+    while not all(os.path.exists(f"joined.{i}") for i in "01"):
+        time.sleep(0.01)
+    name = list(SHAPES)[0]
+    for meta in ({"kind": "join"}, {"step": 1, "steps": 6}):
+        socket = zmq.Context.instance().socket(zmq.DEALER)
+        socket.connect(address)
+        socket.rcvtimeo = 5000
+        socket.send(frames.pack({name: gradients(0)[name]}, seq=3, **meta))
+        values, meta = frames.read(io.BytesIO(socket.recv()))
+        assert "error" in meta and meta["seq"] == "3", meta
+        socket.close(0)
+
+
 globals()[action](*words)

@@ -1,18 +1,23 @@
 """Workers of gather and reduce, over ZeroMQ, for workers.sh.
 
     workers.py ROOT ADDRESS sums|rows|HOW
+    workers.py ROOT ADDRESS beside HOW
 
-A {} in the address stands for half the rank. sums (over $WORLD workers) and rows check the answers against numpy. Any other HOW misbehaves as it says, and checks
-that the others are told why."""
+A {} in the address stands for half the rank. sums (over $WORLD workers) and rows check the answers
+against numpy. Any other HOW misbehaves as it says, and checks that the others are told why; beside
+a run that is well it is a stranger's misbehaviour, of which the run learns nothing."""
 
 import io
 import os
+import socket
 import sys
+import time
 
 import numpy as np
 import zmq
 
-root, address, how = sys.argv[1:]
+root, address, *words = sys.argv[1:]
+how = words[-1]
 sys.path.insert(0, root + "/tests")
 import frames  # noqa: E402
 
@@ -22,6 +27,8 @@ context = zmq.Context()
 class Worker:
     def __init__(self, rank, world):
         self.meta = {"rank": rank, "world": world}
+        if "SIMCLR_RUN" in os.environ:
+            self.meta["run"] = os.environ["SIMCLR_RUN"]
         self.socket = context.socket(zmq.DEALER)
         self.socket.linger = 5000
         self.socket.connect(address.format(rank // 2))
@@ -36,7 +43,7 @@ class Worker:
         return frames.read(io.BytesIO(self.socket.recv()))
 
     def end(self):
-        self.socket.send(frames.pack(end=1))
+        self.socket.send(frames.pack(end=1, **self.meta))
 
 
 def add(a, b):
@@ -118,9 +125,7 @@ def misbehave():
     """Rank 0 of 2 is well; it has to be told."""
     good = Worker(0, 2)
     good.send({"g": values(0, 3)}, step=3)
-    other = Worker(5 if how == "unknown" else 0 if how == "twice" else 1, 4 if how == "unknown" else 2)
-    if how == "nobody":
-        other.meta.clear()
+    other = None if how == "missing" else Worker(1, 2)
     if how == "ahead":
         other.send({"g": values(1, 4)}, step=4)
     elif how == "shape":
@@ -136,14 +141,73 @@ def misbehave():
         other.send({"g": values(1, 3)}, step=3)
         other.receive(), good.receive()
         good.send({"g": values(0, 4)}, step=4)
-    elif how == "missing":
-        other.socket.close()
-    else:
+    elif how != "missing":
         other.send({"g": values(1, 3)}, step=3)
     assert "error" in good.receive()[1]
 
 
-if how == "sums":
+def raw(*sent, stay=0.0):
+    """A connection that does not speak ZeroMQ."""
+    if address.startswith("ipc://"):
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(address[6:])
+    else:
+        s = socket.create_connection(address[6:].rsplit(":", 1))
+    for data in sent:
+        s.sendall(data)
+    time.sleep(stay)
+    s.close()
+
+
+def stranger():
+    """Its frame would be taken for a sum if it was let in; it is told, where it speaks of frames."""
+    if how == "scanner":
+        raw()
+        raw(b"GET / HTTP/1.1\r\n\r\n", stay=0.3)
+        return
+    other = Worker(0 if how == "twice" else 5 if how == "unknown" else 1, 4 if how == "unknown" else 2)
+    if how == "nobody":
+        other.meta.clear()
+    if how == "run":
+        other.meta["run"] = "theirs"
+    if how == "norun":
+        other.meta.pop("run", None)
+    if how == "garbage":
+        other.socket.send_multipart([b"", b"x" * 300, b"no frame at all"])
+    elif how == "error":
+        other.send({}, error="it hurts")
+    elif how != "mute":
+        other.send({"g": values(0, 7)}, step=1)
+    if how in ("twice", "unknown", "nobody"):
+        assert "error" in other.receive()[1]
+        other.send({"g": values(0, 7)}, step=1)  # once more, and nobody listens
+    time.sleep(0.3)
+    other.socket.close(0)
+
+
+def beside():
+    workers = [Worker(r, 2) for r in range(2)]
+    for step in range(4):
+        for w in workers:
+            w.send({"g": values(w.meta["rank"], step)}, step=step)
+        if how == "late" and step:  # rank 1 itself, with a frame of the step before
+            workers[1].send({"g": values(1, 7)}, step=step - 1)
+        got = [w.receive() for w in workers + [workers[1]] * (how == "late" and step > 0)]
+        for tensors, meta in got:
+            if "error" in meta:
+                assert how == "late" and "again" in meta["error"] and meta["seq"], meta
+            else:
+                assert (tensors["g"] == tree([values(r, step) for r in range(2)])).all()
+        assert how != "late" or sum("error" in m for _, m in got) == (step > 0)
+        if step == 0 and how != "late":
+            stranger()
+    for w in workers:
+        w.end()
+
+
+if words[0] == "beside":
+    beside()
+elif how == "sums":
     check_sums(int(os.environ["WORLD"]))
 elif how == "rows":
     check_rows()

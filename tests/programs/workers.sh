@@ -58,15 +58,39 @@ if /usr/bin/python3 -c 'import numpy, zmq' 2>/dev/null; then
         gather --world 3 --next 'exec:tee joined.st'
     two=(reduce --world 2)
     check "a rank that is ahead" refuses ahead "^reduce: rank 0 is at step 3, rank 1 at step 4" "${two[@]}"
-    check "a rank that came twice" refuses twice "rank 0 came twice" "${two[@]}"
-    check "a rank of another world" refuses unknown "of rank 5 of 4, where --world is 2" "${two[@]}"
-    check "a frame of no rank" refuses nobody "a frame without .rank." "${two[@]}"
     check "another kind of frame" refuses kind "rank 0 is at kind none, rank 1 at kind join" "${two[@]}"
     check "another shape" refuses shape "g has not the same shape" "${two[@]}"
     check "rows that differ" refuses shape "rows of g differ between workers 0 and 1" gather --world 2
     check "a rank that ends before the others" refuses ends "rank 1 has ended, rank 0 goes on" "${two[@]}"
     check "a rank that falls silent" refuses silent "rank 1 sent nothing within 1.8 s" "${two[@]}"
     check "a rank that does not come" refuses missing "1 of 2 clients came within 2 s" "${two[@]}"
+
+    # Who does not belong is told about, and the sums go on as if it had not been.
+    beside() { # HOW, regex, lines, ADDRESS
+        local server status=0
+        "${two[@]}" --timeout 10 --listen "$4" 2>server.err &
+        server=$!
+        worker "$4" beside "$1" || status=1
+        wait $server || status=1
+        cat server.err
+        [ $status = 0 ] && [ "$(grep -cE "$2" server.err)" = "$3" ] && [ "$(wc -l <server.err)" = "$3" ]
+    }
+    port=$((20000 + $$ % 10000))
+    for address in ipc://server.ipc "tcp://127.0.0.1:$port"; do
+        of=${address%%:*}
+        check "$of: a rank that came twice" beside twice "refused a peer: rank 0 came twice" 1 "$address"
+        check "$of: a rank of another world" beside unknown "refused a peer: .* rank 5 of 4" 1 "$address"
+        check "$of: a frame of no rank" beside nobody "refused a peer: a frame without .rank." 1 "$address"
+        check "$of: a late frame" beside late "refused a peer: rank 1 sent step [0-2] again" 3 "$address"
+        check "$of: nonsense" beside garbage "refused a peer: a message: " 1 "$address"
+        check "$of: an error frame" beside error "refused a peer: an error frame" 1 "$address"
+        check "$of: a peer that says nothing" beside mute . 0 "$address"
+        check "$of: a port scanner" beside scanner "refused a peer: not ZeroMQ" 2 "$address"
+        export SIMCLR_RUN=ours
+        check "$of: another run" beside run "refused a peer: a frame of run theirs, not of ours" 1 "$address"
+        check "$of: no run" beside norun "refused a peer: a frame of no run, not of ours" 1 "$address"
+        unset SIMCLR_RUN
+    done
 else
     skip "gather and reduce" "python3-numpy and python3-zmq are not installed"
 fi
