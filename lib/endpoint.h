@@ -24,10 +24,11 @@ struct link_config {
     bool insecure;                /* allow tcp beyond loopback without keys */
     const char *curve_key;        /* file with this program's secret key, or "" */
     const char *curve_server_key; /* file with the server's public key, or "" */
+    const char *curve_clients;    /* file with the public keys of clients let in; "": all */
 };
 
 /* The settings that the flags of link_option_specs fill: --timeout, --max-frame, --crc,
- * --insecure, --curve-key, --curve-server-key. */
+ * --insecure, --curve-key, --curve-server-key, --curve-clients. */
 extern struct link_config link_config;
 extern const struct option_spec link_option_specs[];
 
