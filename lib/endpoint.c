@@ -9,6 +9,7 @@ struct link_config link_config = {.timeout = 60,
                                   .max_frame = (int64_t)FRAME_DEFAULT_LIMIT,
                                   .curve_key = "",
                                   .curve_server_key = "",
+                                  .curve_clients = "",
                                   .run = ""};
 
 const struct option_spec link_option_specs[] = {
@@ -45,6 +46,11 @@ const struct option_spec link_option_specs[] = {
      .value = &link_config.curve_server_key,
      .argument = "FILE",
      .help = "the public CURVE key of the servers it connects to"},
+    {.name = "curve-clients",
+     .kind = OPTION_STRING,
+     .value = &link_config.curve_clients,
+     .argument = "FILE",
+     .help = "the public CURVE keys that --listen lets in, one a line"},
     {.name = "run",
      .kind = OPTION_STRING,
      .value = &link_config.run,

@@ -24,11 +24,13 @@ struct link_config {
     bool insecure;                /* allow tcp beyond loopback without keys */
     const char *curve_key;        /* file with this program's secret key, or "" */
     const char *curve_server_key; /* file with the server's public key, or "" */
+    const char *curve_clients;    /* file with the public keys of clients let in; "": all */
     const char *run;              /* written into frames over sockets, and wanted there; or "" */
 };
 
 /* The settings that the flags of link_option_specs fill: --timeout, --max-frame, --crc,
- * --insecure, --curve-key, --curve-server-key, --run. */
+ * --insecure, --curve-key, --curve-server-key, --curve-clients,
+ * --run. */
 extern struct link_config link_config;
 extern const struct option_spec link_option_specs[];
 

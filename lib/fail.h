@@ -2,9 +2,9 @@
  *
  * A function that can fail returns -1 (or NULL) after leaving one line of text with fail(); it
  * neither prints nor ends the process (options.h does, on wrong usage; status.h and bar.h draw how
- * far the work is). A program's main() prints the line as "program: line" and
- * exits with 1. A line names the file or peer and the defect: "run/state.safetensors: header is
- * not JSON at byte 8". */
+ * far the work is; keys.h tells which clients it refused). A program's main() prints the line as
+ * "program: line" and exits with 1. A line names the file or peer and the defect:
+ * "run/state.safetensors: header is not JSON at byte 8". */
 #ifndef FAIL_H
 #define FAIL_H
 

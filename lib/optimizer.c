@@ -84,7 +84,10 @@ const struct option_spec optimizer_option_specs[] = {
 
 /* ---- what is owned ---- */
 
-enum { NAME_MAX_BYTES = 400 }; /* of a parameter: SLOT/NAME fits into 512 */
+enum {
+    NAME_MAX_BYTES = 400, /* of a parameter: SLOT/NAME fits into 512 */
+    STOP_PATIENCE = 20    /* seconds for the rest of a step, after a signal: Slurm gives 30 */
+};
 
 struct entry {
     char *name;
@@ -505,6 +508,8 @@ static int finish_step(struct optimizer *o)
         o->step++;
         if (o->config->save_every && o->step % o->config->save_every == 0 && save_state(o))
             return -1;
+        if (stop_requested()) /* here, before anything of the next step */
+            return 0;
         int kept = 0, n = o->n_waiting;
         o->n_waiting = 0;
         for (int i = 0; i < n; i++) {
@@ -572,12 +577,28 @@ static int know_client(struct optimizer *o, int client)
     return 0;
 }
 
+/* A program that is asked to stop finishes the step that is under way, if its clients let it. */
+static int stop_between_steps(const struct optimizer *o)
+{
+    if (!stop_requested() || !untouched(o))
+        return 0;
+    stop_grace(0);
+    return stop_check();
+}
+
 static int serve(struct optimizer *o)
 {
     struct frame *request;
     int client, got;
     bool ends;
-    while ((got = server_next(o->server, &request, &client, &ends)) > 0) {
+    if (server_listens(o->server))
+        stop_grace(STOP_PATIENCE);
+    while (!stop_between_steps(o)) {
+        got = server_next_within(o->server, 0.2, &request, &client, &ends);
+        if (got <= 0)
+            return got;
+        if (got == 2)
+            continue;
         if (know_client(o, client)) {
             frame_free(request);
             return -1;
@@ -604,7 +625,7 @@ static int serve(struct optimizer *o)
         } else if (joins ? answer_join(o, client, request) : take_gradients(o, client, request))
             return -1;
     }
-    return got;
+    return -1;
 }
 
 int optimizer_serve(struct server *s, const struct optimizer_rule *rule,
@@ -616,10 +637,10 @@ int optimizer_serve(struct server *s, const struct optimizer_rule *rule,
     struct optimizer o = {.server = s, .rule = rule, .config = &copy, .saved = -1};
     int bad = (config->resume && load_state(&o)) || serve(&o);
     if (bad && stop_requested() && untouched(&o) && o.n_entries) {
-        char message[256]; /* asked to stop between two steps: nothing needs to be lost */
+        char message[256]; /* between two steps: nothing needs to be lost */
         snprintf(message, sizeof message, "%s", fail_message());
         if (!save_state(&o))
-            fail("%s", message);
+            fail("%s after %" PRId64 " steps", message, o.step);
     }
     if (!bad)
         bad = save_state(&o) || save(&o, copy.model, false);

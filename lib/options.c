@@ -78,9 +78,10 @@ static void print_default(const struct option_spec *o)
     }
 }
 
-static void print_help(const struct program *p)
+static void print_help(const struct program *p, bool operands)
 {
-    printf("%s: %s\n\nusage: %s [OPTION VALUE]...\n", p->name, p->summary, p->name);
+    printf("%s: %s\n\nusage: %s%s%s\n", p->name, p->summary, p->name,
+           spec_at(p, 0) ? " [OPTION VALUE]..." : "", operands ? " [WORD]..." : "");
     if (p->details)
         printf("\n%s\n", p->details);
     printf("\noptions [defaults in brackets]:\n");
@@ -189,7 +190,7 @@ void options_parse(const struct program *p, int argc, char **argv, int *operands
         if (c == '?')
             usage_fail("unknown option '%s'", word);
         if (which[index] < 0)
-            print_help(p);
+            print_help(p, operands != NULL);
         store(spec_at(p, which[index]), optarg);
     }
     if (operands)

@@ -230,6 +230,11 @@ static int next_from_socket(struct server *s, double seconds, struct frame **out
     }
 }
 
+bool server_listens(const struct server *s)
+{
+    return s->socket != NULL;
+}
+
 int server_next(struct server *s, struct frame **out, int *client, bool *ends)
 {
     return server_next_within(s, -1, out, client, ends);

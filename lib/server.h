@@ -24,6 +24,8 @@ int server_next(struct server *s, struct frame **out, int *client, bool *ends);
  * one before it, and there is no end until all have come and ended. -1 with a message if there can
  * be only one. */
 int server_expect(struct server *s, int clients);
+/* Whether several clients can come, over --listen. */
+bool server_listens(const struct server *s);
 /* server_next(), which gives 2 when nothing came within `seconds` (negative: as long as it takes).
  */
 int server_next_within(struct server *s, double seconds, struct frame **out, int *client,

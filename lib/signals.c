@@ -6,14 +6,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "fail.h"
 
 static volatile sig_atomic_t stop_signal;
+static volatile double stop_time; /* of the first signal; written before stop_signal */
+static double grace;
 
 /* A signal that comes between the check of the flag and the system call would leave the call
  * waiting. So from the first signal on an alarm rings every second and interrupts it again. */
 static void on_stop(int number)
 {
+    if (!stop_signal)
+        stop_time = clock_now();
     stop_signal = number;
     alarm(1);
 }
@@ -63,6 +68,11 @@ void signals_reset(void)
     alarm(0);
 }
 
+void stop_grace(double seconds)
+{
+    grace = seconds;
+}
+
 int stop_requested(void)
 {
     return stop_signal;
@@ -70,7 +80,7 @@ int stop_requested(void)
 
 int stop_check(void)
 {
-    if (!stop_signal)
+    if (!stop_signal || (grace > 0 && clock_now() - stop_time < grace))
         return 0;
     const char *abbreviation = sigabbrev_np(stop_signal);
     return fail("stopped by SIG%s", abbreviation ? abbreviation : "?");

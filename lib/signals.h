@@ -15,6 +15,10 @@ int stop_requested(void);
  * else 0. Every loop around a system call that can wait calls it after EINTR. */
 int stop_check(void);
 
+/* A program that must come to a state it can stop in: from now on stop_check() passes for so many
+ * seconds after a signal, which stop_requested() tells at once. */
+void stop_grace(double seconds);
+
 /* For a child between fork and exec: the defaults again. */
 void signals_reset(void);
 

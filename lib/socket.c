@@ -1,7 +1,6 @@
 #include "socket.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,10 +18,11 @@
 
 #include "clock.h"
 #include "fail.h"
+#include "keys.h"
 #include "options.h"
 #include "signals.h"
 
-enum { KEY_LENGTH = 40, REFUSALS_TOLD = 10 };
+enum { REFUSALS_TOLD = 10 };
 
 struct socket {
     void *zmq, *monitor;
@@ -34,6 +34,7 @@ struct socket {
     int joined, left, reported; /* reported: of those that left, how many a server was told */
     int failed_handshakes;      /* whose disconnection is still to come */
     bool refused;
+    bool denied;        /* a client: the server does not let its key in, and libzmq tries no more */
     int refusals;       /* of peers, that were told about */
     const char *run;    /* whose frames are taken; "": any */
     const char *path;   /* of a listening ipc socket's file; NULL: none. Within endpoint */
@@ -51,62 +52,6 @@ static int n_sockets;
 static const char *zmq_why(void)
 {
     return zmq_strerror(zmq_errno());
-}
-
-/* ---- keys ---- */
-
-/* A key file holds 40 characters (Z85), perhaps with a newline. */
-static int read_key(const char *path, bool secret, char key[KEY_LENGTH + 1])
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return fail("%s: %s", path, strerror(errno));
-    struct stat status;
-    char text[KEY_LENGTH + 2];
-    ssize_t n = read(fd, text, sizeof text);
-    bool open_to_others = secret && !fstat(fd, &status) && (status.st_mode & 077);
-    close(fd);
-    if (open_to_others)
-        return fail("%s: a secret key that others can read; chmod 600 it", path);
-    if (n == KEY_LENGTH + 1 && text[KEY_LENGTH] == '\n')
-        n--;
-    unsigned char binary[32];
-    if (n == KEY_LENGTH) {
-        memcpy(key, text, KEY_LENGTH);
-        key[KEY_LENGTH] = 0;
-        if (zmq_z85_decode(binary, key))
-            return 0;
-    }
-    return fail("%s: not a CURVE key of 40 characters", path);
-}
-
-static int set_keys(struct socket *s, const struct link_config *config)
-{
-    char secret[KEY_LENGTH + 1], public[KEY_LENGTH + 1], server[KEY_LENGTH + 1];
-    bool binds = s->role == SOCKET_ROUTER || s->role == SOCKET_PULL;
-    if (strncmp(s->endpoint, "tcp:", 4) || (!*config->curve_key && !*config->curve_server_key))
-        return 0;
-    if (!*config->curve_key)
-        return fail("%s: --curve-key is missing", s->endpoint);
-    if (!binds && !*config->curve_server_key)
-        return fail("%s: --curve-server-key is missing", s->endpoint);
-    if (read_key(config->curve_key, true, secret))
-        return -1;
-    if (zmq_curve_public(public, secret))
-        return fail("%s: %s", config->curve_key, zmq_why());
-    int one = 1;
-    if (zmq_setsockopt(s->zmq, ZMQ_CURVE_SECRETKEY, secret, KEY_LENGTH) ||
-        zmq_setsockopt(s->zmq, ZMQ_CURVE_PUBLICKEY, public, KEY_LENGTH))
-        return fail("%s: keys: %s", s->endpoint, zmq_why());
-    if (binds)
-        return zmq_setsockopt(s->zmq, ZMQ_CURVE_SERVER, &one, sizeof one)
-                   ? fail("%s: keys: %s", s->endpoint, zmq_why())
-                   : 0;
-    if (read_key(config->curve_server_key, false, server))
-        return -1;
-    return zmq_setsockopt(s->zmq, ZMQ_CURVE_SERVERKEY, server, KEY_LENGTH)
-               ? fail("%s: keys: %s", s->endpoint, zmq_why())
-               : 0;
 }
 
 /* ---- opening and closing ---- */
@@ -145,7 +90,8 @@ static int set_options(struct socket *s, const struct link_config *config)
         set_int(s, ZMQ_RCVHWM, 2);
         set_int(s, ZMQ_IMMEDIATE, 1);
     }
-    return set_keys(s, config);
+    const bool binds = s->role == SOCKET_ROUTER || s->role == SOCKET_PULL;
+    return keys_set(context, s->zmq, s->endpoint, binds, config);
 }
 
 static int open_monitor(struct socket *s)
@@ -302,7 +248,8 @@ static void read_events(struct socket *s)
         } else {
             s->failed_handshakes++;
             s->refused = true;
-            if (listens(s))
+            s->denied = s->denied || what == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+            if (listens(s) && what != ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) /* keys.h tells of those */
                 socket_tell_refusal(s, "not ZeroMQ, or not the right keys");
         }
     }
@@ -337,6 +284,9 @@ static int check_server(struct socket *s)
 {
     if (s->left > 0)
         return fail("%s: the connection was lost", s->endpoint);
+    if (s->joined == 0 && s->denied)
+        return fail("%s: refused this program's key: it is not among the clients it lets in",
+                    s->endpoint);
     if (s->joined == 0 && clock_now() - s->opened >= s->timeout)
         return fail("%s: %s within %g s", s->endpoint,
                     s->refused ? "refused the handshake (wrong keys?), nobody else answered"
@@ -371,6 +321,7 @@ int socket_close(struct socket *s, bool flush)
         while (zmq_ctx_term(context) && zmq_errno() == EINTR)
             ;
         context = NULL;
+        keys_end();
         if (flush && clock_now() - started >= s->timeout)
             status = fail("%s: the peer did not take what was sent within %g s", s->endpoint,
                           s->timeout);

@@ -1,9 +1,9 @@
 #include "stage.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "clock.h"
 #include "fail.h"
@@ -81,7 +81,7 @@ const struct option_spec stage_option_specs[] = {
 
 void stage_defaults(void)
 {
-    config.threads = sysconf(_SC_NPROCESSORS_ONLN);
+    config.threads = omp_get_max_threads();
 }
 
 /* A running stage. */

@@ -237,7 +237,7 @@ static int finish(struct run *run, int result)
 
 int main(int argc, char **argv)
 {
-    n_threads = omp_get_num_procs();
+    n_threads = omp_get_max_threads();
     signals_setup();
     options_parse(&program, argc, argv, NULL);
 

@@ -2,7 +2,7 @@
 #include "ntxent.h"
 
 #include <math.h>
-#include <unistd.h>
+#include <omp.h>
 
 #include "fail.h"
 #include "link.h"
@@ -68,7 +68,7 @@ static struct frame *answer(const struct frame *request)
 
 int main(int argc, char **argv)
 {
-    threads = sysconf(_SC_NPROCESSORS_ONLN);
+    threads = omp_get_max_threads();
     const struct program program = {"ntxent",
                                     "the normalized temperature-scaled cross-entropy loss",
                                     details,

@@ -131,7 +131,7 @@ defaults_are_named() { # program
                 bad = 1
             }
         }
-        END { exit bad || n < 5 }'
+        END { exit bad || !n }'
 }
 
 help_is_complete() { # program

@@ -1,0 +1,30 @@
+/* keygen: a pair of keys for tcp links. */
+#include <stddef.h>
+
+#include "keys.h"
+#include "options.h"
+#include "signals.h"
+
+static const char details[] =
+    "keygen NAME writes a new secret key to NAME.key, which only its owner can read, and the\n"
+    "public key that belongs to it to NAME.pub. Both are CURVE keys: 40 characters and a\n"
+    "newline. Files that are there already are not overwritten.\n"
+    "\n"
+    "Example: a server and the one client that it lets in.\n"
+    "  keygen server && keygen client\n"
+    "  lars --listen tcp://0.0.0.0:7000 --curve-key server.key --curve-clients client.pub\n"
+    "  encode --opt tcp://HOST:7000 --curve-key client.key --curve-server-key server.pub";
+
+int main(int argc, char **argv)
+{
+    const struct program program = {
+        .name = "keygen", .summary = "makes a pair of keys for tcp links", .details = details};
+    int operand;
+    options_parse(&program, argc, argv, &operand);
+    if (argc - operand != 1)
+        usage_fail("one NAME is needed, not %d", argc - operand);
+    if (!*argv[operand])
+        usage_fail("an empty NAME");
+    signals_setup();
+    return keys_generate(argv[operand]) ? program_fail() : 0;
+}
