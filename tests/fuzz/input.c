@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fail.h"
 #include "frame_io.h"
 #include "statistics.h"
 
@@ -40,18 +41,8 @@ char *input_text(struct input part)
     return text;
 }
 
-/* The JSON in memory of exactly its size, so that AddressSanitizer sees every byte too many. */
-static struct frame *from_header(struct input json, unsigned char **data)
-{
-    char *exact = malloc(json.size ? json.size : 1);
-    assert(exact);
-    memcpy(exact, json.bytes, json.size);
-    struct frame *f = frame_from_header(exact, json.size, INPUT_MAX_FRAME, "it", data);
-    free(exact);
-    return f;
-}
-
-static struct input json_of(struct input part, struct input *data)
+/* What is before the first 0, and what is behind it. */
+static struct input text_of(struct input part, struct input *data)
 {
     const uint8_t *zero = memchr(part.bytes, 0, part.size);
     const size_t length = zero ? (size_t)(zero - part.bytes) : part.size;
@@ -60,16 +51,69 @@ static struct input json_of(struct input part, struct input *data)
     return (struct input){part.bytes, length};
 }
 
+/* The JSON in memory of exactly its size, so that AddressSanitizer sees every byte too many. */
+static struct frame *from_json(struct input json)
+{
+    unsigned char *data;
+    char *exact = malloc(json.size ? json.size : 1);
+    assert(exact);
+    memcpy(exact, json.bytes, json.size);
+    struct frame *f = frame_from_header(exact, json.size, INPUT_MAX_FRAME, "it", &data);
+    free(exact);
+    return f;
+}
+
+/* "z F32 4 2 128" */
+static int read_spec(char *line, struct tensor_spec *spec)
+{
+    char *rest = line, *word;
+    *spec = (struct tensor_spec){.name = strsep(&rest, " "), .dtype = DTYPE_COUNT};
+    for (int d = 0; rest && d < DTYPE_COUNT; d++)
+        if (!strncmp(rest, dtype_name((enum dtype)d), strcspn(rest, " ")))
+            spec->dtype = (enum dtype)d;
+    if (spec->dtype == DTYPE_COUNT)
+        return fail("no dtype");
+    strsep(&rest, " ");
+    double bytes = (double)dtype_size(spec->dtype);
+    while ((word = strsep(&rest, " "))) {
+        if (spec->ndim == FRAME_MAX_DIMS)
+            return fail("too many dimensions");
+        spec->shape[spec->ndim] = strtoll(word, NULL, 10);
+        bytes *= (double)spec->shape[spec->ndim++];
+    }
+    return bytes <= INPUT_MAX_FRAME ? 0 : fail("too large");
+}
+
+enum { MOST_LINES = 256 };
+
+static struct frame *from_lines(char *text)
+{
+    struct tensor_spec specs[MOST_LINES];
+    char *metas[MOST_LINES], *rest = text, *line;
+    int n_specs = 0, n_metas = 0;
+    while ((line = strsep(&rest, "\n")) && n_specs < MOST_LINES && n_metas < MOST_LINES) {
+        if (strchr(line, '='))
+            metas[n_metas++] = line;
+        else if (*line && read_spec(line, &specs[n_specs++]))
+            return NULL;
+    }
+    struct frame *f = frame_new(specs, n_specs);
+    for (int i = 0; f && i < n_metas; i++) {
+        const char *key = strsep(&metas[i], "=");
+        frame_set_meta(f, key, metas[i]);
+    }
+    return f;
+}
+
 struct frame *input_frame(struct input part)
 {
-    struct input fill;
-    unsigned char *data;
-    struct frame *f = from_header(json_of(part, &fill), &data);
-    if (!f)
-        return NULL;
-    for (size_t i = 0; i < f->data_size; i++)
-        data[i] = fill.size ? fill.bytes[i % fill.size] : 0;
-    return frame_finish(f, "it");
+    struct input fill, text = text_of(part, &fill);
+    char *lines = input_text(text);
+    struct frame *f = *lines == '{' || !*lines ? from_json(text) : from_lines(lines);
+    for (size_t i = 0; f && i < f->data_size; i++)
+        f->buffer[f->room + i] = fill.size ? fill.bytes[i % fill.size] : 0;
+    free(lines);
+    return f ? frame_finish(f, "it") : NULL;
 }
 
 int input_file(struct input part)
@@ -82,19 +126,25 @@ int input_file(struct input part)
 
 static void write_frame(int fd, struct input part)
 {
-    if (part.size && *part.bytes == '!') {
+    if (!part.size || *part.bytes == '!') {
         input_byte(&part);
         assert(!write_all(fd, part.bytes, part.size, "it"));
         return;
     }
-    struct input fill, json = json_of(part, &fill);
-    unsigned char length[8] = {(unsigned char)json.size, (unsigned char)(json.size >> 8),
-                               (unsigned char)(json.size >> 16)};
-    struct frame *f = input_frame(part); /* NULL: the reader shall see it too */
-    assert(!write_all(fd, length, sizeof length, "it"));
-    assert(!write_all(fd, json.bytes, json.size, "it"));
-    for (int i = 0; f && i < f->n_tensors; i++)
-        assert(!write_all(fd, f->tensors[i].data, f->tensors[i].bytes, "it"));
+    struct input fill, text = text_of(part, &fill);
+    struct frame *f = input_frame(part);
+    if (*part.bytes == '{') { /* as it stands; what is refused above, the reader shall refuse too */
+        uint64_t length = text.size;
+        assert(!write_all(fd, &length, sizeof length, "it"));
+        assert(!write_all(fd, text.bytes, text.size, "it"));
+        for (int i = 0; f && i < f->n_tensors; i++)
+            assert(!write_all(fd, f->tensors[i].data, f->tensors[i].bytes, "it"));
+    } else if (f) {
+        const unsigned char *bytes;
+        size_t size;
+        if (!frame_seal(f, false, &bytes, &size))
+            assert(!write_all(fd, bytes, size, "it"));
+    }
     frame_free(f);
 }
 

@@ -30,12 +30,18 @@ uint8_t input_byte(struct input *rest);
 /* A copy as text, up to the first 0. The caller's. */
 char *input_text(struct input part);
 
-/* A frame whose header's length is right and whose data has the size that the header says: JSON,
- * then perhaps a 0 and bytes, which are repeated to fill the tensors. NULL with a message. */
+/* A frame of text, then perhaps a 0 and bytes, which are repeated to fill the tensors. The text is
+ * a header's JSON, for which length and size are right; or, as it does not begin with '{', a line
+ * for each tensor and each key, whose offsets are right as well:
+ *
+ *   step=3
+ *   z F32 4 2 128
+ *
+ * NULL with a message. */
 struct frame *input_frame(struct input part);
 
-/* An unnamed file of bytes, read from its beginning; or of a stream's, one frame a part: as it is
- * where it begins with '!', else like input_frame()'s. */
+/* An unnamed file of bytes, read from its beginning; or of a stream's, one frame a part: the part
+ * itself where it begins with '!', else like input_frame()'s. */
 int input_file(struct input part);
 int input_stream(struct input rest);
 /* The path at which such a file can be opened; valid until the next call. */
