@@ -1,6 +1,7 @@
 #include "input.h"
 
 #include <assert.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,6 +92,10 @@ static struct frame *from_lines(char *text)
     struct tensor_spec specs[MOST_LINES];
     char *metas[MOST_LINES], *rest = text, *line;
     int n_specs = 0, n_metas = 0;
+    json_t *valid = json_string(text); /* what comes over a wire is UTF-8 */
+    if (!valid)
+        return NULL;
+    json_decref(valid);
     while ((line = strsep(&rest, "\n")) && n_specs < MOST_LINES && n_metas < MOST_LINES) {
         if (strchr(line, '='))
             metas[n_metas++] = line;
