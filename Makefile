@@ -6,12 +6,24 @@ CC = gcc
 OPT = -O3 -g
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 PKGS = libpng zlib openblas libzmq jansson
-CFLAGS = -std=gnu17 $(OPT) $(WARN) -fopenmp -fno-math-errno -fno-trapping-math
+OPENMP = -fopenmp
+CFLAGS = -std=gnu17 $(OPT) $(WARN) $(OPENMP) -fno-math-errno -fno-trapping-math
 CPPFLAGS = -iquote lib -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDLIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -llbfgs -lm
 
-# make SAN=1: AddressSanitizer and UBSan, in a tree of its own.
-ifdef SAN
+# make SAN=1: AddressSanitizer and UBSan, in a tree of its own. FUZZ=1: the same by clang and with
+# libFuzzer, for `make fuzz`; without what computes, which is gcc's and takes bytes from nobody.
+LIB_C = $(wildcard lib/*.c)
+COMPUTES = augment conv% engine grains initialize knn maps% network ntxent panel probe product \
+	stage strips transpose winograd
+ifdef FUZZ
+BUILD = build/fuzz
+CC = clang
+OPT = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPENMP =
+WARN += -Wno-sign-conversion # which gcc's -Wconversion leaves out in C
+LIB_C := $(filter-out $(COMPUTES:%=lib/%.c),$(LIB_C))
+else ifdef SAN
 BUILD = build/san
 BIN = build/san/bin
 OPT = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -28,11 +40,13 @@ say = @printf '  %-3s %s\n' $(1) $(2);
 endif
 
 PROGRAMS = $(notdir $(wildcard cmd/*))
-LIB_OBJ = $(patsubst lib/%.c,$(BUILD)/lib/%.o,$(wildcard lib/*.c))
+LIB_OBJ = $(patsubst lib/%.c,$(BUILD)/lib/%.o,$(LIB_C))
+FUZZ_C = $(wildcard tests/fuzz/fuzz_*.c)
 UNIT = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 
 .DEFAULT_GOAL := all
 all: $(PROGRAMS:%=$(BIN)/%)
+fuzzers: $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_C))
 unit: $(UNIT) $(BUILD)/tests/emulate.so $(BUILD)/tests/bench
 
 define program
@@ -57,6 +71,14 @@ $(BUILD)/tests/bench: tests/bench/bench.c $(BUILD)/libsimclr.a
 $(BUILD)/tests/emulate.so: tests/emulate.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -fPIC -shared -MMD -MF $@.d -o $@ $< -lm
+$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(BUILD)/libinputs.a $(BUILD)/libsimclr.a
+	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -fsanitize=fuzzer -MMD -MF $@.d -o $@ $< $(BUILD)/libinputs.a $(BUILD)/libsimclr.a $(LDLIBS)
+$(BUILD)/libinputs.a: $(patsubst tests/fuzz/%.c,$(BUILD)/%.o,$(filter-out $(FUZZ_C),$(wildcard tests/fuzz/*.c)))
+	@rm -f $@
+	$(call say,AR,$@)ar rcs $@ $^
+$(BUILD)/%.o: tests/fuzz/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -c -o $@ $<
 $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libsimclr.a
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MF $@.d -o $@ $< $(BUILD)/libsimclr.a $(LDLIBS) -lcmocka
@@ -66,6 +88,7 @@ $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libsimclr.a
 DEBIAN = gcc libc6-dev pkg-config procps libpng-dev zlib1g-dev libopenblas-dev libzmq3-dev \
 	libjansson-dev liblbfgs-dev
 DEBIAN_TESTS = libcmocka-dev shellcheck clang-format python3-numpy python3-pil python3-zmq
+DEBIAN_FUZZ = clang libclang-rt-dev
 
 # Installs what is missing on Debian and Ubuntu, after saying so; names it elsewhere.
 define install
@@ -120,6 +143,14 @@ check: deps-check
 	@$(MAKE) --no-print-directory -j2 all unit
 	@BIN=$(abspath $(BIN)) UNIT=$(abspath $(BUILD)/tests) TEST_TIMEOUT=$(TEST_TIMEOUT) tests/run
 
+# make fuzz FUZZ_SECONDS=60 FUZZERS='frame link'; the seconds are for each of them.
+FUZZ_SECONDS = 600
+FUZZERS =
+fuzz: deps
+	@$(call install,$(DEBIAN_FUZZ))
+	@$(MAKE) --no-print-directory -j2 FUZZ=1 fuzzers
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(FUZZERS)
+
 # make bench BENCH=full; tests/bench/run --help says what else BENCH may hold.
 bench: deps
 	@$(call install,python3)
@@ -128,7 +159,7 @@ bench: deps
 
 lint:
 	clang-format --dry-run -Werror $(wildcard lib/*.[ch] cmd/*/*.c tests/*.c tests/*/*.[ch])
-	shellcheck -x $(wildcard pipelines/* tests/*.sh tests/run tests/programs/*.sh tests/bench/curve .ci/run)
+	shellcheck -x $(wildcard pipelines/* tests/*.sh tests/run tests/programs/*.sh tests/bench/curve tests/fuzz/run .ci/run)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/simclr/pipelines $(DESTDIR)$(PREFIX)/share/simclr/examples
@@ -141,4 +172,4 @@ clean:
 	rm -rf build bin
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all unit deps deps-check train check bench lint install clean
+.PHONY: all unit fuzzers deps deps-check train check fuzz bench lint install clean

@@ -3,7 +3,7 @@
 #ifndef CLONES_H
 #define CLONES_H
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__clang__) /* clang links no clones of other files */
 #define CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define CLONES

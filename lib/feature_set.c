@@ -102,6 +102,8 @@ int feature_set_add(struct feature_set *f, const struct frame *frame, const char
     if (!y || grow(f, rows))
         return -1;
     snprintf(f->on, sizeof f->on, "%s", t->name);
+    if (rows == 0)
+        return 0;
 
     float *x = f->x + f->n * f->width;
     size_t count = (size_t)(rows * f->width);

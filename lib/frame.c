@@ -414,14 +414,16 @@ struct frame *frame_new_error(const char *message)
 static char *header_json(const struct frame *f)
 {
     json_t *header = json_object();
+    bool good = true;
     if (f->n_metas) {
         json_t *metadata = json_object();
-        for (int i = 0; i < f->n_metas; i++)
-            json_object_set_new(metadata, f->metas[i].key, json_string(f->metas[i].value));
+        for (int i = 0; i < f->n_metas; i++) {
+            json_t *value = json_string(f->metas[i].value);
+            good = json_object_set_new(metadata, f->metas[i].key, value) == 0 && good;
+        }
         json_object_set_new(header, "__metadata__", metadata);
     }
     size_t at = 0;
-    bool good = true;
     for (int i = 0; i < f->n_tensors; i++) {
         const struct tensor *t = &f->tensors[i];
         json_t *shape = json_array();
@@ -431,7 +433,7 @@ static char *header_json(const struct frame *f)
             json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtypes[t->dtype].name, "shape", shape,
                       "data_offsets", (json_int_t)at, (json_int_t)(at + t->bytes));
         at += t->bytes;
-        good = good && json_object_set_new(header, t->name, tensor) == 0;
+        good = json_object_set_new(header, t->name, tensor) == 0 && good;
     }
     char *text = good ? json_dumps(header, JSON_COMPACT) : NULL;
     json_decref(header);

@@ -74,7 +74,7 @@ static int read_key(const char *path, bool secret, char key[KEY_LENGTH + 1])
     if (n == KEY_LENGTH + 1 && text[KEY_LENGTH] == '\n')
         n--;
     unsigned char binary[KEY_SIZE];
-    if (n == KEY_LENGTH) {
+    if (n == KEY_LENGTH && !memchr(text, 0, KEY_LENGTH)) {
         memcpy(key, text, KEY_LENGTH);
         key[KEY_LENGTH] = 0;
         if (zmq_z85_decode(binary, key))

@@ -243,6 +243,9 @@ static void test_metadata(void **state)
     free(long_text);
     frame_free(g);
     frame_free(f);
+    f = frame_new((struct tensor_spec[]){{"a\xff", DTYPE_U8, 0, {0}}, {"b", DTYPE_U8, 0, {0}}}, 2);
+    assert_int_equal(frame_seal(f, false, &bytes, &size), -1);
+    frame_free(f);
 }
 
 static void test_frame_new_refuses(void **state)

@@ -1,0 +1,28 @@
+/* Files of CURVE keys, read by the real sockets; their address is one that cannot be used. */
+#include <assert.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fail.h"
+#include "input.h"
+#include "link.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    struct input rest = {bytes, size};
+    const uint8_t mode = input_byte(&rest);
+    const int fd = input_file(rest);
+    fchmod(fd, mode % 2 ? 0600 : 0644);
+    link_config.curve_key = link_config.curve_server_key = input_path(fd);
+    if (mode / 2 % 2) {
+        *(const char **)server_option_specs[2].value = "tcp://127.0.0.1:nowhere";
+        assert(!server_open());
+    } else
+        assert(!link_open("tcp://127.0.0.1:nowhere", &link_config));
+    /* No text has a 0, so no key has one. */
+    assert(!rest.size || !memchr(rest.bytes, 0, rest.size) || strstr(fail_message(), "key"));
+    close(fd);
+    return 0;
+}

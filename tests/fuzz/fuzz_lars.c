@@ -1,0 +1,37 @@
+/* An optimizer and its clients: joins, gradients and ends in any order. With an uppercase first
+ * byte it goes on from a saved state, which is the first part then. */
+#include <assert.h>
+#include <ctype.h>
+#include <unistd.h>
+
+int lars_main(int argc, char **argv);
+#define main lars_main
+#include "../../cmd/lars/lars.c"
+#undef main
+
+#include "peers.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    struct input rest = {bytes, size}, state = {0};
+    const bool resume = isupper(input_byte(&rest));
+    if (resume)
+        input_part(&rest, &state);
+    *(const char **)server_option_specs[2].value = "tcp://127.0.0.1:2";
+    link_config.timeout = 0;
+    peers_play(rest);
+    const int fd = input_stream(state);
+    struct optimizer_config config = optimizer_config;
+    config.resume = resume;
+    config.state = resume ? input_path(fd) : "";
+    config.save_every = 0;
+    const struct optimizer_rule rule = {"lars", 1, {"momentum"}, &lars, update};
+    struct server *server = server_open();
+    assert(server);
+    if (optimizer_serve(server, &rule, &config))
+        server_abandon(server);
+    else
+        server_end(server);
+    close(fd);
+    return 0;
+}

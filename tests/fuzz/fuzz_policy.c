@@ -1,0 +1,48 @@
+/* A list of operations as --ops takes it; a view is drawn by what is understood, and computed. */
+#include "policy.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "input.h"
+
+enum { MOST = 24 }; /* pixels a side */
+
+static void check_box(const struct box *b, int width, int height)
+{
+    assert(b->w >= 1 && b->h >= 1 && b->x >= 0 && b->y >= 0);
+    assert(b->x + b->w <= width && b->y + b->h <= height);
+}
+
+static void make_view(const struct policy *policy, int width, int height, int size)
+{
+    static const uint8_t pixels[3 * MOST * MOST] = {255, 0, 3, 77};
+    uint8_t out[3 * MOST * MOST];
+    struct random r;
+    struct view view;
+    struct view_memory memory = {0};
+    random_start(&r, 1, RANDOM_VIEW, 2, 3, 4);
+    view_draw(&view, policy, width, height, size, &r);
+    assert(view.n_ops <= POLICY_MAX_OPS);
+    for (int i = 0; i < view.n_ops; i++)
+        if (view.ops[i].kind == OP_CROP || view.ops[i].kind == OP_CENTER)
+            check_box(&view.ops[i].box, width, height);
+    assert(!view_apply(&view, pixels, width, height, size, &memory, out));
+    view_memory_free(&memory);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    struct input rest = {bytes, size};
+    const int width = 1 + input_byte(&rest) % MOST, height = 1 + input_byte(&rest) % MOST,
+              side = 1 + input_byte(&rest) % MOST;
+    char *ops = input_text(rest);
+    struct policy policy;
+    if (!policy_parse(&policy, ops)) {
+        assert(policy.n_ops >= 1 && policy.n_ops <= POLICY_MAX_OPS);
+        make_view(&policy, width, height, side);
+    }
+    free(ops);
+    return 0;
+}

@@ -1,0 +1,82 @@
+/* A stream that arrives in pieces: whatever they are, the same frames come out, and the same
+ * failure. The input's first part says how large the pieces are. */
+#include <assert.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "fail.h"
+#include "frame_io.h"
+#include "input.h"
+
+/* Takes the next frame and compares it with what the whole stream gave; or, when that is at its
+ * end as well, the failure. */
+static void compare(enum frame_reader_state state, struct frame *f, struct frame_reader *whole,
+                    int fd)
+{
+    struct frame *other = NULL;
+    char *message = strdup(fail_message());
+    enum frame_reader_state same;
+    while ((same = frame_reader_step(whole, fd, &other)) == FRAME_READER_MORE)
+        ;
+    assert(same == state);
+    if (state == FRAME_READER_FAILED)
+        assert(!strcmp(message, fail_message()));
+    if (state == FRAME_READER_FRAME) {
+        const unsigned char *a, *b;
+        size_t m, n;
+        look_at_frame(f);
+        assert(!frame_seal(f, false, &a, &m) && !frame_seal(other, false, &b, &n));
+        assert(m == n && !memcmp(a, b, m));
+        frame_free(other);
+    }
+    free(message);
+    frame_free(f);
+}
+
+/* Steps until the pipe is empty, or, once it is closed, to the end. false when there is no more. */
+static bool drain(struct frame_reader *r, int pipe, bool closed, struct frame_reader *whole, int fd)
+{
+    int waiting;
+    while (!ioctl(pipe, FIONREAD, &waiting) && (waiting || closed)) {
+        struct frame *f = NULL;
+        enum frame_reader_state state = frame_reader_step(r, pipe, &f);
+        if (state == FRAME_READER_MORE)
+            continue;
+        compare(state, f, whole, fd);
+        if (state != FRAME_READER_FRAME)
+            return false;
+    }
+    return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    struct input rest = {bytes, size}, cuts;
+    if (!input_part(&rest, &cuts))
+        return 0;
+    int whole = input_stream(rest), ends[2];
+    uint8_t piece[256];
+    struct frame_reader *a = frame_reader_new(INPUT_MAX_FRAME, "it"),
+                        *b = frame_reader_new(INPUT_MAX_FRAME, "it");
+    assert(a && b && !pipe2(ends, O_CLOEXEC | O_NONBLOCK));
+    bool more = true;
+    for (off_t at = 0; more;) {
+        ssize_t n = pread(whole, piece, cuts.size ? 1u + input_byte(&cuts) : sizeof piece, at);
+        if (n <= 0)
+            break;
+        assert(write(ends[1], piece, (size_t)n) == n);
+        at += n;
+        more = drain(a, ends[0], false, b, whole);
+    }
+    close(ends[1]);
+    if (more)
+        drain(a, ends[0], true, b, whole);
+    close(ends[0]);
+    close(whole);
+    frame_reader_free(a);
+    frame_reader_free(b);
+    return 0;
+}

@@ -1,0 +1,22 @@
+/* The reading end of a stream: of a command, or of a socket, whose frames may come out of turn. */
+#include "stream.h"
+
+#include "coprocess.h"
+#include "peers.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    struct input rest = {bytes, size};
+    const struct link_config config = {.max_frame = INPUT_MAX_FRAME};
+    const uint8_t how = input_byte(&rest);
+    coprocess_says(rest, how / 2 % 2);
+    peers_play(rest);
+    struct source *s = source_open(how % 2 ? "tcp://127.0.0.1:1" : "exec:it", &config);
+    struct frame *f;
+    while (source_next(s, &f) > 0) {
+        look_at_frame(f);
+        frame_free(f);
+    }
+    source_close(s);
+    return 0;
+}

@@ -1,0 +1,435 @@
+#!/usr/bin/env python3
+"""Writes the seeds of the fuzzers into tests/fuzz/corpus/NAME: what is well-formed, and by hand what
+is known to be nasty. Files there whose names begin with "found" are findings, and stay.
+
+    tests/fuzz/seeds.py
+"""
+
+import os
+import shutil
+import struct
+import zlib
+
+CORPUS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
+CUT = b"\xff"
+
+
+def put(target, name, content):
+    with open(os.path.join(CORPUS, target, name), "wb") as file:
+        file.write(content)
+
+
+def tensor(dtype, shape, begin, end):
+    return '{"dtype":"%s","shape":%s,"data_offsets":[%d,%d]}' % (dtype, shape, begin, end)
+
+
+def header(meta=None, **tensors):
+    parts = []
+    if meta is not None:
+        pairs = ",".join('"%s":"%s"' % pair for pair in meta.items())
+        parts.append('"__metadata__":{%s}' % pairs)
+    parts += ['"%s":%s' % (name, tensor(*t)) for name, t in tensors.items()]
+    return "{" + ",".join(parts) + "}"
+
+
+X = ("F32", [2, 3], 0, 24)
+HUGE = 2**62
+HEADERS = {
+    "empty": ("{}", 0),
+    "end": (header({"end": "1"}), 0),
+    "error": (header({"error": "no\\u001b[31m hope"}), 0),
+    "one": (header({"step": "3"}, x=X), 24),
+    "scalar": (header(s=("I64", [], 0, 8)), 8),
+    "types": (header(a=("F32", [2], 0, 8), b=("BF16", [2], 8, 12), c=("F16", [2], 12, 16),
+                     d=("U8", [3], 16, 19), e=("I32", [1], 19, 23), f=("I64", [1], 23, 31)), 31),
+    "misaligned": (header(a=("U8", [1], 0, 1), b=("I64", [2], 1, 17)), 17),
+    "reordered": (header(b=("U8", [2], 4, 6), a=("F32", [1], 0, 4)), 6),
+    "nothing": (header(a=("F32", [0, HUGE, HUGE], 0, 0), b=("U8", [0], 0, 0)), 0),
+    "eight_dims": (header(a=("U8", [1] * 8, 0, 1)), 1),
+    "nine_dims": (header(a=("U8", [1] * 9, 0, 1)), 1),
+    "overflow": (header(a=("F32", [2**32, 2**32], 0, 0)), 0),
+    "overflow_at_end": (header(a=("F32", [HUGE, 4], 0, 0)), 0),
+    "negative": (header(a=("F32", [-1, -8], 0, 32)), 32),
+    "gap": (header(a=("U8", [2], 0, 2), b=("U8", [2], 3, 5)), 5),
+    "overlap": (header(a=("U8", [2], 0, 2), b=("U8", [2], 1, 3)), 3),
+    "same_place": (header(a=("U8", [2], 0, 2), b=("U8", [2], 0, 2)), 2),
+    "late": (header(a=("U8", [2], 8, 10)), 10),
+    "backward": (header(a=("U8", [2], 2, 0)), 2),
+    "span": (header(a=("F32", [2], 0, 4)), 4),
+    "span_negative": ('{"a":{"dtype":"U8","shape":[0],"data_offsets":[-1,-1]}}', 0),
+    "over_limit": (header(a=("U8", [2**40], 0, 2**40)), 0),
+    "largest": (header(a=("U8", [2**63 - 1], 0, 2**63 - 1)), 0),
+    "too_large_integer": ('{"a":{"dtype":"U8","shape":[99999999999999999999],'
+                          '"data_offsets":[0,0]}}', 0),
+    "real": ('{"a":{"dtype":"U8","shape":[1.0],"data_offsets":[0,1e0]}}', 1),
+    "no_shape": ('{"a":{"dtype":"U8","data_offsets":[0,1]}}', 1),
+    "one_offset": ('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0]}}', 1),
+    "unknown_entry": ('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":0}}', 1),
+    "unknown_dtype": (header(a=("F8", [1], 0, 1)), 1),
+    "number": ('{"a":7}', 0),
+    "nameless": (header(**{"": ("U8", [1], 0, 1)}), 1),
+    "twice": ('{"a":%s,"a":%s}' % ((tensor("U8", [1], 0, 1),) * 2), 1),
+    "metadata_twice": ('{"__metadata__":{"a":"1","a":"2"}}', 0),
+    "two_metadatas": ('{"__metadata__":{},"__metadata__":{}}', 0),
+    "metadata_number": ('{"__metadata__":{"step":3}}', 0),
+    "metadata_list": ('{"__metadata__":[]}', 0),
+    "numbers": (header({"step": " -9223372036854775808", "seq": "9223372036854775808",
+                        "loss": "nan", "rank": "1e3", "": "0x1p3"}), 0),
+    "crc": (header({"crc32": "00000000"}), 0),
+    "crc_wrong": (header({"crc32": "0badcafe"}, x=X), 24),
+    "crc_of_zeros": (header({"crc32": "%08x" % zlib.crc32(bytes(24))}, x=X), 24),
+    "crc_odd": (header({"crc32": "-0000001"}), 0),
+    "nul": ('{"a\\u0000b":%s}' % tensor("U8", [1], 0, 1), 1),
+    "unicode": (header({"\u00fc\\ud83d\\ude00": "\u20ac"}, **{"\u00e9": ("U8", [1], 0, 1)}), 1),
+    "surrogate": ('{"__metadata__":{"a":"\\ud800"}}', 0),
+    "trailing": ("{}x", 0),
+    "array": ("[]", 0),
+    "padded": ("{}" + " " * 54, 0),
+    "space_first": (" {}", 0),
+    "deep": ('{"a":' + "[" * 200 + "]" * 200 + "}", 0),
+    "unfinished": ('{"a":{"dtype":"F', 0),
+}
+
+
+def frame(text, data):
+    text = text.encode() if isinstance(text, str) else text
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def loose(text, data=None):
+    """As input_frame() takes it."""
+    return text.encode() + (b"" if data is None else b"\0" + data)
+
+
+def frames():
+    for name, (text, size) in HEADERS.items():
+        put("header", name, loose(text, bytes(range(1, 9)) if size else None))
+        put("frame", name, frame(text, bytes(size)))
+    put("header", "not_utf8", b'{"__metadata__":{"a":"\xc3\x28"}}')
+    put("header", "many_metas", loose(header({str(i): "" for i in range(300)})))
+    put("header", "nans", loose(header(x=X), struct.pack("<3f", float("nan"), float("inf"), -0.0)))
+    one, size = HEADERS["one"]
+    whole = frame(one, bytes(size))
+    put("frame", "short", whole[:5])
+    put("frame", "cut_in_header", whole[:30])
+    put("frame", "cut_in_data", whole[:-1])
+    put("frame", "trailing", whole + b"\0")
+    put("frame", "length_huge", struct.pack("<Q", 2**64 - 1) + b"{}")
+    put("frame", "length_limit", struct.pack("<Q", 100_000_001) + b"{}")
+    put("frame", "length_long", struct.pack("<Q", 3) + b"{}")
+    put("frame", "length_zero", bytes(8))
+
+
+def lines(meta=None, data=None, **tensors):
+    """The same as lines of text; the places of tensors follow from their shapes."""
+    text = ["%s=%s" % pair for pair in (meta or {}).items()]
+    text += [" ".join(map(str, [name, t[0], *t[1]])) for name, t in tensors.items()]
+    return loose("\n".join(text), data)
+
+
+def message(who, meta=None, data=b"\0\0\x80\x3f", **tensors):
+    return who.encode() + lines(meta, data, **tensors)
+
+
+def rank(who, world, at, **more):
+    return {"rank": str(who), "world": str(world), "step": str(at), **more}
+
+
+END = {"end": "1"}
+
+
+def streams():
+    one, end = loose(HEADERS["one"][0], b"abc"), loose(header(END))
+    cuts = bytes([0, 7, 63, 2, 200])
+    later = [loose(header({"seq": str(i)}, x=X)) for i in (0, 2, 1)]
+    for target, first in ("reader", cuts + CUT), ("source", b"\0"), ("source", b"\1"):
+        way = "" if target == "reader" or first == b"\0" else "socket_"
+        who = b"0" if way else b""
+        for name, parts in {
+            "two": [one, one, end],
+            "no_end": [one],
+            "end_between": [one, end, one, end],
+            "error": [one, loose(HEADERS["error"][0])],
+            "bad": [one, loose(HEADERS["overlap"][0])],
+            "out_of_turn": later + [end],
+            "twice": [later[0], later[0]],
+            "seq_odd": [loose(header({"seq": "-5"}))],
+            "nothing": [],
+        }.items():
+            put(target, way + name, first + CUT.join(who + part for part in parts))
+    raw = frame(*HEADERS["one"][:1], bytes(24))
+    put("reader", "raw_cut", cuts + CUT + b"!" + raw[:-3])
+    put("reader", "raw_length", b"\0" + CUT + b"!" + struct.pack("<Q", 2**40))
+    put("reader", "raw_zero", b"\0" + CUT + b"!" + bytes(8))
+    put("source", "socket_gone", b"\1" + b"0" + one + CUT + b"-0")
+    put("source", "socket_silent", b"\1~")
+    put("source", "socket_all_late", b"\1" + CUT.join(
+        b"0" + loose(header({"seq": str(i)})) for i in range(1, 70)))
+    put("source", "status", b"\2" + one + CUT + end)
+
+
+def links():
+    answer = {"seq": "0", "step": "0", "lr": "0.5"}
+    # projector.0.weight [3,2], projector.1: weight and three buffers, as head_plan(1, 2, 0, 3)
+    model = dict([("projector.0.weight", ("F32", [3, 2], 0, 24)),
+                  ("projector.1.weight", ("F32", [3], 24, 36)),
+                  ("projector.1.running_mean", ("F32", [3], 36, 48)),
+                  ("projector.1.running_var", ("F32", [3], 48, 60)),
+                  ("projector.1.num_batches_tracked", ("I64", [], 60, 68))])
+    for how, who in (b"0", ""), (b"1", "0"), (b"4", ""):
+        name = {b"0": "", b"1": "socket_", b"4": "crc_"}[how]
+        first = message(who, answer, **model)
+        second = message(who, {**answer, "seq": "1"}, **model)
+        put("link", name + "ask", how + b"sre" + CUT + message(who, answer, x=X))
+        put("link", name + "two", how + b"ssarre" + CUT + first + CUT + second)
+        put("link", name + "train", how + b"jte" + CUT + first + CUT + second)
+        put("link", name + "join_lacks", how + b"j" + CUT + message(who, answer, x=X))
+        put("link", name + "wrong_seq", how + b"sr" + CUT + message(who, {"seq": "7"}))
+        put("link", name + "error", how + b"sr" + CUT + message(who, {"error": "no"}))
+        put("link", name + "end", how + b"sr" + CUT + message(who, END))
+        put("link", name + "unasked", how + b"ae" + CUT + message(who, answer, x=X))
+    put("link", "silent", b"1sr" + CUT + b"~")
+    put("link", "status", b"2sre" + CUT + message("", END))
+
+
+def workers():
+    def rows(who, n, world=2, at=0, width=2, **more):
+        size = 4 * n * width
+        return message(str(who), rank(who, world, at, **more), bytes([who, 0, 0, 64]),
+                       z=("F32", [n, width], 0, size), y=("I64", [n], size, size + 8 * n))
+
+    ends = [message(str(i), END) for i in range(2)]
+    answers = message("9", {"loss": "4"}, dz=("F32", [5, 2], 0, 40), s=("F32", [1], 40, 44))
+    two, asks = b"\2", b"\3"
+    cases = {
+        "round": two + CUT.join([rows(0, 2), rows(1, 2)] + ends),
+        "unequal": two + CUT.join([rows(0, 2), rows(1, 3)] + ends),
+        "asked": asks + CUT.join([rows(1, 3), rows(0, 2), answers] + ends),
+        "asked_error": asks + CUT.join([rows(1, 3), rows(0, 2), message("9", {"error": "no"})]),
+        "ahead": two + CUT.join([rows(0, 2), rows(0, 2, at=1), rows(1, 2), rows(1, 2, at=1)]),
+        "other_step": two + CUT.join([rows(0, 2), rows(1, 2, at=1)]),
+        "other_width": two + CUT.join([rows(0, 2), rows(1, 2, width=3)]),
+        "one_ended": two + CUT.join([rows(0, 2), ends[1]]),
+        "no_rank": two + message("0", {"step": "0"}, x=X),
+        "rank_odd": two + message("0", {"rank": "-1", "world": "0"}),
+        "world_odd": two + message("0", {"rank": "9223372036854775806",
+                                         "world": "9223372036854775807"}),
+        "world_large": b"\0" + message("0", {"rank": str(2**62), "world": str(2**63 - 1)}),
+        "group": two + CUT.join([rows(2, 1, 4), message("3", rank(3, 4, 0), z=("F32", [1, 2], 0, 8),
+                                                        y=("I64", [1], 8, 16))]),
+        "twice": two + CUT.join([rows(0, 2), b"1" + rows(0, 2)[1:]]),
+        "gone": two + CUT.join([rows(0, 2), b"-0"]),
+        "silent": two + CUT.join([rows(0, 2), b"~"]),
+        "uneven": two + CUT.join(message(str(i), rank(i, 2, 0), z=X, y=("I64", [3 - i], 0, 0))
+                                 for i in range(2)),
+        "no_rows": two + CUT.join([rows(0, 0), rows(1, 0)]),
+        "many_rows": two + CUT.join(
+            message(str(i), rank(i, 2, 0), x=("F32", [HUGE, 0], 0, 0)) for i in range(2)),
+        "overflowing_rows": b"\6" + CUT.join(
+            message(str(i), rank(i, 4, 0), x=("U8", [HUGE, 0], 0, 0)) for i in range(4)),
+        "scalars": two + CUT.join(
+            message(str(i), rank(i, 2, 0), s=("F32", [], 0, 4), t=("I32", [], 4, 8))
+            for i in range(2)),
+        "only_some": two + CUT.join([message("0", rank(0, 2, 0), a=("BF16", [3], 0, 6)),
+                                     message("1", rank(1, 2, 0), b=("I64", [1], 0, 8))]),
+        "no_sum": two + CUT.join(
+            message(str(i), rank(i, 2, 0), a=("U8", [3], 0, 3)) for i in range(2)),
+        "four": b"\6" + CUT.join(rows(i, 1, 4) for i in range(4)),
+        "error": two + message("0", {"error": "no"}),
+        "bad": two + b"0{",
+    }
+    for name, content in cases.items():
+        put("reduce", name, content)
+        put("gather", name, content)
+
+
+def optimizers():
+    w, b = ("F32", [2, 2], 0, 16), ("F32", [2], 16, 24)
+    mean, count = ("F32", [2], 24, 32), ("I64", [], 32, 40)
+    model = {"w": w, "b": b, "n.running_mean": mean, "n.num_batches_tracked": count}
+    join = message("0", {"kind": "join"}, **model)
+    other = message("1", {"kind": "join"}, v=("F32", [3], 0, 12))
+
+    def step(at, who="0", **more):
+        return message(who, {"kind": "gradients", "step": str(at), "steps": "4", **more}, w=w, b=b)
+
+    v = message("1", {"step": "0"}, v=("F32", [3], 0, 12))
+    end, end1 = message("0", END), message("1", END)
+    state = lines({"kind": "state", "optimizer": "lars", "step": "2"},
+                  **{"w": ("F32", [1], 0, 4), "momentum/w": ("F32", [1], 4, 8)})
+    cases = {
+        "steps": b"a" + CUT.join([join, step(0), step(1), end]),
+        "two_clients": b"a" + CUT.join([join, other, step(0), step(1), v, end, end1]),
+        "ahead": b"a" + CUT.join([join, other, step(0), step(1), step(2)]),
+        "back": b"a" + CUT.join([join, step(0), step(1), step(0)]),
+        "twice": b"a" + CUT.join([join, step(0), step(0)]),
+        "both": b"a" + CUT.join([join, b"1" + join[1:]]),
+        "again": b"a" + CUT.join([join, step(0), end, join, step(1), end]),
+        "no_join": b"a" + step(0),
+        "other_shape": b"a" + CUT.join([join, message("0", {"step": "0"}, w=X)]),
+        "ask_all": b"a" + CUT.join([join, message("1", {"kind": "join"})]),
+        "no_steps": b"a" + CUT.join([join, step(0, steps="0")]),
+        "steps_odd": b"a" + CUT.join([join, step(0, steps_per_epoch="9223372036854775807",
+                                                 batch="1")]),
+        "slash": b"a" + message("0", {"kind": "join"}, **{"a/b": w}),
+        "long_name": b"a" + message("0", {"kind": "join"}, **{"a" * 401: w}),
+        "bf16": b"a" + message("0", {"kind": "join"}, a=("BF16", [2], 0, 4)),
+        "nan": b"a" + CUT.join([join, message("0", {"step": "0"}, b"\0\0\xc0\x7f", w=w, b=b)]),
+        "gone": b"a" + CUT.join([join, b"-0"]),
+        "resume": b"R" + CUT.join([state, message("0", {"kind": "join"}, w=("F32", [1], 0, 4)),
+                                   message("0", {"step": "2"}, w=("F32", [1], 0, 4)), end]),
+        "resume_lacks": b"R" + CUT.join([state, join]),
+        "state_odd": b"R" + state.replace(b"step=2", b"step=-2"),
+        "state_last": b"R" + state.replace(b"step=2", b"step=9223372036854775807"),
+        "state_no_slot": b"R" + state.replace(b"momentum", b"moment"),
+        "state_other": b"R" + state.replace(b"=lars", b"=sgd"),
+    }
+    for name, content in cases.items():
+        put("lars", name, content)
+
+
+def features():
+    def rows(n, width, dtype="F32", views=None, label=b"\1", name="h"):
+        shape = [n, width] if views is None else [n, views, width]
+        return lines(None, label + bytes(7), **{name: (dtype, shape), "y": ("I64", [n])})
+
+    cases = {
+        "two": [rows(3, 2), rows(2, 2)],
+        "bf16": [rows(2, 2, "BF16")],
+        "f16": [rows(2, 2, "F16")],
+        "pixels": [rows(2, 3, "U8", name="x")],
+        "views": [rows(2, 2, views=2)],
+        "one_view": [rows(2, 2, views=1)],
+        "none": [rows(0, 3), rows(2, 3)],
+        "width_changes": [rows(2, 2), rows(2, 3)],
+        "label": [rows(2, 2, label=b"\0\x10")],
+        "integers": [rows(2, 2, "I32")],
+        "wide": [lines(h=("F32", [0, HUGE], 0, 0), y=("I64", [0], 0, 0))],
+        "too_wide": [lines(h=("F32", [0, HUGE, 1, 8], 0, 0), y=("I64", [0], 0, 0))],
+        "no_width": [lines(h=("F32", [HUGE, 0], 0, 0))],
+        "no_y": [lines(h=X)],
+        "y_shape": [lines(h=X, y=("I64", [3], 24, 48))],
+        "checkpoint": [lines(None, **{
+            "projector.0.weight": ("F32", [3, 2], 0, 24),
+            "projector.1.weight": ("F32", [3], 24, 36),
+            "projector.1.running_mean": ("F32", [3], 36, 48),
+            "projector.1.running_var": ("F32", [3], 48, 60),
+            "projector.1.num_batches_tracked": ("I64", [], 60, 68)})],
+        "checkpoint_shape": [lines(None, **{"projector.0.weight": ("F32", [2, 3], 0, 24)})],
+    }
+    for name, parts in cases.items():
+        put("features", name, b"0" + CUT.join(parts))
+    put("features", "named", b"1" + rows(1, 1))
+
+
+def chunk(name, content):
+    return (struct.pack(">I", len(content)) + name + content
+            + struct.pack(">I", zlib.crc32(name + content)))
+
+
+def png(width, height, depth, kind, lines, interlaced=0, before=b""):
+    return (b"\x89PNG\r\n\x1a\n"
+            + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, interlaced))
+            + before + chunk(b"IDAT", zlib.compress(lines, 9)) + chunk(b"IEND", b""))
+
+
+def images():
+    data = os.path.join(CORPUS, "..", "..", "data", "png")
+    for name in ("grey1", "grey16", "palette4-transparent", "rgb8-interlaced", "greyalpha8",
+                 "rgba16", "palette1-interlaced"):
+        shutil.copy(os.path.join(data, name + ".png"), os.path.join(CORPUS, "png", name))
+    small = png(2, 2, 8, 2, bytes(14))
+    put("png", "small", small)
+    put("png", "short", small[:6])
+    put("png", "cut", small[:50])
+    put("png", "no_data", small[:33] + chunk(b"IEND", b""))
+    put("png", "few_lines", png(2, 2, 8, 2, bytes(7)))
+    put("png", "many_lines", png(2, 2, 8, 2, bytes(140)))
+    put("png", "no_pixels", png(0, 2, 8, 2, b""))
+    put("png", "largest", png(2**31 - 1, 2**31 - 1, 8, 2, bytes(9)))
+    put("png", "too_wide", png(32769, 1, 8, 2, bytes(9)))
+    put("png", "too_many", png(32768, 2049, 8, 2, bytes(9)))
+    put("png", "filter", png(2, 2, 8, 2, bytes([9] * 14)))
+    put("png", "no_palette", png(2, 2, 8, 3, bytes(6)))
+    put("png", "short_palette", png(2, 2, 8, 3, bytes([0, 9, 9, 0, 9, 9]),
+                                    before=chunk(b"PLTE", bytes(6))))
+    put("png", "text", png(1, 1, 8, 0, bytes(2), before=chunk(b"zTXt", b"a\0\0" + bytes(9))))
+    put("png", "interlaced", png(3, 3, 4, 0, bytes(40), 1))
+
+
+def datasets():
+    def folder(*files):
+        return CUT.join(name + b"\n" + content for name, content in files)
+
+    cases = {
+        "cifar10": b"\0" + folder((b"data_batch_1.bin", b"#012"), (b"data_batch_3.bin", b"#9")),
+        "cifar10_test": b"\1" + folder((b"test_batch.bin", b"#42")),
+        "cifar10_label": b"\0" + folder((b"data_batch_1.bin", b"#1:")),
+        "cifar10_short": b"\2" + folder((b"data_batch_1.bin", b"abc")),
+        "cifar10_empty": b"\2" + folder((b"data_batch_1.bin", b"")),
+        "cifar10_folder": b"\2" + folder((b"data_batch_1.bin/a", b"")),
+        "cifar10_none": b"\2" + folder((b"readme", b"")),
+        "folder": b"\4" + folder((b"a/1.png", b"="), (b"b/2.PNG", b"="), (b"b/3.txt", b"=")),
+        "folder_flat": b"\4" + folder((b"1.png", b"="), (b".hidden.png", b"=")),
+        "folder_split": b"\4" + folder((b"train/a/1.png", b"="), (b"test/a/2.png", b"=")),
+        "folder_bad": b"\4" + folder((b"a/1.png", b"="), (b"a/2.png", b"\x89PNG")),
+        "folder_first_bad": b"\4" + folder((b"a/1.png", b"")),
+        "folder_of_png": b"\4" + folder((b"a/1.png/2.png", b"=")),
+        "folder_none": b"\4" + folder((b"a/b", b"")),
+        "empty": b"\0",
+    }
+    for name, content in cases.items():
+        put("dataset", name, content)
+
+
+def texts():
+    for name, ops in {
+        "simclr": "crop:0.08-1,flip:0.5,jitter:0.8:1,gray:0.2,blur:0.5:0.1-2",
+        "center": "center,flip:1",
+        "whole": "flip,gray:1,jitter:1:2.5,blur:1:1000",
+        "tiny": "crop:1e-6",
+        "backward": "crop:0.5-0.2",
+        "nan": "crop:nan-1",
+        "hex": "crop:0x1p-3-inf",
+        "late_crop": "flip,crop",
+        "arguments": "crop:1:2:3:4:5",
+        "empty": "",
+        "comma": "crop,,",
+        "most": "flip" + ",flip" * 14,
+        "too_many": "flip" + ",flip" * 15,
+        "unknown": "frobnicate" * 40,
+    }.items():
+        put("policy", name, b"\x07\x0b\x05" + ops.encode())
+        put("policy", name + "_thin", b"\x00\x17\x01" + ops.encode())
+    key = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
+    for name, text in {
+        "good": key, "newline": key + "\n", "short": key[:-5], "long": key + "x",
+        "nul": key[:35] + "\0" + key[36:], "character": key[:-1] + "\t",
+        "overflow": "#" * 40, "none": "", "high": key[:-1] + "\u00fc",
+    }.items():
+        for mode in range(4):
+            put("key", "%s_%d" % (name, mode), bytes([mode]) + text.encode())
+    row = loose(header({"step": "2", "loss": "4.5"}))
+    for name, table in {
+        "none": b"", "other": b"a\tb\n1\t2\n", "rows": b"step\tloss\n0\t6\n1\t5\n2\t9\n",
+        "cut": b"step\tloss\n0\t6\n1", "no_newline": b"step", "odd": b"step\n9999999999999999999\n-1\n",
+        "nul": b"step\tloss\n0\0\t6\n", "wide": b"step" + b"\tc" * 70 + b"\n0\n",
+    }.items():
+        put("log", name, row + CUT + table)
+    put("log", "no_step", loose(header({"loss": "1"})) + CUT + b"step\n")
+    put("log", "step_odd", loose(header({"step": "x"})))
+
+
+def main():
+    for target in ("frame header reader source link reduce gather lars features png dataset policy "
+                   "key log").split():
+        folder = os.path.join(CORPUS, target)
+        os.makedirs(folder, exist_ok=True)
+        for name in os.listdir(folder):
+            if not name.startswith("found"):
+                os.remove(os.path.join(folder, name))
+    for make in (frames, streams, links, workers, optimizers, features, images, datasets, texts):
+        make()
+
+
+main()
