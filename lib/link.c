@@ -163,6 +163,12 @@ static int read_some(struct link *l)
     }
 }
 
+/* It has said why it fails; how it exits says less. */
+static bool has_failed(const struct link *l)
+{
+    return l->replies.n && frame_meta(l->replies.frames[l->replies.n - 1], "error");
+}
+
 /* Moves bytes both ways: a peer that is stuck writing replies does not read requests. With
  * wait, until a reply is there or the peer has shown no life for the timeout; without, as far as
  * it goes at once. */
@@ -172,7 +178,8 @@ static int pump(struct link *l, bool wait)
     for (;;) {
         if (wait && l->replies.n)
             return 0;
-        struct pollfd items[2] = {{l->from, POLLIN, 0}, {l->requests.n ? l->to : -1, POLLOUT, 0}};
+        struct pollfd items[2] = {{has_failed(l) ? -1 : l->from, POLLIN, 0},
+                                  {l->requests.n ? l->to : -1, POLLOUT, 0}};
         double rest = wait ? deadline - clock_now() : 0;
         int n = poll(items, 2, rest > 0 ? (int)(rest * 1000) + 1 : 0);
         if (n < 0 && stop_check())
