@@ -27,7 +27,8 @@ struct link {
     int64_t next_seq, next_reply; /* requests sent, replies taken */
     struct socket *socket;        /* or: */
     pid_t child;
-    int to, from; /* non-blocking pipes; -1 when closed */
+    int to, from;    /* non-blocking pipes; -1 when closed */
+    double deadline; /* of pump(): its next sign of life */
     struct frame_reader *reader;
     struct queue requests;      /* not yet written, the first perhaps in part */
     const unsigned char *bytes; /* the first, sealed; NULL: not yet */
@@ -163,31 +164,49 @@ static int read_some(struct link *l)
     }
 }
 
-/* Moves bytes both ways: a peer that is stuck writing replies does not read requests. With
- * wait, until a reply is there or the peer has shown no life for the timeout; without, as far as
- * it goes at once. */
-static int pump(struct link *l, bool wait)
+/* It has said why it fails; how it exits says less. */
+static bool has_failed(const struct link *l)
 {
-    double deadline = clock_now() + l->timeout;
+    return l->replies.n && frame_meta(l->replies.frames[l->replies.n - 1], "error");
+}
+
+/* Moves bytes both ways, of n pipes at once: a peer that is stuck writing replies does not read
+ * requests. With wait, until each has a reply, or one that has none has shown no life for its
+ * timeout; without, as far as it goes at once. */
+static int pump(struct link *const *links, int n, bool wait)
+{
+    struct pollfd items[2 * LINKS_AT_ONCE];
+    for (int i = 0; i < n; i++)
+        links[i]->deadline = clock_now() + links[i]->timeout;
     for (;;) {
-        if (wait && l->replies.n)
+        const struct link *late = NULL; /* whose time is up first */
+        for (int i = 0; i < n; i++) {
+            const struct link *l = links[i];
+            const bool answered = wait && l->replies.n;
+            if (wait && !answered && (!late || l->deadline < late->deadline))
+                late = l;
+            items[2 * i] = (struct pollfd){answered || has_failed(l) ? -1 : l->from, POLLIN, 0};
+            items[2 * i + 1] = (struct pollfd){l->requests.n ? l->to : -1, POLLOUT, 0};
+        }
+        if (wait && !late)
             return 0;
-        struct pollfd items[2] = {{l->from, POLLIN, 0}, {l->requests.n ? l->to : -1, POLLOUT, 0}};
-        double rest = wait ? deadline - clock_now() : 0;
-        int n = poll(items, 2, rest > 0 ? (int)(rest * 1000) + 1 : 0);
-        if (n < 0 && stop_check())
+        double rest = wait ? late->deadline - clock_now() : 0;
+        int ready = poll(items, 2 * (nfds_t)n, rest > 0 ? (int)(rest * 1000) + 1 : 0);
+        if (ready < 0 && stop_check())
             return -1;
-        if (n == 0 && !wait)
+        if (ready == 0 && !wait)
             return 0;
-        if (n == 0 && clock_now() >= deadline)
-            return fail("%s: no answer within %g s", l->name, l->timeout);
-        if (n <= 0)
-            continue;
-        if (items[0].revents && read_some(l) < 0)
-            return -1;
-        if (items[1].revents && write_some(l))
-            return -1;
-        deadline = clock_now() + l->timeout;
+        for (int i = 0; ready > 0 && i < n; i++) {
+            if (!items[2 * i].revents && !items[2 * i + 1].revents)
+                continue;
+            if (items[2 * i].revents && read_some(links[i]) < 0)
+                return -1;
+            if (items[2 * i + 1].revents && write_some(links[i]))
+                return -1;
+            links[i]->deadline = clock_now() + links[i]->timeout;
+        }
+        if (late && clock_now() >= late->deadline)
+            return fail("%s: no answer within %g s", late->name, late->timeout);
     }
 }
 
@@ -200,25 +219,23 @@ int link_send(struct link *l, struct frame *f)
         return socket_send(l->socket, NULL, f) ? -1 : 0;
     if (push(&l->requests, f))
         return -1;
-    return pump(l, false);
+    return pump(&l, 1, false);
 }
 
 int link_advance(struct link *l)
 {
-    return l->socket ? 0 : pump(l, false); /* a socket has a thread of its own */
+    return l->socket ? 0 : pump(&l, 1, false); /* a socket has a thread of its own */
 }
 
-int link_receive(struct link *l, struct frame **out)
+/* The reply that is there, or that a socket waits for. */
+static int take_reply(struct link *l, struct frame **out)
 {
     if (l->socket) {
         int got = socket_receive(l->socket, l->timeout, out, NULL);
         if (got <= 0)
             return got < 0 ? -1 : fail("%s: no answer within %g s", l->name, l->timeout);
-    } else {
-        if (pump(l, true))
-            return -1;
+    } else
         *out = pop(&l->replies);
-    }
     int64_t seq, expected = l->next_reply++;
     const char *error = frame_meta(*out, "error");
     int bad = 0;
@@ -236,6 +253,29 @@ int link_receive(struct link *l, struct frame **out)
     return bad;
 }
 
+int link_receive(struct link *l, struct frame **out)
+{
+    return link_receive_all(&l, 1, out);
+}
+
+int link_receive_all(struct link *const *links, int n, struct frame **out)
+{
+    struct link *pipes[LINKS_AT_ONCE] = {NULL};
+    int n_pipes = 0;
+    for (int i = 0; i < n; i++)
+        if (!links[i]->socket) /* which has a thread of its own */
+            pipes[n_pipes++] = links[i];
+    if (pump(pipes, n_pipes, true))
+        return -1;
+    for (int i = 0; i < n; i++)
+        if (take_reply(links[i], &out[i])) {
+            while (i > 0)
+                frame_free(out[--i]);
+            return -1;
+        }
+    return 0;
+}
+
 int link_request(struct link *l, struct frame *f, struct frame **out)
 {
     return link_send(l, f) || link_receive(l, out) ? -1 : 0;
@@ -249,7 +289,7 @@ int link_end(struct link *l)
     l->ended = true;
     if (l->socket)
         return socket_send(l->socket, NULL, end);
-    return push(&l->requests, end) || pump(l, false) ? -1 : 0;
+    return push(&l->requests, end) || pump(&l, 1, false) ? -1 : 0;
 }
 
 /* Writes what is left, then reads until the coprocess closes its side: an end frame, or an error.

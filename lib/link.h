@@ -16,6 +16,8 @@
 
 struct link;
 
+enum { LINKS_AT_ONCE = 64 };
+
 /* Starts the coprocess or connects; a server that is not there yet is waited for by the first
  * link_receive() up to the timeout. */
 struct link *link_open(const char *endpoint, const struct link_config *config);
@@ -27,6 +29,10 @@ int link_send(struct link *l, struct frame *f);
 int link_advance(struct link *l);
 /* Waits for the next reply, in the order of the requests. */
 int link_receive(struct link *l, struct frame **out);
+/* link_receive() on each of n links, at most LINKS_AT_ONCE: out[i] is the next reply of links[i].
+ * Bytes move on all of them meanwhile, so that they work at the same time. -1: out holds nothing.
+ */
+int link_receive_all(struct link *const *links, int n, struct frame **out);
 /* link_send, then link_receive. */
 int link_request(struct link *l, struct frame *f, struct frame **out);
 /* Sends the end frame. Send it on all links before link_close()ing any. */

@@ -127,7 +127,7 @@ struct optimizer {
     int n_waiting;
 };
 
-static bool is_buffer(const char *name)
+bool optimizer_is_buffer(const char *name)
 {
     static const char *const endings[] = {".running_mean", ".running_var", ".num_batches_tracked"};
     size_t length = strlen(name);
@@ -151,7 +151,7 @@ static struct entry *add(struct optimizer *o, const struct tensor *t)
                       .ndim = t->ndim,
                       .count = tensor_count(t),
                       .bytes = t->bytes,
-                      .buffer = is_buffer(t->name),
+                      .buffer = optimizer_is_buffer(t->name),
                       .client = -1,
                       .updated = -1};
     memcpy(e.shape, t->shape, sizeof e.shape);

@@ -10,10 +10,15 @@
 #ifndef OPTIMIZER_H
 #define OPTIMIZER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "schedule.h"
 #include "server.h"
+
+/* Whether a tensor of that name is stored and never optimized: *.running_mean, *.running_var and
+ * *.num_batches_tracked. It need not come for a step to be complete. */
+bool optimizer_is_buffer(const char *name);
 
 /* How a tensor changes in a step. */
 struct optimizer_rule {

@@ -57,6 +57,13 @@ check_fails 1 "answers nonsense" "bad header" ask "exec:$peer serve damaged"
 check_fails 1 "answers with an absurd length" "not a frame" ask "exec:$peer serve length"
 check_fails 1 "answers with half a frame" "truncated in" ask "exec:$peer serve half"
 check_fails 1 "answers with an error" "serve error: peer: it hurts\?here" ask "exec:$peer serve error"
+# It is gone while encode still computes and sends.
+last_words() {
+    augment --data shapes --batch 64 --steps 1 2>/dev/null |
+        encode --width 0.25 --opt "exec:$peer last_words" \
+            --next "exec:project --layers 0 --next exec:ntxent 2>/dev/null" >metrics.st
+}
+check_fails 1 "fails while a step is computed" '^encode: exec:.*last_words: peer: it hurts' last_words
 check_fails 1 "answers another request" "answered request 1, where 0 was next" ask "exec:$peer serve seq"
 check_fails 1 "ends instead of answering" "ended before it had answered" ask "exec:$peer serve end"
 check_fails 1 "fails after its last answer" "exited with status 3" ask "exec:$peer serve late-three"

@@ -2,6 +2,7 @@
 
     peer.py ROOT make                     writes the input files
     peer.py ROOT serve HOW                answers requests on stdin, on stdout
+    peer.py ROOT last_words               an optimizer that fails
     peer.py ROOT bind ADDRESS HOW         the same over ZeroMQ
     peer.py ROOT ask ADDRESS HOW          a client over ZeroMQ
     peer.py ROOT pull ADDRESS SECONDS     reads a stream slowly; prints its steps
@@ -93,6 +94,17 @@ def serve(how):
     if how == "late-three":
         sys.stdout.flush()
         os._exit(3)
+
+
+def last_words():
+    """An optimizer that takes a join, then says why it fails, and exits at once."""
+    tensors, meta = frames.read(sys.stdin.buffer)
+    frames.write(sys.stdout.buffer, tensors, **{**meta, "step": 0})
+    sys.stdout.flush()
+    frames.read(sys.stdin.buffer)
+    frames.write(sys.stdout.buffer, {}, error="peer: it hurts")
+    sys.stdout.flush()
+    os._exit(3)
 
 
 def unpack(message):

@@ -1,0 +1,68 @@
+/* shard: several optimizers as one. Gradients in, new parameters out. */
+#include "shard.h"
+
+#include "fail.h"
+#include "link.h"
+#include "turns.h"
+
+static const char *next = "";
+
+static const struct option_spec options[] = {
+    {.name = "next",
+     .kind = OPTION_STRING,
+     .value = &next,
+     .argument = "LINK",
+     .help = "LINK,LINK,...: optimizers, each of which owns a part"},
+    {0},
+};
+
+static const char details[] =
+    "In:  what an optimizer gets: `kind` = `join` with initial parameters, then gradients.\n"
+    "Out: the answer of the optimizers, as if they were one. A tensor's name alone says which\n"
+    "     of them owns it, so a run goes on with as many states in the same order.\n"
+    "A comma in --next separates where exec:, tcp:// or ipc:// follows it.\n"
+    "\n"
+    "Example: two optimizers hold a half of the model each.\n"
+    "  augment --data shapes --batch 64 --steps 20 |\n"
+    "    encode --opt 'exec:shard --next \"exec:lars --state a.st,exec:lars --state b.st\"' \\\n"
+    "      --next 'exec:project --opt exec:lars --next exec:ntxent' | progress";
+
+static int serve(struct turns *turns, struct shard *shard)
+{
+    struct frame *request, *reply;
+    int client, got;
+    while ((got = turns_next(turns, &request, &client)) > 0)
+        if (shard_ask(shard, request, &reply) || turns_reply(turns, client, reply))
+            return -1;
+    return got;
+}
+
+int main(int argc, char **argv)
+{
+    const struct program program = {"shard",
+                                    "several optimizers as one",
+                                    details,
+                                    {options, server_option_specs, link_option_specs}};
+    options_parse(&program, argc, argv, NULL);
+    if (shard_count(next) < 0)
+        usage_fail("--next: %s", fail_message());
+    signals_setup();
+
+    struct server *server = server_open();
+    struct turns *turns = server ? turns_new(server) : NULL;
+    struct shard *shard = turns ? shard_open(next) : NULL;
+    const bool bad = !shard || serve(turns, shard);
+    turns_free(turns);
+    if (bad) {
+        const int status = program_fail(); /* first, so that the culprit's line leads a log */
+        server_abandon(server);
+        shard_abandon(shard);
+        return status;
+    }
+    if (shard_end(shard)) {
+        const int status = program_fail();
+        server_abandon(server);
+        return status;
+    }
+    return server_end(server) ? program_fail() : 0;
+}

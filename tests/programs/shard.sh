@@ -1,0 +1,201 @@
+#!/usr/bin/env bash
+# shard: as one optimizer, bit for bit; clients, states and optimizers that fail.
+set -eu
+. "$(dirname "$0")/../lib.sh"
+export OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE=1
+
+if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+    skip "shard" "python3-numpy is not installed"
+    done_testing
+    exit
+fi
+py() {
+    timeout 30 /usr/bin/python3 "$ROOT/tests/programs/shard.py" "$ROOT" "$@"
+}
+optimizer_py() {
+    timeout 30 /usr/bin/python3 "$ROOT/tests/programs/optimizer.py" "$ROOT" "$@"
+}
+lars="lars --warmup-steps 1"
+links() { # K, NAME, options: K optimizers that write NAME.k.model and NAME.k.state
+    local k list=
+    for k in $(seq 0 $(($1 - 1))); do
+        list+="${list:+,}exec:$lars --model $2.$k.model --state $2.$k.state ${*:3}"
+    done
+    echo "$list"
+}
+all_end() { # PID...: with 0
+    local pid status=0
+    for pid in "$@"; do
+        wait "$pid" || status=1
+    done
+    return $status
+}
+
+# ---- as one optimizer ----
+
+train() { # NAME, LINK of encode's optimizer, LINK of project's, options of augment; LOSS
+    augment --data shapes --batch 16 --steps 4 "${@:4}" |
+        encode --width 0.25 --opt "$2" --next "exec:project --opt '$3' --next 'exec:${LOSS:-ntxent}'" >"$1.metrics"
+}
+check "a run with one optimizer a stage" train alone "exec:$lars --model alone.model" "exec:$lars --model head.model"
+same_metrics() { # NAME, NAME
+    cmp <(inspect --meta loss "$1.metrics") <(inspect --meta loss "$2.metrics") &&
+        cmp <(inspect --meta lr "$1.metrics") <(inspect --meta lr "$2.metrics") && [ -s "$1.metrics" ]
+}
+spread() { # K
+    train "spread$1" "exec:shard --next \"$(links "$1" "spread$1")\"" "exec:$lars --model head2.model" &&
+        py same alone.model "spread$1".*.model && same_metrics alone "spread$1" &&
+        cmp head.model head2.model
+}
+for k in 1 2 3; do
+    check "$k shards" spread $k
+done
+shared() {
+    local pids=() k
+    for k in 0 1; do
+        $lars --listen ipc://owner$k.ipc --model shared.$k.model &
+        pids+=($!)
+    done
+    shard --listen ipc://shared.ipc --next ipc://owner0.ipc,ipc://owner1.ipc &
+    pids+=($!)
+    train shared ipc://shared.ipc ipc://shared.ipc && all_end "${pids[@]}" &&
+        py same alone.model,head.model shared.*.model
+}
+check "two clients and two optimizers by sockets" shared
+
+reduced() { # NAME, LINK of the optimizer
+    local pids=() rank
+    reduce --world 2 --listen ipc://reduce.ipc --next "$2" &
+    pids+=($!)
+    gather --world 2 --listen ipc://gather.ipc \
+        --next "exec:project --opt 'exec:lars --model /dev/null' --next exec:ntxent" &
+    pids+=($!)
+    for rank in 0 1; do
+        augment --data shapes --batch 16 --steps 3 --shard $rank/2 |
+            encode --width 0.25 --opt ipc://reduce.ipc --next ipc://gather.ipc >"$1.$rank.metrics" &
+        pids+=($!)
+    done
+    all_end "${pids[@]}"
+}
+behind_reduce() {
+    reduced one "exec:$lars --model one.model" &&
+        reduced two "exec:shard --next \"$(links 2 two)\"" && py same one.model two.*.model
+}
+check "behind reduce, for two workers" behind_reduce
+
+optimizer_py run 0 6 6 >all.st
+same_replies() {
+    $lars --model plain.model <all.st >plain.replies &&
+        shard --next "$(links 2 replies)" <all.st >shard.replies && cmp plain.replies shard.replies
+}
+check "answers with one optimizer's bytes" same_replies
+commas() {
+    shard --next "exec:$lars --model a,b.model --state x,y.state,
+        exec:$lars --model c,d.model" <all.st >out && py same plain.model a,b.model c,d.model && [ -e x,y.state ]
+}
+check "commas within a command, and blanks after one that separates" commas
+meet() { # each answers when the other has its request, too
+    local peer="exec /usr/bin/python3 $ROOT/tests/programs/shard.py $ROOT answer meet"
+    py large >large.st && shard --next "exec:$peer met0 met1,exec:$peer met1 met0" <large.st >out &&
+        cmp large.st out
+}
+check "the optimizers work at the same time, on more than a pipe holds" meet
+
+if /usr/bin/python3 -c 'import zmq' 2>/dev/null; then
+    ahead() {
+        shard --listen "ipc://$T/ahead.ipc" --next "$(links 2 ahead)" &
+        local server=$! one
+        optimizer_py share "ipc://$T/ahead.ipc" 0 6 0.02 &
+        one=$!
+        optimizer_py share "ipc://$T/ahead.ipc" 1 6 0 && all_end $one $server && py same plain.model ahead.*.model
+    }
+    check "two clients, of which one is ahead" ahead
+    far_ahead() {
+        shard --listen "ipc://$T/far.ipc" --next "$(links 2 far '2>/dev/null')" &
+        local server=$!
+        (py far "ipc://$T/far.ipc" >/dev/null 2>&1 &)
+        wait $server
+    }
+    check_fails 1 "a client that is two steps ahead" \
+        '^shard: client 1 sent step 2, where step 0 is under way' far_ahead
+    brings_nothing() {
+        shard --listen "ipc://$T/rank.ipc" --next "$(links 3 rank)" &
+        local server=$!
+        py rank "ipc://$T/rank.ipc" && wait $server
+    }
+    check "a rank that brings nothing gets everything" brings_nothing
+else
+    skip "clients over ZeroMQ" "python3-zmq is not installed"
+fi
+
+# ---- states ----
+
+resumed() {
+    LOSS="$ROOT/tests/programs/fail-after 3 ntxent" train half "exec:shard --next \"$(links 2 half --save-every 2)\"" \
+        "exec:$lars --state half-head.state --save-every 2" 2>half.err && return 1
+    grep -q 'exited with status 9' half.err && [ "$(inspect --meta step half.0.state)" = 2 ] &&
+        [ "$(inspect --meta step half.1.state)" = 2 ] && cp half.0.state half.0.kept && cp half.1.state half.1.kept &&
+        train half "exec:shard --next \"$(links 2 half --resume)\"" \
+            "exec:$lars --resume --state half-head.state --model half-head.model" --start 2 &&
+        py same alone.model half.*.model && cmp head.model half-head.model &&
+        cmp half.0.state spread2.0.state && cmp half.1.state spread2.1.state
+}
+check "stopped and resumed, bit for bit" resumed
+refuses() { # regex, NAME of the run
+    local status=0
+    train "$2" "exec:shard --next \"$(links 2 "$2" --resume)\"" "exec:$lars --model none.model" --start 2 \
+        2>"$2.err" || status=$?
+    cat "$2.err"
+    [ $status = 1 ] && grep -qE "^shard: $1" "$2.err" && grep -qE "^encode: .*shard: $1" "$2.err"
+}
+different_steps() {
+    cp half.0.kept apart.0.state && cp half.1.state apart.1.state &&
+        refuses 'exec:.* apart\.0\.state .* is at step 2, exec:.* apart\.1\.state .* at step 4: the states belong to different steps' apart &&
+        cmp half.0.kept apart.0.state && cmp half.1.state apart.1.state
+}
+check "states of different steps are refused, and stay" different_steps
+another_order() {
+    cp half.0.kept order.1.state && cp half.1.kept order.0.state &&
+        refuses 'exec:.*order\.[01]\.state.*: lars: order\.[01]\.state has no tensor .*, which a client joined with' order
+}
+check "so are states in another order" another_order
+
+# ---- failures ----
+
+dies() {
+    local status=0
+    train dead "exec:shard --next \"exec:$lars --model dead.0.model,exec:$ROOT/tests/programs/fail-after 3 $lars --model dead.1.model\"" \
+        "exec:$lars --model none.model" 2>dead.err || status=$?
+    cat dead.err
+    [ $status = 1 ] && grep -qE '^shard: exec:.*fail-after 3 .*: exited with status 9' dead.err &&
+        grep -qE '^encode: exec:shard.*: shard: exec:.*fail-after.*: exited with status 9' dead.err &&
+        [ ! -e dead.0.model ] && [ ! -e dead.1.model ]
+}
+check "an optimizer that dies ends the run, and is named" dies
+wrong() { # HOW: of the second of two
+    local peer="exec /usr/bin/python3 $ROOT/tests/programs/shard.py $ROOT answer"
+    shard --timeout 5 --next "exec:$peer ok,exec:$peer $*" --in all.st --out out
+}
+named='^shard: exec:exec .* answer'
+check_fails 1 "an answer that lacks a tensor" "$named drop: its answer: the frame has no tensor bn1" wrong drop
+check_fails 1 "an answer with one more" "$named more: answered with more.weight, which it was not sent" wrong more
+check_fails 1 "an answer of another shape" "$named shape: its answer: tensor .* is .*, not " wrong shape
+check_fails 1 "an answer of another dtype" "$named dtype: its answer: tensor .* is I32 .*, not F32" wrong dtype
+check_fails 1 "an answer that is an error" "$named error: it hurts" wrong error
+check_fails 1 "an answer to a join at another step" \
+    "answer ok is at step 0, exec:.* at step 7: the states belong to different steps" wrong step 7
+check_fails 1 "an answer that does not come" "exec:sleep 60: no answer within 0.5 s" \
+    shard --timeout 0.5 --next "exec:cat,exec:sleep 60" --in all.st --out out
+optimizer_py run 0 2 6 noend >noend.st
+check_fails 1 "no end frame" '^shard: stdin: ended without an end frame' \
+    sh -c 'cat noend.st | shard --next exec:cat,exec:cat >out'
+
+check_fails 2 "no --next" "^shard: --next: '' is no link" shard
+check_fails 2 "a list that begins with no link" "'model.st' is no link" shard --next 'model.st,exec:lars'
+check_fails 2 "a link that is empty" "'exec:lars,' is no link" shard --next 'exec:lars,,exec:lars'
+check_fails 2 "a comma at the end" "'exec:lars,' is no link" shard --next 'exec:lars,'
+# shellcheck disable=SC2046 # one word
+check_fails 2 "too many links" "more than 64 links" shard --next $(yes exec:lars | head -n 65 | paste -sd ,)
+check_fails 2 "an unknown option" "unknown option '--world'" shard --world 2
+check "--help" shard --help
+done_testing
