@@ -289,15 +289,17 @@ static int update(struct run *run, const char **lr)
 }
 
 /* The head of the pipeline tells the rate, so it waits for the update before it answers; others
- * let their callers go on meanwhile. */
+ * let their callers go on meanwhile. Views are those of the whole batch: other workers' too. */
 static int add_metrics(struct run *run, const struct sizes *s, double began, struct frame *reply)
 {
     const char *lr;
-    if (update(run, &lr))
+    int64_t batch;
+    if (frame_meta_int(reply, "batch", s->b, &batch) || update(run, &lr))
         return -1;
     if (*lr)
         frame_set_meta(reply, "lr", lr);
-    frame_set_meta_float(reply, "views_per_s", (float)((double)s->images / (clock_now() - began)));
+    frame_set_meta_float(reply, "views_per_s",
+                         (float)((double)(batch * s->v) / (clock_now() - began)));
     return 0;
 }
 

@@ -78,7 +78,7 @@ fi
 
 # Interrupted and taken up again.
 stop_and_resume() {
-    run stopped --steps 10 --save-every 4 --encoder "$small" --loss "$ROOT/tests/programs/fail-after 6 ntxent"
+    run stopped --steps 10 --save-every 4 --restarts 0 --encoder "$small" --loss "$ROOT/tests/programs/fail-after 6 ntxent"
     grep -q 'exited with status 9' stopped.out || return 1
     [ "$(inspect --meta step stopped/state.safetensors)" = 4 ] || return 1
     run stopped --resume --loss ntxent
