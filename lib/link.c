@@ -341,7 +341,7 @@ int link_close(struct link *l)
         return 0;
     int bad = 0;
     if (l->socket)
-        bad = socket_close(l->socket, l->ended);
+        bad = socket_close(l->socket, l->ended ? l->timeout : 0);
     else if (l->child && l->ended)
         bad = finish_child(l);
     if (l->to >= 0)

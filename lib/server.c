@@ -9,7 +9,8 @@
 #include "socket.h"
 #include "stream.h"
 
-/* Seconds. A client may wait for the answer to its end frame before it closes its side. */
+/* Seconds. A client may wait for the answer to its end frame before it closes its side; after a
+ * failure it may take its time to read of it. */
 enum { END_PATIENCE = 2 };
 
 static struct {
@@ -344,7 +345,7 @@ int server_end(struct server *s)
 {
     int bad = 0;
     if (s->socket)
-        bad = socket_close(s->socket, true);
+        bad = socket_close(s->socket, s->timeout);
     else {
         source_close(s->source);
         bad = sink_end(s->sink);
@@ -375,7 +376,7 @@ void server_abandon(struct server *s)
             frame_free(error);
     }
     if (s->socket)
-        socket_close(s->socket, true);
+        socket_close(s->socket, END_PATIENCE);
     else {
         sink_abandon(s->sink);
         source_close(s->source);

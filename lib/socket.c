@@ -173,7 +173,7 @@ struct socket *socket_open(enum socket_role role, const char *endpoint,
         s->path = s->endpoint + 6;
     return s;
 failed:
-    socket_close(s, false);
+    socket_close(s, 0);
     return NULL;
 }
 
@@ -295,7 +295,7 @@ static int check_server(struct socket *s)
     return 0;
 }
 
-int socket_close(struct socket *s, bool flush)
+int socket_close(struct socket *s, double patience)
 {
     if (!s)
         return 0;
@@ -308,9 +308,10 @@ int socket_close(struct socket *s, bool flush)
             read_events(s);
         bool client = s->role == SOCKET_DEALER || s->role == SOCKET_PUSH;
         if (client && s->left > 0)
-            flush = false; /* nobody is left to take it */
-        double patience = stop_requested() && s->timeout > 1 ? 1 : s->timeout;
-        if (flush)
+            patience = 0; /* nobody is left to take it */
+        if (stop_requested() && patience > 1)
+            patience = 1;
+        if (patience > 0)
             set_int(s, ZMQ_LINGER, (int)(patience * 1000 < 2e9 ? patience * 1000 : 2e9));
         zmq_socket_monitor(s->zmq, NULL, 0);
         zmq_close(s->zmq);
@@ -322,9 +323,9 @@ int socket_close(struct socket *s, bool flush)
             ;
         context = NULL;
         keys_end();
-        if (flush && clock_now() - started >= s->timeout)
-            status = fail("%s: the peer did not take what was sent within %g s", s->endpoint,
-                          s->timeout);
+        if (patience > 0 && clock_now() - started >= patience)
+            status =
+                fail("%s: the peer did not take what was sent within %g s", s->endpoint, patience);
     }
     free(s->open);
     free(s->endpoint);

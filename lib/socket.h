@@ -16,9 +16,9 @@ struct socket;
 /* DEALER and PUSH connect, ROUTER and PULL bind. NULL with a message. */
 struct socket *socket_open(enum socket_role role, const char *endpoint,
                            const struct link_config *config);
-/* flush: waits up to the timeout until what was sent has left. Without: drops it. 0, or -1 with a
- * message if the flush ran out of time. NULL is fine. */
-int socket_close(struct socket *s, bool flush);
+/* Waits up to `patience` seconds until what was sent has left; 0: drops it. 0, or -1 with a message
+ * if that was not long enough. NULL is fine. */
+int socket_close(struct socket *s, double patience);
 
 /* For a PUSH that has sent its last frame: waits, as long as the peer lives, until the peer's side
  * has taken every byte out of the system's buffers. What still lies there when a connection is

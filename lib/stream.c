@@ -66,7 +66,7 @@ void source_close(struct source *s)
 {
     if (!s)
         return;
-    socket_close(s->socket, false);
+    socket_close(s->socket, 0);
     if (s->fd > 0)
         close(s->fd);
     if (s->child)
@@ -354,7 +354,7 @@ int sink_end(struct sink *s)
     int bad = 0;
     if (s->socket) {
         bad = socket_drain(s->socket);
-        bad = socket_close(s->socket, !bad) || bad;
+        bad = socket_close(s->socket, bad ? 0 : s->timeout) || bad;
     } else if (s->file.file)
         bad = atomic_commit(&s->file);
     else if (close(s->fd))
@@ -376,7 +376,7 @@ void sink_abandon(struct sink *s)
         return;
     char message[1024];
     snprintf(message, sizeof message, "%s", fail_message());
-    socket_close(s->socket, false);
+    socket_close(s->socket, 0);
     if (s->file.file)
         atomic_abandon(&s->file);
     else if (s->fd >= 0)

@@ -81,14 +81,22 @@ open_folder() {
     [ -n "$resume" ] || [ ! -e "$run/state.safetensors" ] ||
         die "$run holds a run already; --resume goes on with it, another --run starts anew"
     mkdir -p "$run"
-    exec 9>"$run/lock"
+    exec 9>>"$run/lock"
     flock -w 60 9 || die "$run: another run is at work there"
+    remove_sockets
     if is_complete; then
         echo "$pipeline: $run is complete: $(saved step) steps"
         exit 0
     fi
     # shellcheck disable=SC2086 # a list of names
     declare -p $known | sed 's/^declare -- //' >"$run/options" # a declaration would be a function's
+}
+# Of this attempt, or of one whose script was killed; where they are stands in the lock's file.
+remove_sockets() {
+    local folder
+    folder=$(cat "$run/lock")
+    [ -z "$folder" ] || rm -rf "$folder"
+    : >"$run/lock"
 }
 saved() { # step or steps, of the state
     inspect --meta "$1" "$run/state.safetensors"
@@ -136,7 +144,7 @@ watch() {
     while [ ${#names[@]} -gt 0 ]; do
         status=0 pid=
         wait -n -p pid "${!names[@]}" || status=$?
-        [ -n "$pid" ] || continue # a signal came between
+        [ -n "${pid-}" ] || continue # a signal came between: wait has unset it
         [ $status = 0 ] || failed="the $([ $status -gt 128 ] &&
             echo "${names[$pid]} was killed by SIG$(kill -l $((status - 128)))" ||
             echo "${names[$pid]} exited with status $status")"
@@ -179,7 +187,7 @@ on_signal() { # status to end with
 clean_up() {
     trap - EXIT
     stop_all
-    rm -rf "$sockets"
+    remove_sockets
 }
 
 # ---- attempts ----
@@ -198,6 +206,7 @@ try_once() {
     [ ! -f "$run/state.safetensors" ] || start=$(saved step)
     # Socket paths are limited to about 100 bytes, so sockets do not lie in the run's folder.
     sockets=$(mktemp -d "${TMPDIR:-/tmp}/simclr.XXXXXX")
+    echo "$sockets" >"$run/lock"
     opt=ipc://$sockets/optimizer
     # So that a process of another attempt, on this machine or elsewhere, has no part in this one.
     SIMCLR_RUN=$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')
@@ -207,7 +216,7 @@ try_once() {
     attempt
     watch || status=$?
     stop_all
-    rm -rf "$sockets"
+    remove_sockets
     [ $status != 0 ] || return 0
     [ -z "$asked" ] || return 1
     echo "$pipeline: $failed; the stages said:" >&2
@@ -221,7 +230,6 @@ run_to_the_end() {
     # An idle thread that spins takes a core from the other stages.
     export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} SIMCLR_EDGES=${SIMCLR_EDGES-1}
     set -m # a process group for each process that is started
-    sockets=
     trap clean_up EXIT
     trap 'on_signal 143' TERM
     trap 'on_signal 130' INT

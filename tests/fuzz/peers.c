@@ -33,9 +33,9 @@ struct socket *socket_open(enum socket_role role, const char *endpoint,
     return s;
 }
 
-int socket_close(struct socket *s, bool flush)
+int socket_close(struct socket *s, double patience)
 {
-    (void)flush;
+    (void)patience;
     free(s);
     return 0;
 }
