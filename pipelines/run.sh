@@ -24,7 +24,7 @@ run_help() {
   --limit IMAGES    only the first so many; 0: all [$limit]
   --seed N          of views and initial parameters [$seed]
   --save-every N    steps between saved states [$save_every]
-  --restarts N      after a failure, if steps were made: from the last state [$restarts in a row]
+  --restarts N      after a failure, from the last state; as many until the next state [$restarts]
   --resume          go on with --run DIR, with the options it was started with
 
 Each stage is a command, and another one can take its place:
@@ -205,8 +205,8 @@ log_sum() {
 try_once() {
     local said status=0
     said=$(log_size)
-    start=0
-    [ ! -f "$run/state.safetensors" ] || start=$(saved step)
+    start=$(saved_step)
+    start=${start:-0}
     # Socket paths are limited to about 100 bytes, so sockets do not lie in the run's folder.
     sockets=${TMPDIR:-/tmp}/simclr.$(random)
     echo "$sockets" >"$run/lock" # first, so that none is forgotten
@@ -228,24 +228,29 @@ try_once() {
     return 1
 }
 
-# A failure is tried again only where steps were made before it: it may be chance.
+saved_step() {
+    [ ! -f "$run/state.safetensors" ] || saved step
+}
+
+# A failure may be chance where steps were made before it. One that comes again before another state
+# was saved is counted.
 run_to_the_end() {
-    local failures=0 before first=1 pause
+    local failures=0 before state first=1 pause
     # An idle thread that spins takes a core from the other stages.
     export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} SIMCLR_EDGES=${SIMCLR_EDGES-1}
     set -m # a process group for each process that is started
     trap clean_up EXIT
     trap 'on_signal 143' TERM
     trap 'on_signal 130' INT
-    while before=$(log_sum) && ! try_once; do
+    while before=$(log_sum) && state=$(saved_step) && ! try_once; do
         if [ -n "$asked" ]; then
             [ -f "$run/state.safetensors" ] || die "stopped before a state was saved"
             echo "$pipeline: stopped after $(saved step) steps; --resume --run $run goes on" >&2
             exit "$asked"
         fi
-        if [ "$(log_sum)" != "$before" ]; then
+        if [ "$(saved_step)" != "$state" ]; then
             failures=0
-        elif [ $first = 1 ]; then
+        elif [ $first = 1 ] && [ "$(log_sum)" = "$before" ]; then
             failures=$restarts
         fi
         first=0
