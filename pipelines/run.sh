@@ -192,6 +192,9 @@ clean_up() {
 
 # ---- attempts ----
 
+random() {
+    od -An -N8 -tx8 /dev/urandom | tr -d ' '
+}
 log_size() {
     wc -c 2>/dev/null <"$run/log.txt" || echo 0
 }
@@ -205,11 +208,12 @@ try_once() {
     start=0
     [ ! -f "$run/state.safetensors" ] || start=$(saved step)
     # Socket paths are limited to about 100 bytes, so sockets do not lie in the run's folder.
-    sockets=$(mktemp -d "${TMPDIR:-/tmp}/simclr.XXXXXX")
-    echo "$sockets" >"$run/lock"
+    sockets=${TMPDIR:-/tmp}/simclr.$(random)
+    echo "$sockets" >"$run/lock" # first, so that none is forgotten
+    mkdir -m 700 "$sockets"
     opt=ipc://$sockets/optimizer
     # So that a process of another attempt, on this machine or elsewhere, has no part in this one.
-    SIMCLR_RUN=$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')
+    SIMCLR_RUN=$(random)
     export SIMCLR_RUN
     set_commands
     echo "# $(date '+%F %T'), from step $start" >>"$run/commands.sh"
