@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# pipelines/slurm.sbatch under a Slurm of its own: the bits of a run without Slurm, also after the
+# job was requeued, warned of its time limit, or cancelled and submitted again.
+set -eu
+. "$(dirname "$0")/../lib.sh"
+
+no_process() {
+    ! grep -lz "^SLURM_CONF=$T/" /proc/[0-9]*/environ 2>/dev/null | grep .
+}
+if [ -z "${SLURM_CLUSTER:-}" ]; then # this script once more, with a Slurm beside it
+    chmod 711 "$T" # for munged's socket
+    mkdir tmp
+    status=0
+    TMPDIR=$T/tmp "$ROOT/tests/slurm_cluster" "$ROOT/tests/programs/slurm.sh" 2>cluster.err || status=$?
+    if [ $status = 77 ]; then
+        skip "jobs of Slurm" "$(head -n 1 cluster.err)"
+    else
+        sed 's/^/# /' cluster.err
+        check "all tests within the cluster" test $status = 0
+        check "it leaves no file" rmdir tmp
+        check "and no process" no_process
+    fi
+    done_testing
+    exit
+fi
+
+export SIMCLR_PIPELINES=$ROOT/pipelines TMPDIR=$T
+settings=(--data shapes --batch 16 --steps 40 --save-every 5 --encoder 'encode --width 0.25')
+
+submit() { # NAME: of the run; its folder and its log are called so
+    job=$(sbatch --parsable --ntasks=2 --output="$T/$1.log" "$ROOT/pipelines/slurm.sbatch" \
+        "${settings[@]}" --run "$T/$1")
+}
+field() { # NAME
+    scontrol show job "$job" | tr ' ' '\n' | sed -n "s/^$1=//p"
+}
+within() { # SECONDS, command
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" 2>/dev/null; do
+        [ $SECONDS -lt $end ] || return 1
+        sleep 0.1
+    done
+}
+has_ended() {
+    case $(field JobState) in COMPLETED | FAILED | CANCELLED | TIMEOUT | NODE_FAIL) ;; *) return 1 ;; esac
+}
+ends() { # STATE, how often it was restarted
+    within 200 has_ended && [ "$(field JobState) $(field Restarts)" = "$1 $2" ] && return
+    echo "$(field JobState), restarted $(field Restarts) times; it said:"
+    tail -n 12 "$(field StdOut)"
+    return 1
+}
+has_steps() { # NAME
+    [ "$(wc -l <"$1/metrics.tsv")" -gt 8 ]
+}
+same_end() { # NAME, restarts
+    ends COMPLETED "$2" && cmp "$1/model.safetensors" alone/model.safetensors
+}
+went_on() { # NAME: said so, and did not begin at step 0 again
+    grep -q "run $T/$1, which goes on" "$1.log" &&
+        tail -n 1 <(grep 'from step' "$1/commands.sh") | grep 'from step [1-9]'
+}
+
+check "without Slurm" "$ROOT/pipelines/distributed" --workers 2 "${settings[@]}" --run alone
+
+plain() { # found where it is submitted
+    job=$(cd "$ROOT" && unset SIMCLR_PIPELINES && submit plain && echo "$job") && same_end plain 0
+}
+check "a job ends in the same bits" plain
+again() {
+    submit plain && ends COMPLETED 0 && grep 'is complete: 40 steps' plain.log
+}
+check "submitted again, it finds that complete" again
+
+requeued() {
+    submit requeued && within 100 has_steps requeued && scontrol requeue "$job" && same_end requeued 1
+}
+check "requeued in the middle, it ends in the same bits" requeued
+check "and went on from a saved state" went_on requeued
+
+# What Slurm does before the time limit, as --signal=B:TERM@60 asks.
+warned() {
+    submit warned && within 100 has_steps warned && scancel --batch --signal=TERM "$job" && same_end warned 1
+}
+check "warned of its time limit, it requeues itself and ends in the same bits" warned
+check "and saved a state for that" grep 'stopped after [0-9]* steps' warned.log
+check "with which it went on" went_on warned
+
+cancelled() {
+    submit cancelled && within 100 has_steps cancelled && scancel "$job" && ends CANCELLED 0 &&
+        [ -z "$(squeue --noheader)" ] && [ ! -e cancelled/model.safetensors ]
+}
+check "cancelled, it stays so" cancelled
+submitted_again() {
+    submit cancelled && same_end cancelled 0 && went_on cancelled
+}
+check "submitted again, it ends in the same bits" submitted_again
+
+misplaced() {
+    SIMCLR_PIPELINES=/nowhere submit misplaced && ends FAILED 0 && grep SIMCLR_PIPELINES misplaced.log
+}
+check "a job that does not find pipelines/ says so" misplaced
+check_fails 1 "without sbatch" 'this is for sbatch' "$ROOT/pipelines/slurm.sbatch"
+done_testing
