@@ -223,11 +223,14 @@ try_once() {
     remove_sockets
     [ $status != 0 ] || return 0
     [ -z "$asked" ] || return 1
-    echo "$pipeline: $failed; the stages said:" >&2
-    tail -c "+$((said + 1))" "$run/log.txt" | grep -v ': edge ' | head -n 20 | sed 's/^/  /' >&2
+    say "$failed; the stages said:"
+    tail -c "+$((said + 1))" "$run/log.txt" | grep -v ': edge ' | head -n 20 | sed 's/^/  /' >&8
     return 1
 }
 
+say() {
+    echo "$pipeline: $*" >&8
+}
 saved_step() {
     [ ! -f "$run/state.safetensors" ] || saved step
 }
@@ -235,6 +238,7 @@ saved_step() {
 # A failure may be chance where steps were made before it. One that comes again before another state
 # was saved is counted.
 run_to_the_end() {
+    exec 8>&2 2>>"$run/log.txt" # the shell tells of each job that it ends
     local failures=0 before state first=1 pause
     # An idle thread that spins takes a core from the other stages.
     export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} SIMCLR_EDGES=${SIMCLR_EDGES-1}
@@ -244,8 +248,11 @@ run_to_the_end() {
     trap 'on_signal 130' INT
     while before=$(log_sum) && state=$(saved_step) && ! try_once; do
         if [ -n "$asked" ]; then
-            [ -f "$run/state.safetensors" ] || die "stopped before a state was saved"
-            echo "$pipeline: stopped after $(saved step) steps; --resume --run $run goes on" >&2
+            if [ -f "$run/state.safetensors" ]; then
+                say "stopped after $(saved step) steps; --resume --run $run goes on"
+            else
+                say "stopped before a state was saved"
+            fi
             exit "$asked"
         fi
         if [ "$(saved_step)" != "$state" ]; then
@@ -256,11 +263,11 @@ run_to_the_end() {
         first=0
         failures=$((failures + 1))
         if [ $failures -gt "$restarts" ]; then
-            echo "$pipeline: $run/log.txt has it all, $run/commands.sh what was run" >&2
+            say "$run/log.txt has it all, $run/commands.sh what was run"
             exit 1
         fi
         pause=$((1 << (failures < 6 ? failures - 1 : 5)))
-        echo "$pipeline: again in $pause s, from the last state ($failures of $restarts)" >&2
+        say "again in $pause s, from the last state ($failures of $restarts)"
         sleep $pause &
         wait $! || true
         [ -z "$asked" ] || exit "$asked"
