@@ -190,9 +190,11 @@ check "a reader that wants the first few" first
 held_open() {
     local i list=
     for i in 0 1 2 3; do
-        list+="${list:+,}exec:augment --data shapes --policy eval --batch 4 --limit 16 --turn $i/4; sleep 100"
+        augment --data shapes --policy eval --batch 4 --limit 16 --turn $i/4 |
+            encode --width 0.25 --threads 1 >held$i.st
+        list+="${list:+,}exec:cat held$i.st; sleep 100"
     done
-    within 7 encode --width 0.25 --threads 1 --in "$list" >held.st && [ "$(inspect --meta step held.st | wc -l)" = 4 ]
+    within 7 project --layers 0 --in "$list" >held.st && [ "$(inspect --meta step held.st | wc -l)" = 4 ]
 }
 check "ends that stay open" held_open
 
@@ -222,11 +224,11 @@ ends_early_by_command() {
 check_fails 1 "a command that ends early" \
     '^inspect: exec:.* --turn 0/2 --steps 1: ended, and exec:.* --turn 1/2 2>/dev/null goes on$' ends_early_by_command
 fails() {
-    over_ipc 0 --in "exec:$views --turn 0/2; exit 3,exec:$views --turn 1/2"
+    over_ipc 0 --in "exec:$views --turn 0/2; exit 3,exec:$views --turn 1/2 2>/dev/null"
 }
 check_fails 1 "one that fails at its end" '^inspect: exec:.*--turn 0/2; exit 3: exited with status 3$' fails
 breaks_off() {
-    over_ipc 0 --in "exec:$views --turn 0/2,exec:$views --turn 1/2 2>/dev/null | head -c 150000"
+    over_ipc 0 --in "exec:$views --turn 0/2 2>/dev/null,exec:$views --turn 1/2 2>/dev/null | head -c 150000"
 }
 check_fails 1 "one that breaks off" '^inspect: exec:.*head -c 150000: truncated in the data' breaks_off
 never() {
@@ -268,7 +270,7 @@ else
         pids+=($!)
         $views --turn 1/2 | $peer slowly 0.2 | copy --out "$(address 1)" &
         pids+=($!)
-        within 30 inspect --meta step --in "$(addresses 2)" | while read -r step; do
+        within 90 inspect --meta step --in "$(addresses 2)" | while read -r step; do
             lines=$(wc -l <quick.jsonl)
             echo "$step $((lines / 128 - step / 2))"
         done >ahead
