@@ -1,5 +1,6 @@
 #include "endpoint.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "fail.h"
@@ -73,6 +74,33 @@ enum endpoint_kind endpoint_kind(const char *endpoint)
     if (starts(endpoint, "tcp://") || starts(endpoint, "ipc://"))
         return ENDPOINT_SOCKET;
     return ENDPOINT_PATH;
+}
+
+static const char *skip_blanks(const char *at)
+{
+    while (isspace((unsigned char)*at))
+        at++;
+    return at;
+}
+
+static bool follows_comma(const char *at)
+{
+    const enum endpoint_kind kind = endpoint_kind(at);
+    return kind == ENDPOINT_EXEC || kind == ENDPOINT_SOCKET;
+}
+
+const char *endpoint_take(const char **list, size_t *length)
+{
+    if (!*list)
+        return NULL;
+    const char *at = skip_blanks(*list), *end = at + strcspn(at, ",");
+    while (*end && !follows_comma(skip_blanks(end + 1)))
+        end += 1 + strcspn(end + 1, ",");
+    *list = *end ? end + 1 : NULL;
+    while (end > at && isspace((unsigned char)end[-1]))
+        end--;
+    *length = (size_t)(end - at);
+    return at;
 }
 
 /* The numbers 127.x.y.z, and not the name of a machine that begins so. */

@@ -17,6 +17,14 @@ enum endpoint_kind { ENDPOINT_STANDARD, ENDPOINT_PATH, ENDPOINT_EXEC, ENDPOINT_S
 
 enum endpoint_kind endpoint_kind(const char *endpoint);
 
+/* At most so many in a list. */
+enum { ENDPOINTS_MAX = 64 };
+/* Takes the first endpoint off a list "exec:CMD,tcp://host:port,...": it is *length bytes from the
+ * return value on, and *list is the rest; NULL when none is left. A comma separates where exec:,
+ * tcp:// or ipc:// follows, perhaps after blanks; any other belongs to a command or path. Blanks
+ * around an endpoint are not part of it. */
+const char *endpoint_take(const char **list, size_t *length);
+
 struct link_config {
     double timeout;               /* seconds */
     int64_t max_frame;            /* bytes */

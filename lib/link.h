@@ -16,7 +16,7 @@
 
 struct link;
 
-enum { LINKS_AT_ONCE = 64 };
+enum { LINKS_AT_ONCE = ENDPOINTS_MAX };
 
 /* Starts the coprocess or connects; a server that is not there yet is waited for by the first
  * link_receive() up to the timeout. */

@@ -1,6 +1,5 @@
 #include "shard.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,37 +28,13 @@ int shard_owner(const char *name, int k)
 
 /* ---- the list of links ---- */
 
-static const char *skip_blanks(const char *at)
-{
-    while (isspace((unsigned char)*at))
-        at++;
-    return at;
-}
-
-static bool begins_link(const char *at)
-{
-    const enum endpoint_kind kind = endpoint_kind(at);
-    return kind == ENDPOINT_EXEC || kind == ENDPOINT_SOCKET;
-}
-
-/* Length of the link at the head of a list; *rest is the next one, or NULL. */
-static size_t measure(const char *list, const char **rest)
-{
-    const char *end = list + strcspn(list, ",");
-    while (*end && !begins_link(skip_blanks(end + 1)))
-        end += 1 + strcspn(end + 1, ",");
-    *rest = *end ? skip_blanks(end + 1) : NULL;
-    while (end > list && isspace((unsigned char)end[-1]))
-        end--;
-    return (size_t)(end - list);
-}
-
 int shard_count(const char *list)
 {
     int n = 0;
-    for (const char *at = skip_blanks(list), *rest; at; at = rest) {
-        const size_t length = measure(at, &rest);
-        if (!begins_link(at) || at[length - 1] == ',')
+    size_t length;
+    for (const char *rest = list, *at; (at = endpoint_take(&rest, &length));) {
+        const enum endpoint_kind kind = endpoint_kind(at);
+        if ((kind != ENDPOINT_EXEC && kind != ENDPOINT_SOCKET) || at[length - 1] == ',')
             return fail("'%.*s' is no link: exec:CMD, tcp://host:port or ipc://path", (int)length,
                         at);
         if (++n > LINKS_AT_ONCE)
@@ -75,8 +50,9 @@ struct shard *shard_open(const char *list)
         fail("out of memory");
         return NULL;
     }
-    for (const char *at = skip_blanks(list), *rest; at; at = rest) {
-        char *link = strndup(at, measure(at, &rest));
+    size_t length;
+    for (const char *rest = list, *at; (at = endpoint_take(&rest, &length));) {
+        char *link = strndup(at, length);
         if (link && s->n < LINKS_AT_ONCE)
             s->links[s->n] = link_open(link, &link_config);
         else

@@ -25,9 +25,7 @@ struct shard;
 /* Which of k optimizers, from 0, owns the tensor of that name. */
 int shard_owner(const char *name, int k);
 
-/* Links in a list "exec:CMD,tcp://host:port,...". A comma separates where exec:, tcp:// or ipc://
- * follows, perhaps after blanks; any other belongs to a command. -1 with a message if one is no
- * link, or if there are too many. */
+/* Links in a list (endpoint_take()). -1 with a message if one is none, or if there are too many. */
 int shard_count(const char *list);
 
 /* Opens the links of such a list. */

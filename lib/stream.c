@@ -19,22 +19,32 @@
 
 enum { HELD_MAX = 64 }; /* frames that came before their turn */
 
-struct source {
+/* One stream. */
+struct feed {
     char *name;
-    double timeout, patience;
+    double timeout;
     struct socket *socket; /* or: */
     int fd;
     pid_t child;
     struct frame_reader *reader;
-    bool regular;  /* a regular file may end without an end frame */
-    bool ended;    /* the last frame was an end frame */
-    bool finished; /* the end was reported */
+    bool regular; /* a regular file may end without an end frame */
+    bool ended;   /* the last frame was an end frame */
     int64_t next_seq;
-    bool started; /* a frame has come over the socket, on connection `producer` */
+    double waiting_since; /* for the first frame; 0: nobody has asked for it yet */
+    bool started;         /* a frame has come over the socket, on connection `producer` */
     int producer;
-    double opened;
     struct frame *held[HELD_MAX];
     int n_held;
+};
+
+/* Frame i comes from feed i mod n. */
+struct source {
+    struct feed *feeds[ENDPOINTS_MAX];
+    int n;
+    int turn; /* whose frame is next */
+    int last; /* whose frame came last */
+    double patience;
+    bool finished; /* the end was reported */
 };
 
 struct sink {
@@ -49,20 +59,9 @@ struct sink {
     int64_t next_seq;
 };
 
-/* ---- source ---- */
+/* ---- one stream ---- */
 
-const char *source_name(const struct source *s)
-{
-    return s->name;
-}
-
-void source_set_patience(struct source *s, double seconds)
-{
-    if (seconds < s->patience)
-        s->patience = seconds;
-}
-
-void source_close(struct source *s)
+static void feed_close(struct feed *s)
 {
     if (!s)
         return;
@@ -78,7 +77,7 @@ void source_close(struct source *s)
     free(s);
 }
 
-static int open_source(struct source *s, const char *endpoint, const struct link_config *config)
+static int open_feed(struct feed *s, const char *endpoint, const struct link_config *config)
 {
     switch (endpoint_kind(endpoint)) {
     case ENDPOINT_SOCKET:
@@ -102,19 +101,18 @@ static int open_source(struct source *s, const char *endpoint, const struct link
     return s->reader ? 0 : -1;
 }
 
-struct source *source_open(const char *endpoint, const struct link_config *config)
+static struct feed *feed_open(const char *endpoint, const struct link_config *config)
 {
-    struct source *s = calloc(1, sizeof *s);
+    struct feed *s = calloc(1, sizeof *s);
     if (!s) {
         fail("%s: out of memory", endpoint);
         return NULL;
     }
     s->fd = -1;
-    s->opened = clock_now();
-    s->timeout = s->patience = config->timeout;
+    s->timeout = config->timeout;
     s->name = strdup(strcmp(endpoint, "-") ? endpoint : "stdin");
-    if (!s->name || open_source(s, endpoint, config)) {
-        source_close(s);
+    if (!s->name || open_feed(s, endpoint, config)) {
+        feed_close(s);
         return NULL;
     }
     return s;
@@ -137,11 +135,11 @@ static int wait_readable(int fd, double seconds)
 
 /* End frames in the middle of a stream are those of streams that were put together; only the end
  * of the file tells which was the last. A writer that holds its end open after the end frame is
- * not waited for longer than source_set_patience() says. */
-static int next_from_descriptor(struct source *s, struct frame **out)
+ * waited for no longer than `patience`. */
+static int next_from_descriptor(struct feed *s, double patience, struct frame **out)
 {
     for (;;) {
-        int ready = wait_readable(s->fd, s->ended ? s->patience : -1);
+        int ready = wait_readable(s->fd, s->ended ? patience : -1);
         if (ready < 0)
             return -1;
         if (ready == 0)
@@ -162,7 +160,7 @@ static int next_from_descriptor(struct source *s, struct frame **out)
     }
 }
 
-static int hold(struct source *s, struct frame *f)
+static int hold(struct feed *s, struct frame *f)
 {
     if (s->n_held == HELD_MAX) {
         frame_free(f);
@@ -174,7 +172,7 @@ static int hold(struct source *s, struct frame *f)
 }
 
 /* The frame whose turn it is, if it has come already. */
-static struct frame *take_held(struct source *s)
+static struct frame *take_held(struct feed *s)
 {
     for (int i = 0; i < s->n_held; i++) {
         int64_t seq;
@@ -188,11 +186,13 @@ static struct frame *take_held(struct source *s)
 }
 
 /* The next frame out of the socket. */
-static int receive(struct source *s, struct frame **out)
+static int receive(struct feed *s, struct frame **out)
 {
+    if (s->waiting_since == 0)
+        s->waiting_since = clock_now();
     for (;;) {
         struct envelope from;
-        const double rest = s->opened + s->timeout - clock_now();
+        const double rest = s->waiting_since + s->timeout - clock_now();
         int got = socket_receive(s->socket, s->started ? -1 : rest > 0 ? rest : 0, out, &from);
         if (got < 0)
             return -1;
@@ -205,12 +205,12 @@ static int receive(struct source *s, struct frame **out)
         }
         if (got == 0 && s->started && socket_gone(s->socket, s->producer))
             return fail("%s: ended without an end frame: its producer died", s->name);
-        if (got == 0 && !s->started && clock_now() - s->opened >= s->timeout)
+        if (got == 0 && !s->started && clock_now() - s->waiting_since >= s->timeout)
             return fail("%s: nobody sent anything within %g s", s->name, s->timeout);
     }
 }
 
-static int next_from_socket(struct source *s, struct frame **out)
+static int next_from_socket(struct feed *s, struct frame **out)
 {
     for (;;) {
         if ((*out = take_held(s))) {
@@ -239,13 +239,12 @@ static int next_from_socket(struct source *s, struct frame **out)
     }
 }
 
-int source_next(struct source *s, struct frame **out)
+/* 1, 0 at the end, which it may be asked for again, -1. */
+static int feed_next(struct feed *s, double patience, struct frame **out)
 {
     for (;;) {
-        if (s->finished)
-            return 0;
-        int got = s->socket ? next_from_socket(s, out) : next_from_descriptor(s, out);
-        s->finished = got == 0;
+        const int got =
+            s->socket ? next_from_socket(s, out) : next_from_descriptor(s, patience, out);
         if (got <= 0)
             return got;
         const char *error = frame_meta(*out, "error");
@@ -259,6 +258,89 @@ int source_next(struct source *s, struct frame **out)
             return 1;
         frame_free(*out);
     }
+}
+
+/* ---- source ---- */
+
+const char *source_name(const struct source *s)
+{
+    return s->feeds[s->last]->name;
+}
+
+void source_set_patience(struct source *s, double seconds)
+{
+    if (seconds < s->patience)
+        s->patience = seconds;
+}
+
+void source_close(struct source *s)
+{
+    if (!s)
+        return;
+    for (int i = 0; i < s->n; i++)
+        feed_close(s->feeds[i]);
+    free(s);
+}
+
+struct source *source_open(const char *endpoint, const struct link_config *config)
+{
+    struct source *s = calloc(1, sizeof *s);
+    if (!s) {
+        fail("%s: out of memory", endpoint);
+        return NULL;
+    }
+    s->patience = config->timeout;
+    size_t length;
+    for (const char *rest = endpoint, *at; (at = endpoint_take(&rest, &length)); s->n++) {
+        char *one = strndup(at, length);
+        if (!one)
+            fail("%s: out of memory", endpoint);
+        else if (s->n == ENDPOINTS_MAX)
+            fail("a list of more than %d streams", ENDPOINTS_MAX);
+        else
+            s->feeds[s->n] = feed_open(one, config);
+        free(one);
+        if (s->n == ENDPOINTS_MAX || !s->feeds[s->n]) {
+            source_close(s);
+            return NULL;
+        }
+    }
+    return s;
+}
+
+/* The one whose turn it is has ended. -1 with a message if another goes on. What may come after
+ * their end frames is waited for `until` then. */
+static int check_others(struct source *s, double until)
+{
+    for (int i = 1; i < s->n; i++) {
+        struct feed *other = s->feeds[(s->turn + i) % s->n];
+        const double rest = until - clock_now();
+        struct frame *f;
+        const int got = feed_next(other, rest > 0 ? rest : 0, &f);
+        if (got < 0)
+            return -1;
+        if (got) {
+            frame_free(f);
+            return fail("%s: ended, and %s goes on", s->feeds[s->turn]->name, other->name);
+        }
+    }
+    return 0;
+}
+
+int source_next(struct source *s, struct frame **out)
+{
+    if (s->finished)
+        return 0;
+    s->last = s->turn;
+    const int got = feed_next(s->feeds[s->turn], s->patience, out);
+    if (got < 0)
+        return -1;
+    if (got == 0) {
+        s->finished = true; /* all end frames come first, so that the patience is for all at once */
+        return check_others(s, 0) || check_others(s, clock_now() + s->patience) ? -1 : 0;
+    }
+    s->turn = (s->turn + 1) % s->n;
+    return 1;
 }
 
 /* ---- sink ---- */

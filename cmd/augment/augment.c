@@ -15,9 +15,10 @@
 #include "trace.h"
 
 static const char *data = "", *format = "auto", *split = "train";
-static const char *policy_name = "", *ops = "", *shard = "", *trace_path = "", *out = "-";
+static const char *policy_name = "", *ops = "", *trace_path = "", *out = "-";
+static const char *shard = "", *turn = "";
 static int64_t batch = 512, n_views = 2, size, epochs = 100, steps, start, limit, grains, seed;
-static int64_t n_threads;
+static int64_t n_threads, turn_of, turns = 1;
 static bool views_given, epochs_given;
 
 static const struct option_spec options[] = {
@@ -39,6 +40,7 @@ static const struct option_spec options[] = {
     {"start", OPTION_INT, &start, "STEP", .help = "begin there, as if the steps before had run",
      .min = 0, .max = 1e15},
     {"shard", OPTION_STRING, &shard, "R/N", .help = "only rank R's rows of each batch, of N ranks"},
+    {"turn", OPTION_STRING, &turn, "I/K", .help = "only every K-th step, from the I-th on"},
     {"grains", OPTION_INT, &grains, "G",
      .help = "runs of images that sums are made of; a power of two (0: up to 8)", .min = 0,
      .max = 1 << 24},
@@ -90,18 +92,18 @@ struct run {
     struct view *views; /* of a whole batch; only for the trace */
 };
 
-static void check_shard(struct batches *b)
+/* Reads "2/3", the value of --shard and --turn. */
+static void parse_part(const char *flag, const char *value, const char *letters, int64_t *part,
+                       int64_t *parts)
 {
-    b->world = 1;
-    if (!*shard)
-        return;
-    long long rank, world;
+    long long i, n;
     int end = 0;
-    if (sscanf(shard, "%lld/%lld%n", &rank, &world, &end) != 2 || shard[end] != '\0' || rank < 0 ||
-        world > 65536 || rank >= world)
-        usage_fail("--shard %s: should be R/N, with R from 0 to N - 1", shard);
-    b->rank = rank;
-    b->world = world;
+    if (sscanf(value, "%lld/%lld%n", &i, &n, &end) != 2 || value[end] != '\0' || i < 0 ||
+        n > 65536 || i >= n)
+        usage_fail("--%s %s: should be %c/%c, with %c from 0 to %c - 1", flag, value, letters[0],
+                   letters[1], letters[0], letters[1]);
+    *part = i;
+    *parts = n;
 }
 
 /* What can be said of the flags before any data is seen; ends the program if they are wrong. The
@@ -124,7 +126,11 @@ static void check_flags(struct run *run)
     b->steps = steps;
     b->grains = grains;
     b->seed = (uint64_t)seed;
-    check_shard(b);
+    b->world = 1;
+    if (*shard)
+        parse_part("shard", shard, "RN", &b->rank, &b->world);
+    if (*turn)
+        parse_part("turn", turn, "IK", &turn_of, &turns);
     if (batches_check(b))
         usage_fail("%s", fail_message());
 }
@@ -211,7 +217,7 @@ static struct frame *make_frame(struct run *run, int64_t step)
 
 static int write_frames(struct run *run)
 {
-    for (int64_t step = start; step < run->batches.steps; step++) {
+    for (int64_t step = start + turn_of; step < run->batches.steps; step += turns) {
         struct frame *f = make_frame(run, step);
         if (!f || sink_write(run->sink, f) || stop_check())
             return -1;

@@ -1,4 +1,5 @@
-/* The reading end of a stream: of a command, or of a socket, whose frames may come out of turn. */
+/* The reading end of a stream: of a command, of a socket, whose frames may come out of turn, or of
+ * both in turn. */
 #include "stream.h"
 
 #include "coprocess.h"
@@ -11,7 +12,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     const uint8_t how = input_byte(&rest);
     coprocess_says(rest, how / 2 % 2);
     peers_play(rest);
-    struct source *s = source_open(how % 2 ? "tcp://127.0.0.1:1" : "exec:it", &config);
+    static const char *const endpoints[] = {
+        "exec:it", "tcp://127.0.0.1:1", "exec:it,tcp://127.0.0.1:1", "tcp://127.0.0.1:1,exec:it"};
+    struct source *s = source_open(endpoints[how % 2 + (how & 4) / 2], &config);
     struct frame *f;
     while (source_next(s, &f) > 0) {
         look_at_frame(f);

@@ -166,6 +166,9 @@ def streams():
     put("source", "socket_all_late", b"\1" + CUT.join(
         b"0" + loose(header({"seq": str(i)})) for i in range(1, 70)))
     put("source", "status", b"\2" + one + CUT + end)
+    for name, parts in {"two": [one, one, end], "ends": [end, one, end], "nothing": []}.items():
+        put("source", "turns_" + name, b"\4" + CUT.join(parts))
+        put("source", "turns_socket_" + name, b"\5" + CUT.join(b"0" + part for part in parts))
 
 
 def links():

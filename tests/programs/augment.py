@@ -1,10 +1,11 @@
-"""What tests/programs/augment.sh needs in numpy: python3 augment.py ROOT COMMAND ARGUMENTS...
+"""What augment.sh and streams.sh need in numpy: python3 augment.py ROOT COMMAND ARGUMENTS...
 
     data FOLDER [FILE...]      writes 50 images each as CIFAR-10 files (default: two and the test's)
     describe FILE              a line per frame: shapes and metadata
     rows FILE FIRST LAST       fails unless images FIRST to LAST stand there in order, with the labels
                                of `data`
     join WHOLE PART...         fails unless the parts' rows make the whole stream's
+    same WHOLE OTHER           fails unless the streams are the same but for `seq`
     redo FOLDER STREAM TRACE   fails unless PIL and torchvision make the same views from the trace"""
 
 import json
@@ -64,6 +65,17 @@ def join(whole, *parts):
             own = dict(part[step][1])
             assert own.pop("rank") == str(rank) and own.pop("world") == str(len(parts))
             assert own == meta, (own, meta)
+
+
+def same(whole, other):
+    whole, other = stream(whole), stream(other)
+    assert len(whole) == len(other), (len(whole), len(other))
+    for (tensors, meta), (others, other_meta) in zip(whole, other):
+        del other_meta["seq"]
+        assert list(meta.items()) == list(other_meta.items()), (meta, other_meta)
+        assert tensors.keys() == others.keys(), others.keys()
+        for name, value in tensors.items():
+            assert np.array_equal(others[name], value), (meta["step"], name)
 
 
 def redo_view(pixels, ops):

@@ -119,7 +119,7 @@ options_of() { # program
 defaults_are_named() { # program
     options_of "$1" | awk -F '\t' '
         BEGIN {
-            split("FILE FILE.tsv LINK ADDRESS STREAM PATH LIST KEY R/N", names, " ")
+            split("FILE FILE.tsv LINK ADDRESS STREAM PATH LIST KEY R/N I/K", names, " ")
             for (i in names) absent[names[i]] = 1
         }
         {

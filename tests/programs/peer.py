@@ -1,4 +1,4 @@
-"""Peers for links.sh and lars.sh: what answers, what asks, and what misbehaves.
+"""Peers for links.sh, streams.sh and lars.sh: what answers, what asks, and what misbehaves.
 
     peer.py ROOT make                     writes the input files
     peer.py ROOT serve HOW                answers requests on stdin, on stdout
@@ -6,6 +6,7 @@
     peer.py ROOT bind ADDRESS HOW         the same over ZeroMQ
     peer.py ROOT ask ADDRESS HOW          a client over ZeroMQ
     peer.py ROOT pull ADDRESS SECONDS     reads a stream slowly; prints its steps
+    peer.py ROOT slowly SECONDS           passes a stream on, a frame each so many seconds
     peer.py ROOT push ADDRESS STEP...     writes a stream of these seqs
     peer.py ROOT check FILE N             dh is half of h, in N frames and an end frame
     peer.py ROOT ports N | keys"""
@@ -166,6 +167,13 @@ def pull(address, seconds):
         steps.append(meta["step"])
         time.sleep(float(seconds))
     print(*steps)
+
+
+def slowly(seconds):
+    for tensors, meta in frames.read_all(sys.stdin.buffer, end=True):
+        time.sleep(float(seconds))
+        frames.write(sys.stdout.buffer, tensors, **meta)
+        sys.stdout.flush()
 
 
 def push(address, *seqs):
