@@ -12,6 +12,7 @@
 #include "atomic_file.h"
 #include "child.h"
 #include "clock.h"
+#include "edge.h"
 #include "fail.h"
 #include "frame_io.h"
 #include "signals.h"
@@ -35,6 +36,8 @@ struct source {
     double opened;
     struct frame *held[HELD_MAX];
     int n_held;
+    int64_t frames; /* handed out */
+    double waited;  /* seconds, for them and for the end */
 };
 
 struct sink {
@@ -47,6 +50,8 @@ struct sink {
     struct atomic_file file; /* a regular file appears when it is whole */
     bool terminal;
     int64_t next_seq;
+    int64_t bytes; /* written to the descriptor */
+    double waited; /* seconds, until what was written was taken */
 };
 
 /* ---- source ---- */
@@ -62,10 +67,24 @@ void source_set_patience(struct source *s, double seconds)
         s->patience = seconds;
 }
 
+/* One that has come to its end. */
+static void tell_source(const struct source *s)
+{
+    struct edge edge = {.what = "frames", .n = s->frames, .waited = s->waited};
+    if (!s->finished)
+        return;
+    if (s->socket)
+        socket_traffic(s->socket, &edge.out, &edge.in);
+    else
+        edge.in = frame_reader_taken(s->reader);
+    edge_tell(s->name, &edge);
+}
+
 void source_close(struct source *s)
 {
     if (!s)
         return;
+    tell_source(s);
     socket_close(s->socket, false);
     if (s->fd > 0)
         close(s->fd);
@@ -244,7 +263,9 @@ int source_next(struct source *s, struct frame **out)
     for (;;) {
         if (s->finished)
             return 0;
+        const double since = clock_now();
         int got = s->socket ? next_from_socket(s, out) : next_from_descriptor(s, out);
+        s->waited += clock_now() - since;
         s->finished = got == 0;
         if (got <= 0)
             return got;
@@ -255,6 +276,7 @@ int source_next(struct source *s, struct frame **out)
             return -1;
         }
         s->ended = frame_is_end(*out);
+        s->frames += !s->ended;
         if (!s->ended)
             return 1;
         frame_free(*out);
@@ -328,14 +350,20 @@ int sink_write(struct sink *s, struct frame *f)
         frame_free(f);
         return 0;
     }
+    const double since = clock_now();
+    const int64_t seq = s->next_seq++;
     if (s->socket) {
-        frame_set_meta_int(f, "seq", s->next_seq++);
-        return socket_send(s->socket, NULL, f);
+        frame_set_meta_int(f, "seq", seq);
+        const int bad = socket_send(s->socket, NULL, f);
+        s->waited += clock_now() - since;
+        return bad;
     }
     const unsigned char *bytes;
     size_t size;
     int bad = frame_seal(f, s->crc, &bytes, &size) || write_all(s->fd, bytes, size, s->name);
     frame_free(f);
+    s->bytes += bad ? 0 : (int64_t)size;
+    s->waited += clock_now() - since;
     if (bad && s->child && !stop_requested() && child_wait(&s->child, 2) && !s->child) {
         char reason[256]; /* why its reader is gone */
         snprintf(reason, sizeof reason, "%s", fail_message());
@@ -352,7 +380,10 @@ int sink_end(struct sink *s)
         return -1;
     }
     int bad = 0;
+    struct edge edge = {.what = "frames", .n = s->next_seq - 1, .out = s->bytes};
+    edge.waited = s->waited;
     if (s->socket) {
+        socket_traffic(s->socket, &edge.out, &edge.in);
         bad = socket_drain(s->socket);
         bad = socket_close(s->socket, !bad) || bad;
     } else if (s->file.file)
@@ -366,6 +397,8 @@ int sink_end(struct sink *s)
     }
     if (s->child)
         child_stop(&s->child);
+    if (!bad)
+        edge_tell(s->name, &edge);
     free_sink(s);
     return bad;
 }
