@@ -26,6 +26,7 @@ struct frame_reader {
     struct frame *frame;
     unsigned char *into;
     size_t have, want;
+    int64_t taken; /* bytes of all parts */
 };
 
 enum { HEADER_STEP = 1 << 16 };
@@ -59,6 +60,11 @@ void frame_reader_free(struct frame_reader *r)
     free(r->header);
     free(r->where);
     free(r);
+}
+
+int64_t frame_reader_taken(const struct frame_reader *r)
+{
+    return r->taken;
 }
 
 static int grow_header(struct frame_reader *r)
@@ -133,6 +139,7 @@ enum frame_reader_state frame_reader_step(struct frame_reader *r, int fd, struct
         return FRAME_READER_FAILED;
     }
     r->have += (size_t)n;
+    r->taken += n;
     if (r->have < r->want)
         return FRAME_READER_MORE;
     int done = advance(r);

@@ -3,6 +3,7 @@
 #define FRAME_IO_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "frame.h"
 
@@ -21,6 +22,8 @@ struct frame_reader *frame_reader_new(size_t limit, const char *where);
 void frame_reader_free(struct frame_reader *r);
 /* One read(2) at most. */
 enum frame_reader_state frame_reader_step(struct frame_reader *r, int fd, struct frame **out);
+/* Bytes that it has read so far. */
+int64_t frame_reader_taken(const struct frame_reader *r);
 
 /* Writes all of `size` bytes to a blocking descriptor. -1 with a message, also when a signal asks
  * the program to stop. */

@@ -10,6 +10,7 @@
 
 #include "child.h"
 #include "clock.h"
+#include "edge.h"
 #include "fail.h"
 #include "frame_io.h"
 #include "signals.h"
@@ -34,6 +35,8 @@ struct link {
     const unsigned char *bytes; /* the first, sealed; NULL: not yet */
     size_t size, written;
     struct queue replies; /* read, not yet taken */
+    int64_t sent;         /* bytes written to the pipe */
+    double waited;        /* seconds, for replies */
 };
 
 const char *link_name(const struct link *l)
@@ -139,6 +142,7 @@ static int write_some(struct link *l)
             return errno == EAGAIN ? 0 : fail("%s: %s", l->name, strerror(errno));
         }
         l->written += (size_t)n;
+        l->sent += n;
         if (l->written < l->size)
             continue;
         l->written = 0;
@@ -260,6 +264,7 @@ int link_receive(struct link *l, struct frame **out)
 
 int link_receive_all(struct link *const *links, int n, struct frame **out)
 {
+    const double since = clock_now();
     struct link *pipes[LINKS_AT_ONCE] = {NULL};
     int n_pipes = 0;
     for (int i = 0; i < n; i++)
@@ -267,12 +272,14 @@ int link_receive_all(struct link *const *links, int n, struct frame **out)
             pipes[n_pipes++] = links[i];
     if (pump(pipes, n_pipes, true))
         return -1;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         if (take_reply(links[i], &out[i])) {
             while (i > 0)
                 frame_free(out[--i]);
             return -1;
         }
+        links[i]->waited += clock_now() - since;
+    }
     return 0;
 }
 
@@ -340,10 +347,17 @@ int link_close(struct link *l)
     if (!l)
         return 0;
     int bad = 0;
-    if (l->socket)
+    struct edge edge = {.what = "requests", .n = l->next_seq, .waited = l->waited};
+    if (l->socket) {
+        socket_traffic(l->socket, &edge.out, &edge.in);
         bad = socket_close(l->socket, l->ended ? l->timeout : 0);
-    else if (l->child && l->ended)
+    } else if (l->child && l->ended) {
         bad = finish_child(l);
+        edge.out = l->sent;
+        edge.in = frame_reader_taken(l->reader);
+    }
+    if (l->ended && !bad)
+        edge_tell(l->name, &edge);
     if (l->to >= 0)
         close(l->to);
     if (l->from >= 0)

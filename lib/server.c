@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "edge.h"
 #include "fail.h"
 #include "socket.h"
 #include "stream.h"
@@ -59,6 +60,8 @@ struct server {
     struct client *clients;
     int n_clients, expected;
     double waiting_since; /* for clients that are expected: the last one's coming */
+    int64_t served;       /* requests over the socket */
+    double waited;        /* seconds, for them */
 };
 
 static void free_server(struct server *s)
@@ -210,6 +213,7 @@ static int next_from_socket(struct server *s, double seconds, struct frame **out
         const double since = clock_now();
         const double rest = s->waiting_since + s->timeout - since;
         int got = socket_receive(s->socket, complete ? seconds : rest > 0 ? rest : 0, out, &from);
+        s->waited += clock_now() - since;
         if (got < 0)
             return -1;
         if (got == 2 && refuse_message(s, &from))
@@ -276,6 +280,7 @@ int server_next_within(struct server *s, double seconds, struct frame **out, int
         }
         c->spoke = true;
         if (!frame_is_end(*out)) {
+            s->served++;
             c->ended = false; /* a client that goes on after an end: two runs in a row */
             if (remember(c, *out)) {
                 frame_free(*out);
@@ -344,9 +349,13 @@ int server_refuse(struct server *s, int client, bool stays)
 int server_end(struct server *s)
 {
     int bad = 0;
-    if (s->socket)
+    if (s->socket) {
+        struct edge edge = {.what = "served", .n = s->served, .waited = s->waited};
+        socket_traffic(s->socket, &edge.out, &edge.in);
         bad = socket_close(s->socket, s->timeout);
-    else {
+        if (!bad)
+            edge_tell(s->listen, &edge);
+    } else {
         source_close(s->source);
         bad = sink_end(s->sink);
     }

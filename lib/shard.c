@@ -19,6 +19,7 @@ struct split {
     int asked[LINKS_AT_ONCE];   /* those that get a part of it, ascending */
     int tensors[LINKS_AT_ONCE]; /* in each of the parts, as asked[] counts */
     int n;
+    bool ranks; /* others ask the same links: all get a part, and all that they answer goes back */
 };
 
 int shard_owner(const char *name, int k)
@@ -99,17 +100,22 @@ static struct tensor_spec spec_of(const struct tensor *t)
     return spec;
 }
 
-/* Who gets any of it: the owners of its tensors, or all if it has none. */
+/* Who gets any of it: the owners of its tensors, or all if it has none. Behind the links of a rank
+ * a reduce each waits for the same frames of all ranks, which do not all have the same tensors. */
 static int plan(const struct shard *s, const struct frame *request, struct split *split)
 {
     int counts[LINKS_AT_ONCE] = {0};
+    int64_t world;
+    if (frame_meta_int(request, "world", 1, &world))
+        return -1;
     *split = (struct split){.owners = calloc((size_t)request->n_tensors + 1, sizeof(int))};
     if (!split->owners)
         return fail("out of memory");
+    split->ranks = world > 1;
     for (int i = 0; i < request->n_tensors; i++)
         counts[split->owners[i] = shard_owner(request->tensors[i].name, s->n)]++;
     for (int k = 0; k < s->n; k++)
-        if (counts[k] || !request->n_tensors) {
+        if (counts[k] || !request->n_tensors || split->ranks) {
             split->tensors[split->n] = counts[k];
             split->asked[split->n++] = k;
         }
@@ -199,7 +205,18 @@ static int put(struct frame *request, const struct split *split, int i, const st
     return 0;
 }
 
-/* All that came, to one that brought nothing. */
+/* That an answer has what was asked for. */
+static int check_answer(const struct frame *request, const struct frame *all)
+{
+    for (int k = 0; k < request->n_tensors; k++) {
+        const struct tensor *t = &request->tensors[k];
+        if (!frame_need(all, t->name, t->dtype, t->ndim, t->shape))
+            return fail("the answer: %s", fail_message());
+    }
+    return 0;
+}
+
+/* All that came, to one that brought nothing, or less than other ranks did. */
 static struct frame *join_all(const struct shard *s, const struct split *split,
                               struct frame *const *replies)
 {
@@ -248,14 +265,16 @@ static int merge(const struct shard *s, const struct split *split, struct frame 
     if (kind && !strcmp(kind, "join") && check_steps(s, split, replies))
         return -1;
     int first = 0;
-    if ((*request)->n_tensors) {
+    if ((*request)->n_tensors && !split->ranks) {
         for (int i = 0; i < split->n; i++)
             if (put(*request, split, i, replies[i], link_name(s->links[split->asked[i]])))
                 return -1;
     } else {
         struct frame *all = join_all(s, split, replies);
-        if (!all)
+        if (!all || check_answer(*request, all)) {
+            frame_free(all);
             return -1;
+        }
         frame_free(*request);
         *request = all;
         for (int i = split->n - 1; i >= 0; i--)
@@ -270,11 +289,14 @@ int shard_ask(struct shard *s, struct frame *request, struct frame **reply)
 {
     const char *kind = frame_meta(request, "kind");
     *reply = request;
-    if (!request->n_tensors && (!kind || strcmp(kind, "join")))
-        return 0;
-    struct split split;
+    struct split split = {0};
     struct frame *replies[LINKS_AT_ONCE];
-    int bad = plan(s, request, &split) || exchange(s, request, &split, replies);
+    int bad = plan(s, request, &split);
+    if (!bad && !request->n_tensors && !split.ranks && (!kind || strcmp(kind, "join"))) {
+        free(split.owners);
+        return 0;
+    }
+    bad = bad || exchange(s, request, &split, replies);
     if (!bad) {
         bad = merge(s, &split, replies, &request);
         for (int i = 0; i < split.n; i++)

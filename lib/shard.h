@@ -38,7 +38,9 @@ struct shard *shard_open(const char *list);
  *
  *   kind = join       the optimizers must be at the same step
  *   join, no tensors  goes to all; the answer is everything they have
- *   no tensors        is the answer itself */
+ *   no tensors        is the answer itself
+ *   world > 1         of a rank, whose links lead to a reduce each: all get a part, if an empty
+ *                     one, and the answer is all that comes, as other ranks may have sent more */
 int shard_ask(struct shard *s, struct frame *request, struct frame **reply);
 
 /* Ends all links, waits until each is through, and frees s. -1 if one of them failed. */

@@ -43,6 +43,7 @@ struct socket {
     } * open;
     int n_open, accepted;
     int connection; /* of a client; -1: none yet */
+    int64_t sent, taken;
 };
 
 /* One context a process, made with the first socket and ended with the last. */
@@ -268,6 +269,12 @@ int socket_joined(const struct socket *s)
     return s->joined;
 }
 
+void socket_traffic(const struct socket *s, int64_t *out, int64_t *in)
+{
+    *out = s->sent;
+    *in = s->taken;
+}
+
 /* Waits for any of `events` on the socket, or an event of the monitor. */
 static int wait_for(struct socket *s, short events, double seconds)
 {
@@ -392,7 +399,10 @@ int socket_send(struct socket *s, const struct envelope *to, struct frame *f)
             return -1;
         }
     }
-    return send_part(s, &message, 0);
+    if (send_part(s, &message, 0))
+        return -1;
+    s->sent += (int64_t)size;
+    return 0;
 }
 
 int socket_drain(struct socket *s)
@@ -450,14 +460,15 @@ static int read_message(struct socket *s, struct frame **out, struct envelope *f
     from->connection = connection_number(s, zmq_msg_get(&part, ZMQ_SRCFD));
     *out = frame_parse(zmq_msg_data(&part), zmq_msg_size(&part),
                        listens(s) ? "a message" : s->endpoint);
+    const size_t size = zmq_msg_size(&part);
     zmq_msg_close(&part);
-    if (!listens(s))
-        return *out ? 1 : -1;
-    if (*out && !check_run(s, *out))
+    if (*out && (!listens(s) || !check_run(s, *out))) {
+        s->taken += (int64_t)size;
         return 1;
+    }
     frame_free(*out);
     *out = NULL;
-    return 2;
+    return listens(s) ? 2 : -1;
 }
 
 int socket_receive(struct socket *s, double seconds, struct frame **out, struct envelope *from)

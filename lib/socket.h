@@ -51,6 +51,9 @@ bool socket_gone(const struct socket *s, int connection);
 /* Connections that were made so far: in use, or closed since. */
 int socket_joined(const struct socket *s);
 
+/* Bytes of the frames that were sent and taken so far; what ZeroMQ adds is not counted. */
+void socket_traffic(const struct socket *s, int64_t *out, int64_t *in);
+
 /* Tells on stderr that a peer was refused, and why; of the first ten. */
 void socket_tell_refusal(struct socket *s, const char *why);
 

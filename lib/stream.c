@@ -12,6 +12,7 @@
 #include "atomic_file.h"
 #include "child.h"
 #include "clock.h"
+#include "edge.h"
 #include "fail.h"
 #include "frame_io.h"
 #include "signals.h"
@@ -29,12 +30,15 @@ struct feed {
     struct frame_reader *reader;
     bool regular; /* a regular file may end without an end frame */
     bool ended;   /* the last frame was an end frame */
+    bool over;    /* the end was seen */
     int64_t next_seq;
     double waiting_since; /* for the first frame; 0: nobody has asked for it yet */
     bool started;         /* a frame has come over the socket, on connection `producer` */
     int producer;
     struct frame *held[HELD_MAX];
     int n_held;
+    int64_t frames; /* handed out */
+    double waited;  /* seconds, for them and for the end */
 };
 
 /* Frame i comes from feed i mod n. */
@@ -57,14 +61,30 @@ struct sink {
     struct atomic_file file; /* a regular file appears when it is whole */
     bool terminal;
     int64_t next_seq;
+    int64_t bytes; /* written to the descriptor */
+    double waited; /* seconds, until what was written was taken */
 };
 
 /* ---- one stream ---- */
+
+/* One that has come to its end. */
+static void tell_edge(const struct feed *s)
+{
+    struct edge edge = {.what = "frames", .n = s->frames, .waited = s->waited};
+    if (!s->over)
+        return;
+    if (s->socket)
+        socket_traffic(s->socket, &edge.out, &edge.in);
+    else
+        edge.in = frame_reader_taken(s->reader);
+    edge_tell(s->name, &edge);
+}
 
 static void feed_close(struct feed *s)
 {
     if (!s)
         return;
+    tell_edge(s);
     socket_close(s->socket, 0);
     if (s->fd > 0)
         close(s->fd);
@@ -243,8 +263,11 @@ static int next_from_socket(struct feed *s, struct frame **out)
 static int feed_next(struct feed *s, double patience, struct frame **out)
 {
     for (;;) {
+        const double since = clock_now();
         const int got =
             s->socket ? next_from_socket(s, out) : next_from_descriptor(s, patience, out);
+        s->waited += clock_now() - since;
+        s->over = got == 0;
         if (got <= 0)
             return got;
         const char *error = frame_meta(*out, "error");
@@ -254,6 +277,7 @@ static int feed_next(struct feed *s, double patience, struct frame **out)
             return -1;
         }
         s->ended = frame_is_end(*out);
+        s->frames += !s->ended;
         if (!s->ended)
             return 1;
         frame_free(*out);
@@ -410,14 +434,20 @@ int sink_write(struct sink *s, struct frame *f)
         frame_free(f);
         return 0;
     }
+    const double since = clock_now();
+    const int64_t seq = s->next_seq++;
     if (s->socket) {
-        frame_set_meta_int(f, "seq", s->next_seq++);
-        return socket_send(s->socket, NULL, f);
+        frame_set_meta_int(f, "seq", seq);
+        const int bad = socket_send(s->socket, NULL, f);
+        s->waited += clock_now() - since;
+        return bad;
     }
     const unsigned char *bytes;
     size_t size;
     int bad = frame_seal(f, s->crc, &bytes, &size) || write_all(s->fd, bytes, size, s->name);
     frame_free(f);
+    s->bytes += bad ? 0 : (int64_t)size;
+    s->waited += clock_now() - since;
     if (bad && s->child && !stop_requested() && child_wait(&s->child, 2) && !s->child) {
         char reason[256]; /* why its reader is gone */
         snprintf(reason, sizeof reason, "%s", fail_message());
@@ -434,7 +464,10 @@ int sink_end(struct sink *s)
         return -1;
     }
     int bad = 0;
+    struct edge edge = {.what = "frames", .n = s->next_seq - 1, .out = s->bytes};
+    edge.waited = s->waited;
     if (s->socket) {
+        socket_traffic(s->socket, &edge.out, &edge.in);
         bad = socket_drain(s->socket);
         bad = socket_close(s->socket, bad ? 0 : s->timeout) || bad;
     } else if (s->file.file)
@@ -448,6 +481,8 @@ int sink_end(struct sink *s)
     }
     if (s->child)
         child_stop(&s->child);
+    if (!bad)
+        edge_tell(s->name, &edge);
     free_sink(s);
     return bad;
 }

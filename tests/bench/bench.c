@@ -21,7 +21,7 @@
 enum { ALIGNMENT = 64, CIFAR_UP_TO = 64, PROJECTION = 128 };
 
 static int64_t depth = 18, pixels = 32, views = 128, grains = 8, threads = 2, batch = 256,
-               bytes = 1 << 20;
+               bytes = 1 << 20, world = 1;
 static const char *precision = "fp32", *kernel = "auto", *endpoint = "exec:cat";
 static bool profile;
 
@@ -37,9 +37,11 @@ static const struct option_spec options[] = {
     {"profile", OPTION_SWITCH, &profile, NULL, "network: at the end a line for each kernel", 0, 0,
      0, 0},
     {"batch", OPTION_INT, &batch, "B", "ntxent: pairs of views", 1, 1 << 24, 0, 0},
-    {"bytes", OPTION_INT, &bytes, "N", "echo, copy: that are moved", 1, 1e12, 0, 0},
-    {"link", OPTION_STRING, &endpoint, "ENDPOINT", "optimizer, echo: the other side", 0, 0, 0, 0},
-    {"threads", OPTION_INT, &threads, "N", "of all but optimizer, echo and lars", 1, 1024, 0, 0},
+    {"bytes", OPTION_INT, &bytes, "N", "echo, copy, ranks: that are moved", 1, 1e12, 0, 0},
+    {"world", OPTION_INT, &world, "N", "ranks: how many", 1, LINKS_AT_ONCE, 0, 0},
+    {"link", OPTION_STRING, &endpoint, "ENDPOINT", "optimizer, echo, ranks: the other side", 0, 0,
+     0, 0},
+    {"threads", OPTION_INT, &threads, "N", "of those that compute, but for lars", 1, 1024, 0, 0},
     {0},
 };
 
@@ -55,6 +57,7 @@ static const char details[] =
     "  lars       the optimizer's arithmetic on an encoder's parameters\n"
     "  optimizer  an encoder's gradients to an optimizer, its parameters back\n"
     "  echo       a frame there and back\n"
+    "  ranks      a frame of each rank to a reduce or gather, and back\n"
     "\n"
     "After a round to warm up it prints `ready` and a round's work: floating-point operations\n"
     "or bytes, 0 where they are not counted. Then each line on stdin makes it do a round and\n"
@@ -417,6 +420,49 @@ static int link_finish(void)
     return link_end(wire.link) || link_close(wire.link);
 }
 
+/* ---- ranks ---- */
+
+static struct link *ranks[LINKS_AT_ONCE];
+
+static int ranks_open(double *work)
+{
+    *work = 2 * (double)world * (double)bytes;
+    for (int i = 0; i < world; i++)
+        if (!(ranks[i] = link_open(endpoint, &link_config)))
+            return -1;
+    return 0;
+}
+
+static int ranks_round(void)
+{
+    struct frame *replies[LINKS_AT_ONCE];
+    const int64_t count = bytes < 4 ? 1 : bytes / 4;
+    for (int i = 0; i < world; i++) {
+        struct frame *f = frame_new(&(struct tensor_spec){"x", DTYPE_F32, 1, {count}}, 1);
+        if (!f)
+            return -1;
+        frame_set_meta_int(f, "rank", i);
+        frame_set_meta_int(f, "world", world);
+        if (link_send(ranks[i], f))
+            return -1;
+    }
+    if (link_receive_all(ranks, (int)world, replies))
+        return -1;
+    for (int i = 0; i < world; i++)
+        frame_free(replies[i]);
+    return 0;
+}
+
+static int ranks_close(void)
+{
+    int bad = 0;
+    for (int i = 0; i < world; i++)
+        bad = link_end(ranks[i]) || bad;
+    for (int i = 0; i < world; i++)
+        bad = link_close(ranks[i]) || bad;
+    return bad;
+}
+
 /* ---- asking ---- */
 
 static const struct part {
@@ -432,6 +478,7 @@ static const struct part {
     {"lars", lars_open, lars_round, NULL},
     {"optimizer", optimizer_open, optimizer_round, link_finish},
     {"echo", echo_open, echo_round, link_finish},
+    {"ranks", ranks_open, ranks_round, ranks_close},
 };
 
 static int answer(const struct part *part)

@@ -160,6 +160,32 @@ another_order() {
 }
 check "so are states in another order" another_order
 
+# A shard at each worker, a reduce in front of each optimizer: what one reduce and one optimizer do.
+workers() { # NAME, optimizers
+    local k rank pids=() list='' head="exec:project --opt 'exec:$lars --model $1.head' --next exec:ntxent"
+    for k in $(seq 0 $(($2 - 1))); do
+        reduce --world 2 --listen "ipc://sum$k.ipc" --next "exec:$lars --model $1.$k.model" &
+        pids+=($!)
+        list+="${list:+,}ipc://sum$k.ipc"
+    done
+    reduce --world 2 --listen ipc://sync.ipc &
+    pids+=($!)
+    gather --world 2 --listen ipc://rows.ipc --next "$head" &
+    pids+=($!)
+    for rank in 0 1; do
+        augment --data shapes --batch 16 --steps 3 --shard $rank/2 |
+            encode --width 0.25 --opt "exec:shard --next $list" --sync ipc://sync.ipc \
+                --next ipc://rows.ipc >"$1.$rank.metrics" &
+        pids+=($!)
+    done
+    all_end "${pids[@]}"
+}
+check "two workers, one reduce, one optimizer" workers one 1
+same_by_workers() { # K
+    workers "by$1" "$1" && py same one.0.model "by$1".*.model && cmp one.head "by$1.head"
+}
+check "two workers with a shard each, three reduces, three optimizers" same_by_workers 3
+
 # ---- failures ----
 
 dies() {
