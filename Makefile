@@ -159,7 +159,7 @@ bench: deps
 
 lint:
 	clang-format --dry-run -Werror $(wildcard lib/*.[ch] cmd/*/*.c tests/*.c tests/*/*.[ch])
-	shellcheck -x $(wildcard pipelines/* tests/*.sh tests/run tests/slurm_cluster tests/programs/*.sh tests/bench/curve tests/fuzz/run tests/soak/kill-resume .ci/run)
+	shellcheck -x $(wildcard pipelines/* tests/*.sh tests/run tests/slurm_cluster tests/programs/*.sh tests/bench/curve tests/bench/workers tests/fuzz/run tests/soak/kill-resume .ci/run)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/simclr/pipelines $(DESTDIR)$(PREFIX)/share/simclr/examples

@@ -7,6 +7,11 @@ set -eu
 no_process() {
     ! grep -lz "^SLURM_CONF=$T/" /proc/[0-9]*/environ 2>/dev/null | grep .
 }
+if [[ ${BIN:-} == */san/bin ]]; then
+    skip "jobs of Slurm" "they run without sanitizers"
+    done_testing
+    exit
+fi
 if [ -z "${SLURM_CLUSTER:-}" ]; then # this script once more, with a Slurm beside it
     chmod 711 "$T" # for munged's socket
     mkdir tmp
