@@ -3,7 +3,7 @@
 set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive
-steps=20 network=ipc sync=1
+steps=20 network=ipc sync=1 # network: ipc, tcp or pipes
 encoder=(encode --width 0.25 --threads 1)
 head='project --threads 1'
 optimizer=(lars --save-every 0 --warmup-steps 5 --lr 0.5)
@@ -20,6 +20,14 @@ views() {
 }
 projector() { # OPTIMIZER
     echo "exec:$head --opt '$1' --next 'exec:ntxent --threads 1'"
+}
+# How a worker reaches a filter: with pipes, by one that adds or gathers what it alone sends.
+via() { # FILTER, its number
+    if [ $network = pipes ]; then
+        echo "exec:$1 --world 1 --next $(address "$2")"
+    else
+        address "$2"
+    fi
 }
 # No gather, no reduce; one optimizer for both networks.
 alone() { # NAME, more for augment
@@ -42,11 +50,11 @@ spread() { # NAME, WORLD, more for the optimizer; START begins elsewhere
     if [ $sync = 1 ]; then
         reduce --world "$world" --listen "$(address 3)" &
         pids+=($!)
-        extra=(--sync "$(address 3)")
+        extra=(--sync "$(via reduce 3)")
     fi
     for rank in $(seq 0 $((world - 1))); do
         views --shard "$rank/$world" --start "${START:-0}" |
-            "${encoder[@]}" --opt "$(address 1)" --next "$(address 2)" "${extra[@]}" >"$name.$rank.metrics" &
+            "${encoder[@]}" --opt "$(via reduce 1)" --next "$(via gather 2)" "${extra[@]}" >"$name.$rank.metrics" &
         pids+=($!)
     done
     for pid in "${pids[@]}"; do
@@ -68,6 +76,8 @@ for world in 1 2 4; do
 done
 network=tcp
 check "float32: 2 workers over tcp" same ftcp 2
+network=pipes
+check "float32: 2 workers over pipes" same fpipes 2
 network=ipc
 
 # Stopped at 4 workers, after the eighth step; gone on with by 2.
