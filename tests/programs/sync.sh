@@ -126,6 +126,33 @@ if /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
 else
     skip "3 workers: the first change of weights" "no numpy"
 fi
+# The head at the workers: gather has projections to put together, and only the loss sees all.
+head_at_workers() {
+    local rank pids=() pid status=0 to
+    "${optimizer[@]}" --listen "$(address 0)" --model own.st &
+    pids+=($!)
+    for to in 1 4; do # gradients of the encoders, of the heads
+        reduce --world 2 --listen "$(address $to)" --next "$(address 0)" &
+        pids+=($!)
+    done
+    for to in 3 5; do
+        reduce --world 2 --listen "$(address $to)" &
+        pids+=($!)
+    done
+    gather --world 2 --listen "$(address 2)" --next 'exec:ntxent --threads 1' &
+    pids+=($!)
+    to="exec:$head --opt $(address 4) --sync $(address 5) --next $(address 2)"
+    for rank in 0 1; do
+        views --shard $rank/2 |
+            "${encoder[@]}" --opt "$(address 1)" --sync "$(address 3)" --next "$to" >own.$rank.metrics &
+        pids+=($!)
+    done
+    for pid in "${pids[@]}"; do
+        wait "$pid" || status=1
+    done
+    [ $status = 0 ] && cmp own.st alone.st && cmp <(losses own) <(losses alone)
+}
+check "2 workers, each with a head of its own" head_at_workers
 # Half the bytes of gradients and weights, for a rounding.
 halved() {
     local encoder=("${encoder[@]}" --wire bf16)
