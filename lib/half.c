@@ -12,6 +12,13 @@ void widen_bf16(const uint16_t *restrict in, float *restrict out, size_t n)
         out[i] = bf16_widen(in[i]);
 }
 
+CLONES
+void narrow_bf16(const float *restrict in, uint16_t *restrict out, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = bf16_narrow(in[i]);
+}
+
 /* Exponent and mantissa, moved to float32's places, make a number that is 2^112 times too small:
  * the biases differ by 112. One multiplication sets that right, subnormals included, since
  * float32's subnormals are exact here too. The largest exponent means infinity or NaN and stays

@@ -1,4 +1,4 @@
-/* half: 16-bit floats widened to float32. Both are exact. */
+/* half: arrays of 16-bit floats, widened to float32 (exact) and narrowed (bf16.h). */
 #ifndef HALF_H
 #define HALF_H
 
@@ -9,5 +9,6 @@
  * what they are. The arrays may not overlap. */
 void widen_bf16(const uint16_t *restrict in, float *restrict out, size_t n);
 void widen_f16(const uint16_t *restrict in, float *restrict out, size_t n);
+void narrow_bf16(const float *restrict in, uint16_t *restrict out, size_t n);
 
 #endif

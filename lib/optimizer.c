@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bf16.h"
 #include "fail.h"
 #include "frame_io.h"
+#include "half.h"
 #include "signals.h"
 
 struct optimizer_config optimizer_config = {
@@ -325,18 +325,6 @@ static int load_state(struct optimizer *o)
 
 /* ---- requests ---- */
 
-static void narrow(const float *from, uint16_t *to, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] = bf16_narrow(from[i]);
-}
-
-static void widen(const uint16_t *from, float *to, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] = bf16_widen(from[i]);
-}
-
 /* A reply is the request with the values in force in place of what came: they have the same sizes.
  */
 static void put_values(struct optimizer *o, struct frame *f)
@@ -344,7 +332,7 @@ static void put_values(struct optimizer *o, struct frame *f)
     for (int i = 0; i < f->n_tensors; i++) {
         const struct entry *e = find(o, f->tensors[i].name);
         if (is_half(e, &f->tensors[i]))
-            narrow(e->value, f->tensors[i].data, e->count);
+            narrow_bf16(e->value, f->tensors[i].data, e->count);
         else
             memcpy(f->tensors[i].data, e->value, e->bytes);
     }
@@ -428,7 +416,7 @@ static int update(struct optimizer *o, const struct tensor *t, double lr)
     if (is_half(e, t)) {
         if (!o->widened && !(o->widened = malloc(o->largest * sizeof *o->widened)))
             return fail("out of memory");
-        widen(t->data, o->widened, e->count);
+        widen_bf16(t->data, o->widened, e->count);
         gradient = o->widened;
     }
     if (e->buffer)

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bf16.h"
 #include "fail.h"
+#include "half.h"
 
 /* A message of this size moves fastest over pipes and sockets; see docs/links.md. */
 enum { BUCKET_BYTES = 1 << 20 };
@@ -62,12 +62,6 @@ static struct tensor_spec spec_of(const struct parameter *p, enum dtype wire)
     return spec;
 }
 
-static void narrow(const float *from, uint16_t *to, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] = bf16_narrow(from[i]);
-}
-
 /* A frame of these n parameters' values, for a join. */
 static struct frame *pack_values(const struct optimizer_client *c, int n)
 {
@@ -105,7 +99,7 @@ static struct frame *pack_bucket(const struct optimizer_client *c)
         const struct parameter *p = &c->parameters->list[c->bucket[i]];
         struct tensor *t = frame_find(f, p->name);
         if (t && t->dtype == DTYPE_BF16)
-            narrow(p->grad, t->data, p->count);
+            narrow_bf16(p->grad, t->data, p->count);
         else if (t)
             memcpy(t->data, p->buffer ? p->value : p->grad, t->bytes);
     }

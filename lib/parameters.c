@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bf16.h"
 #include "fail.h"
+#include "half.h"
 
 int parameters_add(struct parameters *p, const char *name, enum dtype dtype, int ndim,
                    const int64_t *shape, bool buffer, enum parameter_start start)
@@ -55,12 +55,6 @@ int parameters_find(const struct parameters *p, const char *name)
     return -1;
 }
 
-static void widen(const uint16_t *from, float *to, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] = bf16_widen(from[i]);
-}
-
 int parameters_load(struct parameters *p, const struct frame *f, bool keep_missing,
                     const char *where)
 {
@@ -78,7 +72,7 @@ int parameters_load(struct parameters *p, const struct frame *f, bool keep_missi
     for (int i = 0; i < p->n; i++) {
         const struct tensor *t = frame_find(f, p->list[i].name);
         if (t && t->dtype != p->list[i].dtype)
-            widen(t->data, p->list[i].value, p->list[i].count);
+            widen_bf16(t->data, p->list[i].value, p->list[i].count);
         else if (t)
             memcpy(p->list[i].value, t->data, t->bytes);
     }
