@@ -8,11 +8,11 @@
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-run='' data=shapes batch=128 epochs=10 steps=0 limit=0 seed=0 save_every=100 restarts=3
+run='' data=shapes batch=128 epochs=10 steps=0 limit=0 seed=0 save_every=100 restarts=3 timeout=60
 augment='augment' encoder='encode' projector='project' loss='ntxent'
 optimizer='lars --scaling sqrt --warmup 1'
 resume=
-known='run data batch epochs steps limit seed save_every restarts augment encoder projector loss optimizer'
+known='run data batch epochs steps limit seed save_every restarts timeout augment encoder projector loss optimizer'
 
 run_help() {
     cat <<END
@@ -25,6 +25,7 @@ run_help() {
   --seed N          of views and initial parameters [$seed]
   --save-every N    steps between saved states [$save_every]
   --restarts N      after a failure, from the last state; as many until the next state [$restarts]
+  --timeout S       seconds that stages wait for each other [$timeout]
   --resume          go on with --run DIR, with the options it was started with
 
 Each stage is a command, and another one can take its place:
@@ -109,12 +110,13 @@ is_complete() {
 # The commands of the stages; a pipeline adds the links.
 # shellcheck disable=SC2034 # for the pipelines
 set_commands() {
-    local length="--epochs $epochs"
+    local length="--epochs $epochs" patience=
     [ "$steps" = 0 ] || length="--steps $steps"
+    [ "$timeout" = 60 ] || patience=" --timeout $timeout" # which is what they do by themselves
     augment_command="$augment --data $(quote "$data") --batch $batch $length --limit $limit --seed $seed --start $start"
-    projector_command="$projector --seed $seed --opt $opt --next $(quote "exec:$loss")"
-    encoder_command="$encoder --seed $seed"
-    optimizer_command="$optimizer --listen $opt --save-every $save_every"
+    projector_command="$projector$patience --seed $seed --opt $opt --next $(quote "exec:$loss")"
+    encoder_command="$encoder$patience --seed $seed"
+    optimizer_command="$optimizer$patience --listen $opt --save-every $save_every"
     optimizer_command+=" --state $(quote "$run/state.safetensors") --model $(quote "$run/model.safetensors")"
     [ "$start" = 0 ] || optimizer_command+=" --resume"
     progress_command="progress --log $(quote "$run/metrics.tsv") --out /dev/null"
