@@ -141,6 +141,21 @@ same_end() {
 }
 check "to the same end" same_end
 
+# ---- the pipeline: two workers on hosts of their own, started by what stands for ssh here ----
+cat >into-host <<END
+#!/bin/sh
+exec ip netns exec "$prefix-\$1" env -i PATH=/usr/bin:/bin sh -c "\$2"
+END
+chmod +x into-host
+printf '%s\n' 0 1 >machines
+small=(--batch 16 --steps 6 --encoder 'encode --width 0.125 --threads 1')
+pipeline() {
+    on s "$ROOT/pipelines/distributed" --run spread --hosts machines --ssh "$T/into-host" \
+        --address 10.77.0.1 "${small[@]}" >spread.out 2>&1 || { cat spread.out spread/log.txt && return 1; }
+    "$ROOT/pipelines/train" --run alone "${small[@]}" && cmp spread/model.safetensors alone/model.safetensors
+}
+check "pipelines/distributed on hosts ends in the bits of one process" pipeline
+
 # ---- without keys ----
 check_fails 1 "no listening beyond a machine without keys" \
     "^reduce: tcp://10.77.0.1:7002 is not on this machine: give keys .* or --insecure" \
