@@ -63,6 +63,7 @@ done >clients
 gather_at=tcp://10.77.0.1:7000
 reduce_at=tcp://10.77.0.1:7001
 listed=(--curve-key server.key --curve-clients clients)
+steps=3
 
 start_servers() { # NAME
     on s reduce --world 3 --listen $reduce_at "${listed[@]}" \
@@ -77,7 +78,7 @@ start_servers() { # NAME
 worker() { # HOST, RANK, options of links
     local host=$1 shard=$2/3
     shift 2
-    augment --data shapes --batch 24 --steps 3 --shard "$shard" 2>augment.err |
+    augment --data shapes --batch 24 --steps "$steps" --shard "$shard" 2>augment.err |
         on "$host" encode --width 0.25 --threads 1 --opt $reduce_at --next $gather_at "$@"
 }
 start_worker() { # NAME, RANK
@@ -140,6 +141,35 @@ same_end() {
     cmp alone.loss visited.loss && cmp alone.st visited.st
 }
 check "to the same end" same_end
+
+# ---- a host that vanishes: no process ends, no connection is closed; nothing comes any more ----
+vanishes() {
+    local pid started rank steps=1000 listed=("${listed[@]}" --timeout 3)
+    start_servers gone
+    for rank in 0 1 2; do
+        worker $rank $rank --timeout 3 --curve-key worker$rank.key --curve-server-key server.pub \
+            >gone.$rank.metrics 2>gone.$rank.err &
+        workers+=($!)
+    done
+    until [ "$(inspect --meta step gone.0.metrics 2>/dev/null | wc -l)" -gt 2 ]; do
+        kill -0 "${workers[0]}" || return 1
+        sleep 0.1
+    done
+    ip -n "$prefix-2" link set eth0 down
+    started=$SECONDS
+    for pid in "${workers[@]}" "${servers[@]}"; do
+        ! wait "$pid" || return 1
+    done
+    tail -n 3 gone.*.err
+    [ $((SECONDS - started)) -lt 20 ]
+}
+check "a host that vanishes: all ends soon" vanishes
+named() {
+    grep -hqE '^(reduce|gather): .*(client [0-2] went away|rank 2 sent nothing within)' gone.reduce.err gone.gather.err &&
+        grep -qE '10.77.0.1:700[01]: (the connection was lost|no answer within)' gone.2.err
+}
+check "and both sides say whom they miss" named
+ip -n "$prefix-2" link set eth0 up
 
 # ---- the pipeline: two workers on hosts of their own, started by what stands for ssh here ----
 cat >into-host <<END
