@@ -37,8 +37,7 @@ struct link_config {
 };
 
 /* The settings that the flags of link_option_specs fill: --timeout, --max-frame, --crc,
- * --insecure, --curve-key, --curve-server-key, --curve-clients,
- * --run. */
+ * --insecure, --curve-key, --curve-server-key, --curve-clients, --run. */
 extern struct link_config link_config;
 extern const struct option_spec link_option_specs[];
 

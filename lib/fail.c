@@ -7,6 +7,13 @@
 enum { MESSAGE_MAX = 1024 };
 static _Thread_local char message[MESSAGE_MAX];
 
+void fail_clean(char *text)
+{
+    for (unsigned char *c = (unsigned char *)text; *c; c++)
+        if (*c < 0x20 || *c == 0x7f)
+            *c = '?';
+}
+
 int fail(const char *format, ...)
 {
     char text[MESSAGE_MAX]; /* the arguments may be the old message */
@@ -14,9 +21,7 @@ int fail(const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    for (unsigned char *c = (unsigned char *)text; *c; c++)
-        if (*c < 0x20 || *c == 0x7f)
-            *c = '?';
+    fail_clean(text);
     memcpy(message, text, sizeof message);
     return -1;
 }

@@ -184,7 +184,7 @@ failed:
     return NULL;
 }
 
-static struct tensor_spec spec_of(const struct tensor *t)
+struct tensor_spec tensor_spec_of(const struct tensor *t)
 {
     struct tensor_spec spec = {.name = t->name, .dtype = t->dtype, .ndim = t->ndim};
     memcpy(spec.shape, t->shape, sizeof spec.shape);
@@ -215,7 +215,7 @@ struct frame *frame_derive(const struct frame *from, const struct tensor_spec *a
         for (int j = 0; j < n && !added; j++)
             added = !strcmp(add[j].name, from->tensors[i].name);
         if (!added && !listed(from->tensors[i].name, except))
-            specs[total++] = spec_of(&from->tensors[i]);
+            specs[total++] = tensor_spec_of(&from->tensors[i]);
     }
     struct frame *f = frame_new(specs, total);
     if (f) {

@@ -58,6 +58,9 @@ struct tensor_spec {
 const char *dtype_name(enum dtype dtype);
 size_t dtype_size(enum dtype dtype);
 
+/* What allocates a tensor like this one; the name stays t's. */
+struct tensor_spec tensor_spec_of(const struct tensor *t);
+
 /* Number of elements of a tensor (1 for a scalar, 0 if any dimension is 0). */
 size_t tensor_count(const struct tensor *t);
 

@@ -5,10 +5,9 @@
 
 #include "fail.h"
 
-static struct tensor_spec spec_of(const struct tensor *t, int64_t rows)
+static struct tensor_spec with_rows(const struct tensor *t, int64_t rows)
 {
-    struct tensor_spec s = {t->name, t->dtype, t->ndim, {0}};
-    memcpy(s.shape, t->shape, sizeof s.shape);
+    struct tensor_spec s = tensor_spec_of(t);
     if (t->ndim)
         s.shape[0] = rows;
     return s;
@@ -69,7 +68,7 @@ struct frame *gather_rows(struct frame *const *frames, int n, int64_t *rows)
         return NULL;
     }
     for (int k = 0; k < head->n_tensors; k++)
-        specs[k] = spec_of(&head->tensors[k], total);
+        specs[k] = with_rows(&head->tensors[k], total);
     struct frame *whole = frame_new(specs, head->n_tensors);
     free(specs);
     for (int k = 0; whole && k < head->n_tensors; k++) {
@@ -98,7 +97,9 @@ struct frame *gather_part(const struct frame *whole, int64_t first, int64_t coun
     }
     for (int k = 0; k < whole->n_tensors; k++) {
         const struct tensor *t = &whole->tensors[k];
-        specs[k] = spec_of(t, t->ndim && t->shape[0] == total ? count : t->ndim ? t->shape[0] : 0);
+        specs[k] = with_rows(t, t->ndim && t->shape[0] == total ? count
+                                : t->ndim                       ? t->shape[0]
+                                                                : 0);
     }
     struct frame *part = frame_new(specs, whole->n_tensors);
     free(specs);

@@ -548,7 +548,7 @@ static void sum_rows(double *rows, int64_t n_rows, int64_t grains, int64_t n)
     }
 }
 
-/* The norm that reads or wrote a tensor: its scale's name without ".weight". */
+/* A norm's name: that of its scale without ".weight". */
 static void norm_name(const struct network *net, const struct plan_operation *op, char name[256])
 {
     const char *weight = parameter(net, op->weight)->name;

@@ -26,6 +26,7 @@ void program_warn(const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    fail_clean(text);
     fprintf(stderr, "%s: %s\n", name, text);
 }
 

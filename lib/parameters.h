@@ -46,9 +46,9 @@ void parameters_clear(struct parameters *p); /* frees what p points to, not p */
 int parameters_find(const struct parameters *p, const char *name);
 
 /* Copies values out of f's tensors by name. Shape and dtype must match, but BF16 may stand for F32
- * and is widened. With keep_missing, a
- * parameter that f lacks keeps its value; without, that is an error. Tensors that are no
- * parameter's are ignored. On failure (-1, `where` opens the message) nothing was changed. */
+ * and is widened. With keep_missing, a parameter that f lacks keeps its value; without, that is an
+ * error. Tensors that are no parameter's are ignored. On failure (-1, `where` opens the message)
+ * nothing was changed. */
 int parameters_load(struct parameters *p, const struct frame *f, bool keep_missing,
                     const char *where);
 

@@ -118,18 +118,20 @@ static bool is_rank(const struct ranks *r, int client)
     return false;
 }
 
-/* Whether a frame may be rank i's next. *stays: it may not, but it is that rank's. */
-static int check_frame(struct ranks *r, int i, int client, const struct frame *f, bool *stays)
+/* Whether a frame may be rank i's next. *late: it may not, being of a step that is over. */
+static int check_frame(struct ranks *r, int i, int client, const struct frame *f, bool *late)
 {
     struct rank *rank = &r->list[i];
+    if (rank->client != client && is_rank(r, client))
+        return fail("client %d sent a frame of rank %lld and is another one", client, number(r, i));
     if (rank->client >= 0 && rank->client != client)
         return fail("rank %lld came twice: as client %d and as client %d", number(r, i),
                     rank->client, client);
     int64_t step;
     if (frame_meta_int(f, "step", rank->step, &step))
         return -1;
-    *stays = true;
-    if (step < rank->step)
+    *late = step < rank->step;
+    if (*late)
         return fail("rank %lld sent step %lld again, after step %lld", number(r, i),
                     (long long)step, (long long)rank->step);
     rank->step = step;
@@ -156,17 +158,10 @@ static int take(struct ranks *r, int client, struct frame *f)
 {
     const int i = rank_of(r, f);
     const bool known = is_rank(r, client);
-    bool stays = false;
-    int bad = i < 0 ? -1 : 0;
-    if (!bad && known && r->list[i].client != client)
-        bad = fail("client %d sent a frame of rank %lld and is another one", client, number(r, i));
-    else if (!bad && check_frame(r, i, client, f, &stays)) {
+    bool late = false;
+    if (i < 0 || check_frame(r, i, client, f, &late)) {
         frame_free(f);
-        return server_refuse(r->server, client, stays);
-    }
-    if (bad) {
-        frame_free(f);
-        return known ? -1 : server_refuse(r->server, client, false);
+        return late || !known ? server_refuse(r->server, client, late) : -1;
     }
     r->list[i].client = client;
     if (!queue(&r->list[i], f))

@@ -97,8 +97,7 @@ struct frame *reduce_sum(struct frame *const *frames, int n)
             if (known)
                 continue;
             good = (sums[count] = sum_of(frames, n, t->name, parts)) != NULL;
-            specs[count] = (struct tensor_spec){t->name, t->dtype, t->ndim, {0}};
-            memcpy(specs[count++].shape, t->shape, sizeof t->shape);
+            specs[count++] = tensor_spec_of(t);
         }
     if (good && (f = frame_new(specs, count))) {
         for (int k = 0; k < count; k++)

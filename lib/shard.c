@@ -93,13 +93,6 @@ void shard_abandon(struct shard *s)
 
 /* ---- a request's parts ---- */
 
-static struct tensor_spec spec_of(const struct tensor *t)
-{
-    struct tensor_spec spec = {t->name, t->dtype, t->ndim, {0}};
-    memcpy(spec.shape, t->shape, sizeof spec.shape);
-    return spec;
-}
-
 /* Who gets any of it: the owners of its tensors, or all if it has none. Behind the links of a rank
  * a reduce each waits for the same frames of all ranks, which do not all have the same tensors. */
 static int plan(const struct shard *s, const struct frame *request, struct split *split)
@@ -132,7 +125,7 @@ static struct frame *make_part(const struct frame *request, const struct split *
     int n = 0;
     for (int i = 0; i < request->n_tensors; i++)
         if (split->owners[i] == owner)
-            specs[n++] = spec_of(&request->tensors[i]);
+            specs[n++] = tensor_spec_of(&request->tensors[i]);
     struct frame *part = frame_new(specs, n);
     free(specs);
     for (int i = 0; part && i < request->n_tensors; i++)
@@ -232,7 +225,7 @@ static struct frame *join_all(const struct shard *s, const struct split *split,
     for (int i = 0; i < split->n; i++)
         for (int k = 0; k < replies[i]->n_tensors; k++) {
             const struct tensor *t = &replies[i]->tensors[k];
-            specs[n++] = spec_of(t);
+            specs[n++] = tensor_spec_of(t);
             if (shard_owner(t->name, s->n) == split->asked[i])
                 continue;
             fail("%s: has %s, which is another's of %d", link_name(s->links[split->asked[i]]),

@@ -57,6 +57,11 @@ static const char *zmq_why(void)
 
 /* ---- opening and closing ---- */
 
+static bool listens(const struct socket *s)
+{
+    return s->role == SOCKET_ROUTER || s->role == SOCKET_PULL;
+}
+
 static void set_int(struct socket *s, int option, int value)
 {
     zmq_setsockopt(s->zmq, option, &value, sizeof value);
@@ -91,8 +96,7 @@ static int set_options(struct socket *s, const struct link_config *config)
         set_int(s, ZMQ_RCVHWM, 2);
         set_int(s, ZMQ_IMMEDIATE, 1);
     }
-    const bool binds = s->role == SOCKET_ROUTER || s->role == SOCKET_PULL;
-    return keys_set(context, s->zmq, s->endpoint, binds, config);
+    return keys_set(context, s->zmq, s->endpoint, listens(s), config);
 }
 
 static int open_monitor(struct socket *s)
@@ -163,14 +167,13 @@ struct socket *socket_open(enum socket_role role, const char *endpoint,
     }
     if (set_options(s, config) || open_monitor(s))
         goto failed;
-    bool binds = role == SOCKET_ROUTER || role == SOCKET_PULL;
-    if (binds && check_path(endpoint))
+    if (listens(s) && check_path(endpoint))
         goto failed;
-    if (binds ? zmq_bind(s->zmq, endpoint) : zmq_connect(s->zmq, endpoint)) {
+    if (listens(s) ? zmq_bind(s->zmq, endpoint) : zmq_connect(s->zmq, endpoint)) {
         fail("%s: %s", endpoint, zmq_why());
         goto failed;
     }
-    if (binds && !strncmp(endpoint, "ipc://", 6) && endpoint[6] != '@')
+    if (listens(s) && !strncmp(endpoint, "ipc://", 6) && endpoint[6] != '@')
         s->path = s->endpoint + 6;
     return s;
 failed:
@@ -205,11 +208,6 @@ static int connection_number(const struct socket *s, int fd)
         if (s->open[i].fd == fd)
             return s->open[i].number;
     return -1;
-}
-
-static bool listens(const struct socket *s)
-{
-    return s->role == SOCKET_ROUTER || s->role == SOCKET_PULL;
 }
 
 void socket_tell_refusal(struct socket *s, const char *why)
@@ -264,11 +262,6 @@ bool socket_gone(const struct socket *s, int connection)
     return true;
 }
 
-int socket_joined(const struct socket *s)
-{
-    return s->joined;
-}
-
 void socket_traffic(const struct socket *s, int64_t *out, int64_t *in)
 {
     *out = s->sent;
@@ -313,7 +306,7 @@ int socket_close(struct socket *s, double patience)
     if (s->zmq) {
         if (s->monitor)
             read_events(s);
-        bool client = s->role == SOCKET_DEALER || s->role == SOCKET_PUSH;
+        const bool client = !listens(s);
         if (client && s->left > 0)
             patience = 0; /* nobody is left to take it */
         if (stop_requested() && patience > 1)
@@ -351,7 +344,7 @@ static void free_frame(void *bytes, void *frame)
 /* Sends one part of a message, as soon as there is a connection and room. */
 static int send_part(struct socket *s, zmq_msg_t *part, int flags)
 {
-    bool client = s->role == SOCKET_DEALER || s->role == SOCKET_PUSH;
+    const bool client = !listens(s);
     while (zmq_msg_send(part, s->zmq, flags | ZMQ_DONTWAIT) < 0) {
         int why = zmq_errno(), bad = 0;
         if (why == EHOSTUNREACH)
@@ -474,7 +467,7 @@ static int read_message(struct socket *s, struct frame **out, struct envelope *f
 int socket_receive(struct socket *s, double seconds, struct frame **out, struct envelope *from)
 {
     double deadline = clock_now() + seconds;
-    bool client = s->role == SOCKET_DEALER || s->role == SOCKET_PUSH;
+    const bool client = !listens(s);
     for (;;) {
         read_events(s); /* first: of a peer that is gone, nothing comes after the event */
         int got = read_message(s, out, from);

@@ -48,9 +48,6 @@ int socket_receive(struct socket *s, double seconds, struct frame **out, struct 
 
 /* Whether the connection that an envelope names is closed. Ask when nothing was left to receive. */
 bool socket_gone(const struct socket *s, int connection);
-/* Connections that were made so far: in use, or closed since. */
-int socket_joined(const struct socket *s);
-
 /* Bytes of the frames that were sent and taken so far; what ZeroMQ adds is not counted. */
 void socket_traffic(const struct socket *s, int64_t *out, int64_t *in);
 

@@ -142,14 +142,12 @@ start() {
 # 0 when all have ended well; else what failed stands in $failed.
 watch() {
     local pid status
-    failed=
     while [ ${#names[@]} -gt 0 ]; do
         status=0 pid=
         wait -n -p pid "${!names[@]}" || status=$?
         [ -n "${pid-}" ] || continue # a signal came between: wait has unset it
-        [ $status = 0 ] || failed="the $([ $status -gt 128 ] &&
-            echo "${names[$pid]} was killed by SIG$(kill -l $((status - 128)))" ||
-            echo "${names[$pid]} exited with status $status")"
+        failed="the ${names[$pid]} exited with status $status"
+        [ $status -le 128 ] || failed="the ${names[$pid]} was killed by SIG$(kill -l $((status - 128)))"
         unset "names[$pid]"
         [ $status = 0 ] || return $status
     done
@@ -178,6 +176,7 @@ stop_all() {
     done
     wait 2>/dev/null || true
     names=()
+    optimizer_pid=
 }
 
 # Asked to stop, the optimizer finishes the step under way and saves it; then the others find it gone.

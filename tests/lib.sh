@@ -7,6 +7,7 @@
 #                                          passes when it exits with STATUS and writes exactly one
 #                                          line to stderr, which matches
 #   skip "what" "why"
+#   all_end PID...                       waits for all; succeeds when each ended with 0
 #   done_testing                           prints the counts; the script's last line
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -45,6 +46,14 @@ check_fails() {
         echo "# exit status $status, wanted $want; stderr, wanted one line like $regex:"
         sed 's/^/# /' "$T/.err" | head -n 10
     fi
+}
+
+all_end() { # PID...: whether all end with 0
+    local pid status=0
+    for pid in "$@"; do
+        wait "$pid" || status=1
+    done
+    return $status
 }
 
 skip() {

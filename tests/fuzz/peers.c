@@ -60,12 +60,6 @@ bool socket_gone(const struct socket *s, int connection)
     return connection < 0 || gone[connection];
 }
 
-int socket_joined(const struct socket *s)
-{
-    (void)s;
-    return count(known);
-}
-
 void socket_traffic(const struct socket *s, int64_t *out, int64_t *in)
 {
     (void)s;

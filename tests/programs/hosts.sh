@@ -87,10 +87,8 @@ start_worker() { # NAME, RANK
     workers+=($!)
 }
 end_well() { # NAME: the losses are one, and stand in NAME.loss
-    local pid rank status=0
-    for pid in "${workers[@]}" "${servers[@]}"; do
-        wait "$pid" || status=1
-    done
+    local rank status=0
+    all_end "${workers[@]}" "${servers[@]}" || status=1
     cat "$1".*.err
     inspect --meta loss "$1.0.metrics" >"$1.loss"
     for rank in 1 2; do

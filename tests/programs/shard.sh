@@ -23,13 +23,6 @@ links() { # K, NAME, options: K optimizers that write NAME.k.model and NAME.k.st
     done
     echo "$list"
 }
-all_end() { # PID...: with 0
-    local pid status=0
-    for pid in "$@"; do
-        wait "$pid" || status=1
-    done
-    return $status
-}
 
 # ---- as one optimizer ----
 

@@ -38,13 +38,6 @@ commands() { # K, options of augment: a list
     done
     echo "$list"
 }
-all_end() { # PID...: with 0
-    local pid status=0
-    for pid in "$@"; do
-        wait "$pid" || status=1
-    done
-    return $status
-}
 # A stream as it comes: `progress` passes on what it is given.
 copy() { # options
     progress "$@" 2>/dev/null

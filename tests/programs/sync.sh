@@ -39,7 +39,7 @@ alone() { # NAME, more for augment
         wait $server
 }
 spread() { # NAME, WORLD, more for the optimizer; START begins elsewhere
-    local name=$1 world=$2 rank pids=() pid status=0 extra=()
+    local name=$1 world=$2 rank pids=() extra=()
     shift 2
     "${optimizer[@]}" --listen "$(address 0)" --model "$name.st" "$@" &
     pids+=($!)
@@ -57,10 +57,7 @@ spread() { # NAME, WORLD, more for the optimizer; START begins elsewhere
             "${encoder[@]}" --opt "$(via reduce 1)" --next "$(via gather 2)" "${extra[@]}" >"$name.$rank.metrics" &
         pids+=($!)
     done
-    for pid in "${pids[@]}"; do
-        wait "$pid" || status=1
-    done
-    return $status
+    all_end "${pids[@]}"
 }
 losses() {
     inspect --meta loss "$1.0.metrics"
@@ -128,7 +125,7 @@ else
 fi
 # The head at the workers: gather has projections to put together, and only the loss sees all.
 head_at_workers() {
-    local rank pids=() pid status=0 to
+    local rank pids=() to
     "${optimizer[@]}" --listen "$(address 0)" --model own.st &
     pids+=($!)
     for to in 1 4; do # gradients of the encoders, of the heads
@@ -147,10 +144,7 @@ head_at_workers() {
             "${encoder[@]}" --opt "$(address 1)" --sync "$(address 3)" --next "$to" >own.$rank.metrics &
         pids+=($!)
     done
-    for pid in "${pids[@]}"; do
-        wait "$pid" || status=1
-    done
-    [ $status = 0 ] && cmp own.st alone.st && cmp <(losses own) <(losses alone)
+    all_end "${pids[@]}" && cmp own.st alone.st && cmp <(losses own) <(losses alone)
 }
 check "2 workers, each with a head of its own" head_at_workers
 # Half the bytes of gradients and weights, for a rounding.

@@ -137,6 +137,11 @@ def misbehave():
         other.receive(), good.receive()
         other.end()
         good.send({"g": values(0, 4)}, step=4)
+    elif how == "step":
+        other.send({"g": values(1, 3)}, step=3)
+        other.receive(), good.receive()
+        other.send({"g": values(1, 4)}, step="many")
+        good.send({"g": values(0, 4)}, step=4)
     elif how == "silent":
         other.send({"g": values(1, 3)}, step=3)
         other.receive(), good.receive()

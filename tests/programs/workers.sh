@@ -40,18 +40,14 @@ if /usr/bin/python3 -c 'import numpy, zmq' 2>/dev/null; then
     }
     check "reduce: the answer of --next goes to all" through_another
     tree_of_reduces() { # ranks 0 and 1, 2 and 3, and these two
-        local pids=() pid status=0
+        local pids=()
         reduce --world 2 --listen ipc://top.ipc &
         pids+=($!)
         reduce --world 2 --listen ipc://half0.ipc --next ipc://top.ipc &
         pids+=($!)
         reduce --world 2 --listen ipc://half1.ipc --next ipc://top.ipc &
         pids+=($!)
-        worker 'ipc://half{}.ipc' sums || status=1
-        for pid in "${pids[@]}"; do
-            wait "$pid" || status=1
-        done
-        return $status
+        worker 'ipc://half{}.ipc' sums && all_end "${pids[@]}"
     }
     check "reduce: a tree of them makes the same sums" tree_of_reduces
     check "gather: rows in the order of ranks, and back" serves rows \
@@ -62,6 +58,7 @@ if /usr/bin/python3 -c 'import numpy, zmq' 2>/dev/null; then
     check "another shape" refuses shape "g has not the same shape" "${two[@]}"
     check "rows that differ" refuses shape "rows of g differ between workers 0 and 1" gather --world 2
     check "a rank that ends before the others" refuses ends "rank 1 has ended, rank 0 goes on" "${two[@]}"
+    check "a rank whose step is no number" refuses step "step.*many" "${two[@]}"
     check "a rank that falls silent" refuses silent "rank 1 sent nothing within 1.8 s" "${two[@]}"
     check "a rank that does not come" refuses missing "1 of 2 clients came within 2 s" "${two[@]}"
 
@@ -97,7 +94,7 @@ fi
 
 # Workers with a gather for the loss and a reduce for the gradients.
 run() { # NAME, WORLD
-    local rank pids=() status=0
+    local rank pids=()
     reduce --world "$2" --listen ipc://reduce.ipc --next "exec:lars --warmup-steps 1 --model $1.st" &
     pids+=($!)
     gather --world "$2" --listen ipc://gather.ipc \
@@ -108,10 +105,7 @@ run() { # NAME, WORLD
             encode --width 0.25 --opt ipc://reduce.ipc --next ipc://gather.ipc >"$1.$rank.metrics" &
         pids+=($!)
     done
-    for pid in "${pids[@]}"; do
-        wait "$pid" || status=1
-    done
-    return $status
+    all_end "${pids[@]}"
 }
 alone() {
     augment --data shapes --batch 16 --steps 3 |
