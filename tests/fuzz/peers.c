@@ -46,14 +46,6 @@ int socket_drain(struct socket *s)
     return 0;
 }
 
-static int count(const bool *which)
-{
-    int n = 0;
-    for (int i = 0; i < PEERS; i++)
-        n += which[i];
-    return n;
-}
-
 bool socket_gone(const struct socket *s, int connection)
 {
     (void)s;
