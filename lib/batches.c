@@ -87,8 +87,14 @@ void batches_get(struct batches *b, int64_t step, struct batch *out)
     }
 }
 
-int64_t batches_image(const struct batches *b, const struct batch *batch, int64_t i)
+void batches_shorten(struct batch *batch, int64_t rows)
 {
-    const int64_t at = batch->start + batch->first + i;
+    batch->rows = batch->count = rows;
+    batch->grains = largest_grains(rows, batch->grains);
+}
+
+int64_t batches_image(const struct batches *b, const struct batch *batch, int64_t row)
+{
+    const int64_t at = batch->start + row;
     return b->order ? b->order[at] : at;
 }

@@ -45,7 +45,10 @@ void batches_free(struct batches *b);
 /* The batch of a step, 0 <= step < steps. */
 void batches_get(struct batches *b, int64_t step, struct batch *out);
 
-/* Number of the image in row first + i of the batch that was got last, 0 <= i < count. */
-int64_t batches_image(const struct batches *b, const struct batch *batch, int64_t i);
+/* Makes an evaluation's batch one of so few rows, all of them this rank's. */
+void batches_shorten(struct batch *batch, int64_t rows);
+
+/* Number of the image in a row of the global batch that was got last, 0 <= row < rows. */
+int64_t batches_image(const struct batches *b, const struct batch *batch, int64_t row);
 
 #endif

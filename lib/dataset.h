@@ -1,16 +1,36 @@
-/* dataset: labelled images by number, wherever they come from.
+/* dataset: labelled images, wherever they come from.
  *
- *   cifar10  a folder with data_batch_1.bin to data_batch_5.bin (any of them) and test_batch.bin
- *   folder   a folder per class with PNG files; classes and files sorted by the bytes of their
- * names shapes   built in: ten classes of drawn shapes, no file at all
+ *   cifar10    the binary version: a folder with data_batch_1.bin to data_batch_5.bin (any of them)
+ *              and test_batch.bin, or the .tar.gz that is distributed
+ *   cifar100   a folder with train.bin and test.bin, or its .tar.gz; the fine labels
+ *   idx        MNIST's layout: a folder with *images*idx3* and *labels*idx1* files, perhaps .gz, or
+ *              one of them; grey becomes three channels
+ *   folder     a folder per class with PNG and JPEG files, nested as one likes; without sub-folders
+ *              the images have no labels
+ *   tar        .tar, .tar.gz, .tar.zst ..., one or a brace list of them ("train-{000..146}.tar"),
+ *              or "-", stdin. Labels are in KEY.cls beside KEY.jpg (WebDataset), else the name of
+ *              the folder that an image lies in
+ *   frames     frames of images: x U8 [N,H,W,3] or [N,1,H,W,3], y I64 [N] or none; from a file,
+ *              "-", or another of endpoint.h's sources
+ *   shapes     built in: ten classes of drawn shapes, no file at all
+ *
+ * Classes that have names are numbered in the order of the names' bytes.
+ *
+ * A set is indexed, any image at any time, or it is a stream, one after the other. Archives that
+ * are not compressed are indexed where they lie. What can only be read in sequence (compressed
+ * archives, stdin, frames) is held in memory, and so indexed as well, if its bytes fit into the
+ * budget; otherwise it is a stream: one that lies in files is counted by reading it once, and can
+ * begin again, stdin cannot.
  *
  * A format is one dataset_NAME.c (see dataset_format.h). */
 #ifndef DATASET_H
 #define DATASET_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-#include "image.h"
+#include "sample.h"
+#include "skips.h"
 
 struct dataset;
 
@@ -18,20 +38,34 @@ struct dataset;
 extern const char dataset_formats[];
 
 /* Opens what lies at path. format is one of dataset_formats: "auto" looks. split is "train" or
- * "test"; a folder takes its sub-folder of that name if there is one. size is the pixels that
- * views will have, for sets that can be drawn at any size. NULL with a message that names the file
- * and its defect. */
-struct dataset *dataset_open(const char *path, const char *format, const char *split, int size);
+ * "test"; a folder takes its sub-folder of that name if there is one ("val" does for "test"), an
+ * archive that has folders of these names only what lies in them. size is the pixels that views
+ * will have, for sets that can be drawn at any size. budget bounds the bytes that are held in
+ * memory. skips, which has to outlive the set, decides whether an archive that breaks off ends it
+ * all. NULL with a message that names the file and its defect. */
+struct dataset *dataset_open(const char *path, const char *format, const char *split, int size,
+                             int64_t budget, struct skips *skips);
 void dataset_close(struct dataset *set); /* NULL is fine */
 
-int64_t dataset_count(const struct dataset *set);
-int dataset_classes(const struct dataset *set); /* 0: no labels */
+bool dataset_is_stream(const struct dataset *set);
+int64_t dataset_count(const struct dataset *set); /* -1: a stream that cannot be counted */
+int dataset_classes(const struct dataset *set);   /* 0: no labels */
 /* Side of the images as far as it is known without reading them all: that of the first, if it is
  * square; else 0. */
 int dataset_native_size(const struct dataset *set);
+/* Bytes of images that are held, of the budget. */
+int64_t dataset_held(const struct dataset *set);
+/* Does getting an image cost more than pointing at it: is it decoded or drawn? */
+bool dataset_is_costly(const struct dataset *set);
 
-/* Image i, 0 <= i < count, with its label. The pixels stay valid until image is used again or the
- * set is closed. Several threads may call this at once, each with its own image. */
-int dataset_get(const struct dataset *set, int64_t i, struct image *image);
+/* Image i of an indexed set, 0 <= i < count, with its label. The bytes stay valid until the sample
+ * is used again or the set is closed. Several threads may call this at once, each with its own
+ * sample. -1 with a message that names the image. */
+int dataset_get(const struct dataset *set, int64_t i, struct sample *s);
+
+/* The next image of a stream, in memory of the sample's own: 1, 0 at the end, -1 on failure. */
+int dataset_next(struct dataset *set, struct sample *s);
+/* Begins a stream again. -1 with a message where it cannot. */
+int dataset_rewind(struct dataset *set);
 
 #endif

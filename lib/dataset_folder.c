@@ -1,15 +1,17 @@
-/* A folder per class with PNG files in it, decoded when they are asked for. A folder without
- * sub-folders holds images without labels. Hidden files are passed over. */
-#include <dirent.h>
+/* A folder per class with PNG and JPEG files in it and below it, decoded when they are asked for.
+ * A folder whose sub-folders have no images holds images without labels. Hidden files are passed
+ * over, links are followed. */
 #include <errno.h>
+#include <fts.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
 
 #include "dataset_format.h"
+#include "decode.h"
 #include "fail.h"
+#include "grow.h"
+#include "signals.h"
 
 struct entry {
     char *path;
@@ -21,112 +23,107 @@ struct folder {
     int64_t capacity;
 };
 
-static bool is_folder(const char *path)
+static int by_bytes(const FTSENT **a, const FTSENT **b)
 {
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
-static bool is_png(const char *name)
-{
-    const size_t n = strlen(name);
-    return n > 4 && strcasecmp(name + n - 4, ".png") == 0;
-}
-
-static int by_bytes(const struct dirent **a, const struct dirent **b)
-{
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-static int visible(const struct dirent *d)
-{
-    return d->d_name[0] != '.';
-}
-
-static int add_image(struct dataset *set, char *path, int64_t label)
+static int add_image(struct dataset *set, const char *path, int64_t label)
 {
     struct folder *f = set->state;
-    if (set->count == f->capacity) {
-        const int64_t capacity = f->capacity ? 2 * f->capacity : 1024;
-        struct entry *grown = reallocarray(f->entries, (size_t)capacity, sizeof *grown);
-        if (!grown)
-            return fail("%s: out of memory", path);
+    struct entry *grown = grow(f->entries, set->count, &f->capacity, sizeof *grown);
+    if (grown)
         f->entries = grown;
-        f->capacity = capacity;
-    }
-    f->entries[set->count++] = (struct entry){path, label};
+    char *copy = grown ? strdup(path) : NULL;
+    if (!copy)
+        return fail("%s: out of memory", path);
+    f->entries[set->count++] = (struct entry){copy, label};
     return 0;
 }
 
-static int add_class(struct dataset *set, const char *path);
-
-/* Walks through a folder's names in order: as the set's root its sub-folders are classes, else its
- * images have that label. */
-static int scan(struct dataset *set, const char *folder, bool root, int64_t label)
+/* One name on the way through the tree; `flat`: images that lie in the root itself are wanted, not
+ * those of classes. */
+static int visit(struct dataset *set, FTS *tree, FTSENT *e, bool flat)
 {
-    struct dirent **names = NULL;
-    const int n = scandir(folder, &names, visible, by_bytes);
-    if (n < 0)
-        return fail("%s: %s", folder, strerror(errno));
-    int result = 0;
-    for (int i = 0; i < n; i++) {
-        char *path = NULL;
-        if (result == 0 && asprintf(&path, "%s/%s", folder, names[i]->d_name) < 0) {
-            path = NULL;
-            result = fail("%s: out of memory", folder);
-        }
-        if (result == 0 && root && is_folder(path))
-            result = add_class(set, path);
-        else if (result == 0 && !root && is_png(path)) {
-            result = add_image(set, path, label);
-            if (result == 0)
-                path = NULL;
-        }
-        free(path);
-        free(names[i]);
+    if (e->fts_level > 0 && e->fts_name[0] == '.') {
+        fts_set(tree, e, FTS_SKIP);
+        return 0;
     }
-    free(names);
-    return result;
+    switch (e->fts_info) {
+    case FTS_D:
+        if (e->fts_level == 1 && flat)
+            fts_set(tree, e, FTS_SKIP);
+        else if (e->fts_level == 1)
+            set->classes++;
+        return 0;
+    case FTS_F:
+        if ((e->fts_level == 1) == flat && decode_knows_name(e->fts_name))
+            return add_image(set, e->fts_path, flat ? -1 : set->classes - 1);
+        return 0;
+    case FTS_DNR:
+    case FTS_ERR:
+    case FTS_NS:
+        return fail("%s: %s", e->fts_path, strerror(e->fts_errno));
+    default:
+        return 0;
+    }
 }
 
-static int add_class(struct dataset *set, const char *path)
+static int walk(struct dataset *set, const char *root, bool flat)
 {
-    return scan(set, path, false, set->classes++);
+    char *path = strdup(root);
+    FTS *tree = path ? fts_open((char *[]){path, NULL}, FTS_LOGICAL | FTS_NOCHDIR, by_bytes) : NULL;
+    int result = tree ? 0 : fail("%s: %s", root, strerror(errno));
+    FTSENT *e = NULL;
+    while (result == 0 && (errno = 0, e = fts_read(tree)))
+        result = stop_check() ? -1 : visit(set, tree, e, flat);
+    if (result == 0 && errno)
+        result = fail("%s: %s", root, strerror(errno));
+    if (tree)
+        fts_close(tree);
+    free(path);
+    return result;
 }
 
 static int open_root(struct dataset *set, const char *path)
 {
-    if (scan(set, path, true, -1))
+    if (walk(set, path, false))
         return -1;
-    if (set->classes == 0 && scan(set, path, false, -1))
-        return -1;
-    if (set->count == 0)
-        return fail("%s: no PNG file in it", path);
-    const struct folder *f = set->state;
-    struct image first = {0};
-    const int result = image_read_png(&first, f->entries[0].path);
-    set->native_size = first.width == first.height ? first.width : 0;
-    image_free(&first);
-    return result;
+    if (set->count == 0) {
+        set->classes = 0;
+        if (walk(set, path, true))
+            return -1;
+    }
+    return set->count == 0 ? fail("%s: no PNG or JPEG file in it", path) : 0;
 }
 
-static int open_set(struct dataset *set, const char *path, const char *split, int size)
+static int open_set(struct dataset *set, const struct dataset_place *place)
 {
-    (void)size;
+    set->costly = true;
     set->state = calloc(1, sizeof(struct folder));
-    char *part = NULL;
-    if (!set->state || asprintf(&part, "%s/%s", path, split) < 0)
-        return fail("%s: out of memory", path);
-    const int result = open_root(set, is_folder(part) ? part : path);
-    free(part);
-    return result;
+    if (!set->state)
+        return fail("%s: out of memory", place->path);
+    const char *const names[] = {place->split, strcmp(place->split, "test") == 0 ? "val" : NULL};
+    for (size_t i = 0; i < 2 && names[i]; i++) {
+        char *part;
+        if (asprintf(&part, "%s/%s", place->path, names[i]) < 0)
+            return fail("%s: out of memory", place->path);
+        const bool there = dataset_is_folder(part);
+        const int result = there ? open_root(set, part) : 0;
+        free(part);
+        if (there)
+            return result;
+    }
+    return open_root(set, place->path);
 }
 
-static int get(const struct dataset *set, int64_t i, struct image *image)
+static int get(const struct dataset *set, int64_t i, struct sample *s)
 {
     const struct folder *f = set->state;
-    image->label = f->entries[i].label;
-    return image_read_png(image, f->entries[i].path);
+    s->label = f->entries[i].label;
+    s->file = f->entries[i].path;
+    s->member = NULL;
+    return sample_read_file(s);
 }
 
 static void close_set(struct dataset *set)
@@ -139,4 +136,8 @@ static void close_set(struct dataset *set)
     free(f);
 }
 
-const struct dataset_format dataset_folder = {"folder", is_folder, open_set, get, close_set};
+const struct dataset_format dataset_folder = {.name = "folder",
+                                              .recognize = dataset_is_folder,
+                                              .open = open_set,
+                                              .get = get,
+                                              .close = close_set};

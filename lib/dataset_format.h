@@ -5,14 +5,26 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "image.h"
+#include "dataset.h"
+
+/* What open() is given. */
+struct dataset_place {
+    const char *path, *split;
+    int size;
+};
 
 struct dataset {
     const struct dataset_format *format;
-    int64_t count;
-    int classes, native_size;
-    bool test;   /* which split; for the formats that need it later */
     void *state; /* the format's own */
+    /* Set by the format's open(). */
+    bool in_sequence; /* next() reads it, and dataset.c does the rest; else get() does */
+    bool rewinds;     /* rewind() works */
+    bool costly;
+    int64_t count;
+    int classes, native_size; /* native_size 0: dataset.c finds out */
+    /* dataset.c's own, for sets in sequence. */
+    struct held *held;
+    struct skips *skips;
 };
 
 struct dataset_format {
@@ -20,11 +32,28 @@ struct dataset_format {
     /* Is this what lies at path? Formats are asked in the order of dataset.c's list. */
     bool (*recognize)(const char *path);
     /* Fills set. On failure close() is called as well, so state may be half-made. */
-    int (*open)(struct dataset *set, const char *path, const char *split, int size);
-    int (*get)(const struct dataset *set, int64_t i, struct image *image);
+    int (*open)(struct dataset *set, const struct dataset_place *place);
+    int (*get)(const struct dataset *set, int64_t i, struct sample *s);
+    /* For sets in sequence, as dataset_next() and dataset_rewind(). Where labels follow from names,
+     * next() sets class_name and leaves label at -1. */
+    int (*next)(struct dataset *set, struct sample *s);
+    int (*rewind)(struct dataset *set);
     void (*close)(struct dataset *set); /* frees state */
 };
 
-extern const struct dataset_format dataset_cifar10, dataset_folder, dataset_shapes;
+/* For a format that met an archive which breaks off, with the message set: 0: go on behind it, -1:
+ * fail. */
+int dataset_broke_off(const struct dataset *set);
+
+/* Is there a folder, or a regular file, of that name? */
+bool dataset_is_folder(const char *path);
+bool dataset_is_file(const char *path);
+
+/* A file, FIFO, or stdin: copies its first n bytes without taking them away, waiting for them. How
+ * many there are; fewer at the end. 0 where that is not possible. */
+size_t dataset_peek(const char *path, void *bytes, size_t n);
+
+extern const struct dataset_format dataset_shapes, dataset_cifar10, dataset_cifar100, dataset_idx,
+    dataset_frames, dataset_tar, dataset_folder;
 
 #endif

@@ -4,9 +4,11 @@
  * are as often darker as lighter than what is behind them, so that pixels and colours tell little
  * and outlines tell all. An image is a function of its split and number. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dataset_format.h"
+#include "fail.h"
 #include "random.h"
 
 enum { CLASSES = 10, TRAIN_IMAGES = 10000, TEST_IMAGES = 2000, NATIVE_SIZE = 32, MAX_COPIES = 4 };
@@ -262,30 +264,45 @@ static bool recognize(const char *path)
     return strcmp(path, "shapes") == 0;
 }
 
-static int open_set(struct dataset *set, const char *path, const char *split, int size)
+struct shapes {
+    int side;
+    bool test;
+};
+
+static int open_set(struct dataset *set, const struct dataset_place *place)
 {
-    (void)path;
-    set->test = strcmp(split, "test") == 0;
-    set->count = set->test ? TEST_IMAGES : TRAIN_IMAGES;
+    struct shapes *s = set->state = malloc(sizeof *s);
+    if (!s)
+        return fail("out of memory");
+    s->test = strcmp(place->split, "test") == 0;
+    s->side = place->size > NATIVE_SIZE ? place->size : NATIVE_SIZE;
+    set->costly = true;
+    set->count = s->test ? TEST_IMAGES : TRAIN_IMAGES;
     set->classes = CLASSES;
-    set->native_size = size > NATIVE_SIZE ? size : NATIVE_SIZE;
+    set->native_size = s->side;
     return 0;
 }
 
-static int get(const struct dataset *set, int64_t i, struct image *image)
+static int get(const struct dataset *set, int64_t i, struct sample *s)
 {
-    if (image_resize(image, set->native_size, set->native_size, "shapes"))
+    const struct shapes *shapes = set->state;
+    s->file = "shapes";
+    s->member = NULL;
+    if (image_check(shapes->side, shapes->side, s->file) ||
+        sample_reserve(s, 3 * (size_t)shapes->side * (size_t)shapes->side))
         return -1;
     struct random r;
-    random_start(&r, 0, RANDOM_SHAPE, set->test, (uint32_t)i, 0);
-    image->label = i % CLASSES;
-    draw_image(&r, (int)image->label, image->width, image->buffer);
+    random_start(&r, 0, RANDOM_SHAPE, shapes->test, (uint32_t)i, 0);
+    s->label = i % CLASSES;
+    s->width = s->height = shapes->side;
+    draw_image(&r, (int)s->label, shapes->side, s->buffer);
     return 0;
 }
 
 static void close_set(struct dataset *set)
 {
-    (void)set;
+    free(set->state);
 }
 
-const struct dataset_format dataset_shapes = {"shapes", recognize, open_set, get, close_set};
+const struct dataset_format dataset_shapes = {
+    .name = "shapes", .recognize = recognize, .open = open_set, .get = get, .close = close_set};

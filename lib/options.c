@@ -62,12 +62,27 @@ static bool within(const struct option_spec *o, double value)
     return (o->min == 0 && o->max == 0) || (value >= o->min && value <= o->max);
 }
 
+static const char byte_units[] = "KMG";
+
+static void print_bytes(int64_t bytes)
+{
+    int unit = -1;
+    while (unit < 2 && bytes >= 1024 && bytes % 1024 == 0) {
+        bytes /= 1024;
+        unit++;
+    }
+    printf(" [%" PRId64 "%.*s]", bytes, unit >= 0, unit >= 0 ? &byte_units[unit] : "");
+}
+
 static void print_default(const struct option_spec *o)
 {
     if (o->kind == OPTION_INT) {
         int64_t value = *(int64_t *)o->value;
         if (within(o, (double)value))
             printf(" [%" PRId64 "]", value);
+    } else if (o->kind == OPTION_BYTES) {
+        if (within(o, (double)*(int64_t *)o->value))
+            print_bytes(*(int64_t *)o->value);
     } else if (o->kind == OPTION_DOUBLE) {
         double value = *(double *)o->value;
         if (within(o, value))
@@ -130,6 +145,21 @@ static void store(const struct option_spec *o, const char *text)
         if (!within(o, (double)value))
             usage_fail("--%s: %lld is not between %.0f and %.0f", o->name, value, o->min, o->max);
         *(int64_t *)o->value = value;
+        break;
+    }
+    case OPTION_BYTES: {
+        double value = strtod(text, &end);
+        const char *unit = end != text && *end ? strchr(byte_units, *end) : NULL;
+        if (unit)
+            end++;
+        for (const char *u = byte_units; unit && u <= unit; u++)
+            value *= 1024;
+        if (end == text || *end || !(value >= 0 && value < 0x1p62))
+            usage_fail("--%s: '%s' is no number of bytes (such as 512M or 2G)", o->name, text);
+        if (!within(o, value))
+            usage_fail("--%s: %.0f bytes are not between %.0f and %.0f", o->name, value, o->min,
+                       o->max);
+        *(int64_t *)o->value = (int64_t)value;
         break;
     }
     case OPTION_DOUBLE: {

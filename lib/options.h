@@ -16,6 +16,7 @@ struct option_spec {
     enum option_kind {
         OPTION_STRING, /* const char * ; "" or NULL shows as no default */
         OPTION_INT,    /* int64_t, between min and max */
+        OPTION_BYTES,  /* int64_t, as OPTION_INT; "64K", "1.5G": K, M, G are 1024, 1024^2, 1024^3 */
         OPTION_DOUBLE, /* double, finite, between min and max */
         OPTION_SWITCH, /* bool, no value */
         OPTION_CHOICE, /* const char *, one of `choices` ("a|b|c") */

@@ -73,7 +73,8 @@ parse_options() {
             ;;
         esac
     done
-    [ -n "$run" ] || run=runs/$(basename "$data")-$(date +%Y%m%d-%H%M%S)
+    [ "$data" != - ] || usage_error "--data -: a run may have to start again, and stdin comes once"
+    [ -n "$run" ] || run=runs/$(basename "$data" | tr -c '[:alnum:]._\n-' _)-$(date +%Y%m%d-%H%M%S)
 }
 
 # The folder, for this run alone: a lock that all its processes hold is waited for, since those of

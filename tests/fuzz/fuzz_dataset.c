@@ -1,12 +1,15 @@
-/* Folders of data: CIFAR-10's files, or PNGs in folders. The input's parts are a name, a newline
- * and the file's bytes; "=" in their place is a small PNG, and "#" some whole records of CIFAR-10
- * that are repeated from what follows. */
+/* Data of all formats: what lies in a folder, or a file of it, an archive, frames. Two bytes say
+ * how to open it; the input's parts are a name, a newline and the file's bytes; "=" in their place
+ * is a small PNG, and "#" some whole records of CIFAR-10 that are repeated from what follows. */
 #include "dataset.h"
 
 #include <assert.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "endpoint.h"
 #include "tree.h"
 
 enum { RECORD = 3073 };
@@ -49,24 +52,56 @@ static void add_file(struct input part)
     free(name);
 }
 
+static void look_at(const struct dataset *set, const struct sample *s)
+{
+    const int classes = dataset_classes(set);
+    assert(s->label >= -1 && (s->label < classes || dataset_is_stream(set)));
+    assert(s->width == 0 || s->size == 3 * (size_t)s->width * (size_t)s->height);
+    volatile uint8_t sum = 0;
+    for (size_t i = 0; i < s->size; i++)
+        sum = (uint8_t)(sum + s->bytes[i]);
+}
+
+static void read_all(struct dataset *set)
+{
+    struct sample s = {0};
+    if (dataset_is_stream(set)) {
+        while (dataset_next(set, &s) > 0)
+            look_at(set, &s);
+        if (dataset_rewind(set) == 0 && dataset_next(set, &s) > 0)
+            look_at(set, &s);
+    } else {
+        assert(dataset_count(set) > 0);
+        for (int64_t i = 0; i < dataset_count(set); i++)
+            if (!dataset_get(set, i, &s))
+                look_at(set, &s);
+    }
+    sample_free(&s);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    static const char *const formats[] = {"auto", "cifar10", "folder"};
+    static const char *const formats[] = {"auto", "cifar10", "folder", "cifar100",
+                                          "idx",  "tar",     "frames"};
     struct input rest = {bytes, size}, part;
-    const uint8_t how = input_byte(&rest);
-    const char *path = tree_new();
-    while (input_part(&rest, &part))
+    const uint8_t format = input_byte(&rest), how = input_byte(&rest);
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s", tree_new());
+    for (bool first = true; input_part(&rest, &part); first = false) {
+        const uint8_t *newline = memchr(part.bytes, '\n', part.size);
+        if (first && how & 1 && newline && newline - part.bytes < NAME_MAX)
+            snprintf(path + strlen(path), NAME_MAX, "/%.*s", (int)(newline - part.bytes),
+                     (const char *)part.bytes);
         add_file(part);
-    struct dataset *set = dataset_open(path, formats[how / 2 % 3], how % 2 ? "test" : "train", 32);
-    if (!set)
-        return 0;
-    struct image image = {0};
-    assert(dataset_count(set) > 0);
-    for (int64_t i = 0; i < dataset_count(set); i++)
-        if (!dataset_get(set, i, &image))
-            assert(image.pixels && image.width > 0 && image.height > 0 && image.label >= -1 &&
-                   image.label < (dataset_classes(set) ? dataset_classes(set) : 1));
-    image_free(&image);
+    }
+    link_config.max_frame = INPUT_MAX_FRAME;
+    struct skips *skips = skips_new(how & 2);
+    assert(skips);
+    struct dataset *set = dataset_open(path, formats[format % 7], how & 4 ? "test" : "train", 32,
+                                       how & 8 ? 0 : 1 << 20, skips);
+    if (set)
+        read_all(set);
     dataset_close(set);
+    skips_free(skips);
     return 0;
 }

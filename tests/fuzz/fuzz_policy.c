@@ -28,7 +28,10 @@ static void make_view(const struct policy *policy, int width, int height, int si
     for (int i = 0; i < view.n_ops; i++)
         if (view.ops[i].kind == OP_CROP || view.ops[i].kind == OP_CENTER)
             check_box(&view.ops[i].box, width, height);
-    assert(!view_apply(&view, pixels, width, height, size, &memory, out));
+        else if (view.ops[i].kind == OP_CUTOUT)
+            check_box(&view.ops[i].box, size, size);
+    const struct scaled_image image = {pixels, width, height, 1};
+    assert(!view_apply(&view, &image, size, &memory, out));
     view_memory_free(&memory);
 }
 

@@ -5,9 +5,12 @@ is known to be nasty. Files there whose names begin with "found" are findings, a
     tests/fuzz/seeds.py
 """
 
+import io
+import itertools
 import os
 import shutil
 import struct
+import tarfile
 import zlib
 
 CORPUS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
@@ -340,47 +343,112 @@ def images():
     data = os.path.join(CORPUS, "..", "..", "data", "png")
     for name in ("grey1", "grey16", "palette4-transparent", "rgb8-interlaced", "greyalpha8",
                  "rgba16", "palette1-interlaced"):
-        shutil.copy(os.path.join(data, name + ".png"), os.path.join(CORPUS, "png", name))
+        shutil.copy(os.path.join(data, name + ".png"), os.path.join(CORPUS, "decode", name))
+    for name in "ycc420", "progressive", "grey", "cmyk", "turned6":
+        shutil.copy(os.path.join(data, "..", "jpeg", name + ".jpg"), os.path.join(CORPUS, "decode", name))
+    with open(os.path.join(data, "..", "jpeg", "progressive.jpg"), "rb") as file:
+        jpeg = file.read()
+    at = jpeg.index(b"\xff\xc2")
+    put("decode", "jpeg_large", jpeg[:at + 5] + b"\xff\xff\xff\xff" + jpeg[at + 9:])
+    put("decode", "jpeg_flat", jpeg[:at + 5] + b"\0\0" + jpeg[at + 7:])
+    at = jpeg.index(b"\xff\xda")
+    put("decode", "jpeg_scans", jpeg[:-2] + 9 * jpeg[at:-2] + jpeg[-2:])
     small = png(2, 2, 8, 2, bytes(14))
-    put("png", "small", small)
-    put("png", "short", small[:6])
-    put("png", "cut", small[:50])
-    put("png", "no_data", small[:33] + chunk(b"IEND", b""))
-    put("png", "few_lines", png(2, 2, 8, 2, bytes(7)))
-    put("png", "many_lines", png(2, 2, 8, 2, bytes(140)))
-    put("png", "no_pixels", png(0, 2, 8, 2, b""))
-    put("png", "largest", png(2**31 - 1, 2**31 - 1, 8, 2, bytes(9)))
-    put("png", "too_wide", png(32769, 1, 8, 2, bytes(9)))
-    put("png", "too_many", png(32768, 2049, 8, 2, bytes(9)))
-    put("png", "filter", png(2, 2, 8, 2, bytes([9] * 14)))
-    put("png", "no_palette", png(2, 2, 8, 3, bytes(6)))
-    put("png", "short_palette", png(2, 2, 8, 3, bytes([0, 9, 9, 0, 9, 9]),
+    put("decode", "small", small)
+    put("decode", "short", small[:6])
+    put("decode", "cut", small[:50])
+    put("decode", "no_data", small[:33] + chunk(b"IEND", b""))
+    put("decode", "few_lines", png(2, 2, 8, 2, bytes(7)))
+    put("decode", "many_lines", png(2, 2, 8, 2, bytes(140)))
+    put("decode", "no_pixels", png(0, 2, 8, 2, b""))
+    put("decode", "largest", png(2**31 - 1, 2**31 - 1, 8, 2, bytes(9)))
+    put("decode", "too_wide", png(32769, 1, 8, 2, bytes(9)))
+    put("decode", "too_many", png(32768, 2049, 8, 2, bytes(9)))
+    put("decode", "filter", png(2, 2, 8, 2, bytes([9] * 14)))
+    put("decode", "no_palette", png(2, 2, 8, 3, bytes(6)))
+    put("decode", "short_palette", png(2, 2, 8, 3, bytes([0, 9, 9, 0, 9, 9]),
                                     before=chunk(b"PLTE", bytes(6))))
-    put("png", "text", png(1, 1, 8, 0, bytes(2), before=chunk(b"zTXt", b"a\0\0" + bytes(9))))
-    put("png", "interlaced", png(3, 3, 4, 0, bytes(40), 1))
+    put("decode", "text", png(1, 1, 8, 0, bytes(2), before=chunk(b"zTXt", b"a\0\0" + bytes(9))))
+    put("decode", "interlaced", png(3, 3, 4, 0, bytes(40), 1))
 
 
 def datasets():
     def folder(*files):
         return CUT.join(name + b"\n" + content for name, content in files)
 
+    def tar(*files):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+            for name, content in files:
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+        return out.getvalue().rstrip(b"\0") + bytes(1024)
+
+    def packed(content):
+        """As gzip, in a way that has no CUT in it."""
+        for level, memory, strategy in itertools.product(range(1, 10), range(1, 10), range(5)):
+            gzip = zlib.compressobj(level, zlib.DEFLATED, 31, memory, strategy)
+            data = gzip.compress(content) + gzip.flush()
+            if CUT not in data:
+                return data
+        raise ValueError
+
+    def frame(text, data=b""):
+        return struct.pack("<Q", len(text)) + text.encode() + data
+
+    auto, cifar10, folders, cifar100, idx, archive, frames = (bytes([i]) for i in range(7))
+    plain, file, strict, test, stream = (bytes([i]) for i in (0, 1, 2, 4, 9))
+    dots = (png(1, 1, 8, 0, bytes([0, grey])) for grey in range(256))
+    dot = next(image for image in dots if CUT not in image)
+    pair = tar(("a/1.png", dot), ("a/1.cls", b"3\n"))
+    classes = tar(("./a/1.png", dot), ("b/2.png", dot), ("b/x", b""))
+    grey = b"\0\0\10\3\0\0\0\2\0\0\0\1\0\0\0\3abcdef"
+    x = frame(header(x=("U8", [2, 1, 1, 3], 0, 6), y=("I64", [2], 6, 22)), b"abcdef" + bytes(16))
+    end = frame(header({"end": "1"}))
     cases = {
-        "cifar10": b"\0" + folder((b"data_batch_1.bin", b"#012"), (b"data_batch_3.bin", b"#9")),
-        "cifar10_test": b"\1" + folder((b"test_batch.bin", b"#42")),
-        "cifar10_label": b"\0" + folder((b"data_batch_1.bin", b"#1:")),
-        "cifar10_short": b"\2" + folder((b"data_batch_1.bin", b"abc")),
-        "cifar10_empty": b"\2" + folder((b"data_batch_1.bin", b"")),
-        "cifar10_folder": b"\2" + folder((b"data_batch_1.bin/a", b"")),
-        "cifar10_none": b"\2" + folder((b"readme", b"")),
-        "folder": b"\4" + folder((b"a/1.png", b"="), (b"b/2.PNG", b"="), (b"b/3.txt", b"=")),
-        "folder_flat": b"\4" + folder((b"1.png", b"="), (b".hidden.png", b"=")),
-        "folder_split": b"\4" + folder((b"train/a/1.png", b"="), (b"test/a/2.png", b"=")),
-        "folder_bad": b"\4" + folder((b"a/1.png", b"="), (b"a/2.png", b"\x89PNG")),
-        "folder_first_bad": b"\4" + folder((b"a/1.png", b"")),
-        "folder_of_png": b"\4" + folder((b"a/1.png/2.png", b"=")),
-        "folder_none": b"\4" + folder((b"a/b", b"")),
+        "cifar10": auto + plain + folder((b"data_batch_1.bin", b"#012"), (b"data_batch_3.bin", b"#9")),
+        "cifar10_test": auto + test + folder((b"test_batch.bin", b"#42")),
+        "cifar10_label": auto + plain + folder((b"data_batch_1.bin", b"#1:")),
+        "cifar10_short": cifar10 + plain + folder((b"data_batch_1.bin", b"abc")),
+        "cifar10_empty": cifar10 + plain + folder((b"data_batch_1.bin", b"")),
+        "cifar10_folder": cifar10 + plain + folder((b"data_batch_1.bin/a", b"")),
+        "cifar10_none": cifar10 + plain + folder((b"readme", b"")),
+        "cifar10_tar": auto + file + folder((b"c.tar", tar(("x/data_batch_2.bin", b"abc")))),
+        "cifar100": cifar100 + plain + folder((b"train.bin", b"#012")),
+        "folder": folders + plain + folder((b"a/1.png", b"="), (b"b/2.PNG", b"="), (b"b/3.txt", b"=")),
+        "folder_flat": folders + plain + folder((b"1.png", b"="), (b".hidden.png", b"=")),
+        "folder_split": auto + plain + folder((b"train/a/1.png", b"="), (b"test/a/2.png", b"=")),
+        "folder_val": auto + test + folder((b"train/a/1.png", b"="), (b"val/a/x/2.png", b"=")),
+        "folder_bad": folders + plain + folder((b"a/1.png", b"="), (b"a/2.png", b"\x89PNG")),
+        "folder_first_bad": folders + plain + folder((b"a/1.png", b"")),
+        "folder_of_png": folders + plain + folder((b"a/1.png/2.png", b"=")),
+        "folder_none": folders + plain + folder((b"a/b", b"")),
+        "idx": auto + plain + folder((b"train-images-idx3-ubyte", grey),
+                                     (b"train-labels-idx1-ubyte", b"\0\0\10\1\0\0\0\2\3\7")),
+        "idx_file": auto + file + folder((b"images.idx3", grey)),
+        "idx_short": idx + file + folder((b"images.idx3", grey[:-1])),
+        "idx_huge": idx + file + folder((b"images.idx3", grey[:4] + 3 * b"\x7f\x7f\x7f\x7f")),
+        "idx_labels": auto + plain + folder((b"t10k-images-idx3-ubyte", grey),
+                                            (b"t10k-labels-idx1-ubyte", grey)),
+        "idx_gz": auto + file + folder((b"a.gz", packed(grey))),
+        "tar": auto + file + folder((b"a.tar", pair)),
+        "tar_classes": auto + file + folder((b"a.tar", classes)),
+        "tar_stream": archive + stream + folder((b"a.tar.gz", packed(classes))),
+        "tar_gz": auto + file + folder((b"a.tar.gz", packed(classes))),
+        "tar_cut": archive + file + folder((b"a.tar", pair[:700])),
+        "tar_cut_strict": archive + b"\3" + folder((b"a.tar", pair[:700])),
+        "tar_label": archive + file + folder((b"a.tar", pair.replace(b"3\n", b"x\n"))),
+        "tar_braces": archive + file + folder((b"{a,b}.tar", b""), (b"a.tar", pair)),
+        "frames": auto + file + folder((b"a.st", x + end)),
+        "frames_stream": frames + stream + folder((b"a.st", x + end)),
+        "frames_cut": frames + file + folder((b"a.st", x)),
+        "frames_views": frames + file + folder(
+            (b"a.st", frame(header(x=("U8", [1, 2, 1, 1, 3], 0, 6)), b"abcdef"))),
         "empty": b"\0",
     }
+    for content in cases.values():
+        assert len(content) <= 4096
     for name, content in cases.items():
         put("dataset", name, content)
 
@@ -389,6 +457,8 @@ def texts():
     for name, ops in {
         "simclr": "crop:0.08-1,flip:0.5,jitter:0.8:1,gray:0.2,blur:0.5:0.1-2",
         "center": "center,flip:1",
+        "study": "crop:0.2-1:0.5:0.5-2,cutout:1:0.1-0.9,rotate:1,noise:1:0-0.2,sobel:1,solarize:1:0.4",
+        "named": "simclr-cifar,solarize",
         "whole": "flip,gray:1,jitter:1:2.5,blur:1:1000",
         "tiny": "crop:1e-6",
         "backward": "crop:0.5-0.2",

@@ -1,0 +1,219 @@
+/* CIFAR's binary files: records of a label byte (CIFAR-100: a coarse and a fine one) and three
+ * planes of 32 x 32 pixels. Read whole (184 MB for a training set) and kept interleaved. They lie
+ * in a folder, or in the archive that is distributed. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dataset_format.h"
+#include "fail.h"
+#include "tar.h"
+
+enum { SIDE = 32, PLANE = SIDE * SIDE, PIXELS = 3 * PLANE, KEPT = PIXELS + 1 };
+enum { MAX_FILES = 5, LOOK_AT = 16 /* entries of an archive */ };
+
+struct kind {
+    size_t label_bytes; /* the last of them counts */
+    int classes;
+    const char *train[MAX_FILES + 1], *test[2];
+};
+
+static const struct kind cifar10 = {
+    1,
+    10,
+    {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
+     "data_batch_5.bin"},
+    {"test_batch.bin"},
+};
+static const struct kind cifar100 = {2, 100, {"train.bin"}, {"test.bin"}};
+
+/* Each image is followed by its label: KEPT bytes. */
+struct cifar {
+    uint8_t *images;
+};
+
+static bool is_among(const char *name, const char *const *files)
+{
+    while (*files && strcmp(*files, name) != 0)
+        files++;
+    return *files;
+}
+
+static char *join(const char *folder, const char *name)
+{
+    char *path;
+    return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
+}
+
+static bool folder_has(const char *folder, const char *const *files)
+{
+    bool found = false;
+    for (; *files && !found; files++) {
+        char *path = join(folder, *files);
+        found = path && access(path, F_OK) == 0;
+        free(path);
+    }
+    return found;
+}
+
+static bool archive_has(const char *path, const struct kind *kind)
+{
+    struct tar *t = tar_open(path);
+    struct tar_entry e;
+    bool found = false;
+    for (int i = 0; t && i < LOOK_AT && !found && tar_next(t, &e) == 1; i++)
+        found = is_among(basename(e.path), kind->train) || is_among(basename(e.path), kind->test);
+    tar_close(t);
+    return found;
+}
+
+static bool recognize(const char *path, const struct kind *kind)
+{
+    if (dataset_is_folder(path))
+        return folder_has(path, kind->train) || folder_has(path, kind->test);
+    return dataset_is_file(path) && archive_has(path, kind);
+}
+
+/* Takes over the records of one file. */
+static int add_records(struct dataset *set, const struct kind *kind, const struct sample *s)
+{
+    struct cifar *c = set->state;
+    const size_t record = kind->label_bytes + PIXELS, n = s->size / record;
+    if (n == 0 || s->size % record != 0)
+        return sample_fail(s, "%zu bytes are no whole number of records of %zu bytes", s->size,
+                           record);
+    const size_t total = (size_t)set->count + n;
+    uint8_t *grown = reallocarray(c->images, total, KEPT);
+    if (!grown)
+        return sample_fail(s, "out of memory");
+    c->images = grown;
+    for (size_t k = 0; k < n; k++) {
+        const uint8_t *from = s->bytes + k * record, label = from[kind->label_bytes - 1];
+        uint8_t *to = c->images + ((size_t)set->count + k) * KEPT;
+        if (label >= kind->classes)
+            return sample_fail(s, "record %zu has label %d, and there are %d classes", k, label,
+                               kind->classes);
+        from += kind->label_bytes;
+        for (size_t i = 0; i < PLANE; i++)
+            for (size_t p = 0; p < 3; p++)
+                to[3 * i + p] = from[p * PLANE + i];
+        to[PIXELS] = label;
+    }
+    set->count += (int64_t)n;
+    return 0;
+}
+
+static int read_folder(struct dataset *set, const struct kind *kind, const char *folder,
+                       const char *const *files)
+{
+    struct sample s = {0};
+    int result = 0;
+    for (; *files && result == 0; files++) {
+        char *path = join(folder, *files);
+        s.file = path;
+        if (!path)
+            result = fail("%s: out of memory", folder);
+        else if (access(path, F_OK) == 0)
+            result = sample_read_file(&s) || add_records(set, kind, &s) ? -1 : 0;
+        free(path);
+    }
+    sample_free(&s);
+    return result;
+}
+
+/* Reads an entry of the archive into the place of the file whose name it has. */
+static int read_entry(struct tar *t, const struct tar_entry *e, const char *path,
+                      const char *const *files, struct sample *places)
+{
+    int i = 0;
+    while (files[i] && strcmp(files[i], basename(e->path)) != 0)
+        i++;
+    if (!files[i])
+        return 0;
+    struct sample *s = &places[i];
+    s->file = path;
+    s->member = files[i];
+    if (e->size > SAMPLE_MAX_BYTES)
+        return sample_fail(s, "%lld bytes is more than is read", (long long)e->size);
+    return sample_reserve(s, (size_t)e->size) || tar_read(t, s->buffer, e->size) ? -1 : 0;
+}
+
+/* The archive has the files in another order than their names', which numbers the images. */
+static int read_archive(struct dataset *set, const struct kind *kind, const char *path,
+                        const char *const *files)
+{
+    struct sample places[MAX_FILES] = {0};
+    struct tar *t = tar_open(path);
+    struct tar_entry e;
+    int result = t ? 0 : -1, there;
+    while (result == 0 && (there = tar_next(t, &e)) != 0)
+        result = there < 0 ? -1 : read_entry(t, &e, path, files, places);
+    tar_close(t);
+    for (int i = 0; i < MAX_FILES; i++) {
+        if (result == 0 && places[i].file)
+            result = add_records(set, kind, &places[i]);
+        sample_free(&places[i]);
+    }
+    return result;
+}
+
+static int open_set(struct dataset *set, const struct dataset_place *place, const struct kind *kind)
+{
+    set->state = calloc(1, sizeof(struct cifar));
+    if (!set->state)
+        return fail("%s: out of memory", place->path);
+    const char *const *files = strcmp(place->split, "test") == 0 ? kind->test : kind->train;
+    if (dataset_is_folder(place->path) ? read_folder(set, kind, place->path, files)
+                                       : read_archive(set, kind, place->path, files))
+        return -1;
+    if (set->count == 0)
+        return fail("%s: no %s in it", place->path,
+                    files == cifar10.train ? "data_batch_1.bin to data_batch_5.bin" : *files);
+    set->classes = kind->classes;
+    set->native_size = SIDE;
+    return 0;
+}
+
+static int get(const struct dataset *set, int64_t i, struct sample *s)
+{
+    const struct cifar *c = set->state;
+    s->bytes = c->images + (size_t)i * KEPT;
+    s->size = PIXELS;
+    s->width = s->height = SIDE;
+    s->label = s->bytes[PIXELS];
+    return 0;
+}
+
+static void close_set(struct dataset *set)
+{
+    struct cifar *c = set->state;
+    if (c)
+        free(c->images);
+    free(c);
+}
+
+static bool recognize10(const char *path)
+{
+    return recognize(path, &cifar10);
+}
+
+static bool recognize100(const char *path)
+{
+    return recognize(path, &cifar100);
+}
+
+static int open10(struct dataset *set, const struct dataset_place *place)
+{
+    return open_set(set, place, &cifar10);
+}
+
+static int open100(struct dataset *set, const struct dataset_place *place)
+{
+    return open_set(set, place, &cifar100);
+}
+
+const struct dataset_format dataset_cifar10 = {
+    .name = "cifar10", .recognize = recognize10, .open = open10, .get = get, .close = close_set};
+const struct dataset_format dataset_cifar100 = {
+    .name = "cifar100", .recognize = recognize100, .open = open100, .get = get, .close = close_set};

@@ -1,0 +1,227 @@
+/* IDX files as MNIST and its followers are distributed: big-endian sizes, then bytes; perhaps
+ * gzipped. Read whole; grey becomes three channels. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "dataset_format.h"
+#include "fail.h"
+
+struct idx {
+    uint8_t *images; /* U8 (count,height,width,3) */
+    uint8_t *labels; /* NULL: there are none */
+    int height, width;
+};
+
+/* ---- files ---- */
+
+/* Opens a regular file, compressed or not. */
+static gzFile open_file(const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+    gzFile file = NULL;
+    if (fd < 0 || fstat(fd, &st) != 0)
+        fail("%s: %s", path, strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        fail("%s: not a regular file", path);
+    else if (!(file = gzdopen(fd, "rb")))
+        fail("%s: out of memory", path);
+    if (fd >= 0 && !file)
+        close(fd);
+    return file;
+}
+
+/* Reads the header of a file of bytes with that many dimensions. */
+static int read_header(gzFile file, const char *path, int dims, int64_t *shape)
+{
+    uint8_t bytes[16];
+    const int n = 4 + 4 * dims;
+    if (gzread(file, bytes, (unsigned int)n) != n || bytes[0] || bytes[1] || bytes[2] != 8 ||
+        bytes[3] != dims)
+        return fail("%s: not an IDX file of bytes with %d dimensions", path, dims);
+    for (int i = 0; i < dims; i++) {
+        const uint8_t *b = bytes + 4 + 4 * i;
+        shape[i] = (int64_t)b[0] << 24 | b[1] << 16 | b[2] << 8 | b[3];
+    }
+    return 0;
+}
+
+/* Reads n x size bytes, each of which stands `copies` times in *out. Memory grows with what is
+ * there, not with what the header claims. */
+static int read_bytes(gzFile file, const char *path, int64_t n, size_t size, size_t copies,
+                      uint8_t **out)
+{
+    size_t room = 0;
+    uint8_t *item = malloc(size);
+    int result = item ? 0 : fail("%s: out of memory", path);
+    for (int64_t i = 0; i < n && result == 0; i++) {
+        const size_t used = (size_t)i * size * copies;
+        if (gzread(file, item, (unsigned int)size) != (int)size) {
+            result = fail("%s: truncated: %lld of %lld items", path, (long long)i, (long long)n);
+            break;
+        }
+        if (used + size * copies > room) {
+            room = 2 * used + size * copies;
+            uint8_t *grown = realloc(*out, room);
+            if (!grown) {
+                result = fail("%s: out of memory", path);
+                break;
+            }
+            *out = grown;
+        }
+        for (size_t k = 0; k < size * copies; k++)
+            (*out)[used + k] = item[k / copies];
+    }
+    free(item);
+    return result;
+}
+
+static int read_images(struct dataset *set, const char *path)
+{
+    struct idx *x = set->state;
+    gzFile file = open_file(path);
+    int64_t shape[3];
+    int result = file ? read_header(file, path, 3, shape) : -1;
+    if (result == 0 && (shape[0] == 0 || image_check(shape[2], shape[1], path)))
+        result = shape[0] == 0 ? fail("%s: no image in it", path) : -1;
+    if (result == 0) {
+        set->count = shape[0];
+        x->height = (int)shape[1];
+        x->width = (int)shape[2];
+        result = read_bytes(file, path, shape[0], (size_t)(shape[1] * shape[2]), 3, &x->images);
+    }
+    if (file)
+        gzclose(file);
+    return result;
+}
+
+static int read_labels(struct dataset *set, const char *path)
+{
+    struct idx *x = set->state;
+    gzFile file = open_file(path);
+    int64_t n = 0;
+    int result = file ? read_header(file, path, 1, &n) : -1;
+    if (result == 0 && n != set->count)
+        result = fail("%s: %lld labels of %lld images", path, (long long)n, (long long)set->count);
+    if (result == 0)
+        result = read_bytes(file, path, n, 1, 1, &x->labels);
+    if (file)
+        gzclose(file);
+    for (int64_t i = 0; i < n && result == 0; i++)
+        if (x->labels[i] >= set->classes)
+            set->classes = x->labels[i] + 1;
+    return result;
+}
+
+/* ---- their names ---- */
+
+/* "train-images-idx3-ubyte", "emnist-letters-test-images.idx3-ubyte.gz" */
+static bool names_images(const char *name)
+{
+    return strstr(name, "images") && strstr(name, "idx3");
+}
+
+/* The file of labels that belongs to a file of images, or NULL. */
+static char *labels_of(const char *images)
+{
+    const char *word = strstr(basename(images), "images"),
+               *idx = word ? strstr(word, "idx3") : NULL;
+    char *path = NULL;
+    if (!idx || asprintf(&path, "%.*slabels%.*sidx1%s", (int)(word - images), images,
+                         (int)(idx - word - 6), word + 6, idx + 4) < 0)
+        return NULL;
+    if (access(path, F_OK) == 0)
+        return path;
+    free(path);
+    return NULL;
+}
+
+static bool is_test_name(const char *name)
+{
+    return strstr(name, "t10k") || strstr(name, "test");
+}
+
+/* The first file of images in a folder, in the order of bytes, that is of the split (NULL: of any),
+ * or NULL. */
+static char *find_images(const char *folder, const char *split)
+{
+    struct dirent **names = NULL;
+    const int n = scandir(folder, &names, NULL, alphasort);
+    char *path = NULL;
+    for (int i = 0; i < n; i++) {
+        const char *name = names[i]->d_name;
+        const bool fits = !split || is_test_name(name) == (strcmp(split, "test") == 0);
+        if (!path && *name != '.' && names_images(name) && fits &&
+            asprintf(&path, "%s/%s", folder, name) < 0)
+            path = NULL;
+        free(names[i]);
+    }
+    free(names);
+    return path;
+}
+
+/* ---- the format ---- */
+
+static bool recognize(const char *path)
+{
+    if (dataset_is_folder(path)) {
+        char *images = find_images(path, NULL);
+        free(images);
+        return images != NULL;
+    }
+    gzFile file = dataset_is_file(path) ? open_file(path) : NULL;
+    int64_t shape[3];
+    const bool yes = file && read_header(file, path, 3, shape) == 0;
+    if (file)
+        gzclose(file);
+    return yes;
+}
+
+static int open_set(struct dataset *set, const struct dataset_place *place)
+{
+    set->state = calloc(1, sizeof(struct idx));
+    if (!set->state)
+        return fail("%s: out of memory", place->path);
+    char *images = dataset_is_folder(place->path) ? find_images(place->path, place->split)
+                                                  : strdup(place->path);
+    if (!images)
+        return fail("%s: no IDX file with images for the %s split", place->path, place->split);
+    char *labels = labels_of(images);
+    const int result = read_images(set, images) || (labels && read_labels(set, labels)) ? -1 : 0;
+    free(images);
+    free(labels);
+    const struct idx *x = set->state;
+    set->native_size = x->width == x->height ? x->width : 0;
+    return result;
+}
+
+static int get(const struct dataset *set, int64_t i, struct sample *s)
+{
+    const struct idx *x = set->state;
+    s->width = x->width;
+    s->height = x->height;
+    s->size = 3 * (size_t)x->width * (size_t)x->height;
+    s->bytes = x->images + (size_t)i * s->size;
+    s->label = x->labels ? x->labels[i] : -1;
+    return 0;
+}
+
+static void close_set(struct dataset *set)
+{
+    struct idx *x = set->state;
+    if (x) {
+        free(x->images);
+        free(x->labels);
+    }
+    free(x);
+}
+
+const struct dataset_format dataset_idx = {
+    .name = "idx", .recognize = recognize, .open = open_set, .get = get, .close = close_set};

@@ -1,0 +1,104 @@
+#include "skips.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "grow.h"
+#include "options.h"
+#include "signals.h"
+
+enum { NAMED = 5 };
+
+struct skips {
+    bool stop;
+    pthread_mutex_t mutex;
+    int64_t *indices; /* ascending */
+    int64_t n, capacity;
+};
+
+struct skips *skips_new(bool stop)
+{
+    struct skips *s = calloc(1, sizeof *s);
+    if (!s) {
+        fail("out of memory");
+        return NULL;
+    }
+    s->stop = stop;
+    pthread_mutex_init(&s->mutex, NULL);
+    return s;
+}
+
+void skips_free(struct skips *s)
+{
+    if (!s)
+        return;
+    pthread_mutex_destroy(&s->mutex);
+    free(s->indices);
+    free(s);
+}
+
+/* 1: new, 0: known, -1: memory is out. */
+static int remember(struct skips *s, int64_t index)
+{
+    int64_t at = 0, end = s->n;
+    while (at < end) {
+        const int64_t middle = (at + end) / 2;
+        if (s->indices[middle] < index)
+            at = middle + 1;
+        else
+            end = middle;
+    }
+    if (at < s->n && s->indices[at] == index)
+        return 0;
+    int64_t *grown = grow(s->indices, s->n, &s->capacity, sizeof *grown);
+    if (!grown)
+        return fail("out of memory");
+    s->indices = grown;
+    memmove(s->indices + at + 1, s->indices + at, (size_t)(s->n - at) * sizeof *s->indices);
+    s->indices[at] = index;
+    s->n++;
+    return 1;
+}
+
+static int count(struct skips *s, int64_t index, int64_t images)
+{
+    const int is_new = remember(s, index);
+    if (is_new < 1)
+        return is_new;
+    if (s->n > 1 && s->n > images / 100)
+        return fail("%s: the %lld%s unreadable one of %lld images, and more than 1 %%",
+                    fail_message(), (long long)s->n,
+                    s->n == 2   ? "nd"
+                    : s->n == 3 ? "rd"
+                                : "th",
+                    (long long)images);
+    if (s->n <= NAMED)
+        program_warn("%s: skipped%s", fail_message(),
+                     s->n == NAMED ? " (further ones are only counted)" : "");
+    return 0;
+}
+
+int skips_image(struct skips *s, int64_t index, int64_t images)
+{
+    if (s->stop)
+        return -1;
+    pthread_mutex_lock(&s->mutex);
+    const int result = count(s, index, images);
+    pthread_mutex_unlock(&s->mutex);
+    return result;
+}
+
+int skips_archive(struct skips *s)
+{
+    if (s->stop || stop_check())
+        return -1;
+    program_warn("%s: the rest is skipped", fail_message());
+    return 0;
+}
+
+int64_t skips_count(const struct skips *s)
+{
+    return s->n;
+}

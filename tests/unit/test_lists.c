@@ -1,0 +1,131 @@
+/* braces, classes, keep and skips: the small lists behind a data set. */
+/* Before cmocka.h, which makes fail a macro. */
+#include "fail.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "braces.h"
+#include "classes.h"
+#include "keep.h"
+#include "skips.h"
+
+static void braces(void **state)
+{
+    (void)state;
+    /* As bash expands them. */
+    static const struct {
+        const char *pattern, *names;
+    } cases[] = {
+        {"plain.tar", "plain.tar"},     {"a-{000..002}.tar", "a-000.tar a-001.tar a-002.tar"},
+        {"a-{9..11}", "a-9 a-10 a-11"}, {"a-{08..11}", "a-08 a-09 a-10 a-11"},
+        {"a-{2..0}", "a-2 a-1 a-0"},    {"{x,yy,}.tar", "x.tar yy.tar .tar"},
+        {"{a,b}{0..1}", "a0 a1 b0 b1"}, {"a{b}c", "a{b}c"},
+        {"a{b..c}d", "a{b..c}d"},       {"{}", "{}"},
+        {"a{b}{1..2}", "a{b}1 a{b}2"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char **names, joined[256] = "";
+        int64_t n;
+        assert_int_equal(braces_expand(cases[i].pattern, &names, &n), 0);
+        for (int64_t k = 0; k < n; k++) {
+            strcat(joined, k ? " " : "");
+            strcat(joined, names[k]);
+        }
+        assert_string_equal(joined, cases[i].names);
+        braces_free(names, n);
+    }
+    char **names;
+    int64_t n;
+    assert_int_equal(braces_expand("a{1..3", &names, &n), -1);
+    assert_non_null(strstr(fail_message(), "does not close"));
+    assert_int_equal(braces_expand("a{0..999999999}", &names, &n), -1);
+    assert_int_equal(braces_expand("{0..999}{0..999}{0..999}", &names, &n), -1);
+    assert_non_null(strstr(fail_message(), "more than"));
+}
+
+static void numbers(void **state)
+{
+    (void)state;
+    struct classes c = {0};
+    static const char *const words[] = {"dog", "Cat", "ape", "dog", "cat", "ape"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        assert_int_equal(classes_add(&c, words[i]), 0);
+    assert_int_equal(c.n, 4);
+    assert_int_equal(classes_number(&c, "Cat"), 0); /* by bytes: capitals first */
+    assert_int_equal(classes_number(&c, "ape"), 1);
+    assert_int_equal(classes_number(&c, "dog"), 3);
+    assert_int_equal(classes_number(&c, "cow"), -1);
+    classes_free(&c);
+}
+
+static void kept(void **state)
+{
+    (void)state;
+    uint8_t pixels[4 * 5 * 3];
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)i;
+    struct scaled_image image = {pixels, 4, 5, 1}, back;
+    int64_t label;
+    struct keep *k = keep_new(10, 200); /* room for two and their heads */
+    assert_non_null(k);
+    keep_put(k, 3, &image, 7);
+    keep_put(k, 3, &image, 8);
+    keep_put(k, 4, &image, 9);
+    keep_put(k, 9, &image, 9);
+    assert_true(keep_get(k, 3, &back, &label));
+    assert_int_equal(label, 7);
+    assert_true(back.width == 4 && back.height == 5 && back.denominator == 1);
+    assert_memory_equal(back.pixels, pixels, sizeof pixels);
+    assert_true(keep_get(k, 4, &back, &label));
+    assert_false(keep_get(k, 9, &back, &label) || keep_get(k, 0, &back, &label));
+    keep_free(k);
+}
+
+static int damage(struct skips *s, int64_t index, int64_t images)
+{
+    (fail)("%lld.png: damaged", (long long)index);
+    return skips_image(s, index, images);
+}
+
+static void skipped(void **state)
+{
+    (void)state;
+    struct skips *s = skips_new(true);
+    assert_int_equal(damage(s, 0, 1000000), -1);
+    assert_string_equal(fail_message(), "0.png: damaged");
+    skips_free(s);
+
+    s = skips_new(false);
+    assert_int_equal(damage(s, 5, 1), 0); /* one may be damaged, however few there are */
+    assert_int_equal(damage(s, 5, 1), 0); /* the same one again */
+    assert_int_equal(damage(s, 6, 199), -1);
+    assert_non_null(strstr(fail_message(), "6.png: damaged: the 2nd unreadable one of 199 images"));
+    skips_free(s);
+
+    s = skips_new(false);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(damage(s, (7 * i) % 10, 1000), 0);
+    assert_int_equal(skips_count(s), 10);
+    assert_int_equal(damage(s, 3, 1000), 0);
+    assert_int_equal(damage(s, 11, 1000), -1);
+    skips_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(braces),
+        cmocka_unit_test(numbers),
+        cmocka_unit_test(kept),
+        cmocka_unit_test(skipped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
