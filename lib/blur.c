@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "clones.h"
+#include "weigh.h"
 
 int blur_kernel(int size)
 {
@@ -23,47 +23,31 @@ static int reflect(int i, int n)
     return i >= n ? 2 * (n - 1) - i : i;
 }
 
-/* out[x] = sum over k of weights[k] * in[k * stride + x]. */
-CLONES
-static void weighted_sum(float *restrict out, int n, const float *restrict weights, int kernel,
-                         const float *restrict in, size_t stride)
-{
-    enum { LANES = 16 };
-    int x = 0;
-    for (; x + LANES <= n; x += LANES) {
-        float sums[LANES] = {0};
-        for (int k = 0; k < kernel; k++)
-            for (int lane = 0; lane < LANES; lane++)
-                sums[lane] += weights[k] * in[(size_t)k * stride + (size_t)(x + lane)];
-        memcpy(out + x, sums, sizeof sums);
-    }
-    for (; x < n; x++) {
-        float sum = 0;
-        for (int k = 0; k < kernel; k++)
-            sum += weights[k] * in[(size_t)k * stride + (size_t)x];
-        out[x] = sum;
-    }
-}
-
-static void make_weights(float *weights, int kernel, float sigma)
+/* Fills weights[kernel] and returns how many at either end are too small to matter: together they
+ * change a value of [0,1] by less than 2^-25, half of float32's last place. */
+static int make_weights(float *weights, int kernel, float sigma)
 {
     double sum = 0;
-    for (int pass = 0; pass < 2; pass++)
-        for (int k = 0; k < kernel; k++) {
-            const double x = (k - kernel / 2) / (double)sigma, w = exp(-0.5 * x * x);
-            if (pass == 0)
-                sum += w;
-            else
-                weights[k] = (float)(w / sum);
-        }
+    for (int k = 0; k < kernel; k++) {
+        const double x = (k - kernel / 2) / (double)sigma;
+        sum += exp(-0.5 * x * x);
+    }
+    int small = 0;
+    for (int k = 0; k < kernel; k++) {
+        const double x = (k - kernel / 2) / (double)sigma, weight = exp(-0.5 * x * x) / sum;
+        weights[k] = (float)weight;
+        small += k < kernel / 2 && weight * kernel < 0x1p-25;
+    }
+    return small;
 }
 
 void blur_gaussian(float *planes, int size, int kernel, float sigma, float *scratch)
 {
-    const int radius = kernel / 2;
     const size_t s = (size_t)size;
     float *weights = scratch, *row = weights + kernel, *padded = row + size + kernel;
-    make_weights(weights, kernel, sigma);
+    const int small = make_weights(weights, kernel, sigma);
+    const int radius = kernel / 2 - small, taps = 2 * radius + 1;
+    weights += small;
     for (int c = 0; c < 3; c++) {
         float *plane = planes + (size_t)c * s * s;
         for (int y = -radius; y < size + radius; y++) {
@@ -71,12 +55,12 @@ void blur_gaussian(float *planes, int size, int kernel, float sigma, float *scra
             memcpy(padded + (size_t)(y + radius) * s, from, s * sizeof *from);
         }
         for (int y = 0; y < size; y++) {
-            weighted_sum(row + radius, size, weights, kernel, padded + (size_t)y * s, s);
+            weigh(row + radius, s, weights, taps, padded + (size_t)y * s, s);
             for (int x = 0; x < radius; x++) {
                 row[x] = row[radius + reflect(x - radius, size)];
                 row[radius + size + x] = row[radius + reflect(size + x, size)];
             }
-            weighted_sum(plane + (size_t)y * s, size, weights, kernel, row, 1);
+            weigh(plane + (size_t)y * s, s, weights, taps, row, 1);
         }
     }
 }

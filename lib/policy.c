@@ -6,9 +6,10 @@
 #include <string.h>
 
 #include "blur.h"
-#include "clones.h"
-#include "color.h"
 #include "fail.h"
+#include "geometry.h"
+#include "noise.h"
+#include "sobel.h"
 
 static const struct {
     const char *name, *ops;
@@ -29,26 +30,44 @@ const char *policy_ops(const char *name)
 /* ---- parsing ---- */
 
 /* What may follow an operation's name, in this order, each after a colon. */
-enum argument { ARG_END, ARG_PROBABILITY, ARG_RANGE, ARG_STRENGTH };
+enum argument {
+    ARG_END,
+    ARG_PROBABILITY,
+    ARG_RANGE,
+    ARG_ASPECT,
+    ARG_STRENGTH,
+    ARG_THRESHOLD,
+};
+
+enum { MAX_ARGUMENTS = 3 };
 
 static const struct {
     const char *name;
-    enum argument arguments[3];
+    enum argument arguments[MAX_ARGUMENTS];
     struct op defaults;
-    double min, max; /* of the range or the strength */
+    double min, max; /* of the range, the strength or the threshold */
 } op_table[OP_COUNT] = {
-    [OP_CROP] = {"crop", {ARG_RANGE}, {OP_CROP, .p = 1, .low = 0.08, .high = 1}, 1e-6, 1},
-    [OP_CENTER] = {"center", {ARG_END}, {OP_CENTER, .p = 1}, 0, 0},
-    [OP_FLIP] = {"flip", {ARG_PROBABILITY}, {OP_FLIP, .p = 0.5}, 0, 0},
+    [OP_CROP] = {"crop",
+                 {ARG_RANGE, ARG_PROBABILITY, ARG_ASPECT},
+                 {.p = 1, .low = 0.08, .high = 1, .aspect_low = 3 / 4.0, .aspect_high = 4 / 3.0},
+                 1e-6,
+                 1},
+    [OP_CENTER] = {"center", {ARG_END}, {.p = 1}, 0, 0},
+    [OP_FLIP] = {"flip", {ARG_PROBABILITY}, {.p = 0.5}, 0, 0},
     /* A hue range of 0.2 x 2.5 is the whole circle. */
-    [OP_JITTER] =
-        {"jitter", {ARG_PROBABILITY, ARG_STRENGTH}, {OP_JITTER, .p = 0.8, .strength = 1}, 0, 2.5},
-    [OP_GRAY] = {"gray", {ARG_PROBABILITY}, {OP_GRAY, .p = 0.2}, 0, 0},
-    [OP_BLUR] = {"blur",
-                 {ARG_PROBABILITY, ARG_RANGE},
-                 {OP_BLUR, .p = 0.5, .low = 0.1, .high = 2},
-                 1e-3,
-                 1000},
+    [OP_JITTER] = {"jitter", {ARG_PROBABILITY, ARG_STRENGTH}, {.p = 0.8, .strength = 1}, 0, 2.5},
+    [OP_GRAY] = {"gray", {ARG_PROBABILITY}, {.p = 0.2}, 0, 0},
+    [OP_BLUR] =
+        {"blur", {ARG_PROBABILITY, ARG_RANGE}, {.p = 0.5, .low = 0.1, .high = 2}, 1e-3, 1000},
+    /* As BYOL's second view (Grill et al. 2020, table 6). */
+    [OP_SOLARIZE] =
+        {"solarize", {ARG_PROBABILITY, ARG_THRESHOLD}, {.p = 0.2, .threshold = 0.5}, 0, 1},
+    /* Half the side, always, as DeVries and Taylor for CIFAR-10. */
+    [OP_CUTOUT] = {"cutout", {ARG_PROBABILITY, ARG_RANGE}, {.p = 1, .low = 0.5, .high = 0.5}, 0, 1},
+    /* Three of four, so that each direction is as likely as any other. */
+    [OP_ROTATE] = {"rotate", {ARG_PROBABILITY}, {.p = 0.75}, 0, 0},
+    [OP_NOISE] = {"noise", {ARG_PROBABILITY, ARG_RANGE}, {.p = 0.5, .low = 0, .high = 0.1}, 0, 1},
+    [OP_SOBEL] = {"sobel", {ARG_PROBABILITY}, {.p = 0.5}, 0, 0},
 };
 
 /* Reads a number of [min,max] at *text and moves past it. */
@@ -65,6 +84,21 @@ static int parse_number(const char **text, double min, double max, const char *o
     return 0;
 }
 
+/* Reads "0.08-1", or "0.5" for 0.5-0.5. */
+static int parse_range(const char **text, double min, double max, const char *op, double *low,
+                       double *high)
+{
+    if (parse_number(text, min, max, op, low))
+        return -1;
+    *high = *low;
+    if (**text == '-') {
+        ++*text;
+        if (parse_number(text, min, max, op, high))
+            return -1;
+    }
+    return *low <= *high ? 0 : fail("%s: %g-%g runs backward", op, *low, *high);
+}
+
 static int parse_argument(const char **text, enum argument argument, struct op *op)
 {
     const char *name = op_table[op->kind].name;
@@ -72,22 +106,33 @@ static int parse_argument(const char **text, enum argument argument, struct op *
     switch (argument) {
     case ARG_PROBABILITY:
         return parse_number(text, 0, 1, name, &op->p);
+    case ARG_RANGE:
+        return parse_range(text, min, max, name, &op->low, &op->high);
+    case ARG_ASPECT:
+        return parse_range(text, 0.01, 100, name, &op->aspect_low, &op->aspect_high);
     case ARG_STRENGTH:
         return parse_number(text, min, max, name, &op->strength);
-    case ARG_RANGE:
-        if (parse_number(text, min, max, name, &op->low))
-            return -1;
-        op->high = op->low;
-        if (**text == '-') {
-            ++*text;
-            if (parse_number(text, min, max, name, &op->high))
-                return -1;
-        }
-        return op->low <= op->high ? 0 : fail("%s: %g-%g runs backward", name, op->low, op->high);
+    case ARG_THRESHOLD:
+        return parse_number(text, min, max, name, &op->threshold);
     case ARG_END:
         break;
     }
     return fail("%s: ':%s' is one argument too many", name, *text);
+}
+
+static bool is_name(const char *name, const char *text, size_t length)
+{
+    return strlen(name) == length && strncmp(name, text, length) == 0;
+}
+
+static int unknown_op(const char *name, size_t length)
+{
+    char known[256] = "";
+    for (int i = 0; i < OP_COUNT; i++) {
+        const size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", op_table[i].name);
+    }
+    return fail("unknown operation '%.*s' (there are %s)", (int)length, name, known);
 }
 
 /* Reads one operation, up to a comma or the end. */
@@ -95,22 +140,16 @@ static int parse_op(const char **text, struct op *op)
 {
     const size_t length = strcspn(*text, ":,");
     int kind = 0;
-    while (kind < OP_COUNT && (strlen(op_table[kind].name) != length ||
-                               strncmp(op_table[kind].name, *text, length) != 0))
+    while (kind < OP_COUNT && !is_name(op_table[kind].name, *text, length))
         kind++;
-    if (kind == OP_COUNT) {
-        char known[128] = "";
-        for (int i = 0; i < OP_COUNT; i++) {
-            const size_t used = strlen(known);
-            snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", op_table[i].name);
-        }
-        return fail("unknown operation '%.*s' (there are %s)", (int)length, *text, known);
-    }
+    if (kind == OP_COUNT)
+        return unknown_op(*text, length);
     *op = op_table[kind].defaults;
+    op->kind = (enum op_kind)kind;
     *text += length;
     for (int i = 0; **text == ':'; i++) {
         ++*text;
-        if (parse_argument(text, i < 3 ? op_table[kind].arguments[i] : ARG_END, op))
+        if (parse_argument(text, i < MAX_ARGUMENTS ? op_table[kind].arguments[i] : ARG_END, op))
             return -1;
     }
     if (**text != ',' && **text != '\0')
@@ -118,26 +157,48 @@ static int parse_op(const char **text, struct op *op)
     return 0;
 }
 
-int policy_parse(struct policy *policy, const char *ops)
+static int append(struct policy *policy, const struct op *op)
 {
-    const char *text = ops;
-    policy->n_ops = 0;
-    for (;;) {
+    const bool is_box = op->kind == OP_CROP || op->kind == OP_CENTER;
+    if (is_box && policy->n_ops > 0)
+        return fail("%s has to come first", op_table[op->kind].name);
+    if (!is_box && policy->n_ops == 0)
+        policy->ops[policy->n_ops++] = (struct op){.kind = OP_CROP, .p = 0};
+    if (policy->n_ops == POLICY_MAX_OPS)
+        return fail("more than %d operations", POLICY_MAX_OPS);
+    policy->ops[policy->n_ops++] = *op;
+    return 0;
+}
+
+/* The list of the policy that is named at `text`, up to a comma or the end; NULL: none is. */
+static const char *ops_named_at(const char *text)
+{
+    for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++)
+        if (is_name(policies[i].name, text, strcspn(text, ",")))
+            return policies[i].ops;
+    return NULL;
+}
+
+static int append_list(struct policy *policy, const char *text)
+{
+    for (;; text++) {
+        const char *named = ops_named_at(text);
         struct op op;
-        if (parse_op(&text, &op))
+        if (named) {
+            if (append_list(policy, named))
+                return -1;
+            text += strcspn(text, ",");
+        } else if (parse_op(&text, &op) || append(policy, &op))
             return -1;
-        const bool is_box = op.kind == OP_CROP || op.kind == OP_CENTER;
-        if (is_box && policy->n_ops > 0)
-            return fail("%s has to come first", op_table[op.kind].name);
-        if (!is_box && policy->n_ops == 0)
-            policy->ops[policy->n_ops++] = (struct op){OP_CROP, .p = 1, .low = INFINITY};
-        if (policy->n_ops == POLICY_MAX_OPS)
-            return fail("more than %d operations", POLICY_MAX_OPS);
-        policy->ops[policy->n_ops++] = op;
         if (*text == '\0')
             return 0;
-        text++;
     }
+}
+
+int policy_parse(struct policy *policy, const char *ops)
+{
+    policy->n_ops = 0;
+    return append_list(policy, ops);
 }
 
 bool policy_is_evaluation(const struct policy *policy)
@@ -147,13 +208,16 @@ bool policy_is_evaluation(const struct policy *policy)
 
 /* ---- drawing ---- */
 
+static int at_least_one(double side)
+{
+    return side < 1 ? 1 : (int)side;
+}
+
 static struct box draw_crop(const struct op *op, int width, int height, struct random *r)
 {
-    const double ratio_low = 3.0 / 4.0, ratio_high = 4.0 / 3.0;
+    const double ratio_low = op->aspect_low, ratio_high = op->aspect_high;
     const double area = (double)width * height;
     struct box box = {0, 0, width, height};
-    if (isinf(op->low))
-        return box;
     for (int attempt = 0; attempt < 10; attempt++) {
         const double target = area * random_uniform(r, op->low, op->high);
         const double ratio = exp(random_uniform(r, log(ratio_low), log(ratio_high)));
@@ -168,9 +232,9 @@ static struct box draw_crop(const struct op *op, int width, int height, struct r
     }
     const double ratio = (double)width / height;
     if (ratio < ratio_low)
-        box.h = (int)rint(width / ratio_low);
+        box.h = at_least_one(rint(width / ratio_low));
     else if (ratio > ratio_high)
-        box.w = (int)rint(height * ratio_high);
+        box.w = at_least_one(rint(height * ratio_high));
     box.x = (width - box.w) / 2;
     box.y = (height - box.h) / 2;
     return box;
@@ -182,7 +246,7 @@ static struct box center_box(int width, int height, int size)
     if (size <= 64)
         return (struct box){0, 0, width, height};
     const int shorter = width < height ? width : height;
-    const int side = shorter < 2 ? 1 : (int)rint(0.875 * shorter);
+    const int side = at_least_one(rint(0.875 * shorter));
     return (struct box){(width - side) / 2, (height - side) / 2, side, side};
 }
 
@@ -199,24 +263,68 @@ static void draw_jitter(struct applied *a, const struct op *op, struct random *r
     }
 }
 
+static struct box draw_cutout(const struct op *op, int size, struct random *r)
+{
+    const int side = at_least_one(rint(size * random_uniform(r, op->low, op->high)));
+    const int y = (int)random_below(r, (uint64_t)size) - side / 2;
+    const int x = (int)random_below(r, (uint64_t)size) - side / 2;
+    const int left = x < 0 ? 0 : x, right = x + side > size ? size : x + side;
+    const int top = y < 0 ? 0 : y, bottom = y + side > size ? size : y + side;
+    return (struct box){left, top, right - left, bottom - top};
+}
+
+/* place: the operation's, in the policy. */
+static void draw_noise(struct applied *a, const struct op *op, int place, struct random *r)
+{
+    const struct random pixels = random_other(r, RANDOM_PIXELS);
+    a->sigma = (float)random_uniform(r, op->low, op->high);
+    memcpy(a->key, pixels.key, sizeof a->key);
+    memcpy(a->counter, pixels.counter, sizeof a->counter);
+    a->counter[0] = (uint32_t)place << 28;
+}
+
 void view_draw(struct view *view, const struct policy *policy, int width, int height, int size,
                struct random *r)
 {
     view->n_ops = 0;
     for (int i = 0; i < policy->n_ops; i++) {
         const struct op *op = &policy->ops[i];
-        if (!random_chance(r, op->p))
+        struct applied a = {.kind = op->kind, .box = {0, 0, width, height}};
+        const bool chosen = random_chance(r, op->p);
+        if (!chosen && op->kind != OP_CROP)
             continue;
-        struct applied a = {.kind = op->kind};
-        if (op->kind == OP_CROP)
-            a.box = draw_crop(op, width, height, r);
-        else if (op->kind == OP_CENTER)
+        switch (op->kind) {
+        case OP_CROP:
+            if (chosen)
+                a.box = draw_crop(op, width, height, r);
+            break;
+        case OP_CENTER:
             a.box = center_box(width, height, size);
-        else if (op->kind == OP_JITTER)
+            break;
+        case OP_JITTER:
             draw_jitter(&a, op, r);
-        else if (op->kind == OP_BLUR) {
+            break;
+        case OP_BLUR:
             a.sigma = (float)random_uniform(r, op->low, op->high);
             a.kernel = blur_kernel(size);
+            break;
+        case OP_SOLARIZE:
+            a.threshold = (float)op->threshold;
+            break;
+        case OP_CUTOUT:
+            a.box = draw_cutout(op, size, r);
+            break;
+        case OP_ROTATE:
+            a.quarters = 1 + (int)random_below(r, 3);
+            break;
+        case OP_NOISE:
+            draw_noise(&a, op, i, r);
+            break;
+        case OP_FLIP:
+        case OP_GRAY:
+        case OP_SOBEL:
+        case OP_COUNT:
+            break;
         }
         view->ops[view->n_ops++] = a;
     }
@@ -224,54 +332,15 @@ void view_draw(struct view *view, const struct policy *policy, int width, int he
 
 /* ---- applying ---- */
 
-static void flip(float *planes, int size)
-{
-    for (int row = 0; row < 3 * size; row++) {
-        float *x = planes + (size_t)row * (size_t)size;
-        for (int i = 0, j = size - 1; i < j; i++, j--) {
-            const float t = x[i];
-            x[i] = x[j];
-            x[j] = t;
-        }
-    }
-}
-
-static void jitter(const struct applied *a, float *planes, size_t n)
-{
-    for (int i = 0; i < JITTER_COUNT; i++) {
-        const float factor = a->factors[a->order[i]];
-        switch (a->order[i]) {
-        case JITTER_BRIGHTNESS:
-            color_brightness(planes, n, factor);
-            break;
-        case JITTER_CONTRAST:
-            color_contrast(planes, n, factor);
-            break;
-        case JITTER_SATURATION:
-            color_saturation(planes, n, factor);
-            break;
-        case JITTER_HUE:
-            color_hue(planes, n, factor);
-            break;
-        case JITTER_COUNT:
-            break;
-        }
-    }
-}
-
-/* planes (3,n) -> out (n,3) */
-CLONES
-static void quantize(const float *restrict planes, size_t n, uint8_t *restrict out)
-{
-    for (size_t i = 0; i < n; i++)
-        for (size_t c = 0; c < 3; c++)
-            out[3 * i + c] = (uint8_t)(int)(planes[c * n + i] * 255 + 0.5f);
-}
-
 void view_memory_free(struct view_memory *memory)
 {
     free(memory->floats);
     *memory = (struct view_memory){0};
+}
+
+static size_t greater(size_t a, size_t b)
+{
+    return a > b ? a : b;
 }
 
 /* Sides are at most 2^15 and size at most 2^12, so nothing here overflows. */
@@ -279,8 +348,9 @@ static int reserve(struct view_memory *memory, int width, int height, int size)
 {
     const size_t for_crop = resample_scratch(width, height, size);
     const size_t for_blur = blur_scratch(size, blur_kernel(size));
+    const size_t for_sobel = sobel_scratch(size); /* more than a rotation takes */
     const size_t planes = 3 * (size_t)size * (size_t)size;
-    const size_t need = planes + (for_crop > for_blur ? for_crop : for_blur);
+    const size_t need = planes + greater(for_crop, greater(for_blur, for_sobel));
     if (need <= memory->count)
         return 0;
     float *floats = aligned_alloc(64, (need * sizeof *floats + 63) / 64 * 64);
@@ -291,10 +361,31 @@ static int reserve(struct view_memory *memory, int width, int height, int size)
     return 0;
 }
 
-int view_apply(const struct view *view, const uint8_t *pixels, int width, int height, int size,
+double view_scale_needed(const struct view *view, int size)
+{
+    double scale = 0;
+    for (int i = 0; i < view->n_ops; i++) {
+        const struct applied *a = &view->ops[i];
+        if (a->kind == OP_CROP || a->kind == OP_CENTER)
+            scale = fmax(scale, (double)size / (a->box.w < a->box.h ? a->box.w : a->box.h));
+    }
+    return scale;
+}
+
+static void crop(const struct scaled_image *image, struct box box, int size, float *planes,
+                 float *scratch)
+{
+    const double scale = 1.0 / image->denominator;
+    const struct area area = {box.x * scale, box.y * scale, box.w * scale, box.h * scale};
+    const int d = image->denominator;
+    resample_bicubic(image->pixels, (image->width + d - 1) / d, (image->height + d - 1) / d, area,
+                     size, planes, scratch);
+}
+
+int view_apply(const struct view *view, const struct scaled_image *image, int size,
                struct view_memory *memory, uint8_t *out)
 {
-    if (reserve(memory, width, height, size))
+    if (reserve(memory, image->width, image->height, size))
         return -1;
     const size_t n = (size_t)size * (size_t)size;
     float *planes = memory->floats, *scratch = planes + 3 * n;
@@ -303,13 +394,13 @@ int view_apply(const struct view *view, const uint8_t *pixels, int width, int he
         switch (a->kind) {
         case OP_CROP:
         case OP_CENTER:
-            resample_bicubic(pixels, width, height, a->box, size, planes, scratch);
+            crop(image, a->box, size, planes, scratch);
             break;
         case OP_FLIP:
-            flip(planes, size);
+            geometry_flip(planes, size);
             break;
         case OP_JITTER:
-            jitter(a, planes, n);
+            color_jitter(planes, n, a->order, JITTER_COUNT, a->factors);
             break;
         case OP_GRAY:
             color_gray(planes, n);
@@ -317,10 +408,25 @@ int view_apply(const struct view *view, const uint8_t *pixels, int width, int he
         case OP_BLUR:
             blur_gaussian(planes, size, a->kernel, a->sigma, scratch);
             break;
+        case OP_SOLARIZE:
+            color_solarize(planes, n, a->threshold);
+            break;
+        case OP_CUTOUT:
+            geometry_cutout(planes, size, a->box);
+            break;
+        case OP_ROTATE:
+            geometry_rotate(planes, size, a->quarters, scratch);
+            break;
+        case OP_NOISE:
+            noise_add(planes, n, a->sigma, a->counter, a->key);
+            break;
+        case OP_SOBEL:
+            sobel_magnitude(planes, size, scratch);
+            break;
         case OP_COUNT:
             break;
         }
     }
-    quantize(planes, n, out);
+    color_quantize(planes, n, out);
     return 0;
 }

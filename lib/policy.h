@@ -10,18 +10,37 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "color.h"
+#include "image.h"
 #include "random.h"
 #include "resample.h"
 
 enum { POLICY_MAX_OPS = 16, POLICY_MAX_SIZE = 4096 };
 
-enum op_kind { OP_CROP, OP_CENTER, OP_FLIP, OP_JITTER, OP_GRAY, OP_BLUR, OP_COUNT };
+enum op_kind {
+    OP_CROP,
+    OP_CENTER,
+    OP_FLIP,
+    OP_JITTER,
+    OP_GRAY,
+    OP_BLUR,
+    OP_SOLARIZE,
+    OP_CUTOUT,
+    OP_ROTATE,
+    OP_NOISE,
+    OP_SOBEL,
+    OP_COUNT
+};
 
 struct op {
     enum op_kind kind;
-    double p;         /* probability that it is applied */
-    double low, high; /* crop: share of the image's area; blur: sigma in pixels */
+    double p; /* probability that it is applied; a crop that is not takes the whole image */
+    /* crop: share of the image's area; blur: sigma in pixels; cutout: side, as a share of the
+     * view's; noise: sigma, where white is 1 */
+    double low, high;
+    double aspect_low, aspect_high; /* crop: width / height */
     double strength;  /* jitter: brightness, contrast, saturation 0.8 x this, hue 0.2 x this */
+    double threshold; /* solarize: values from it on are inverted */
 };
 
 struct policy {
@@ -33,23 +52,25 @@ struct policy {
 const char *policy_ops(const char *name);
 
 /* Reads "crop:0.08-1,flip:0.5,jitter:0.8:0.5,gray:0.2"; arguments that are left out take their
- * defaults. A list without crop and center begins with the whole image. -1 with a message that
- * names the unknown operation and the known ones, or the argument that is out of range. */
+ * defaults. A policy's name stands for its list: "simclr,solarize:0.2". A list without crop and
+ * center begins with the whole image. -1 with a message that names the unknown operation and the
+ * known ones, or the argument that is out of range. */
 int policy_parse(struct policy *policy, const char *ops);
 
 /* A list with `center` is for evaluation: data keeps its order and nothing is dropped. */
 bool policy_is_evaluation(const struct policy *policy);
 
-enum jitter { JITTER_BRIGHTNESS, JITTER_CONTRAST, JITTER_SATURATION, JITTER_HUE, JITTER_COUNT };
-
 /* An operation that is applied to one view, with all that was drawn for it. */
 struct applied {
     enum op_kind kind;
-    struct box box;              /* crop, center */
+    struct box box;              /* crop, center: of the image; cutout: of the view */
     float factors[JITTER_COUNT]; /* jitter, by enum jitter */
     enum jitter order[JITTER_COUNT];
-    float sigma; /* blur */
-    int kernel;
+    float sigma;                 /* blur, noise */
+    int kernel;                  /* blur */
+    float threshold;             /* solarize */
+    int quarters;                /* rotate: of a turn, counterclockwise, 1 to 3 */
+    uint32_t counter[4], key[2]; /* noise: see noise.h */
 };
 
 struct view {
@@ -57,8 +78,12 @@ struct view {
     int n_ops;
 };
 
-/* Draws a size x size view of a width x height image. The box follows torchvision's
- * RandomResizedCrop: ten tries, then the central crop that fits the aspect ratio. */
+/* Draws a size x size view of a width x height image.
+ *
+ * A crop's box follows torchvision's RandomResizedCrop: ten tries, then the central crop that fits
+ * the aspect ratio. A cutout's box is a square around any pixel of the view, cut off at the view's
+ * border (DeVries and Taylor 2017). Noise takes the stream of r's name for RANDOM_PIXELS, from
+ * block 2^28 x (the operation's place in the list) on. */
 void view_draw(struct view *view, const struct policy *policy, int width, int height, int size,
                struct random *r);
 
@@ -70,9 +95,13 @@ struct view_memory {
 };
 void view_memory_free(struct view_memory *memory);
 
-/* pixels U8 (height,width,3) -> out U8 (size,size,3). Values are float32 between operations and
- * rounded once. -1: memory is out. */
-int view_apply(const struct view *view, const uint8_t *pixels, int width, int height, int size,
+/* The least scale that leaves every crop of a view at least as many pixels as the view has; above 1
+ * for crops that are smaller. */
+double view_scale_needed(const struct view *view, int size);
+
+/* image -> out U8 (size,size,3). Values are float32 between operations and rounded once. -1: memory
+ * is out. */
+int view_apply(const struct view *view, const struct scaled_image *image, int size,
                struct view_memory *memory, uint8_t *out);
 
 #endif

@@ -3,26 +3,6 @@
 #include <assert.h>
 #include <math.h>
 
-void random_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
-{
-    uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
-    uint32_t k0 = key[0], k1 = key[1];
-    for (int round = 0; round < 10; round++) {
-        const uint64_t a = (uint64_t)0xD2511F53 * c0;
-        const uint64_t b = (uint64_t)0xCD9E8D57 * c2;
-        c0 = (uint32_t)(b >> 32) ^ c1 ^ k0;
-        c1 = (uint32_t)b;
-        c2 = (uint32_t)(a >> 32) ^ c3 ^ k1;
-        c3 = (uint32_t)a;
-        k0 += 0x9E3779B9;
-        k1 += 0xBB67AE85;
-    }
-    out[0] = c0;
-    out[1] = c1;
-    out[2] = c2;
-    out[3] = c3;
-}
-
 void random_start(struct random *r, uint64_t seed, enum random_purpose purpose, uint32_t epoch,
                   uint32_t index, uint32_t view)
 {
@@ -32,6 +12,15 @@ void random_start(struct random *r, uint64_t seed, enum random_purpose purpose, 
         .counter = {0, epoch, index, (uint32_t)purpose << 24 | view},
         .used = 4,
     };
+}
+
+struct random random_other(const struct random *r, enum random_purpose purpose)
+{
+    struct random other = *r;
+    other.counter[0] = 0;
+    other.counter[3] = (uint32_t)purpose << 24 | (r->counter[3] & 0xffffff);
+    other.used = 4;
+    return other;
 }
 
 uint32_t random_u32(struct random *r)

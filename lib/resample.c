@@ -3,13 +3,19 @@
 #include <math.h>
 #include <string.h>
 
+#include "clamp.h"
 #include "clones.h"
+#include "weigh.h"
 
-/* Rows are taken in strips of LANES, laid out so that the horizontal pass, whose taps differ from
- * one output column to the next, does the same to LANES rows of three channels at once. */
-enum { LANES = 16, STRIP = 3 * LANES };
+/* Rows are resized to `size` columns, a strip of them at a time, into a window of rows that the
+ * vertical pass takes its taps from; it holds as many as a row of the output needs, and a strip.
+ *
+ * The taps of neighbouring output columns begin at different input columns, so the horizontal pass
+ * takes LANES of them at once and gives each the taps of all, many with the weight zero: five times
+ * the multiplications, but in whole vectors. */
+enum { LANES = 16, STRIP = 8, PAIR = 2 };
 
-/* For one output position: the taps stand at first, first+1, ... of the input. */
+/* The inputs first, first+1, ... of an output position, or of LANES positions. */
 struct taps {
     int32_t first, count;
 };
@@ -25,133 +31,195 @@ static double bicubic(double x)
 }
 
 /* Upper bound of the number of taps when `length` pixels become `size`. */
-static int max_taps(int length, int size)
+static int max_taps(double length, int size)
 {
-    const double scale = fmax((double)length / size, 1);
+    const double scale = fmax(length / size, 1);
     return (int)ceil(2 * scale) * 2 + 1;
 }
 
-/* Fills taps[size] and weights[size][max_taps(length, size)] for resizing `length` pixels from
- * `start` on, out of `limit`. */
-static void make_taps(int start, int length, int limit, int size, struct taps *taps, float *weights)
+/* The same for LANES positions. */
+static int max_block_taps(double length, int size)
 {
-    const double scale = (double)length / size, widening = fmax(scale, 1), support = 2 * widening;
-    const int stride = max_taps(length, size);
-    for (int i = 0; i < size; i++) {
-        const double center = start + (i + 0.5) * scale;
-        int first = (int)(center - support + 0.5), end = (int)(center + support + 0.5);
-        first = first < 0 ? 0 : first;
-        end = end > limit ? limit : end;
-        float *w = weights + (size_t)i * (size_t)stride;
-        double sum = 0;
-        for (int k = first; k < end; k++)
-            sum += bicubic((k - center + 0.5) / widening);
-        for (int k = first; k < end; k++)
-            w[k - first] = (float)(bicubic((k - center + 0.5) / widening) / sum);
-        taps[i] = (struct taps){first, end - first};
+    return max_taps(length, size) + (int)ceil((LANES - 1) * length / size) + 1;
+}
+
+static size_t blocks_of(int size)
+{
+    return ((size_t)size + LANES - 1) / LANES;
+}
+
+/* Taps and weights of position i when `length` pixels from `start` on, out of `limit`, become
+ * `size`. */
+static struct taps make_taps(double start, double length, int limit, int size, int i,
+                             float *weights)
+{
+    const double scale = length / size, widening = fmax(scale, 1), support = 2 * widening;
+    const double center = start + (i + 0.5) * scale, narrowing = 1 / widening;
+    int first = (int)(center - support + 0.5), end = (int)(center + support + 0.5);
+    first = first < 0 ? 0 : first;
+    end = end > limit ? limit : end;
+    double sum = 0;
+    for (int k = first; k < end; k++) {
+        const double weight = bicubic((k - center + 0.5) * narrowing);
+        weights[k - first] = (float)weight;
+        sum += weight;
     }
+    const double inverse = 1 / sum;
+    for (int k = 0; k < end - first; k++)
+        weights[k] = (float)((double)weights[k] * inverse);
+    return (struct taps){first, end - first};
 }
 
-static inline float clamp01(float x)
+/* A pass over one direction: taps[n], and weights[n][stride]. */
+struct pass {
+    struct taps *taps;
+    float *weights;
+    size_t stride;
+};
+
+static void make_rows(const struct pass *pass, double start, double length, int limit, int size)
 {
-    x = x < 0 ? 0 : x;
-    return x > 1 ? 1 : x;
+    for (int i = 0; i < size; i++)
+        pass->taps[i] =
+            make_taps(start, length, limit, size, i, pass->weights + (size_t)i * pass->stride);
 }
 
-/* pixels (rows,width,3) from column x0 on -> strip (columns,3,LANES); lanes past `rows` are zero.
- */
-static void load_strip(const uint8_t *pixels, size_t width, int rows, int x0, int columns,
-                       float *strip)
+/* For each block of positions: weights [count][LANES]. one: memory for the taps of one position. */
+static void make_blocks(const struct pass *pass, double start, double length, int limit, int size,
+                        float *one)
 {
-    if (rows < LANES)
-        memset(strip, 0, (size_t)columns * STRIP * sizeof *strip);
-    for (int row = 0; row < rows; row++) {
-        const uint8_t *from = pixels + ((size_t)row * width + (size_t)x0) * 3;
-        float *to = strip + row;
-        for (int i = 0; i < 3 * columns; i++)
-            to[i * LANES] = (float)from[i] * (1 / 255.0f);
-    }
-}
-
-/* strip (columns,3,LANES), whose first column is x0 -> mid (3,mid_rows,size), rows y..y+rows-1. */
-CLONES
-static void horizontal(const float *strip, int x0, const struct taps *taps, const float *weights,
-                       int stride, int size, float *mid, size_t plane, int y, int rows)
-{
-    for (int i = 0; i < size; i++) {
-        const float *w = weights + (size_t)i * (size_t)stride;
-        const float *in = strip + (size_t)(taps[i].first - x0) * STRIP;
-        float sums[STRIP] = {0};
-        for (int k = 0; k < taps[i].count; k++)
-            for (int lane = 0; lane < STRIP; lane++)
-                sums[lane] += w[k] * in[k * STRIP + lane];
-        for (int lane = 0; lane < STRIP; lane++)
-            sums[lane] = clamp01(sums[lane]);
-        for (int c = 0; c < 3; c++) {
-            float *to = mid + (size_t)c * plane + (size_t)y * (size_t)size + i;
-            for (int row = 0; row < rows; row++)
-                to[(size_t)row * (size_t)size] = sums[c * LANES + row];
+    for (int b = 0; b < (int)blocks_of(size); b++) {
+        float *weights = pass->weights + (size_t)b * pass->stride;
+        memset(weights, 0, pass->stride * sizeof *weights);
+        struct taps block = {0};
+        for (int lane = 0; lane < LANES && b * LANES + lane < size; lane++) {
+            const struct taps t = make_taps(start, length, limit, size, b * LANES + lane, one);
+            if (lane == 0)
+                block.first = t.first;
+            block.count = t.first + t.count - block.first;
+            for (int k = 0; k < t.count; k++)
+                weights[(t.first - block.first + k) * LANES + lane] = one[k];
         }
+        pass->taps[b] = block;
     }
 }
 
-/* mid (mid_rows,size), whose first row is y0 -> out (size,size). */
 CLONES
-static void vertical(const float *mid, int y0, const struct taps *taps, const float *weights,
-                     int stride, int size, float *out)
+static void to_floats(const uint8_t *restrict bytes, size_t n, float *restrict out)
 {
-    for (int y = 0; y < size; y++) {
-        const float *w = weights + (size_t)y * (size_t)stride;
-        const float *in = mid + (size_t)(taps[y].first - y0) * (size_t)size;
-        const int count = taps[y].count;
-        float *to = out + (size_t)y * (size_t)size;
-        int x = 0;
-        for (; x + LANES <= size; x += LANES) {
-            float sums[LANES] = {0};
-            for (int k = 0; k < count; k++)
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)bytes[i] * (1 / 255.0f);
+}
+
+/* strip (STRIP,columns,3), whose first column is x0; the first `rows` of them -> out
+ * (rows,3,padded), where rows beyond are written too, up to a multiple of PAIR. */
+CLONES
+static void horizontal(const float *restrict strip, int x0, size_t columns, size_t rows,
+                       const struct pass *pass, size_t padded, float *restrict out)
+{
+    for (size_t b = 0; b < padded / LANES; b++) {
+        const struct taps t = pass->taps[b];
+        const float *weights = pass->weights + b * pass->stride;
+        for (size_t row = 0; row < rows; row += PAIR) {
+            const float *in = strip + (row * columns + (size_t)(t.first - x0)) * 3;
+            const float *below = row + 1 < rows ? in + 3 * columns : in;
+            float sums[2 * 3][LANES] = {{0}};
+            for (int k = 0; k < t.count; k++)
+#pragma GCC unroll 3
+                for (int c = 0; c < 3; c++)
+                    for (int lane = 0; lane < LANES; lane++) {
+                        sums[c][lane] += in[3 * k + c] * weights[k * LANES + lane];
+                        sums[3 + c][lane] += below[3 * k + c] * weights[k * LANES + lane];
+                    }
+            float *to = out + row * 3 * padded + b * LANES;
+            for (size_t i = 0; i < 2 * 3; i++)
                 for (int lane = 0; lane < LANES; lane++)
-                    sums[lane] += w[k] * in[(size_t)k * (size_t)size + (size_t)(x + lane)];
-            for (int lane = 0; lane < LANES; lane++)
-                to[x + lane] = clamp01(sums[lane]);
-        }
-        for (; x < size; x++) {
-            float sum = 0;
-            for (int k = 0; k < count; k++)
-                sum += w[k] * in[(size_t)k * (size_t)size + (size_t)x];
-            to[x] = clamp01(sum);
+                    to[i * padded + (size_t)lane] = clamp01(sums[i][lane]);
         }
     }
+}
+
+/* One row of the output: row (3,padded) -> out (3,size,size), row y of each plane. */
+CLONES
+static void store_row(const float *restrict row, size_t padded, size_t size, size_t y,
+                      float *restrict out)
+{
+    for (size_t c = 0; c < 3; c++)
+        for (size_t x = 0; x < size; x++)
+            out[(c * size + y) * size + x] = clamp01(row[c * padded + x]);
+}
+
+/* How scratch is laid out; sizes in floats, multiples of 16. */
+struct layout {
+    size_t x_stride, y_stride, one, padded;
+    size_t x_taps, y_taps, x_weights, y_weights, strip, window, row, total;
+};
+
+static size_t take(size_t *total, size_t floats)
+{
+    const size_t at = *total;
+    *total += (floats + 15) / 16 * 16;
+    return at;
+}
+
+/* Of images of at most that size. */
+static struct layout lay_out(int columns, double width, double height, int size)
+{
+    struct layout l = {.padded = blocks_of(size) * LANES};
+    const size_t s = (size_t)size, floats_of_taps = sizeof(struct taps) / sizeof(float);
+    l.x_stride = (size_t)max_block_taps(width, size) * LANES;
+    l.y_stride = (size_t)max_taps(height, size);
+    l.one = take(&l.total, (size_t)max_taps(width, size));
+    l.x_taps = take(&l.total, blocks_of(size) * floats_of_taps);
+    l.y_taps = take(&l.total, s * floats_of_taps);
+    l.x_weights = take(&l.total, blocks_of(size) * l.x_stride);
+    l.y_weights = take(&l.total, s * l.y_stride);
+    l.strip = take(&l.total, STRIP * 3 * (size_t)columns);
+    l.window = take(&l.total, (STRIP + l.y_stride) * 3 * l.padded);
+    l.row = take(&l.total, 3 * l.padded);
+    return l;
 }
 
 size_t resample_scratch(int width, int height, int size)
 {
-    const size_t s = (size_t)size, w = (size_t)width, h = (size_t)height;
-    const size_t taps = s * (sizeof(struct taps) / sizeof(float));
-    const size_t weights = s * (size_t)max_taps(width, size) + s * (size_t)max_taps(height, size);
-    return 2 * taps + weights + w * STRIP + 3 * h * s;
+    return lay_out(width, width, height, size).total;
 }
 
-void resample_bicubic(const uint8_t *pixels, int width, int height, struct box box, int size,
+void resample_bicubic(const uint8_t *pixels, int width, int height, struct area area, int size,
                       float *out, float *scratch)
 {
-    const int x_stride = max_taps(box.w, size), y_stride = max_taps(box.h, size);
-    struct taps *x_taps = (struct taps *)scratch, *y_taps = x_taps + size;
-    float *x_weights = (float *)(y_taps + size);
-    float *y_weights = x_weights + (size_t)size * (size_t)x_stride;
-    float *strip = y_weights + (size_t)size * (size_t)y_stride;
-    make_taps(box.x, box.w, width, size, x_taps, x_weights);
-    make_taps(box.y, box.h, height, size, y_taps, y_weights);
+    const struct layout l = lay_out(width, area.w, area.h, size);
+    const struct pass across = {(struct taps *)(scratch + l.x_taps), scratch + l.x_weights,
+                                l.x_stride};
+    const struct pass down = {(struct taps *)(scratch + l.y_taps), scratch + l.y_weights,
+                              l.y_stride};
+    make_blocks(&across, area.x, area.w, width, size, scratch + l.one);
+    make_rows(&down, area.y, area.h, height, size);
 
-    const int x0 = x_taps[0].first, x1 = x_taps[size - 1].first + x_taps[size - 1].count;
-    const int y0 = y_taps[0].first, y1 = y_taps[size - 1].first + y_taps[size - 1].count;
-    float *mid = strip + (size_t)(x1 - x0) * STRIP;
-    const size_t plane = (size_t)(y1 - y0) * (size_t)size;
-    for (int y = y0; y < y1; y += LANES) {
-        const int rows = y1 - y < LANES ? y1 - y : LANES;
-        load_strip(pixels + (size_t)y * (size_t)width * 3, (size_t)width, rows, x0, x1 - x0, strip);
-        horizontal(strip, x0, x_taps, x_weights, x_stride, size, mid, plane, y - y0, rows);
+    float *strip = scratch + l.strip, *window = scratch + l.window, *row = scratch + l.row;
+    const struct taps *last = &across.taps[blocks_of(size) - 1], *bottom = &down.taps[size - 1];
+    const int x0 = across.taps[0].first, end = bottom->first + bottom->count;
+    const size_t columns = (size_t)(last->first + last->count - x0), row_floats = 3 * l.padded;
+    int top = down.taps[0].first, held = 0; /* the window's first row, and how many it holds */
+    for (int y = 0; y < size;) {
+        const int from = top + held, rows = end - from < STRIP ? end - from : STRIP;
+        for (int i = 0; i < rows; i++)
+            to_floats(pixels + ((size_t)(from + i) * (size_t)width + (size_t)x0) * 3, 3 * columns,
+                      strip + (size_t)i * 3 * columns);
+        horizontal(strip, x0, columns, (size_t)rows, &across, l.padded,
+                   window + (size_t)held * row_floats);
+        held += rows;
+        for (; y < size && down.taps[y].first + down.taps[y].count <= top + held; y++) {
+            const struct taps t = down.taps[y];
+            weigh(row, row_floats, down.weights + (size_t)y * down.stride, t.count,
+                  window + (size_t)(t.first - top) * row_floats, row_floats);
+            store_row(row, l.padded, (size_t)size, (size_t)y, out);
+        }
+        /* The window goes down to the first row that is still needed. */
+        const int gone = y < size ? down.taps[y].first - top : held;
+        held -= gone;
+        memmove(window, window + (size_t)gone * row_floats,
+                (size_t)held * row_floats * sizeof *window);
+        top += gone;
     }
-    for (int c = 0; c < 3; c++)
-        vertical(mid + (size_t)c * plane, y0, y_taps, y_weights, y_stride, size,
-                 out + (size_t)c * (size_t)size * (size_t)size);
 }

@@ -15,11 +15,16 @@ struct box {
     int x, y, w, h;
 };
 
+/* The same, in pixels of an image that may be there at a reduced size only: fractions. */
+struct area {
+    double x, y, w, h;
+};
+
 /* Number of floats of scratch that any box of a width x height image needs. Sides up to 2^15. */
 size_t resample_scratch(int width, int height, int size);
 
 /* pixels U8 (height,width,3) -> out F32 (3,size,size) in [0,1]. */
-void resample_bicubic(const uint8_t *pixels, int width, int height, struct box box, int size,
+void resample_bicubic(const uint8_t *pixels, int width, int height, struct area area, int size,
                       float *out, float *scratch);
 
 #endif

@@ -9,13 +9,37 @@
 static const char *const jitter_names[JITTER_COUNT] = {"brightness", "contrast", "saturation",
                                                        "hue"};
 
+static json_t *encode_box(const char *op, struct box box)
+{
+    return json_pack("{s:s,s:i,s:i,s:i,s:i}", "op", op, "x", box.x, "y", box.y, "w", box.w, "h",
+                     box.h);
+}
+
+static json_t *encode_noise(const struct applied *a)
+{
+    return json_pack("{s:s,s:f,s:[I,I],s:[I,I,I,I]}", "op", "noise", "sigma", (double)a->sigma,
+                     "key", (json_int_t)a->key[0], (json_int_t)a->key[1], "counter",
+                     (json_int_t)a->counter[0], (json_int_t)a->counter[1],
+                     (json_int_t)a->counter[2], (json_int_t)a->counter[3]);
+}
+
 static json_t *encode_op(const struct applied *a)
 {
     switch (a->kind) {
     case OP_CROP:
+        return encode_box("crop", a->box);
     case OP_CENTER:
-        return json_pack("{s:s,s:i,s:i,s:i,s:i}", "op", a->kind == OP_CROP ? "crop" : "center", "x",
-                         a->box.x, "y", a->box.y, "w", a->box.w, "h", a->box.h);
+        return encode_box("center", a->box);
+    case OP_CUTOUT:
+        return encode_box("cutout", a->box);
+    case OP_SOLARIZE:
+        return json_pack("{s:s,s:f}", "op", "solarize", "threshold", (double)a->threshold);
+    case OP_ROTATE:
+        return json_pack("{s:s,s:i}", "op", "rotate", "degrees", 90 * a->quarters);
+    case OP_NOISE:
+        return encode_noise(a);
+    case OP_SOBEL:
+        return json_pack("{s:s}", "op", "sobel");
     case OP_FLIP:
         return json_pack("{s:s}", "op", "flip");
     case OP_GRAY:

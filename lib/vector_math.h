@@ -28,4 +28,40 @@ static inline float exp2_float(float x)
     return x < -126.0f ? 0.0f : p * scale;
 }
 
+/* ln x to 2e-7 of the greater of itself and 1/2, for normal x above 0: x is 2^e m with m from
+ * sqrt(1/2) to sqrt(2), and ln m = 2 artanh t with t = (m - 1) / (m + 1). */
+static inline float log_float(float x)
+{
+    const int32_t root_of_half = 0x3f3504f3; /* its bits */
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    const int32_t e = (bits - root_of_half) >> 23;
+    bits -= e * (1 << 23);
+    float m;
+    memcpy(&m, &bits, sizeof m);
+    const float t = (m - 1.0f) / (m + 1.0f), tt = t * t;
+    float p = 1.0f / 9.0f;
+    p = p * tt + 1.0f / 7.0f;
+    p = p * tt + 1.0f / 5.0f;
+    p = p * tt + 1.0f / 3.0f;
+    p = p * tt + 1.0f;
+    return (float)e * 0.693147181f + 2.0f * t * p;
+}
+
+/* Cosine and sine of `turns` whole turns, from 0 to 1, to 1e-6: Taylor's series for a quarter of
+ * the angle, taken from -pi to pi, which is doubled twice. */
+static inline void cosine_sine_float(float turns, float *cosine, float *sine)
+{
+    const float a = (turns - 0.5f) * 1.57079633f, aa = a * a;
+    const float s =
+        a * (1.0f +
+             aa * (-1.0f / 6.0f + aa * (1.0f / 120.0f + aa * (-1.0f / 5040.0f + aa / 362880.0f))));
+    const float c =
+        1.0f + aa * (-0.5f + aa * (1.0f / 24.0f + aa * (-1.0f / 720.0f + aa / 40320.0f)));
+    const float s2 = 2.0f * s * c, c2 = 1.0f - 2.0f * s * s;
+    /* The angle was shifted by half a turn, which turns both signs. */
+    *sine = -2.0f * s2 * c2;
+    *cosine = 2.0f * s2 * s2 - 1.0f;
+}
+
 #endif

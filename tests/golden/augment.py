@@ -12,6 +12,11 @@ Tensors of augment.safetensors, a safetensors file:
     color/gray       F32 [3,N]    torchvision's rgb_to_grayscale
     blur             F32 [3,S,S]  and blur/KERNEL/SIGMA, torchvision's gaussian_blur
     crop             U8 [H,W,3]   and crop/X,Y,W,H/SIZE, PIL's resize((SIZE,SIZE), BICUBIC, box)
+    tall             U8 [H,W,3]   and tall/X,Y,W,H/SIZE; pixel, of one pixel, and pixel/...
+    odd, point       F32 [3,S,S]  with S = 37 and 1; each with
+      /OP/ARGUMENTS               gaussian_blur/KERNEL,SIGMA, erase/X,Y,W,H (with 0.5), hflip,
+                                  rotate/DEGREES by torchvision; sobel by torch's convolution;
+                                  noise/SIGMA by numpy, see noise()
     chain            F32 [3,S,S]  flip, jitter and blur in one, see chain()
     chain_input      U8 [S,S,3]
     png/NAME         U8 [H,W,3]   PIL's convert("RGB") of tests/data/png/NAME.png; for 16-bit grey,
@@ -31,6 +36,7 @@ from PIL import Image
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 import frames  # noqa: E402
+from normals import normals_of  # noqa: E402
 
 tensors = {}
 rng = np.random.default_rng(2)
@@ -59,6 +65,8 @@ def color():
         for factor in values:
             result = getattr(F, f"adjust_{op}")(image, factor)
             tensors[f"color/{op}/{factor}"] = result[:, 0].numpy()
+    for threshold in (0, 0.5, 1):
+        tensors[f"color/solarize/{threshold}"] = F.solarize(image, threshold)[:, 0].numpy()
     tensors["color/gray"] = F.rgb_to_grayscale(image, 3)[:, 0].numpy()
 
 
@@ -89,7 +97,6 @@ def blur():
 def crop():
     pixels = picture(75, 50)
     tensors["crop"] = pixels
-    image = Image.fromarray(pixels)
     boxes = [
         (0, 0, 75, 50, 32),  # whole, shrinking
         (0, 0, 75, 50, 90),  # whole, growing
@@ -100,10 +107,60 @@ def crop():
         (0, 20, 75, 1, 17),
         (41, 11, 33, 37, 7),  # shrinking strongly
         (20, 20, 30, 20, 5),
+        (0, 0, 75, 50, 1),
+        (1, 2, 73, 47, 65),
+        (7, 0, 50, 50, 31),
     ]
+    crop_boxes("crop", pixels, boxes)
+
+
+def crop_boxes(name, pixels, boxes):
+    image = Image.fromarray(pixels)
     for x, y, w, h, size in boxes:
         result = image.resize((size, size), Image.Resampling.BICUBIC, box=(x, y, x + w, y + h))
-        tensors[f"crop/{x},{y},{w},{h}/{size}"] = np.asarray(result)
+        tensors[f"{name}/{x},{y},{w},{h}/{size}"] = np.asarray(result)
+
+
+def odd_crops():
+    tensors["tall"] = pixels = picture(131, 203)
+    boxes = [(0, 0, 131, 203, 224), (5, 60, 101, 113, 97), (0, 0, 131, 203, 33), (130, 0, 1, 203, 17)]
+    boxes += [(0.5, 20.25, 65.25, 101.5, 48), (3.125, 0, 12.5, 7.75, 33), (130.25, 202.5, 0.5, 0.5, 5)]
+    crop_boxes("tall", pixels, boxes)
+    tensors["pixel"] = pixels = np.array([[[3, 127, 254]]], np.uint8)
+    crop_boxes("pixel", pixels, [(0, 0, 1, 1, 1), (0, 0, 1, 1, 33)])
+
+
+def noise(image, sigma):
+    """lib/noise.h, with the counter and key that the test spells out too."""
+    normals = normals_of((0xFFFFFFF0, 7, 11, 2 << 24 | 1), (123456789, 987654321), image.shape[1])
+    return (image + sigma * normals).clip(0, 1).astype(np.float32)
+
+
+def sobel(image):
+    kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+    filters = torch.stack([kernel, kernel.T])[:, None]
+    padded = torch.nn.functional.pad(image[:, None], (1, 1, 1, 1), "replicate")
+    edges = torch.nn.functional.conv2d(padded, filters)
+    return (edges.square().sum(1).sqrt() / 4).clamp(max=1)
+
+
+def planes():
+    for name, size in (("odd", 37), ("point", 1)):
+        image = torch.from_numpy(picture(size, size).transpose(2, 0, 1).astype(np.float32) / 255)
+        results = {"hflip/": F.hflip(image), "sobel/": sobel(image)}
+        for degrees in (90, 180, 270):
+            results[f"rotate/{degrees}"] = F.rotate(image, degrees)
+        for sigma in (0.0, 0.05, 1.0):
+            results[f"noise/{sigma}"] = torch.from_numpy(noise(image.numpy(), sigma))
+        kernels = ((3, 1.1), (11, 0.1), (23, 1.9), (37, 6.0)) if size > 1 else ((1, 0.5),)
+        for kernel, sigma in kernels:
+            blurred = F.gaussian_blur(image, [kernel, kernel], [sigma, sigma])
+            results[f"gaussian_blur/{kernel},{sigma}"] = blurred
+        for x, y, w, h in ((0, 0, 18, 18), (20, 5, 17, 1)) if size > 1 else ((0, 0, 1, 1),):
+            results[f"erase/{x},{y},{w},{h}"] = F.erase(image, y, x, h, w, torch.tensor(0.5))
+        tensors[name] = image.numpy()
+        for op, result in results.items():
+            tensors[f"{name}/{op}"] = result.contiguous().numpy()
 
 
 def chain():
@@ -200,5 +257,7 @@ blur()
 crop()
 chain()
 pngs()
+odd_crops()
+planes()
 with open(os.path.join(HERE, "augment.safetensors"), "wb") as out:
     frames.write(out, tensors)

@@ -6,9 +6,12 @@
                                of `data`
     join WHOLE PART...         fails unless the parts' rows make the whole stream's
     same WHOLE OTHER           fails unless the streams are the same but for `seq`
-    redo FOLDER STREAM TRACE   fails unless PIL and torchvision make the same views from the trace"""
+    pictures FOLDER WxH...     writes PNG files of those sizes
+    redo FOLDER STREAM TRACE OP...  fails unless PIL, torchvision and numpy make the same views from
+                               the trace, and just those operations are in it"""
 
 import json
+import os
 import sys
 
 import numpy as np
@@ -16,6 +19,7 @@ import numpy as np
 root, command, arguments = sys.argv[1], sys.argv[2], sys.argv[3:]
 sys.path.insert(0, root + "/tests")
 import frames  # noqa: E402
+from normals import normals_of  # noqa: E402
 
 
 def images(file):
@@ -78,7 +82,39 @@ def same(whole, other):
             assert np.array_equal(others[name], value), (meta["step"], name)
 
 
-def redo_view(pixels, ops):
+def pictures(folder, *sizes):
+    from PIL import Image
+
+    rng = np.random.default_rng(3)
+    for i, size in enumerate(sizes):
+        width, height = map(int, size.split("x"))
+        y, x = np.mgrid[:height, :width]
+        waves = rng.uniform(-0.5, 0.5, (2, 3))
+        pixels = 128 + 110 * np.sin(x[..., None] * waves[0] + y[..., None] * waves[1])
+        pixels += rng.normal(0, 12, pixels.shape)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(f"{folder}/{i:02}.png")
+
+
+def source_images(folder):
+    """In the order of their indices."""
+    from PIL import Image
+
+    files = sorted(os.listdir(folder))
+    if files[0].endswith(".png"):
+        return [np.array(Image.open(f"{folder}/{file}")) for file in files]
+    return np.concatenate([images(f)[0] for f in ("data_batch_1.bin", "data_batch_2.bin")])
+
+
+def sobel(view):
+    import torch
+
+    kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+    padded = torch.nn.functional.pad(view[:, None], (1, 1, 1, 1), "replicate")
+    edges = torch.nn.functional.conv2d(padded, torch.stack([kernel, kernel.T])[:, None])
+    return (edges.square().sum(1).sqrt() / 4).clamp(max=1)
+
+
+def redo_view(pixels, ops, size):
     """The view in float32 (C,H,W), times 255."""
     import torch
     import torchvision.transforms.functional as F
@@ -88,7 +124,7 @@ def redo_view(pixels, ops):
         kind = op["op"]
         if kind == "crop":
             box = (op["x"], op["y"], op["x"] + op["w"], op["y"] + op["h"])
-            view = Image.fromarray(pixels).resize((32, 32), Image.Resampling.BICUBIC, box)
+            view = Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC, box)
             view = torch.from_numpy(np.array(view).transpose(2, 0, 1).astype(np.float32) / 255)
         elif kind == "flip":
             view = F.hflip(view)
@@ -99,13 +135,24 @@ def redo_view(pixels, ops):
             view = F.rgb_to_grayscale(view, 3)
         elif kind == "blur":
             view = F.gaussian_blur(view, [op["kernel"]] * 2, [op["sigma"]] * 2)
+        elif kind == "solarize":
+            view = F.solarize(view, op["threshold"])
+        elif kind == "cutout":
+            view = F.erase(view, op["y"], op["x"], op["h"], op["w"], torch.tensor(0.5))
+        elif kind == "rotate":
+            view = torch.rot90(view, op["degrees"] // 90, (1, 2))
+        elif kind == "noise":
+            noise = op["sigma"] * normals_of(op["counter"], op["key"], size)
+            view = (view + torch.from_numpy(noise.astype(np.float32))).clamp(0, 1)
+        elif kind == "sobel":
+            view = sobel(view)
         else:
             raise ValueError(kind)
     return 255 * view.numpy()
 
 
-def redo(folder, path, trace):
-    source = np.concatenate([images(f)[0] for f in ("data_batch_1.bin", "data_batch_2.bin")])
+def redo(folder, path, trace, *expected):
+    source = source_images(folder)
     lines = [json.loads(line) for line in open(trace)]
     at, worst, kinds = 0, 0, set()
     for tensors, meta in stream(path):
@@ -114,15 +161,18 @@ def redo(folder, path, trace):
                 line, at = lines[at], at + 1
                 key = (line["epoch"], line["index"], line["view"])
                 assert key == (int(meta["epoch"]), index, v), (key, row)
-                view = redo_view(source[index], line["ops"])
+                size = tensors["x"].shape[2]
+                view = redo_view(source[index], line["ops"], size)
                 difference = np.abs(tensors["x"][row, v] - view.transpose(1, 2, 0))
                 # PIL rounds a crop that resizes twice on its way; nothing else rounds but the end.
-                resized = any(o["op"] == "crop" and (o["w"], o["h"]) != (32, 32) for o in line["ops"])
+                crop = line["ops"][0]
+                resized = (crop["w"], crop["h"]) != (size, size)
                 assert difference.max() <= (2 if resized else 0.5 + 1e-3), (line, difference.max())
                 kinds.update(o["op"] for o in line["ops"])
                 worst = max(worst, difference.max())
     assert at == len(lines) and at > 0
-    print("worst", worst, "kinds", sorted(kinds))
+    assert kinds == set(expected), kinds
+    print("worst", worst)
 
 
 globals()[command](*arguments)

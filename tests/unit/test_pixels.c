@@ -1,4 +1,5 @@
-/* resample, color, blur and PNG decoding against PIL and torchvision (tests/golden/augment.py). */
+/* resample, color, blur, geometry, sobel and noise against PIL, torchvision and numpy
+ * (tests/golden/augment.py). */
 /* Before cmocka.h, which makes fail a macro. */
 #include "fail.h"
 
@@ -16,8 +17,12 @@
 #include "blur.h"
 #include "color.h"
 #include "frame_io.h"
+#include "geometry.h"
 #include "image.h"
+#include "noise.h"
+#include "random.h"
 #include "resample.h"
+#include "sobel.h"
 
 static struct frame *golden;
 
@@ -64,37 +69,118 @@ static void for_each(const char *prefix, int expected, void (*one)(const struct 
     assert_int_equal(found, expected);
 }
 
+static void apply_color(const char *op, float *rgb, size_t n, float factor)
+{
+    static const char *const steps[JITTER_COUNT] = {"brightness", "contrast", "saturation", "hue"};
+    float factors[JITTER_COUNT];
+    for (enum jitter step = 0; step < JITTER_COUNT; step++)
+        if (strcmp(op, steps[step]) == 0) {
+            factors[step] = factor;
+            color_jitter(rgb, n, &step, 1, factors);
+            return;
+        }
+    if (strcmp(op, "solarize") == 0) {
+        color_solarize(rgb, n, factor);
+        return;
+    }
+    assert_string_equal(op, "gray");
+    color_gray(rgb, n);
+}
+
+/* planes of `all` pixels -> planes of the first n of them */
+static void first_pixels(const float *rgb, size_t all, size_t n, float *out)
+{
+    for (size_t c = 0; c < 3; c++)
+        memcpy(out + c * n, rgb + c * all, n * sizeof *out);
+}
+
+/* All pixels, and the first few: numbers of them on either side of every length of vectors. */
 static void one_color(const struct tensor *expected)
 {
     const struct tensor *input = get("color");
-    const size_t n = (size_t)input->shape[1];
-    float *rgb = malloc(input->bytes);
-    memcpy(rgb, input->data, input->bytes);
+    const size_t all = (size_t)input->shape[1];
+    float *rgb = malloc(input->bytes), *first = malloc(input->bytes);
     char op[16] = "";
     float factor = 0;
     sscanf(expected->name, "color/%15[a-z]/%f", op, &factor);
-    if (strcmp(op, "brightness") == 0)
-        color_brightness(rgb, n, factor);
-    else if (strcmp(op, "contrast") == 0)
-        color_contrast(rgb, n, factor);
-    else if (strcmp(op, "saturation") == 0)
-        color_saturation(rgb, n, factor);
-    else if (strcmp(op, "hue") == 0)
-        color_hue(rgb, n, factor);
-    else if (strcmp(op, "gray") == 0)
-        color_gray(rgb, n);
-    else
-        fail_msg("%s", expected->name);
-    const double difference = worst(rgb, expected->data, 3 * n);
-    if (!(difference <= 2e-6))
-        fail_msg("%s: off by %g", expected->name, difference);
+    const bool each_by_itself = strcmp(op, "contrast") != 0;
+    for (size_t n = each_by_itself ? 1 : all; n <= all; n = n == 70 ? all : n + 1) {
+        first_pixels(input->data, all, n, rgb);
+        first_pixels(expected->data, all, n, first);
+        apply_color(op, rgb, n, factor);
+        const double difference = worst(rgb, first, 3 * n);
+        if (!(difference <= 2e-6))
+            fail_msg("%s: off by %g for %zu pixels", expected->name, difference, n);
+    }
     free(rgb);
+    free(first);
 }
 
 static void colors(void **state)
 {
     (void)state;
-    for_each("color/", 19, one_color);
+    for_each("color/", 22, one_color);
+}
+
+/* Few pixels, and more than a block of them; the mean in float64. */
+static void contrasts(void **state)
+{
+    (void)state;
+    enum { MOST = 3000 };
+    float *rgb = malloc(3 * MOST * sizeof *rgb);
+    double *exact = malloc(3 * MOST * sizeof *exact);
+    for (size_t n = 1; n <= MOST; n = n == 70 ? MOST : n + 1) {
+        double mean = 0;
+        for (size_t i = 0; i < 3 * n; i++)
+            rgb[i] = (float)(i * 7919 % 10007) / 10006;
+        for (size_t i = 0; i < n; i++)
+            mean += 0.2989 * (double)rgb[i] + 0.587 * (double)rgb[n + i] +
+                    0.114 * (double)rgb[2 * n + i];
+        for (size_t i = 0; i < 3 * n; i++)
+            exact[i] = fmin(1, fmax(0, 1.7 * (double)rgb[i] - 0.7 * mean / (double)n));
+        apply_color("contrast", rgb, n, 1.7f);
+        for (size_t i = 0; i < 3 * n; i++)
+            assert_true(fabs((double)rgb[i] - exact[i]) <= 2e-6);
+    }
+    free(rgb);
+    free(exact);
+}
+
+/* More pixels than a block, and steps on both sides of contrast, come to what single steps do. */
+static void many_steps(void **state)
+{
+    (void)state;
+    enum { PIXELS = 3000 };
+    static const enum jitter order[] = {JITTER_HUE, JITTER_BRIGHTNESS, JITTER_CONTRAST,
+                                        JITTER_SATURATION};
+    const float factors[JITTER_COUNT] = {1.3f, 0.4f, 1.6f, -0.2f};
+    float *together = malloc(3 * PIXELS * sizeof *together);
+    float *one_by_one = malloc(3 * PIXELS * sizeof *one_by_one);
+    for (int i = 0; i < 3 * PIXELS; i++)
+        together[i] = one_by_one[i] = (float)(i * 7919 % 10007) / 10006;
+    color_jitter(together, PIXELS, order, JITTER_COUNT, factors);
+    for (int i = 0; i < JITTER_COUNT; i++)
+        color_jitter(one_by_one, PIXELS, order + i, 1, factors);
+    assert_memory_equal(together, one_by_one, 3 * PIXELS * sizeof *together);
+    free(together);
+    free(one_by_one);
+}
+
+static void bytes(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n <= 70; n++) {
+        float rgb[3 * 70];
+        uint8_t out[3 * 70];
+        for (size_t i = 0; i < 3 * n; i++)
+            rgb[i] = (float)(i * 7 % 256) / 255 + (i % 2 ? 0.49f : -0.49f) / 255;
+        for (size_t i = 0; i < 3 * n; i++)
+            rgb[i] = rgb[i] < 0 ? 0 : rgb[i] > 1 ? 1 : rgb[i];
+        color_quantize(rgb, n, out);
+        for (size_t i = 0; i < n; i++)
+            for (size_t c = 0; c < 3; c++)
+                assert_int_equal(out[3 * i + c], (c * n + i) * 7 % 256);
+    }
 }
 
 static void one_blur(const struct tensor *expected)
@@ -125,18 +211,61 @@ static void blurs(void **state)
     assert_int_equal(blur_kernel(1), 1);
 }
 
+static void one_plane_op(const struct tensor *expected)
+{
+    char input_name[16] = "", op[16] = "", arguments[32] = "";
+    sscanf(expected->name, "%15[a-z]/%15[a-z_]/%31s", input_name, op, arguments);
+    const struct tensor *input = get(input_name);
+    const int size = (int)input->shape[1];
+    const size_t n = (size_t)size * (size_t)size;
+    float *planes = malloc(input->bytes);
+    float *scratch = malloc((sobel_scratch(size) + blur_scratch(size, size)) * sizeof *scratch);
+    memcpy(planes, input->data, input->bytes);
+    int kernel = 0;
+    float number = 0;
+    struct box box;
+    if (strcmp(op, "hflip") == 0)
+        geometry_flip(planes, size);
+    else if (strcmp(op, "sobel") == 0)
+        sobel_magnitude(planes, size, scratch);
+    else if (sscanf(arguments, "%d,%d,%d,%d", &box.x, &box.y, &box.w, &box.h) == 4)
+        geometry_cutout(planes, size, box);
+    else if (sscanf(arguments, "%d,%f", &kernel, &number) == 2)
+        blur_gaussian(planes, size, kernel, number, scratch);
+    else if (strcmp(op, "rotate") == 0)
+        geometry_rotate(planes, size, atoi(arguments) / 90, scratch);
+    else
+        noise_add(planes, n, (float)atof(arguments),
+                  (const uint32_t[]){0xfffffff0, 7, 11, 2 << 24 | 1},
+                  (const uint32_t[]){123456789, 987654321});
+    const double difference = worst(planes, expected->data, 3 * n);
+    if (!(difference <= 2e-6))
+        fail_msg("%s: off by %g", expected->name, difference);
+    free(planes);
+    free(scratch);
+}
+
+static void plane_ops(void **state)
+{
+    (void)state;
+    for_each("odd/", 14, one_plane_op);
+    for_each("point/", 10, one_plane_op);
+}
+
 static void one_crop(const struct tensor *expected)
 {
-    const struct tensor *input = get("crop");
-    const int height = (int)input->shape[0], width = (int)input->shape[1];
-    struct box box;
+    char input_name[16] = "";
+    struct area area;
     int size;
-    assert_int_equal(
-        sscanf(expected->name, "crop/%d,%d,%d,%d/%d", &box.x, &box.y, &box.w, &box.h, &size), 5);
+    assert_int_equal(sscanf(expected->name, "%15[a-z]/%lf,%lf,%lf,%lf/%d", input_name, &area.x,
+                            &area.y, &area.w, &area.h, &size),
+                     6);
+    const struct tensor *input = get(input_name);
+    const int height = (int)input->shape[0], width = (int)input->shape[1];
     const size_t n = (size_t)size * (size_t)size;
     float *out = malloc(3 * n * sizeof *out);
     float *scratch = malloc(resample_scratch(width, height, size) * sizeof *scratch);
-    resample_bicubic(input->data, width, height, box, size, out, scratch);
+    resample_bicubic(input->data, width, height, area, size, out, scratch);
     const uint8_t *pil = expected->data;
     double max = 0, sum = 0;
     for (size_t i = 0; i < n; i++)
@@ -155,7 +284,36 @@ static void one_crop(const struct tensor *expected)
 static void crops(void **state)
 {
     (void)state;
-    for_each("crop/", 9, one_crop);
+    for_each("crop/", 12, one_crop);
+    for_each("tall/", 7, one_crop);
+    for_each("pixel/", 2, one_crop);
+}
+
+/* Weights sum to one wherever the box lies, and memory is never left. */
+static void any_box(void **state)
+{
+    (void)state;
+    enum { MOST = 90, CASES = 2000 };
+    struct random r;
+    random_start(&r, 1, RANDOM_VIEW, 0, 0, 0);
+    for (int i = 0; i < CASES; i++) {
+        const int width = 1 + (int)random_below(&r, MOST), height = 1 + (int)random_below(&r, MOST);
+        const int size = 1 + (int)random_below(&r, MOST);
+        const double x = random_uniform(&r, 0, width), y = random_uniform(&r, 0, height);
+        const struct area area = {x, y, random_uniform(&r, 0.1, 1) * (width - x),
+                                  random_uniform(&r, 0.1, 1) * (height - y)};
+        const size_t bytes_in = 3 * (size_t)width * (size_t)height, n = (size_t)size * (size_t)size;
+        uint8_t *pixels = malloc(bytes_in);
+        float *out = malloc(3 * n * sizeof *out);
+        float *scratch = malloc(resample_scratch(width, height, size) * sizeof *scratch);
+        memset(pixels, 100, bytes_in);
+        resample_bicubic(pixels, width, height, area, size, out, scratch);
+        for (size_t k = 0; k < 3 * n; k++)
+            assert_true(fabsf(out[k] - 100 / 255.0f) < 2e-6f);
+        free(pixels);
+        free(out);
+        free(scratch);
+    }
 }
 
 /* A box of the same size as the view comes out as it went in, to the last bit of the byte. */
@@ -168,86 +326,13 @@ static void identity(void **state)
         pixels[i] = (uint8_t)(i * 37);
     float out[3 * SIDE * SIDE];
     float *scratch = malloc(resample_scratch(WIDTH, HEIGHT, SIDE) * sizeof *scratch);
-    resample_bicubic(pixels, WIDTH, HEIGHT, (struct box){3, 2, SIDE, SIDE}, SIDE, out, scratch);
+    resample_bicubic(pixels, WIDTH, HEIGHT, (struct area){3, 2, SIDE, SIDE}, SIDE, out, scratch);
     for (int c = 0; c < 3; c++)
         for (int y = 0; y < SIDE; y++)
             for (int x = 0; x < SIDE; x++)
                 assert_int_equal((int)(out[(c * SIDE + y) * SIDE + x] * 255 + 0.5f),
                                  pixels[((y + 2) * WIDTH + x + 3) * 3 + c]);
     free(scratch);
-}
-
-static void one_png(const struct tensor *expected)
-{
-    char path[256];
-    snprintf(path, sizeof path, "tests/data/png/%s.png", expected->name + strlen("png/"));
-    struct image image = {0};
-    if (image_read_png(&image, path))
-        fail_msg("%s", fail_message());
-    assert_int_equal(image.height, expected->shape[0]);
-    assert_int_equal(image.width, expected->shape[1]);
-    if (memcmp(image.pixels, expected->data, expected->bytes) != 0)
-        fail_msg("%s: other pixels than PIL's", path);
-    image_free(&image);
-}
-
-static void pngs(void **state)
-{
-    (void)state;
-    for_each("png/", 33, one_png);
-}
-
-static uint8_t *read_whole(const char *path, size_t *size)
-{
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    uint8_t *bytes = malloc(1 << 16);
-    *size = fread(bytes, 1, 1 << 16, file);
-    fclose(file);
-    return bytes;
-}
-
-/* Reads these bytes as a PNG from a temporary file. */
-static int read_bytes(struct image *image, const uint8_t *bytes, size_t size)
-{
-    char path[] = "/tmp/test_pixels.XXXXXX";
-    const int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    FILE *file = fdopen(fd, "wb");
-    fwrite(bytes, 1, size, file);
-    fclose(file);
-    const int result = image_read_png(image, path);
-    if (result)
-        assert_non_null(strstr(fail_message(), path));
-    remove(path);
-    return result;
-}
-
-/* No damage may crash; every truncation is noticed, and so is every flipped bit of the header. */
-static void damaged_pngs(void **state)
-{
-    (void)state;
-    size_t size;
-    uint8_t *bytes = read_whole("tests/data/png/palette4-interlaced.png", &size);
-    struct image image = {0};
-    assert_int_equal(read_bytes(&image, bytes, size), 0);
-    for (size_t cut = 0; cut < size; cut++)
-        assert_int_equal(read_bytes(&image, bytes, cut), -1);
-    for (size_t at = 0; at < size; at++)
-        for (int bit = 0; bit < 8; bit += 3) {
-            bytes[at] ^= (uint8_t)(1 << bit);
-            const int result = read_bytes(&image, bytes, size);
-            if (at < 33)
-                assert_int_equal(result, -1);
-            bytes[at] ^= (uint8_t)(1 << bit);
-        }
-    free(bytes);
-    assert_int_equal(image_read_png(&image, "tests/data/png"), -1);
-    assert_non_null(strstr(fail_message(), "not a regular file"));
-    assert_int_equal(image_read_png(&image, "tests/data/nothing.png"), -1);
-    assert_int_equal(image_read_png(&image, "tests/golden/augment.py"), -1);
-    assert_non_null(strstr(fail_message(), "not a PNG"));
-    image_free(&image);
 }
 
 static void sizes(void **state)
@@ -267,9 +352,16 @@ static void sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(colors),   cmocka_unit_test(blurs), cmocka_unit_test(crops),
-        cmocka_unit_test(identity), cmocka_unit_test(pngs),  cmocka_unit_test(damaged_pngs),
+        cmocka_unit_test(colors), cmocka_unit_test(contrasts), cmocka_unit_test(many_steps),
+        cmocka_unit_test(bytes),  cmocka_unit_test(blurs),     cmocka_unit_test(plane_ops),
+        cmocka_unit_test(crops),  cmocka_unit_test(any_box),   cmocka_unit_test(identity),
         cmocka_unit_test(sizes),
     };
+#ifdef NEEDS
+    if (!__builtin_cpu_supports(NEEDS)) {
+        puts("skipped: this machine has no " NEEDS);
+        return 0;
+    }
+#endif
     return cmocka_run_group_tests(tests, load, unload);
 }
