@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 CC = gcc
 OPT = -O3 -g
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
-PKGS = libpng zlib openblas libzmq jansson
+PKGS = libpng libjpeg libexif libarchive zlib openblas libzmq jansson
 OPENMP = -fopenmp
 CFLAGS = -std=gnu17 $(OPT) $(WARN) $(OPENMP) -fno-math-errno -fno-trapping-math
 CPPFLAGS = -iquote lib -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
@@ -14,7 +14,7 @@ LDLIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -llbfgs -lm
 # make SAN=1: AddressSanitizer and UBSan, in a tree of its own. FUZZ=1: the same by clang and with
 # libFuzzer, for `make fuzz`; without what computes, which is gcc's and takes bytes from nobody.
 LIB_C = $(wildcard lib/*.c)
-COMPUTES = augment conv% engine grains initialize knn maps% network ntxent panel probe product \
+COMPUTES = ahead augment conv% engine grains initialize knn maps% network ntxent panel probe product \
 	stage strips transpose winograd
 ifdef FUZZ
 BUILD = build/fuzz
@@ -85,8 +85,8 @@ $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libsimclr.a
 
 # ---- what it needs ----
 
-DEBIAN = gcc libc6-dev pkg-config procps libpng-dev zlib1g-dev libopenblas-dev libzmq3-dev \
-	libjansson-dev liblbfgs-dev
+DEBIAN = gcc libc6-dev pkg-config procps libpng-dev libjpeg-dev libexif-dev libarchive-dev \
+	zlib1g-dev libopenblas-dev libzmq3-dev libjansson-dev liblbfgs-dev
 DEBIAN_TESTS = libcmocka-dev shellcheck clang-format python3-numpy python3-pil python3-zmq
 DEBIAN_FUZZ = clang libclang-rt-dev
 

@@ -1,16 +1,27 @@
 #include "augment.h"
 
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "decode.h"
 #include "fail.h"
 
 /* A thread's own memory, on cache lines of its own. */
 struct augment_worker {
+    struct sample sample;
     struct image image;
+    struct decoder *decoder;
     struct view_memory memory;
+    struct view *views; /* of one image */
 } __attribute__((aligned(64)));
+
+/* Of a row that was asked for, and the image that it shows. */
+struct shown {
+    int64_t index, label;
+    struct scaled_image image;
+};
 
 int augment_init(struct augment *a)
 {
@@ -19,52 +30,138 @@ int augment_init(struct augment *a)
     if (!a->workers)
         return fail("out of memory for %d threads", a->n_threads);
     memset(a->workers, 0, bytes);
+    for (int i = 0; i < a->n_threads; i++) {
+        struct augment_worker *w = &a->workers[i];
+        w->views = malloc((size_t)a->n_views * sizeof *w->views);
+        w->decoder = decoder_new();
+        if (!w->views || !w->decoder)
+            return fail("out of memory for %d threads", a->n_threads);
+    }
     return 0;
 }
 
 void augment_free(struct augment *a)
 {
     for (int i = 0; a->workers && i < a->n_threads; i++) {
-        image_free(&a->workers[i].image);
-        view_memory_free(&a->workers[i].memory);
+        struct augment_worker *w = &a->workers[i];
+        sample_free(&w->sample);
+        image_free(&w->image);
+        decoder_free(w->decoder);
+        view_memory_free(&w->memory);
+        free(w->views);
     }
     free(a->workers);
     a->workers = NULL;
 }
 
-/* All views of one image. x (V,S,S,3). */
-static int fill_row(const struct augment *a, struct augment_worker *w, int64_t epoch, int64_t index,
-                    uint8_t *x, int64_t *y, struct view *views)
+static void draw_views(const struct augment *a, struct augment_worker *w, int64_t row,
+                       const struct scaled_image *image)
 {
-    if (dataset_get(a->set, index, &w->image))
-        return -1;
-    *y = w->image.label;
-    const size_t view_bytes = 3 * (size_t)a->size * (size_t)a->size;
+    const uint32_t epoch = (uint32_t)a->rows->batch.epoch;
+    const uint32_t index = (uint32_t)rows_index(a->rows, row);
     for (int v = 0; v < a->n_views; v++) {
-        struct view view;
         struct random r;
-        random_start(&r, a->seed, RANDOM_VIEW, (uint32_t)epoch, (uint32_t)index, (uint32_t)v);
-        view_draw(&view, a->policy, w->image.width, w->image.height, a->size, &r);
-        if (views)
-            views[v] = view;
-        if (view_apply(&view, w->image.pixels, w->image.width, w->image.height, a->size, &w->memory,
-                       x + (size_t)v * view_bytes))
-            return -1;
+        random_start(&r, a->seed, RANDOM_VIEW, epoch, index, (uint32_t)v);
+        view_draw(&w->views[v], a->policies[v > 0], image->width, image->height, a->size, &r);
     }
+}
+
+/* The denominator at which every crop of the views still has enough pixels. */
+static int choose_reduction(const struct augment *a, const struct augment_worker *w)
+{
+    double scale = a->reduced ? 0 : 1; /* needed */
+    for (int v = 0; v < a->n_views && scale < 1; v++)
+        scale = fmax(scale, view_scale_needed(&w->views[v], a->size));
+    return decode_reduction(w->decoder, scale);
+}
+
+/* Reads the image of row `from` and draws the views that `row` shows of it. */
+static int read_image(const struct augment *a, struct augment_worker *w, int64_t row, int64_t from,
+                      struct shown *s)
+{
+    *s = (struct shown){.index = rows_index(a->rows, from), .image.denominator = 1};
+    struct scaled_image *image = &s->image;
+    if (a->keep && keep_get(a->keep, s->index, image, &s->label)) {
+        draw_views(a, w, row, image);
+        return 0;
+    }
+    if (rows_get(a->rows, from, &w->sample))
+        return -1;
+    s->label = w->sample.label;
+    if (w->sample.width) {
+        *image = (struct scaled_image){w->sample.bytes, w->sample.width, w->sample.height, 1};
+        draw_views(a, w, row, image);
+    } else {
+        if (decode_start(w->decoder, &w->sample, a->orient, &image->width, &image->height))
+            return -1;
+        draw_views(a, w, row, image);
+        image->denominator = choose_reduction(a, w);
+        if (decode_finish(w->decoder, image->denominator, &w->image))
+            return -1;
+        image->pixels = w->image.pixels;
+    }
+    if (a->keep && image->denominator == 1)
+        keep_put(a->keep, s->index, image, s->label);
     return 0;
 }
 
-int augment_fill(struct augment *a, int64_t epoch, const int64_t *index, int64_t n, uint8_t *x,
-                 int64_t *y, struct view *views)
+/* Finds what a row shows. 1: nothing, it is left out. */
+static int find_image(const struct augment *a, struct augment_worker *w, int64_t row,
+                      struct shown *s)
+{
+    const struct batch *b = &a->rows->batch;
+    const int64_t stream = a->rows->read, count = dataset_count(a->rows->set);
+    for (int64_t before = 0; before <= ROWS_BEFORE && before < b->rows; before++) {
+        const int64_t from = (row - before + b->rows) % b->rows;
+        if (read_image(a, w, row, from, s) == 0)
+            return 0;
+        if (skips_image(a->skips, rows_index(a->rows, from), count < 0 ? stream : count))
+            return -1;
+        if (a->rows->batches->evaluation) {
+            s->index = s->label = -1;
+            return 1;
+        }
+    }
+    return fail("%s: and so are the rows before it", fail_message());
+}
+
+/* All views of one row's image. x (V,S,S,3). */
+static int fill_row(const struct augment *a, struct augment_worker *w, int64_t row, uint8_t *x,
+                    int64_t *y, int64_t *index, struct view *views)
+{
+    const size_t view_bytes = 3 * (size_t)a->size * (size_t)a->size;
+    struct shown s;
+    const int found = find_image(a, w, row, &s);
+    if (found < 0)
+        return -1;
+    *y = s.label;
+    *index = s.index;
+    for (int v = 0; v < a->n_views && found == 0; v++)
+        if (view_apply(&w->views[v], &s.image, a->size, &w->memory, x + (size_t)v * view_bytes))
+            return -1;
+    if (views)
+        memcpy(views, w->views, (size_t)a->n_views * sizeof *views);
+    return 0;
+}
+
+static bool stopped(const struct augment *a)
+{
+    return a->stop && atomic_load_explicit(a->stop, memory_order_relaxed);
+}
+
+int augment_fill(struct augment *a, uint8_t *x, int64_t *y, int64_t *index, struct view *views)
 {
     const size_t row_bytes = 3 * (size_t)a->size * (size_t)a->size * (size_t)a->n_views;
+    const int64_t first = a->rows->batch.first, n = a->rows->batch.count;
     int64_t failed_row = n;
     char *failure = NULL; /* messages belong to threads */
 #pragma omp parallel for schedule(dynamic, 4) num_threads(a->n_threads)
     for (int64_t i = 0; i < n; i++) {
+        if (stopped(a))
+            continue;
         struct augment_worker *w = &a->workers[omp_get_thread_num()];
         struct view *row_views = views ? views + i * a->n_views : NULL;
-        if (fill_row(a, w, epoch, index[i], x + (size_t)i * row_bytes, &y[i], row_views) == 0)
+        if (fill_row(a, w, first + i, x + (size_t)i * row_bytes, &y[i], &index[i], row_views) == 0)
             continue;
 #pragma omp critical(augment_failure)
         if (i < failed_row) {
@@ -74,7 +171,7 @@ int augment_fill(struct augment *a, int64_t epoch, const int64_t *index, int64_t
         }
     }
     if (failed_row == n)
-        return 0;
+        return stopped(a) ? fail("stopped") : 0;
     fail("%s", failure ? failure : "out of memory");
     free(failure);
     return -1;

@@ -3,17 +3,26 @@
 #ifndef AUGMENT_H
 #define AUGMENT_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
-#include "dataset.h"
+#include "keep.h"
 #include "policy.h"
+#include "rows.h"
+#include "skips.h"
 
 struct augment {
     /* Filled by the caller. */
-    const struct dataset *set;
-    const struct policy *policy;
+    const struct rows *rows;
+    const struct policy *policies[2]; /* of an image's first view, and of its others */
+    struct keep *keep;                /* decoded images; NULL: none are kept */
+    struct skips *skips;
     int size, n_views, n_threads;
     uint64_t seed;
+    bool orient;  /* as EXIF says */
+    bool reduced; /* decode JPEGs at a half, a quarter or an eighth where no crop needs more */
+    const atomic_bool *stop; /* NULL, or augment_fill() fails soon where it is set */
     /* Below: the module's own. */
     struct augment_worker *workers;
 };
@@ -22,9 +31,14 @@ struct augment {
 int augment_init(struct augment *a);
 void augment_free(struct augment *a);
 
-/* Fills x U8 [n,V,S,S,3] and y I64 [n] for the images of index I64 [n]; where views is not NULL,
- * views[n][V] tells what was drawn. -1 with the message of the first row that failed. */
-int augment_fill(struct augment *a, int64_t epoch, const int64_t *index, int64_t n, uint8_t *x,
-                 int64_t *y, struct view *views);
+/* Fills x U8 [n,V,S,S,3], y I64 [n] and index I64 [n] for this rank's n rows of the present step;
+ * where views is not NULL, views[n][V] tells what was drawn.
+ *
+ * A row whose image cannot be read shows, in training, the image of the row before it in the global
+ * batch (before the first: the last), or of the one before that: up to ROWS_BEFORE. Its views are
+ * drawn for the row's own image, so they differ from the neighbour's. In evaluation, index and y
+ * are -1, and the caller leaves the row out. -1 with the message of the first row that failed:
+ * skips wants to stop, or no row before it can be read. */
+int augment_fill(struct augment *a, uint8_t *x, int64_t *y, int64_t *index, struct view *views);
 
 #endif

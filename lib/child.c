@@ -38,13 +38,20 @@ static void stop_all(void)
         }
 }
 
+void child_widen_pipe(int fd)
+{
+#ifdef F_SETPIPE_SZ
+    fcntl(fd, F_SETPIPE_SZ, PIPE_SIZE);
+#else
+    (void)fd;
+#endif
+}
+
 static int make_pipe(int ends[2])
 {
     if (pipe2(ends, O_CLOEXEC))
         return fail("pipe: %s", strerror(errno));
-#ifdef F_SETPIPE_SZ
-    fcntl(ends[0], F_SETPIPE_SZ, PIPE_SIZE); /* fewer switches; it works without */
-#endif
+    child_widen_pipe(ends[0]);
     return 0;
 }
 

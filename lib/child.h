@@ -18,4 +18,9 @@ int child_wait(pid_t *pid, double seconds);
 /* Makes it end: SIGTERM to its group, after two seconds SIGKILL. Keeps fail_message(). */
 void child_stop(pid_t *pid);
 
+/* A pipe or FIFO takes more before who writes has to wait: fewer switches, and a frame that is
+ * there when it is asked for. Where fd is something else, or the system refuses, it stays as it is.
+ */
+void child_widen_pipe(int fd);
+
 #endif

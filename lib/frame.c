@@ -59,7 +59,7 @@ void frame_free(struct frame *f)
     }
     free(f->tensors);
     free(f->metas);
-    free(f->buffer);
+    free(f->memory);
     free(f);
 }
 
@@ -104,6 +104,23 @@ void frame_trim_memory(void)
 #endif
 }
 
+/* A thread's arena gives large blocks back, whatever its thresholds are; the main one does not. */
+void frame_share_memory(void)
+{
+#ifdef M_ARENA_MAX
+    mallopt(M_ARENA_MAX, 1);
+#endif
+}
+
+/* Not aligned_alloc(): what it leaves around a block is given to small ones, and then the next
+ * frame of this size does not fit where this one was. */
+static unsigned char *aligned(size_t size, void **memory)
+{
+    *memory = malloc(size + ALIGN);
+    const uintptr_t at = (uintptr_t)*memory;
+    return *memory ? (unsigned char *)*memory + (-at & (ALIGN - 1)) : NULL;
+}
+
 /* Allocates the buffer and points the tensors, which lie in their final order, into it. */
 static int allocate(struct frame *f)
 {
@@ -113,7 +130,7 @@ static int allocate(struct frame *f)
         return fail("a frame of %zu bytes does not fit into memory", f->data_size);
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, keep_memory);
-    f->buffer = aligned_alloc(ALIGN, round_up(size));
+    f->buffer = aligned(size, &f->memory);
     if (!f->buffer)
         return fail("out of memory for a frame of %zu bytes", size);
     size_t at = f->room;
@@ -443,14 +460,16 @@ static char *header_json(const struct frame *f)
 static int grow_room(struct frame *f, size_t need)
 {
     size_t room = round_up(need + 4096);
-    unsigned char *buffer = aligned_alloc(ALIGN, round_up(room + f->data_size));
+    void *memory;
+    unsigned char *buffer = aligned(room + f->data_size, &memory);
     if (!buffer)
         return fail("out of memory for a frame's header");
     memcpy(buffer + room, f->buffer + f->room, f->data_size);
     for (int i = 0; i < f->n_tensors; i++)
         f->tensors[i].data =
             buffer + room + ((unsigned char *)f->tensors[i].data - (f->buffer + f->room));
-    free(f->buffer);
+    free(f->memory);
+    f->memory = memory;
     f->buffer = buffer;
     f->room = room;
     return 0;

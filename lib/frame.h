@@ -41,7 +41,8 @@ struct frame {
     } * metas; /* __metadata__, in the order they were set or read */
     int n_metas;
     /* Below: the module's own. */
-    unsigned char *buffer; /* allocation: room for a header, then the data */
+    void *memory;          /* allocation */
+    unsigned char *buffer; /* in it: room for a header, then the data */
     size_t room;           /* bytes before the data; a multiple of 64 */
     size_t data_size;      /* bytes of tensor data */
 };
@@ -72,6 +73,8 @@ void frame_free(struct frame *f); /* NULL is fine */
 /* The memory of freed frames stays with the process, for those to come. This gives back to the
  * system what it can, after a frame larger than any to come. */
 void frame_trim_memory(void);
+/* For frames that a thread makes and another frees: to be called before the thread is started. */
+void frame_share_memory(void);
 
 /* A deep copy; or one without tensors that carries the metadata alone. NULL: out of memory. */
 struct frame *frame_copy(const struct frame *f);

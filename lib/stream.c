@@ -385,8 +385,10 @@ static int open_path(struct sink *s, const char *path)
         return 0;
     }
     s->fd = open(path, O_WRONLY | O_CLOEXEC); /* a FIFO waits here for its reader */
-    if (s->fd >= 0)
+    if (s->fd >= 0) {
+        child_widen_pipe(s->fd);
         return 0;
+    }
     return errno == EINTR && stop_check() ? -1 : fail("%s: %s", path, strerror(errno));
 }
 
@@ -412,6 +414,7 @@ struct sink *sink_open(const char *endpoint, const struct link_config *config)
     case ENDPOINT_STANDARD:
         s->fd = 1;
         s->terminal = isatty(1);
+        child_widen_pipe(s->fd);
         break;
     case ENDPOINT_PATH:
         bad = open_path(s, endpoint);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ahead.h"
 #include "augment.h"
 #include "batches.h"
 #include "fail.h"
@@ -14,22 +15,36 @@
 #include "signals.h"
 #include "trace.h"
 
+/* Bytes that a shuffle buffer may have, however small --cache is. */
+enum { MIN_BUFFER = 256 << 20 };
+
 static const char *data = "", *format = "auto", *split = "train";
-static const char *policy_name = "", *ops = "", *trace_path = "", *out = "-";
+static const char *policy_name = "", *ops = "", *ops2 = "", *trace_path = "", *out = "-";
 static const char *shard = "", *turn = "";
+static const char *on_error = "skip";
 static int64_t batch = 512, n_views = 2, size, epochs = 100, steps, start, limit, grains, seed;
-static int64_t n_threads, turn_of, turns = 1;
-static bool views_given, epochs_given;
+static int64_t n_threads, turn_of, turns = 1, cache = 1 << 30, ahead = 64 << 20, shuffle = 8192;
+static bool views_given, epochs_given, orient, reduced;
 
 static const struct option_spec options[] = {
     {.kind = OPTION_HEADING, .help = "Data"},
     {"data", OPTION_STRING, &data, "PATH",
-     .help = "folder with the images, or 'shapes': drawn ones"},
+     .help = "folder, archive, list of archives, '-': stdin, or 'shapes': drawn ones"},
     {"format", OPTION_CHOICE, &format, "NAME", .help = "what lies there",
      .choices = dataset_formats},
     {"split", OPTION_CHOICE, &split, "NAME", .help = "which part of it", .choices = "train|test"},
     {"limit", OPTION_INT, &limit, "IMAGES", .help = "take the first so many (0: all)", .min = 0,
      .max = 4294967295.0},
+    {"on-error", OPTION_CHOICE, &on_error, "WHAT",
+     .help = "an unreadable image: skip it, up to 1 % of all, or stop", .choices = "skip|stop"},
+    {"cache", OPTION_BYTES, &cache, "BYTES", .help = "of images to keep in memory", .min = 0,
+     .max = 1e15},
+    {"shuffle", OPTION_INT, &shuffle, "IMAGES", .help = "in the shuffle buffer of a stream",
+     .min = 1, .max = 1 << 28},
+    {"orient", OPTION_SWITCH, &orient, .help = "turn JPEGs as their EXIF orientation says"},
+    {"reduced", OPTION_SWITCH, &reduced,
+     .help =
+         "decode JPEGs at 1/2, 1/4 or 1/8 where no crop needs more: faster, not quite the same"},
     {.kind = OPTION_HEADING, .help = "Batches"},
     {"batch", OPTION_INT, &batch, "B", .help = "images in a global batch", .min = 1,
      .max = 1 << 24},
@@ -47,15 +62,19 @@ static const struct option_spec options[] = {
     {.kind = OPTION_HEADING, .help = "Views"},
     {"views", OPTION_INT, &n_views, "V", .help = "of each image; 1 for evaluation", .min = 1,
      .max = 1024, .given = &views_given},
-    {"size", OPTION_INT, &size, "S", .help = "their pixels (0: 32 for 32-pixel images, else 224)",
-     0, POLICY_MAX_SIZE},
+    {"size", OPTION_INT, &size, "S",
+     .help = "their pixels (0: as square images up to 64 have, else 224)", 0, POLICY_MAX_SIZE},
     {"policy", OPTION_CHOICE, &policy_name, "NAME",
      .help = "operations (simclr-cifar up to 64 pixels)", .choices = "simclr|simclr-cifar|eval"},
     {"ops", OPTION_STRING, &ops, "LIST", .help = "operations one by one, instead of --policy"},
+    {"ops2", OPTION_STRING, &ops2, "LIST",
+     .help = "those of every view but the first (the same as the first's)"},
     {"seed", OPTION_INT, &seed, "N", .help = "of all that is drawn", .min = 0, .max = 9e15},
     {.kind = OPTION_HEADING, .help = "Running"},
     {"threads", OPTION_INT, &n_threads, "N", .help = "change the speed, never the result", .min = 1,
      .max = 1024},
+    {"ahead", OPTION_BYTES, &ahead, "BYTES", .help = "of frames made before they can be written",
+     .min = 0, .max = 1e15},
     {"trace", OPTION_STRING, &trace_path, "FILE",
      .help = "write what was drawn, a JSON line per view"},
     {"out", OPTION_STRING, &out, "ENDPOINT", .help = "where frames go"},
@@ -68,25 +87,36 @@ static const struct program program = {
     .details = "Frames out: x U8 [B,V,S,S,3], y I64 [B] (-1: no label), index I64 [B];\n"
                "metadata step, steps, steps_per_epoch, batch, grains, epoch (rank, world).\n"
                "\n"
-               "Operations of --ops, applied in order (with their defaults):\n"
-               "  crop:0.08-1      share of the area; aspect 3/4 to 4/3; bicubic\n"
-               "  center           for evaluation: keeps the order, drops nothing\n"
-               "  flip:0.5         probability\n"
-               "  jitter:0.8:1     probability, strength\n"
-               "  gray:0.2         probability\n"
-               "  blur:0.5:0.1-2   probability, sigma\n"
-               "Policies: simclr is crop:0.08-1,flip:0.5,jitter:0.8:1,gray:0.2,blur:0.5:0.1-2;\n"
-               "simclr-cifar is crop:0.08-1,flip:0.5,jitter:0.8:0.5,gray:0.2; eval is center.\n"
+               "Operations of --ops and --ops2, applied in order (with their defaults):\n"
+               "  crop:0.08-1:1:0.75-1.3333  share of the area, probability, aspect; bicubic\n"
+               "  center                     for evaluation: keeps the order, drops nothing\n"
+               "  flip:0.5                   probability\n"
+               "  jitter:0.8:1               probability, strength\n"
+               "  gray:0.2                   probability\n"
+               "  blur:0.5:0.1-2             probability, sigma in pixels\n"
+               "  solarize:0.2:0.5           probability, threshold (0 black, 1 white)\n"
+               "  cutout:1:0.5-0.5           probability, side of the grey square (1: the view's)\n"
+               "  rotate:0.75                probability of 90, 180 or 270 degrees\n"
+               "  noise:0.5:0-0.1            probability, sigma (white is 1)\n"
+               "  sobel:0.5                  probability of showing edges\n"
+               "A policy's name stands for its list: simclr,solarize. simclr is\n"
+               "crop:0.08-1,flip:0.5,jitter:0.8:1,gray:0.2,blur:0.5:0.1-2; simclr-cifar is "
+               "crop:0.08-1,flip:0.5,jitter:0.8:0.5,gray:0.2; eval is center.\n"
                "\n"
                "Example: augment --data cifar-10-batches-bin --batch 128 --steps 1 | inspect",
     .options = {options, link_option_specs},
 };
 
 struct run {
+    struct skips *skips;
     struct dataset *set;
-    struct policy policy;
+    struct keep *keep;
+    struct policy policy, policy2; /* of the first view, of the others */
     struct batches batches;
+    struct rows rows;
     struct augment augment;
+    struct ahead *ahead;
+    int64_t step; /* of the next frame to be made */
     struct sink *sink;
     FILE *trace;
     struct view *views; /* of a whole batch; only for the trace */
@@ -117,10 +147,14 @@ static void check_flags(struct run *run)
     const char *list = *ops ? ops : policy_ops(*policy_name ? policy_name : "simclr");
     if (policy_parse(&run->policy, list))
         usage_fail("--ops: %s", fail_message());
+    if (*ops2 && policy_parse(&run->policy2, ops2))
+        usage_fail("--ops2: %s", fail_message());
     struct batches *b = &run->batches;
     b->evaluation = policy_is_evaluation(&run->policy);
     if (b->evaluation && !views_given)
         n_views = 1;
+    if (*ops2 && n_views == 1)
+        usage_fail("--ops2: there is no second view");
     b->epochs = b->evaluation && !epochs_given ? 1 : epochs;
     b->batch = batch;
     b->steps = steps;
@@ -135,29 +169,75 @@ static void check_flags(struct run *run)
         usage_fail("%s", fail_message());
 }
 
+/* How many images an epoch is made of. */
+static int count_images(struct run *run)
+{
+    struct batches *b = &run->batches;
+    const int64_t images = dataset_count(run->set);
+    b->images = limit && (images < 0 || limit < images) ? limit : images;
+    if (images >= 0)
+        return 0;
+    if (epochs_given && epochs > 1)
+        return fail("%s: more than --cache holds, and it comes once: not --epochs %lld", data,
+                    (long long)epochs);
+    b->epochs = 1;
+    if (!limit && !steps)
+        return fail("%s: more than --cache holds: --steps or --limit has to say how much of it to "
+                    "take",
+                    data);
+    if (!limit && __builtin_mul_overflow(steps, batch, &b->images))
+        return fail("--steps %lld: more images than can be counted", (long long)steps);
+    return 0;
+}
+
+/* Decoded images stay if an epoch will come back to them. */
+static int prepare_cache(struct run *run)
+{
+    const struct batches *b = &run->batches;
+    if (reduced || b->steps <= b->steps_per_epoch || dataset_is_stream(run->set) ||
+        !dataset_is_costly(run->set))
+        return 0;
+    const int64_t left = cache - dataset_held(run->set);
+    run->keep = keep_new(dataset_count(run->set), left > 0 ? left : 0);
+    return run->keep ? 0 : -1;
+}
+
 static int prepare_data(struct run *run)
 {
-    run->set = dataset_open(data, format, split, (int)size);
+    run->skips = skips_new(strcmp(on_error, "stop") == 0);
+    run->set = run->skips ? dataset_open(data, format, split, (int)size, cache, run->skips) : NULL;
     if (!run->set)
         return -1;
+    const int native = dataset_native_size(run->set);
     if (size == 0)
-        size = dataset_native_size(run->set) == 32 ? 32 : 224;
+        size = native > 0 && native <= 64 ? native : 224;
     if (!*ops && !*policy_name && size <= 64 &&
         policy_parse(&run->policy, policy_ops("simclr-cifar")))
         return -1;
-    const int64_t images = dataset_count(run->set);
-    run->batches.images = limit && limit < images ? limit : images;
+    if (count_images(run))
+        return -1;
     if (batches_init(&run->batches))
         return fail("%s: %s", *data ? data : format, fail_message());
     if (start > run->batches.steps)
         return fail("--start %lld: there are %lld steps", (long long)start,
                     (long long)run->batches.steps);
-    run->augment = (struct augment){.set = run->set,
-                                    .policy = &run->policy,
+    run->rows = (struct rows){.set = run->set,
+                              .batches = &run->batches,
+                              .buffer_images = shuffle,
+                              .buffer_bytes = cache > MIN_BUFFER ? cache : MIN_BUFFER};
+    if (prepare_cache(run) || rows_init(&run->rows))
+        return -1;
+    const struct policy *others = *ops2 ? &run->policy2 : &run->policy;
+    run->augment = (struct augment){.rows = &run->rows,
+                                    .policies = {&run->policy, others},
+                                    .keep = run->keep,
+                                    .skips = run->skips,
                                     .size = (int)size,
                                     .n_views = (int)n_views,
                                     .n_threads = (int)n_threads,
-                                    .seed = (uint64_t)seed};
+                                    .seed = (uint64_t)seed,
+                                    .orient = orient,
+                                    .reduced = reduced};
     return augment_init(&run->augment);
 }
 
@@ -187,57 +267,124 @@ static void set_metas(struct frame *f, const struct batches *b, const struct bat
     }
 }
 
+static struct frame *new_frame(int64_t rows)
+{
+    const struct tensor_spec specs[] = {
+        {"x", DTYPE_U8, 5, {rows, n_views, size, size, 3}},
+        {"y", DTYPE_I64, 1, {rows}},
+        {"index", DTYPE_I64, 1, {rows}},
+    };
+    return frame_new(specs, 3);
+}
+
+/* Of an evaluation: *f becomes the frame without the rows whose images could not be read. */
+static int leave_out(struct run *run, struct batch *b, struct frame **f)
+{
+    const int64_t *index = frame_find(*f, "index")->data;
+    int64_t n = 0;
+    for (int64_t i = 0; i < b->count; i++)
+        n += index[i] >= 0;
+    if (n == b->count)
+        return 0;
+    if (n == 0)
+        return fail("step %lld: none of its images can be read", (long long)b->step);
+    if (run->batches.world > 1)
+        return fail("an image that cannot be read, in a sharded evaluation, where ranks have to "
+                    "know of each other's rows");
+    struct frame *shorter = new_frame(n);
+    if (!shorter)
+        return -1;
+    for (int t = 0; t < shorter->n_tensors; t++) {
+        const struct tensor *to = &shorter->tensors[t], *from = frame_find(*f, to->name);
+        const size_t row = from->bytes / (size_t)b->count;
+        char *at = to->data;
+        for (int64_t i = 0; i < b->count; i++)
+            if (index[i] >= 0)
+                at = mempcpy(at, (const char *)from->data + (size_t)i * row, row);
+    }
+    int64_t kept = 0;
+    for (int64_t i = 0; run->views && i < b->count; i++)
+        if (index[i] >= 0)
+            memmove(run->views + kept++ * n_views, run->views + i * n_views,
+                    (size_t)n_views * sizeof *run->views);
+    frame_free(*f);
+    *f = shorter;
+    batches_shorten(b, n);
+    return 0;
+}
+
+static int tell_views(struct run *run, const struct batch *b, const struct frame *f)
+{
+    return run->trace ? trace_views(run->trace, trace_path, b->epoch, frame_find(f, "index")->data,
+                                    b->count, (int)n_views, run->views)
+                      : 0;
+}
+
 /* The frame of a step, views written straight into it; NULL with a message. */
 static struct frame *make_frame(struct run *run, int64_t step)
 {
-    struct batch b;
-    batches_get(&run->batches, step, &b);
-    const struct tensor_spec specs[] = {
-        {"x", DTYPE_U8, 5, {b.count, n_views, size, size, 3}},
-        {"y", DTYPE_I64, 1, {b.count}},
-        {"index", DTYPE_I64, 1, {b.count}},
-    };
-    struct frame *f = frame_new(specs, 3);
+    if (rows_begin(&run->rows, step))
+        return NULL;
+    struct batch b = run->rows.batch;
+    struct frame *f = new_frame(b.count);
     if (!f)
         return NULL;
+    if (augment_fill(&run->augment, frame_find(f, "x")->data, frame_find(f, "y")->data,
+                     frame_find(f, "index")->data, run->views) ||
+        leave_out(run, &b, &f) || tell_views(run, &b, f)) {
+        frame_free(f);
+        return NULL;
+    }
     set_metas(f, &run->batches, &b);
-    int64_t *index = frame_find(f, "index")->data;
-    for (int64_t i = 0; i < b.count; i++)
-        index[i] = batches_image(&run->batches, &b, i);
-    int result = augment_fill(&run->augment, b.epoch, index, b.count, frame_find(f, "x")->data,
-                              frame_find(f, "y")->data, run->views);
-    if (result == 0 && run->trace)
-        result =
-            trace_views(run->trace, trace_path, b.epoch, index, b.count, (int)n_views, run->views);
-    if (result == 0)
-        return f;
-    frame_free(f);
-    return NULL;
+    return f;
 }
 
+static int make_next(void *user, const atomic_bool *stop, struct frame **next)
+{
+    struct run *run = user;
+    if (run->step >= run->batches.steps)
+        return 0;
+    run->augment.stop = stop;
+    *next = make_frame(run, run->step);
+    run->step += turns;
+    return *next ? 1 : -1;
+}
+
+/* Another thread makes frames; this one writes them. */
 static int write_frames(struct run *run)
 {
-    for (int64_t step = start + turn_of; step < run->batches.steps; step += turns) {
-        struct frame *f = make_frame(run, step);
-        if (!f || sink_write(run->sink, f) || stop_check())
+    struct frame *f;
+    int got;
+    run->step = start + turn_of;
+    run->ahead = ahead_start(make_next, run, ahead);
+    if (!run->ahead)
+        return -1;
+    while ((got = ahead_next(run->ahead, &f)) > 0)
+        if (sink_write(run->sink, f) || stop_check())
             return -1;
-    }
-    return 0;
+    return got;
 }
 
 /* Closes what is open. The stream ends well only if everything before did. */
 static int finish(struct run *run, int result)
 {
+    ahead_stop(run->ahead);
     if (run->trace && fclose(run->trace) != 0 && result == 0)
         result = fail("%s: %s", trace_path, strerror(errno));
     if (run->sink && result == 0)
         result = sink_end(run->sink);
     else if (run->sink)
         sink_abandon(run->sink);
+    if (run->skips && skips_count(run->skips))
+        program_warn("skipped images that cannot be read: %lld",
+                     (long long)skips_count(run->skips));
     free(run->views);
     augment_free(&run->augment);
+    rows_free(&run->rows);
     batches_free(&run->batches);
+    keep_free(run->keep);
     dataset_close(run->set);
+    skips_free(run->skips);
     return result;
 }
 

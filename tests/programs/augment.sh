@@ -18,6 +18,10 @@ for n in 2 5; do
     check "$n threads write the bytes of one" cmp one.st many.st
     check "$n threads write the trace of one" cmp one.jsonl many.jsonl
 done
+all=crop,flip,jitter,gray,blur,solarize,cutout,rotate,noise,sobel
+augment --data shapes --size 33 --batch 24 --steps 1 --ops $all --threads 1 --out every.st
+augment --data shapes --size 33 --batch 24 --steps 1 --ops $all --threads 3 --out every3.st
+check "every operation: 3 threads write the bytes of one" cmp every.st every3.st
 augment --data shapes --batch 24 --steps 5 >stdout.st
 check "stdout gets what a file gets" cmp one.st stdout.st
 augment --format shapes --batch 24 --steps 5 --policy simclr-cifar --seed 1 --out other.st
@@ -33,6 +37,52 @@ check "and there are six of nine" test $((size * 9)) -lt $(($(stat -c %s whole.s
 augment --data shapes --batch 24 --steps 9 --start 9 --out none.st
 check "--start at the end leaves nothing but the end" test "$(stat -c %s none.st)" -lt 200
 
+# ---- frames are made ahead of being written ----
+for bytes in 0 1 200K 1G; do
+    augment --data shapes --batch 24 --steps 5 --ahead $bytes --out ahead.st --trace ahead.jsonl
+    check "--ahead $bytes writes the same bytes" cmp one.st ahead.st
+    check "--ahead $bytes writes the same trace" cmp one.jsonl ahead.jsonl
+done
+
+# Threads that spun until there is room would do so for as long as the reader sleeps.
+seconds_taken() { # OMP_WAIT_POLICY
+    local TIMEFORMAT=%U
+    { time OMP_WAIT_POLICY=$1 augment --data shapes --batch 24 --steps 9 --threads 2 --ahead 0 \
+        2>slow.err; } 2>slow.time | (sleep 4 && cat >slow.st)
+    [ ! -s slow.err ] && cat slow.time
+}
+waits_asleep() {
+    seconds_taken passive >passive.time && seconds_taken active >active.time &&
+        paste active.time passive.time | awk '{ exit !($1 < $2 + 0.5) }'
+}
+check "waiting for a slow reader takes no processor time" waits_asleep
+
+# Neither a frame that takes long to make nor input that does not come keeps the program from ending.
+stopped() {
+    local since=$SECONDS status=0
+    augment --data shapes --size 8 --views 1024 --batch 1024 --steps 1 --threads 1 --policy simclr \
+        --out large.st 2>stopped.err &
+    sleep 1
+    kill -TERM $!
+    wait $! || status=$?
+    [ $status = 1 ] && [ $((SECONDS - since)) -lt 6 ] && grep -q 'stopped by SIGTERM' stopped.err
+}
+check "SIGTERM does not wait for a frame to be made" stopped
+augment --data shapes --batch 32 --steps 4 --views 1 --ops crop:1-1 --out images.st
+lost_reader() {
+    local since=$SECONDS writer
+    mkfifo stalls
+    { head -c 300000 images.st && exec sleep 60; } >stalls &
+    writer=$!
+    {
+        augment --data - --format frames --cache 0 --shuffle 4 --batch 32 --size 256 --steps 9 \
+            --views 1 <stalls 2>lost.err || echo $? >lost.status
+    } | (sleep 1 && head -c 1000 >/dev/null)
+    kill $writer
+    grep -qx 1 lost.status && [ $((SECONDS - since)) -lt 20 ] && grep -q 'reader is gone' lost.err
+}
+check "a reader that goes away does not wait for input" lost_reader
+
 # ---- wrong usage: status 2, one line, no output ----
 usage() { # WHAT REGEX ARGUMENTS...
     local what=$1 regex=$2
@@ -43,8 +93,12 @@ usage() { # WHAT REGEX ARGUMENTS...
 usage "no data" '--data is missing'
 usage "an unknown flag" 'frobnicate' --data shapes --frobnicate 3
 usage "an unknown operation" \
-    "unknown operation 'solarise' \(there are crop, center, flip, jitter, gray, blur" \
+    "unknown operation 'solarise' \(there are crop, center, flip, .*cutout, rotate, noise, sobel" \
     --data shapes --ops crop,solarise:0.2
+usage "an argument out of range, of other views" '--ops2: noise: 2 is not between 0 and 1' \
+    --data shapes --ops2 noise:1:2
+usage "operations for a view that is not there" '--ops2: there is no second view' \
+    --data shapes --views 1 --ops2 crop
 usage "a policy and operations" 'exclude each other' --data shapes --policy eval --ops crop
 usage "grains that do not divide" '16 grains do not divide a batch of 24' \
     --data shapes --batch 24 --grains 16
@@ -53,6 +107,7 @@ usage "grains that are no power of two" '3 grains: not a power of two' \
 usage "a shard beyond the world" '--shard 2/2' --data shapes --shard 2/2
 usage "a shard that is none" '--shard 1of2' --data shapes --shard 1of2
 usage "more ranks than images" 'cannot be cut for 3 ranks' --data shapes --batch 2 --shard 0/3
+usage "a bound that is no size" "'some' is no number of bytes" --data shapes --ahead some
 usage "a batch of nothing" '--batch' --data shapes --batch 0
 
 # ---- bad data: status 1, one line that names the file ----
@@ -68,7 +123,7 @@ refuse "a batch larger than the data" 'shapes: 20 images are too few for a batch
 refuse "a start beyond the end" '--start 4: there are 3 steps' \
     --data shapes --batch 8 --steps 3 --start 4
 mkdir empty truncated labels
-refuse "an empty folder" 'empty: no PNG file' --data empty
+refuse "an empty folder" 'empty: no PNG or JPEG file' --data empty
 head -c 3000 /dev/zero >truncated/data_batch_1.bin
 refuse "a truncated CIFAR-10 file" 'truncated/data_batch_1.bin: 3000 bytes' --data truncated
 head -c 3073 /dev/zero | tr '\0' '\12' >labels/data_batch_1.bin
@@ -81,7 +136,37 @@ cp "$ROOT"/tests/data/png/grey*.png set/b
 check "PNG files of every kind" augment --data set --size 24 --batch 16 --epochs 1 --out png.st
 head -c 60 "$ROOT/tests/data/png/rgb8.png" >set/b/zz.png
 check_fails 1 "a damaged PNG" 'set/b/zz.png: damaged PNG' \
-    augment --data set --size 24 --policy eval --threads 3 --out damaged.st
+    augment --data set --size 24 --policy eval --threads 3 --on-error stop --out damaged.st
+
+# ---- failures and signals, with frames made ahead ----
+mkdir -p late/a
+for i in 1 2 3 4 5 6; do
+    cp "$ROOT/tests/data/png/rgb8.png" late/a/$i.png
+done
+head -c 60 late/a/1.png >late/a/z.png
+fails_late() {
+    ! augment --data late --size 24 --policy eval --batch 2 --on-error stop 2>late.txt |
+        inspect >late.frames 2>late.broken || return 1
+    [ "$(grep -c '^frame ' late.frames)" = 3 ] && grep -q '^augment: late/a/z.png: ' late.txt
+}
+check "what fails ahead fails after the frames before it" fails_late
+mkfifo unread broken-off
+stops() { # augment's arguments: SIGTERM ends one whose reader does not read and whose data stops
+    local reader writer status=0 since=$SECONDS
+    { exec sleep 60; } <unread &
+    reader=$!
+    { tar cf - late | head -c 3000 && exec sleep 60; } >broken-off &
+    writer=$!
+    augment --batch 4 --steps 100000 "$@" <broken-off >unread 2>stopped.txt &
+    sleep 1
+    kill -TERM $!
+    wait $! || status=$?
+    kill $reader $writer
+    [ $status = 1 ] && [ $((SECONDS - since)) -lt 20 ] &&
+        [ "$(cat stopped.txt)" = 'augment: stopped by SIGTERM' ]
+}
+check "SIGTERM, while nobody reads" stops --data shapes --ahead 2M
+check "SIGTERM, while images are waited for" stops --data - --cache 0 --size 24
 
 # ---- a reader that goes away ----
 {
@@ -140,11 +225,32 @@ done
 if ! /usr/bin/python3 -c 'import torchvision, PIL' 2>/dev/null; then
     skip "views redone from the trace" "python3-torchvision or python3-pil is not installed"
 else
-    augment --data cifar --batch 32 --steps 4 --ops crop:0.08-1,flip:0.5 --out crop.st --trace crop.jsonl
-    check "crops and flips, redone by PIL from the trace" py redo cifar crop.st crop.jsonl
-    augment --data cifar --batch 32 --steps 4 --ops flip:0.5,jitter:0.8:0.5,gray:0.2,blur:0.5:0.1-2 \
-        --out color.st --trace color.jsonl
-    check "colours and blur, redone by torchvision from the trace" py redo cifar color.st color.jsonl
+    redone() { # WHAT FOLDER SIZE BATCH LIST LIST2 KIND...
+        local what=$1 folder=$2 size=$3 batch=$4 list=$5 list2=$6
+        shift 6
+        augment --data "$folder" --size "$size" --batch "$batch" --steps 4 --ops "$list" \
+            --ops2 "$list2" --out redo.st --trace redo.jsonl
+        check "$what" py redo "$folder" redo.st redo.jsonl "$@"
+    }
+    places=crop:0.08-1,flip:0.5,rotate,cutout:0.5:0.1-0.9
+    colors=flip:0.5,jitter:0.8:0.5,gray:0.2,blur:0.5:0.1-2
+    rest=jitter:0.5,solarize:0.5,noise:0.5:0-0.2,sobel:0.5,blur:0.3
+    redone "what moves pixels, redone by PIL from the trace" cifar 32 32 $places $places \
+        crop flip rotate cutout
+    redone "colours and blur, redone by torchvision from the trace" cifar 32 32 $colors $colors \
+        crop flip jitter gray blur
+    redone "--ops2: solarize, noise, sobel, redone by torchvision and numpy" cifar 32 32 gray:0 $rest \
+        crop jitter solarize noise sobel blur
+    check "--ops2 leaves the first view alone" \
+        test "$(grep '"view":0' redo.jsonl | grep -cv '"ops":\[{"op":"crop",[^{]*}\]}')" = 0
+    mkdir pictures squares
+    py pictures pictures 500x375 301x203 97x150 1x1 3x40 224x224 33x34 640x31
+    py pictures squares 97x97 97x97 97x97 97x97
+    redone "images of any size at 224 pixels" pictures 224 8 $places crop crop flip rotate cutout
+    redone "images of any size at 33 pixels" pictures 33 8 crop:0.2-1:0.5:0.5-2 $places \
+        crop flip rotate cutout
+    redone "every operation at 97 pixels" squares 97 4 flip,rotate,cutout,$colors $rest \
+        crop flip rotate cutout jitter gray blur solarize noise sobel
     augment --data cifar --batch 8 --steps 1 --policy eval --trace eval.jsonl --out eval.st
     check "center is in the trace, with its box" grep -q \
         '{"epoch":0,"index":3,"view":0,"ops":\[{"op":"center","x":0,"y":0,"w":32,"h":32}\]}' eval.jsonl

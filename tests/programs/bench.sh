@@ -64,6 +64,18 @@ END
 }
 check "a step of the whole pipeline" pipeline
 
+views() {
+    "$parts" --pixels 40 --height 30 --batch 3 images >images.st
+    inspect images.st | grep -q 'x.*U8.*3,30,40,3' || return 1
+    PYTHONPATH=$ROOT/tests/bench /usr/bin/python3 -B - <<END
+from subjects import Views
+
+views = Views("simclr", 32, "images.st", 2, 20, wall=True)
+assert views.work == 80 and views.round() > 0
+END
+}
+check "views of images that were drawn for it" views
+
 printf '# comment\nstep\tloss\n0\t8\n1\t6\n2\t3\n3\t1\n' >log.tsv
 curve() {
     "$ROOT/tests/bench/curve" --log log.tsv --epochs 2 >means

@@ -10,10 +10,10 @@ export OMP_WAIT_POLICY=passive
 
 pages=("$ROOT/README.md" "$ROOT"/docs/*.md)
 
-# `python3` in the examples is whichever one has numpy.
+# `python3` in the examples is whichever one has numpy and PIL.
 python=
 for candidate in python3 /usr/bin/python3; do
-    [ -n "$python" ] || ! "$candidate" -c 'import numpy' 2>/dev/null || python=$(command -v $candidate)
+    [ -n "$python" ] || ! "$candidate" -c 'import numpy, PIL' 2>/dev/null || python=$(command -v $candidate)
 done
 mkdir "$T/path"
 [ -z "$python" ] || ln -s "$python" "$T/path/python3"
@@ -50,7 +50,7 @@ run_page() { # page
         case $block in
         *.sh)
             if [ -z "$python" ] && grep -q python3 "$block"; then
-                skip "$name: line $line" "python3-numpy is not installed"
+                skip "$name: line $line" "python3-numpy or python3-pil is not installed"
             elif grep -q 'import zmq' "$block" && ! python3 -c 'import zmq' 2>/dev/null; then
                 skip "$name: line $line" "python3-zmq is not installed"
             else
@@ -59,7 +59,7 @@ run_page() { # page
             ;;
         *.python)
             if [ -z "$python" ]; then
-                skip "$name: line $line" "python3-numpy is not installed"
+                skip "$name: line $line" "python3-numpy or python3-pil is not installed"
             elif grep -q 'import torch' "$block" && ! python3 -c 'import torchvision' 2>/dev/null; then
                 skip "$name: line $line" "python3-torchvision is not installed"
             else

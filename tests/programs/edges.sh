@@ -146,7 +146,7 @@ check "who waits" slow
 check "for a stream" waits slow.err 'project: edge stdin' frames
 check "for a reply" waits slow.err 'project: edge exec:sleep 1.5; exec ntxent' requests
 large() { # than a pipe holds
-    views --size 96 --policy eval 2>large.err | { sleep 0.6 && cat >/dev/null; }
+    views --size 224 --policy eval 2>large.err | { sleep 0.6 && cat >/dev/null; }
 }
 check "who waits" large
 check "for a reader" waits large.err 'augment: edge stdout' frames

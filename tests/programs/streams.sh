@@ -258,7 +258,7 @@ else
     check "over ipc, frame by frame" frames_over
     # How far the quick one is ahead is told by its trace, which has a line a view.
     slow() {
-        local views="augment --data shapes --batch 64 --steps 24 --threads 1" pids=() step lines
+        local views="augment --data shapes --batch 64 --steps 24 --threads 1 --ahead 0" pids=() step lines
         $views --turn 0/2 --trace quick.jsonl --out "$(address 0)" &
         pids+=($!)
         $views --turn 1/2 | $peer slowly 0.2 | copy --out "$(address 1)" &
@@ -271,8 +271,9 @@ else
         all_end "${pids[@]}" && [ "$(cut -d' ' -f1 ahead)" = "$(seq 0 23)" ]
     }
     check "one that is slow" slow
+    # Beside what the sockets hold, one frame is made ahead and one is being written.
     not_ahead() {
-        awk '$2 > 8 { bad = 1; print } END { exit bad || NR != 24 }' ahead
+        awk '$2 > 9 { bad = 1; print } END { exit bad || NR != 24 }' ahead
     }
     check "the other one waits for it, and fills no memory" not_ahead
 fi
