@@ -20,14 +20,15 @@
 
 enum { ALIGNMENT = 64, CIFAR_UP_TO = 64, PROJECTION = 128 };
 
-static int64_t depth = 18, pixels = 32, views = 128, grains = 8, threads = 2, batch = 256,
+static int64_t depth = 18, pixels = 32, height, views = 128, grains = 8, threads = 2, batch = 256,
                bytes = 1 << 20, world = 1;
 static const char *precision = "fp32", *kernel = "auto", *endpoint = "exec:cat";
 static bool profile;
 
 static const struct option_spec options[] = {
     {"depth", OPTION_INT, &depth, "D", "of the ResNet", 18, 152, 0, 0},
-    {"pixels", OPTION_INT, &pixels, "S", "of its views", 1, 4096, 0, 0},
+    {"pixels", OPTION_INT, &pixels, "S", "of its views; images: their width", 1, 4096, 0, 0},
+    {"height", OPTION_INT, &height, "H", "images: theirs; 0: as wide", 0, 4096, 0, 0},
     {"views", OPTION_INT, &views, "N", "network: views a step", 1, 1 << 24, 0, 0},
     {"grains", OPTION_INT, &grains, "G", "network: divide the views", 1, 1 << 24, 0, 0},
     {"precision", OPTION_CHOICE, &precision, "P", "network: arithmetic", 0, 0, engine_precisions,
@@ -36,7 +37,8 @@ static const struct option_spec options[] = {
      engine_kernels, 0},
     {"profile", OPTION_SWITCH, &profile, NULL, "network: at the end a line for each kernel", 0, 0,
      0, 0},
-    {"batch", OPTION_INT, &batch, "B", "ntxent: pairs of views", 1, 1 << 24, 0, 0},
+    {"batch", OPTION_INT, &batch, "B", "ntxent: pairs of views; images: how many", 1, 1 << 24, 0,
+     0},
     {"bytes", OPTION_INT, &bytes, "N", "echo, copy, ranks: that are moved", 1, 1e12, 0, 0},
     {"world", OPTION_INT, &world, "N", "ranks: how many", 1, LINKS_AT_ONCE, 0, 0},
     {"link", OPTION_STRING, &endpoint, "ENDPOINT", "optimizer, echo, ranks: the other side", 0, 0,
@@ -50,6 +52,7 @@ static const char details[] =
     "\n"
     "  kernels    prints the names of block products that this machine can run, nothing else\n"
     "  work       prints the operations of an encoder's step, nothing else\n"
+    "  images     prints a frame of images, x U8 [N,H,W,3], nothing else\n"
     "  product    block products of operands that stay in the caches: a processor's peak\n"
     "  copy       memory\n"
     "  network    an encoder's step: forward, backward\n"
@@ -509,6 +512,89 @@ static int print_work(void)
     return 0;
 }
 
+/* ---- images: what augmentation is measured on ---- */
+
+/* As photographs have them: fields that vary the more the longer the wave, discs with sharp edges
+ * over them, and a little noise. */
+enum { DISCS = 12 };
+
+struct picture {
+    uint32_t key;
+    struct {
+        float x, y, radius, color[3];
+    } discs[DISCS];
+};
+
+/* From -1 to 1, for these numbers. */
+static float chance(uint32_t key, uint32_t a, uint32_t b)
+{
+    uint32_t h = key * 0x9e3779b1u + a * 0x85ebca77u + b * 0xc2b2ae3du;
+    h = (h ^ h >> 15) * 0x2c1b3c6du;
+    h = (h ^ h >> 12) * 0x297a2d39u;
+    return (float)(h ^ h >> 15) / 0x1p31F - 1;
+}
+
+static float wave(uint32_t key, float x, float y)
+{
+    const float u = x - floorf(x), v = y - floorf(y);
+    const uint32_t i = (uint32_t)x, j = (uint32_t)y;
+    const float above = chance(key, i, j) * (1 - u) + chance(key, i + 1, j) * u;
+    const float below = chance(key, i, j + 1) * (1 - u) + chance(key, i + 1, j + 1) * u;
+    return above * (1 - v) + below * v;
+}
+
+/* x and y in shares of the picture's width. */
+static uint8_t shade(const struct picture *p, uint32_t channel, float x, float y, uint32_t pixel)
+{
+    float value = 0.45F + 0.06F * chance(p->key + 1, pixel, channel);
+    float amplitude = 1;
+    for (int octave = 1; octave <= 8 && 1 << octave <= pixels; octave++) {
+        const float waves = (float)(1 << octave);
+        const uint32_t key = p->key + 16 * (uint32_t)octave;
+        amplitude *= 0.65F;
+        value += amplitude * (0.4F * wave(key, x * waves, y * waves) +
+                              0.15F * wave(key + 1 + channel, x * waves, y * waves));
+    }
+    for (int d = 0; d < DISCS; d++)
+        if (hypotf(x - p->discs[d].x, y - p->discs[d].y) < p->discs[d].radius)
+            value += p->discs[d].color[channel];
+    return (uint8_t)(255 * fminf(fmaxf(value, 0), 1));
+}
+
+static void draw_picture(uint32_t number, uint8_t *out)
+{
+    struct picture p = {.key = number << 12};
+    for (uint32_t d = 0; d < DISCS; d++) {
+        p.discs[d].x = 0.5F + 0.5F * chance(p.key, d, 0);
+        p.discs[d].y = 0.5F + 0.5F * chance(p.key, d, 1);
+        p.discs[d].radius = 0.15F + 0.12F * chance(p.key, d, 2);
+        for (uint32_t c = 0; c < 3; c++)
+            p.discs[d].color[c] = 0.25F * chance(p.key, d, 3 + c);
+    }
+    for (uint32_t i = 0; i < (uint32_t)(height * pixels); i++) {
+        const float scale = 1 / (float)pixels;
+        const float x = (float)(i % (uint32_t)pixels) * scale;
+        const float y = (float)(i / (uint32_t)pixels) * scale;
+        for (uint32_t c = 0; c < 3; c++)
+            out[3 * i + c] = shade(&p, c, x, y, i);
+    }
+}
+
+static int print_images(void)
+{
+    height = height ? height : pixels;
+    struct frame *f =
+        frame_new(&(struct tensor_spec){"x", DTYPE_U8, 4, {batch, height, pixels, 3}}, 1);
+    struct sink *out = f ? sink_open("-", &link_config) : NULL;
+    if (!out)
+        return program_fail();
+    uint8_t *x = frame_find(f, "x")->data;
+#pragma omp parallel for schedule(dynamic) num_threads((int)threads)
+    for (int64_t i = 0; i < batch; i++)
+        draw_picture((uint32_t)i, x + 3 * i * height * pixels);
+    return sink_write(out, f) || sink_end(out) ? program_fail() : 0;
+}
+
 static int print_kernels(void)
 {
     for (int i = 0; product_names[i]; i++) {
@@ -533,6 +619,8 @@ int main(int argc, char **argv)
         return print_kernels();
     if (!strcmp(name, "work"))
         return print_work();
+    if (!strcmp(name, "images"))
+        return print_images();
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (!strcmp(name, parts[i].name))
             return answer(&parts[i]) ? program_fail() : 0;

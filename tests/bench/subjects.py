@@ -3,6 +3,7 @@ import contextlib
 import glob
 import json
 import os
+import resource
 import select
 import statistics
 import struct
@@ -185,6 +186,33 @@ class Pipeline(Subject):
             text = b'{"__metadata__":{"end":"1"}}'
             self.send(struct.pack("<Q", len(text)) + text)
         super().__exit__(kind, *rest)
+
+
+def children_seconds():
+    """Processor time of the processes that were waited for."""
+    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+
+
+class Views:
+    """augment on one set of images: a round is some steps. What a start takes is left out. Seconds
+    are processor time, or of the wall. Without `kept` images are read anew each time."""
+
+    def __init__(self, policy, size, source, batch, steps, threads=1, kept=True, wall=False,
+                 options=()):
+        self.command = ("augment", "--data", source, "--size", size, "--policy", policy,
+                        "--threads", threads, "--batch", batch, "--cache", "1G" if kept else 0,
+                        "--out", "/dev/null", *options)
+        self.clock = time.perf_counter if wall else children_seconds
+        self.steps, self.work = steps, 2 * batch * steps
+        self.start = min(self.run(1) for _ in range(3))
+
+    def run(self, steps):
+        since = self.clock()
+        output(*self.command, "--steps", steps)
+        return self.clock() - since
+
+    def round(self):
+        return self.run(1 + self.steps) - self.start
 
 
 class Server:

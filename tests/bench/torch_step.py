@@ -4,9 +4,18 @@
     torch_step.py step DEPTH PIXELS VIEWS THREADS fp32|bf16 plain|channels-last
         a training step, without augmentation
     torch_step.py ntxent B THREADS
+    torch_step.py views simclr|simclr-cifar SIZE SOURCE COUNT
+        two views of each of COUNT images on one thread, in float32, by torchvision and PIL; SOURCE
+        is a frame of images, or a folder of JPEGs that are opened one by one; processor time
+    torch_step.py jpegs FRAME FOLDER
+        writes the frame's images there, and does nothing else
 
 After two rounds to warm up it prints `ready`; then each line on stdin makes it do a round and
 print the seconds that this took."""
+import glob
+import itertools
+import json
+import struct
 import sys
 import time
 
@@ -55,15 +64,60 @@ def make_ntxent(b, threads):
     return lambda: nt_xent(z).backward()
 
 
+def read_images(path):
+    from PIL import Image
+    with open(path, "rb") as f:
+        header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
+        count, height, width, _ = header["x"]["shape"]
+        return [Image.frombytes("RGB", (width, height), f.read(3 * width * height))
+                for _ in range(count)]
+
+
+def write_jpegs(frame, folder):
+    for i, image in enumerate(read_images(frame)):
+        image.save(f"{folder}/{i:05}.jpg", quality=95)
+
+
+def views_of(policy, size):
+    from torchvision import transforms as T
+    strength = 0.5 if policy == "simclr-cifar" else 1.0
+    jitter = T.ColorJitter(*[0.8 * strength] * 3, 0.2 * strength)
+    blur = T.GaussianBlur(size // 10 | 1, (0.1, 2.0))
+    return T.Compose([
+        T.RandomResizedCrop(size, (0.08, 1), interpolation=T.InterpolationMode.BICUBIC),
+        T.RandomHorizontalFlip(), T.RandomApply([jitter], 0.8), T.RandomGrayscale(0.2),
+        *([T.RandomApply([blur], 0.5)] if policy == "simclr" else []), T.ToTensor()])
+
+
+def make_views(policy, size, source, count):
+    from PIL import Image
+    torch.set_num_threads(1)
+    view = views_of(policy, int(size))
+    names = sorted(glob.glob(f"{source}/*.jpg"))
+    opened = (Image.open(name).convert("RGB") for name in itertools.cycle(names))
+    images = opened if names else itertools.cycle(read_images(source))
+
+    def batch():
+        some = list(itertools.islice(images, int(count)))
+        torch.stack([view(image) for image in some for _ in range(2)])
+
+    return batch
+
+
 def main():
-    work = {"step": make_step, "ntxent": make_ntxent}[sys.argv[1]](*sys.argv[2:])
+    if sys.argv[1] == "jpegs":
+        write_jpegs(*sys.argv[2:])
+        return
+    makers = {"step": make_step, "ntxent": make_ntxent, "views": make_views}
+    work = makers[sys.argv[1]](*sys.argv[2:])
+    clock = time.process_time if sys.argv[1] == "views" else time.perf_counter
     for _ in range(2):  # the allocator needs both
         work()
     print("ready\t0", flush=True)
     for _ in sys.stdin:
-        start = time.perf_counter()
+        start = clock()
         work()
-        print(f"{time.perf_counter() - start:.9f}", flush=True)
+        print(f"{clock() - start:.9f}", flush=True)
 
 
 main()
