@@ -87,7 +87,7 @@ $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libsimclr.a
 
 DEBIAN = gcc libc6-dev pkg-config procps libpng-dev libjpeg-dev libexif-dev libarchive-dev \
 	zlib1g-dev libopenblas-dev libzmq3-dev libjansson-dev liblbfgs-dev
-DEBIAN_TESTS = libcmocka-dev shellcheck clang-format python3-numpy python3-pil python3-zmq
+DEBIAN_TESTS = libcmocka-dev shellcheck clang-format python3-numpy python3-pil python3-zmq zstd
 DEBIAN_FUZZ = clang libclang-rt-dev
 
 # Installs what is missing on Debian and Ubuntu, after saying so; names it elsewhere.
