@@ -10,10 +10,16 @@ int blur_kernel(int size)
     return size / 10 / 2 * 2 + 1;
 }
 
+/* A multiple of a cache line's floats: what begins behind so many is read in whole lines. */
+static size_t whole_lines(size_t floats)
+{
+    return (floats + 15) / 16 * 16;
+}
+
 size_t blur_scratch(int size, int kernel)
 {
     const size_t s = (size_t)size, k = (size_t)kernel;
-    return k + (s + k) + (s + k) * s;
+    return whole_lines(k) + whole_lines(s + k) + (s + k) * s;
 }
 
 /* Mirrors an index at the first and the last of n, which are not repeated. */
@@ -44,7 +50,8 @@ static int make_weights(float *weights, int kernel, float sigma)
 void blur_gaussian(float *planes, int size, int kernel, float sigma, float *scratch)
 {
     const size_t s = (size_t)size;
-    float *weights = scratch, *row = weights + kernel, *padded = row + size + kernel;
+    float *weights = scratch, *row = weights + whole_lines((size_t)kernel);
+    float *padded = row + whole_lines((size_t)(size + kernel));
     const int small = make_weights(weights, kernel, sigma);
     const int radius = kernel / 2 - small, taps = 2 * radius + 1;
     weights += small;

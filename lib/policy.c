@@ -338,6 +338,12 @@ void view_memory_free(struct view_memory *memory)
     *memory = (struct view_memory){0};
 }
 
+/* Floats of a view's planes, in whole cache lines. */
+static size_t planes_of(int size)
+{
+    return (3 * (size_t)size * (size_t)size + 15) / 16 * 16;
+}
+
 static size_t greater(size_t a, size_t b)
 {
     return a > b ? a : b;
@@ -349,8 +355,7 @@ static int reserve(struct view_memory *memory, int width, int height, int size)
     const size_t for_crop = resample_scratch(width, height, size);
     const size_t for_blur = blur_scratch(size, blur_kernel(size));
     const size_t for_sobel = sobel_scratch(size); /* more than a rotation takes */
-    const size_t planes = 3 * (size_t)size * (size_t)size;
-    const size_t need = planes + greater(for_crop, greater(for_blur, for_sobel));
+    const size_t need = planes_of(size) + greater(for_crop, greater(for_blur, for_sobel));
     if (need <= memory->count)
         return 0;
     float *floats = aligned_alloc(64, (need * sizeof *floats + 63) / 64 * 64);
@@ -388,7 +393,7 @@ int view_apply(const struct view *view, const struct scaled_image *image, int si
     if (reserve(memory, image->width, image->height, size))
         return -1;
     const size_t n = (size_t)size * (size_t)size;
-    float *planes = memory->floats, *scratch = planes + 3 * n;
+    float *planes = memory->floats, *scratch = planes + planes_of(size);
     for (int i = 0; i < view->n_ops; i++) {
         const struct applied *a = &view->ops[i];
         switch (a->kind) {
