@@ -155,7 +155,7 @@ int augment_fill(struct augment *a, uint8_t *x, int64_t *y, int64_t *index, stru
     const int64_t first = a->rows->batch.first, n = a->rows->batch.count;
     int64_t failed_row = n;
     char *failure = NULL; /* messages belong to threads */
-#pragma omp parallel for schedule(dynamic, 4) num_threads(a->n_threads)
+#pragma omp parallel for schedule(dynamic) num_threads(a->n_threads)
     for (int64_t i = 0; i < n; i++) {
         if (stopped(a))
             continue;

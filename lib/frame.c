@@ -158,6 +158,14 @@ static int by_alignment(const void *pa, const void *pb)
 
 struct frame *frame_new(const struct tensor_spec *specs, int n)
 {
+    struct frame *f = frame_new_unset(specs, n);
+    if (f)
+        memset(f->buffer + f->room, 0, f->data_size);
+    return f;
+}
+
+struct frame *frame_new_unset(const struct tensor_spec *specs, int n)
+{
     struct frame *f = calloc(1, sizeof *f);
     if (!f || !(f->tensors = calloc((size_t)n + 1, sizeof *f->tensors))) {
         fail("out of memory for a frame");
@@ -194,7 +202,6 @@ struct frame *frame_new(const struct tensor_spec *specs, int n)
     qsort(f->tensors, (size_t)n, sizeof *f->tensors, by_alignment);
     if (allocate(f))
         goto failed;
-    memset(f->buffer + f->room, 0, f->data_size);
     return f;
 failed:
     frame_free(f);

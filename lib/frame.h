@@ -69,6 +69,8 @@ size_t tensor_count(const struct tensor *t);
  * doubled, a shape is negative or overflows, or memory is out. n may be 0. A program that makes or
  * reads frames keeps the memory of those it frees, for the next step's. */
 struct frame *frame_new(const struct tensor_spec *specs, int n);
+/* The same, but the tensors hold anything: for a caller that fills them all. */
+struct frame *frame_new_unset(const struct tensor_spec *specs, int n);
 void frame_free(struct frame *f); /* NULL is fine */
 /* The memory of freed frames stays with the process, for those to come. This gives back to the
  * system what it can, after a frame larger than any to come. */

@@ -267,6 +267,7 @@ static void set_metas(struct frame *f, const struct batches *b, const struct bat
     }
 }
 
+/* Whose rows all have to be written. */
 static struct frame *new_frame(int64_t rows)
 {
     const struct tensor_spec specs[] = {
@@ -274,7 +275,7 @@ static struct frame *new_frame(int64_t rows)
         {"y", DTYPE_I64, 1, {rows}},
         {"index", DTYPE_I64, 1, {rows}},
     };
-    return frame_new(specs, 3);
+    return frame_new_unset(specs, 3);
 }
 
 /* Of an evaluation: *f becomes the frame without the rows whose images could not be read. */
