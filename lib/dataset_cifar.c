@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clones.h"
 #include "dataset_format.h"
 #include "fail.h"
 #include "tar.h"
@@ -75,6 +76,16 @@ static bool recognize(const char *path, const struct kind *kind)
     return dataset_is_file(path) && archive_has(path, kind);
 }
 
+CLONES
+static void interleave(const uint8_t *restrict planes, uint8_t *restrict pixels)
+{
+    for (size_t i = 0; i < PLANE; i++) {
+        pixels[3 * i] = planes[i];
+        pixels[3 * i + 1] = planes[PLANE + i];
+        pixels[3 * i + 2] = planes[2 * PLANE + i];
+    }
+}
+
 /* Takes over the records of one file. */
 static int add_records(struct dataset *set, const struct kind *kind, const struct sample *s)
 {
@@ -94,10 +105,7 @@ static int add_records(struct dataset *set, const struct kind *kind, const struc
         if (label >= kind->classes)
             return sample_fail(s, "record %zu has label %d, and there are %d classes", k, label,
                                kind->classes);
-        from += kind->label_bytes;
-        for (size_t i = 0; i < PLANE; i++)
-            for (size_t p = 0; p < 3; p++)
-                to[3 * i + p] = from[p * PLANE + i];
+        interleave(from + kind->label_bytes, to);
         to[PIXELS] = label;
     }
     set->count += (int64_t)n;

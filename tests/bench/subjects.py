@@ -197,11 +197,10 @@ class Views:
     """augment on one set of images: a round is some steps. What a start takes is left out. Seconds
     are processor time, or of the wall. Without `kept` images are read anew each time."""
 
-    def __init__(self, policy, size, source, batch, steps, threads=1, kept=True, wall=False,
-                 options=()):
+    def __init__(self, policy, size, source, batch, steps, threads=1, kept=True, wall=False):
         self.command = ("augment", "--data", source, "--size", size, "--policy", policy,
                         "--threads", threads, "--batch", batch, "--cache", "1G" if kept else 0,
-                        "--out", "/dev/null", *options)
+                        "--out", "/dev/null")
         self.clock = time.perf_counter if wall else children_seconds
         self.steps, self.work = steps, 2 * batch * steps
         self.start = min(self.run(1) for _ in range(3))

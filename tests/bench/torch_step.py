@@ -7,7 +7,7 @@
     torch_step.py views simclr|simclr-cifar SIZE SOURCE COUNT
         two views of each of COUNT images on one thread, in float32, by torchvision and PIL; SOURCE
         is a frame of images, or a folder of JPEGs that are opened one by one; processor time
-    torch_step.py jpegs FRAME FOLDER
+    torch_step.py jpegs FRAME FOLDER QUALITY
         writes the frame's images there, and does nothing else
 
 After two rounds to warm up it prints `ready`; then each line on stdin makes it do a round and
@@ -73,9 +73,9 @@ def read_images(path):
                 for _ in range(count)]
 
 
-def write_jpegs(frame, folder):
+def write_jpegs(frame, folder, quality):
     for i, image in enumerate(read_images(frame)):
-        image.save(f"{folder}/{i:05}.jpg", quality=95)
+        image.save(f"{folder}/{i:05}.jpg", quality=int(quality))
 
 
 def views_of(policy, size):
