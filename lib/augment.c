@@ -96,6 +96,8 @@ static int read_image(const struct augment *a, struct augment_worker *w, int64_t
             return -1;
         draw_views(a, w, row, image);
         image->denominator = choose_reduction(a, w);
+        for (int v = 0; v < a->n_views; v++)
+            w->views[v].reduction = image->denominator;
         if (decode_finish(w->decoder, image->denominator, &w->image))
             return -1;
         image->pixels = w->image.pixels;

@@ -287,6 +287,7 @@ void view_draw(struct view *view, const struct policy *policy, int width, int he
                struct random *r)
 {
     view->n_ops = 0;
+    view->reduction = 1;
     for (int i = 0; i < policy->n_ops; i++) {
         const struct op *op = &policy->ops[i];
         struct applied a = {.kind = op->kind, .box = {0, 0, width, height}};

@@ -76,6 +76,7 @@ struct applied {
 struct view {
     struct applied ops[POLICY_MAX_OPS];
     int n_ops;
+    int reduction; /* 1; d where it is made of the image decoded at 1/d, which the caller notes */
 };
 
 /* Draws a size x size view of a width x height image.

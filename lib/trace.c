@@ -70,6 +70,8 @@ static int write_view(FILE *file, int64_t epoch, int64_t index, int number, cons
         }
     json_t *line = json_pack("{s:I,s:I,s:i,s:o}", "epoch", (json_int_t)epoch, "index",
                              (json_int_t)index, "view", number, "ops", ops);
+    if (line && view->reduction != 1)
+        json_object_set_new(line, "reduction", json_integer(view->reduction));
     const int result = line ? json_dumpf(line, file, JSON_COMPACT | JSON_REAL_PRECISION(9)) : -1;
     json_decref(line);
     return result == 0 && putc('\n', file) != EOF ? 0 : -1;

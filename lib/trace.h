@@ -13,6 +13,7 @@
  * crop and center tell the box of the image that was resized; jitter its order and factors; blur
  * sigma and kernel; solarize its threshold; cutout the box of the view that was filled; rotate the
  * degrees, counterclockwise; noise sigma, and the key and counter of which noise.h makes normals.
+ * Beside ops, reduction is d where the image was decoded at 1/d; boxes are those of the whole one.
  * Numbers read back exactly as float32. -1 with a message that names the file. */
 int trace_views(FILE *file, const char *path, int64_t epoch, const int64_t *index, int64_t n,
                 int n_views, const struct view *views);

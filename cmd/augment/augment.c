@@ -99,9 +99,10 @@ static const struct program program = {
                "  rotate:0.75                probability of 90, 180 or 270 degrees\n"
                "  noise:0.5:0-0.1            probability, sigma (white is 1)\n"
                "  sobel:0.5                  probability of showing edges\n"
-               "A policy's name stands for its list: simclr,solarize. simclr is\n"
-               "crop:0.08-1,flip:0.5,jitter:0.8:1,gray:0.2,blur:0.5:0.1-2; simclr-cifar is "
-               "crop:0.08-1,flip:0.5,jitter:0.8:0.5,gray:0.2; eval is center.\n"
+               "A policy's name stands for its list, as in simclr,solarize:\n"
+               "  simclr        crop:0.08-1,flip:0.5,jitter:0.8:1,gray:0.2,blur:0.5:0.1-2\n"
+               "  simclr-cifar  crop:0.08-1,flip:0.5,jitter:0.8:0.5,gray:0.2\n"
+               "  eval          center\n"
                "\n"
                "Example: augment --data cifar-10-batches-bin --batch 128 --steps 1 | inspect",
     .options = {options, link_option_specs},

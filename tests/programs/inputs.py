@@ -12,10 +12,12 @@
     epochs STREAM IMAGES  fails unless each epoch has each image at most once, all shuffled
     large FOLDER KIND     16 images of 500 x 375
     near STREAM OTHER MEAN            fails unless pixels differ by no more, on average
+    reduced FOLDER STREAM TRACE       fails unless PIL makes the same crops of reduced images
     memory BYTES COMMAND...           runs it; fails if it ever held more"""
 
 import gzip
 import io
+import json
 import os
 import resource
 import struct
@@ -263,6 +265,27 @@ def near(path, other, mean):
     difference = np.abs(column(path, "x").astype(int) - column(other, "x"))
     print(difference.max(), difference.mean())
     assert difference.mean() <= float(mean), difference.mean()
+
+
+def reduced(folder, path, trace):
+    from PIL import Image
+
+    files, seen = sorted(os.listdir(folder)), set()
+    lines = iter(map(json.loads, open(trace)))
+    for tensors, _ in stream(path):
+        for views in tensors["x"]:
+            for view, line in zip(views, lines):
+                image = Image.open(f"{folder}/{files[line['index']]}")
+                d, (op,) = line.get("reduction", 1), line["ops"]
+                if d > 1:
+                    image.draft("RGB", (image.width // d, image.height // d))
+                box = [side / d for side in (op["x"], op["y"], op["x"] + op["w"], op["y"] + op["h"])]
+                size = view.shape[:2]
+                want = np.array(image.resize(size, Image.Resampling.BICUBIC, box)).astype(int)
+                difference = np.abs(view - want)
+                assert difference.max() <= 2 and difference.mean() < 0.3, (line, difference.max())
+                seen.add(d)
+    assert next(lines, None) is None and len(seen) > 1, seen
 
 
 def memory(limit, *argv):

@@ -101,6 +101,11 @@ check "PNG is not reduced" cmp full.frames reduced.frames
 augment --data large-jpg --policy simclr --size 64 --batch 8 --steps 2 --out full.frames
 augment --data large-jpg --policy simclr --size 64 --batch 8 --steps 2 --reduced --out reduced.frames
 check "--reduced changes JPEG" test "$(cksum <full.frames)" != "$(cksum <reduced.frames)"
+reduced_views() {
+    augment --data large-jpg --ops crop --size 64 --batch 16 --steps 3 --reduced --trace reduced.jsonl --out crops.frames
+    py reduced large-jpg crops.frames reduced.jsonl
+}
+check "PIL's draft mode makes the same views from the trace" reduced_views
 check "slightly" py near full.frames reduced.frames 2
 
 # ---- a stream: what does not fit into --cache ----
