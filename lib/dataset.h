@@ -10,8 +10,8 @@
  *   tar        .tar, .tar.gz, .tar.zst ..., one or a brace list of them ("train-{000..146}.tar"),
  *              or "-", stdin. Labels are in KEY.cls beside KEY.jpg (WebDataset), else the name of
  *              the folder that an image lies in
- *   frames     frames of images: x U8 [N,H,W,3] or [N,1,H,W,3], y I64 [N] or none; from a file,
- *              "-", or another of endpoint.h's sources
+ *   frames     frames of images: x U8 [N,H,W,3], [N,1,H,W,3] or [H,W,3], y I64 [N] or none; from a
+ *              file, "-", or another of endpoint.h's sources
  *   shapes     built in: ten classes of drawn shapes, no file at all
  *
  * Classes that have names are numbered in the order of the names' bytes.

@@ -42,13 +42,13 @@ static int take_frame(struct frames *f)
 {
     const struct tensor *x = frame_find(f->frame, "x"), *y = frame_find(f->frame, "y");
     const char *name = source_name(f->source);
-    if (!x || x->dtype != DTYPE_U8 || (x->ndim != 4 && x->ndim != 5) || x->shape[x->ndim - 1] != 3)
+    if (!x || x->dtype != DTYPE_U8 || x->ndim < 3 || x->ndim > 5 || x->shape[x->ndim - 1] != 3)
         return fail("%s: a frame without x U8 [N,H,W,3]", name);
     if (x->ndim == 5 && x->shape[1] != 1)
         return fail("%s: x has %lld views of each image, and 1 is wanted", name,
                     (long long)x->shape[1]);
-    f->rows = x->shape[0];
-    if (y && (y->dtype != DTYPE_I64 || y->ndim != 1 || y->shape[0] != f->rows))
+    f->rows = x->ndim == 3 ? 1 : x->shape[0];
+    if (y && (y->dtype != DTYPE_I64 || y->ndim > 1 || tensor_count(y) != (size_t)f->rows))
         return fail("%s: y is not I64 [%lld]", name, (long long)f->rows);
     if (f->rows && image_check(x->shape[x->ndim - 2], x->shape[x->ndim - 3], name))
         return -1;

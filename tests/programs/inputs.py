@@ -99,9 +99,12 @@ def data(folder):
         archive(f"{folder}/wds-{shard:03}.tar", "w", samples)
         archive(f"{folder}/wds-{shard:03}.tar.gz", "w:gz", samples)
     with open(f"{folder}/set.st", "wb") as file:
-        for at in range(0, len(pixels), 7):
+        for at in range(0, 56, 7):
             frames.write(file, {"x": np.stack(pixels[at:at + 7]),
                                 "y": np.array(labels[at:at + 7], np.int64)})
+        for at in range(56, 58):  # without the first dimension
+            frames.write(file, {"x": pixels[at], "y": np.array(labels[at])})
+        frames.write(file, {"x": np.stack(pixels[58:])[:, None], "y": np.array(labels[58:])})
         frames.write_end(file)
 
 
