@@ -29,20 +29,20 @@ static int64_t count_rows(const struct frame *f, int i)
     return rows;
 }
 
-/* The tensor of f that fits below t. NULL with a message. */
-static const struct tensor *fitting(const struct frame *f, const struct tensor *t, int i)
+/* Has f a tensor that fits below t? If not, leaves a message. */
+static bool fitting(const struct frame *f, const struct tensor *t, int i)
 {
     const struct tensor *other = frame_find(f, t->name);
     if (!other) {
         fail("worker %d sent no %s, worker 0 did", i, t->name);
-        return NULL;
+        return false;
     }
     bool same = other->dtype == t->dtype && other->ndim == t->ndim;
     for (int k = 1; same && k < t->ndim; k++)
         same = other->shape[k] == t->shape[k];
     if (!same)
         fail("rows of %s differ between workers 0 and %d", t->name, i);
-    return same ? other : NULL;
+    return same;
 }
 
 struct frame *gather_rows(struct frame *const *frames, int n, int64_t *rows)
@@ -62,6 +62,11 @@ struct frame *gather_rows(struct frame *const *frames, int n, int64_t *rows)
             return NULL;
         }
     }
+    /* Before memory is taken: rows that fit are no more bytes together than were sent. */
+    for (int k = 0; k < head->n_tensors; k++)
+        for (int i = 0; i < n; i++)
+            if (!fitting(frames[i], &head->tensors[k], i))
+                return NULL;
     struct tensor_spec *specs = calloc((size_t)head->n_tensors + 1, sizeof *specs);
     if (!specs) {
         fail("out of memory");
@@ -74,11 +79,7 @@ struct frame *gather_rows(struct frame *const *frames, int n, int64_t *rows)
     for (int k = 0; whole && k < head->n_tensors; k++) {
         char *to = frame_find(whole, head->tensors[k].name)->data;
         for (int i = 0; i < n; i++) {
-            const struct tensor *t = fitting(frames[i], &head->tensors[k], i);
-            if (!t) {
-                frame_free(whole);
-                return NULL;
-            }
+            const struct tensor *t = frame_find(frames[i], head->tensors[k].name);
             memcpy(to, t->data, t->bytes);
             to += t->bytes;
         }
