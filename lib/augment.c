@@ -151,7 +151,8 @@ static bool stopped(const struct augment *a)
     return a->stop && atomic_load_explicit(a->stop, memory_order_relaxed);
 }
 
-int augment_fill(struct augment *a, uint8_t *x, int64_t *y, int64_t *index, struct view *views)
+/* Fills x, y and index of all rows; index and y of a row to be left out become -1. */
+static int fill(struct augment *a, uint8_t *x, int64_t *y, int64_t *index, struct view *views)
 {
     const size_t row_bytes = 3 * (size_t)a->size * (size_t)a->size * (size_t)a->n_views;
     const int64_t first = a->rows->batch.first, n = a->rows->batch.count;
@@ -177,4 +178,67 @@ int augment_fill(struct augment *a, uint8_t *x, int64_t *y, int64_t *index, stru
     fail("%s", failure ? failure : "out of memory");
     free(failure);
     return -1;
+}
+
+/* Whose rows all have to be written. */
+static struct frame *new_frame(const struct augment *a, int64_t rows)
+{
+    const struct tensor_spec specs[] = {
+        {"x", DTYPE_U8, 5, {rows, a->n_views, a->size, a->size, 3}},
+        {"y", DTYPE_I64, 1, {rows}},
+        {"index", DTYPE_I64, 1, {rows}},
+    };
+    return frame_new_unset(specs, 3);
+}
+
+/* Of an evaluation: *f becomes the frame without the rows whose images could not be read. */
+static int leave_out(const struct augment *a, struct batch *b, struct frame **f, struct view *views)
+{
+    const int64_t *index = frame_find(*f, "index")->data;
+    int64_t n = 0;
+    for (int64_t i = 0; i < b->count; i++)
+        n += index[i] >= 0;
+    if (n == b->count)
+        return 0;
+    if (n == 0)
+        return fail("step %lld: none of its images can be read", (long long)b->step);
+    if (a->rows->batches->world > 1)
+        return fail("an image that cannot be read, in a sharded evaluation, where ranks have to "
+                    "know of each other's rows");
+    struct frame *shorter = new_frame(a, n);
+    if (!shorter)
+        return -1;
+    for (int t = 0; t < shorter->n_tensors; t++) {
+        const struct tensor *to = &shorter->tensors[t], *from = frame_find(*f, to->name);
+        const size_t row = from->bytes / (size_t)b->count;
+        char *at = to->data;
+        for (int64_t i = 0; i < b->count; i++)
+            if (index[i] >= 0)
+                at = mempcpy(at, (const char *)from->data + (size_t)i * row, row);
+    }
+    int64_t kept = 0;
+    for (int64_t i = 0; views && i < b->count; i++)
+        if (index[i] >= 0)
+            memmove(views + kept++ * a->n_views, views + i * a->n_views,
+                    (size_t)a->n_views * sizeof *views);
+    frame_free(*f);
+    *f = shorter;
+    batches_shorten(b, n);
+    return 0;
+}
+
+struct frame *augment_frame(struct augment *a, int64_t step, struct batch *b, struct view *views)
+{
+    if (rows_begin(a->rows, step))
+        return NULL;
+    *b = a->rows->batch;
+    struct frame *f = new_frame(a, b->count);
+    if (!f)
+        return NULL;
+    if (fill(a, frame_find(f, "x")->data, frame_find(f, "y")->data, frame_find(f, "index")->data,
+             views) == 0 &&
+        leave_out(a, b, &f, views) == 0)
+        return f;
+    frame_free(f);
+    return NULL;
 }

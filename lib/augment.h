@@ -1,5 +1,5 @@
-/* augment: fills a batch with views of its images, on as many threads as there are, with the same
- * bytes for any number of them. */
+/* augment: makes the frames of views, on as many threads as there are, with the same bytes for
+ * any number of them. */
 #ifndef AUGMENT_H
 #define AUGMENT_H
 
@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "frame.h"
 #include "keep.h"
 #include "policy.h"
 #include "rows.h"
@@ -14,7 +15,7 @@
 
 struct augment {
     /* Filled by the caller. */
-    const struct rows *rows;
+    struct rows *rows;
     const struct policy *policies[2]; /* of an image's first view, and of its others */
     struct keep *keep;                /* decoded images; NULL: none are kept */
     struct skips *skips;
@@ -22,7 +23,7 @@ struct augment {
     uint64_t seed;
     bool orient;  /* as EXIF says */
     bool reduced; /* decode JPEGs at a half, a quarter or an eighth where no crop needs more */
-    const atomic_bool *stop; /* NULL, or augment_fill() fails soon where it is set */
+    const atomic_bool *stop; /* NULL, or augment_frame() fails soon where it is set */
     /* Below: the module's own. */
     struct augment_worker *workers;
 };
@@ -31,14 +32,17 @@ struct augment {
 int augment_init(struct augment *a);
 void augment_free(struct augment *a);
 
-/* Fills x U8 [n,V,S,S,3], y I64 [n] and index I64 [n] for this rank's n rows of the present step;
- * where views is not NULL, views[n][V] tells what was drawn.
+/* The frame of a step: x U8 [n,V,S,S,3], y I64 [n] and index I64 [n] for this rank's n rows,
+ * without metadata. *b is its batch; where views is not NULL, views[n][V] tells what was drawn
+ * (room for a whole batch).
  *
  * A row whose image cannot be read shows, in training, the image of the row before it in the global
  * batch (before the first: the last), or of the one before that: up to ROWS_BEFORE. Its views are
- * drawn for the row's own image, so they differ from the neighbour's. In evaluation, index and y
- * are -1, and the caller leaves the row out. -1 with the message of the first row that failed:
- * skips wants to stop, or no row before it can be read. */
-int augment_fill(struct augment *a, uint8_t *x, int64_t *y, int64_t *index, struct view *views);
+ * drawn for the row's own image, so they differ from the neighbour's. An evaluation leaves the row
+ * out: the batch, and views, are shorter.
+ *
+ * NULL with a message, that of the first row that failed: skips wants to stop, no row before it can
+ * be read, or a sharded evaluation would have to leave a row out. */
+struct frame *augment_frame(struct augment *a, int64_t step, struct batch *b, struct view *views);
 
 #endif

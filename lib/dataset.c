@@ -196,9 +196,12 @@ static int hold(struct dataset *set, int64_t budget)
     else
         h->classed = true;
     sample_free(&s);
-    for (int64_t i = 0; i < h->n; i++)
+    set->classes = h->classed ? h->classes.n : 0;
+    for (int64_t i = 0; i < h->n; i++) {
         number_class(h, &h->samples[i]);
-    set->classes = h->classed && h->classes.n ? h->classes.n : set->classes;
+        if (h->samples[i].label >= set->classes)
+            set->classes = (int)h->samples[i].label + 1;
+    }
     return result;
 }
 

@@ -85,8 +85,6 @@ static int next(struct dataset *set, struct sample *s)
     s->label = f->y ? f->y[f->row] : -1;
     if (s->label < -1 || s->label > INT32_MAX - 1)
         return fail("%s: label %lld", source_name(f->source), (long long)s->label);
-    if (s->label >= set->classes)
-        set->classes = (int)s->label + 1;
     f->row++;
     return 1;
 }

@@ -13,6 +13,10 @@
 #include "dataset_format.h"
 #include "fail.h"
 
+/* What is held of one set. The sets there are have up to 2 GB; a small compressed file could claim,
+ * and bring, any size. */
+static const int64_t MAX_BYTES = (int64_t)1 << 34;
+
 struct idx {
     uint8_t *images; /* U8 (count,height,width,3) */
     uint8_t *labels; /* NULL: there are none */
@@ -89,8 +93,13 @@ static int read_images(struct dataset *set, const char *path)
     gzFile file = open_file(path);
     int64_t shape[3];
     int result = file ? read_header(file, path, 3, shape) : -1;
-    if (result == 0 && (shape[0] == 0 || image_check(shape[2], shape[1], path)))
-        result = shape[0] == 0 ? fail("%s: no image in it", path) : -1;
+    if (result == 0 && shape[0] == 0)
+        result = fail("%s: no image in it", path);
+    if (result == 0)
+        result = image_check(shape[2], shape[1], path);
+    if (result == 0 && shape[0] > MAX_BYTES / (3 * shape[1] * shape[2]))
+        result = fail("%s: %lld images of %lld x %lld pixels are more than is read", path,
+                      (long long)shape[0], (long long)shape[2], (long long)shape[1]);
     if (result == 0) {
         set->count = shape[0];
         x->height = (int)shape[1];

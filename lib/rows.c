@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "fail.h"
-#include "random.h"
 
 struct row {
     struct sample sample;
@@ -19,11 +18,9 @@ int rows_init(struct rows *r)
         r->buffer_images = 1; /* order is kept */
     r->buffer = calloc((size_t)r->buffer_images, sizeof *r->buffer);
     r->kept = calloc((size_t)r->batches->batch, sizeof *r->kept);
-    r->random = calloc(1, sizeof *r->random);
-    return r->buffer && r->kept && r->random
-               ? 0
-               : fail("out of memory for a shuffle buffer of %lld images",
-                      (long long)r->buffer_images);
+    return r->buffer && r->kept ? 0
+                                : fail("out of memory for a shuffle buffer of %lld images",
+                                       (long long)r->buffer_images);
 }
 
 void rows_free(struct rows *r)
@@ -34,9 +31,7 @@ void rows_free(struct rows *r)
         sample_free(&r->kept[i].sample);
     free(r->buffer);
     free(r->kept);
-    free(r->random);
     r->buffer = r->kept = NULL;
-    r->random = NULL;
 }
 
 static int64_t bytes_of(const struct row *row)
@@ -47,12 +42,13 @@ static int64_t bytes_of(const struct row *row)
 static int fill(struct rows *r)
 {
     while (r->n < r->buffer_images && (r->n == 0 || r->bytes < r->buffer_bytes) &&
-           r->read < r->batches->images) {
+           r->read < r->batches->images && !r->ended) {
         struct row *row = &r->buffer[r->n];
         *row = (struct row){.index = r->read};
         const int result = dataset_next(r->set, &row->sample);
         if (result <= 0) {
             sample_free(&row->sample);
+            r->ended = result == 0;
             return result;
         }
         r->n++;
@@ -70,7 +66,7 @@ static int draw(struct rows *r, struct row *out)
     if (r->n == 0)
         return fail("the stream ended after %lld images, and step %lld needs more",
                     (long long)r->read, (long long)r->batch.step);
-    const int64_t i = r->n == 1 ? 0 : (int64_t)random_below(r->random, (uint64_t)r->n);
+    const int64_t i = r->n == 1 ? 0 : (int64_t)random_below(&r->random, (uint64_t)r->n);
     *out = r->buffer[i];
     r->buffer[i] = r->buffer[--r->n];
     r->bytes -= bytes_of(out);
@@ -87,7 +83,8 @@ static int begin_epoch(struct rows *r, int64_t epoch)
         sample_free(&r->buffer[i].sample);
     r->n = r->bytes = r->read = r->handed = 0;
     r->epoch = epoch;
-    random_start(r->random, r->batches->seed, RANDOM_SHUFFLE, (uint32_t)epoch, 0, 0);
+    r->ended = false;
+    random_start(&r->random, r->batches->seed, RANDOM_SHUFFLE, (uint32_t)epoch, 0, 0);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 
 #include "batches.h"
 #include "dataset.h"
+#include "random.h"
 
 /* Of a stream, so many rows before this rank's are kept as well (see augment.h). */
 enum { ROWS_BEFORE = 8 };
@@ -21,7 +22,8 @@ struct rows {
     struct row *buffer; /* of a stream */
     int64_t n, bytes;
     int64_t epoch, read, handed; /* images read and rows handed on in this epoch */
-    struct random *random;
+    bool ended;                  /* the stream, in this epoch */
+    struct random random;
     struct row *kept; /* by row of the global batch */
 };
 

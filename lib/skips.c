@@ -62,6 +62,12 @@ static int remember(struct skips *s, int64_t index)
     return 1;
 }
 
+static const char *ordinal(int64_t n)
+{
+    const int64_t last = n % 100 >= 11 && n % 100 <= 13 ? 0 : n % 10;
+    return last == 1 ? "st" : last == 2 ? "nd" : last == 3 ? "rd" : "th";
+}
+
 static int count(struct skips *s, int64_t index, int64_t images)
 {
     const int is_new = remember(s, index);
@@ -69,11 +75,7 @@ static int count(struct skips *s, int64_t index, int64_t images)
         return is_new;
     if (s->n > 1 && s->n > images / 100)
         return fail("%s: the %lld%s unreadable one of %lld images, and more than 1 %%",
-                    fail_message(), (long long)s->n,
-                    s->n == 2   ? "nd"
-                    : s->n == 3 ? "rd"
-                                : "th",
-                    (long long)images);
+                    fail_message(), (long long)s->n, ordinal(s->n), (long long)images);
     if (s->n <= NAMED)
         program_warn("%s: skipped%s", fail_message(),
                      s->n == NAMED ? " (further ones are only counted)" : "");

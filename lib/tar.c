@@ -60,12 +60,9 @@ static la_ssize_t read_block(struct archive *archive, void *user, const void **b
 {
     struct tar *t = user;
     ssize_t n = -1;
-    do
-        if (stop_check())
-            errno = EINTR;
-        else
-            n = read(t->fd, t->block, BLOCK);
-    while (n < 0 && errno == EINTR && !stop_check());
+    errno = EINTR;
+    while (n < 0 && errno == EINTR && !stop_check())
+        n = read(t->fd, t->block, BLOCK);
     *block = t->block;
     if (n < 0)
         archive_set_error(archive, errno, "%s", strerror(errno));

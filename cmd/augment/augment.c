@@ -268,53 +268,6 @@ static void set_metas(struct frame *f, const struct batches *b, const struct bat
     }
 }
 
-/* Whose rows all have to be written. */
-static struct frame *new_frame(int64_t rows)
-{
-    const struct tensor_spec specs[] = {
-        {"x", DTYPE_U8, 5, {rows, n_views, size, size, 3}},
-        {"y", DTYPE_I64, 1, {rows}},
-        {"index", DTYPE_I64, 1, {rows}},
-    };
-    return frame_new_unset(specs, 3);
-}
-
-/* Of an evaluation: *f becomes the frame without the rows whose images could not be read. */
-static int leave_out(struct run *run, struct batch *b, struct frame **f)
-{
-    const int64_t *index = frame_find(*f, "index")->data;
-    int64_t n = 0;
-    for (int64_t i = 0; i < b->count; i++)
-        n += index[i] >= 0;
-    if (n == b->count)
-        return 0;
-    if (n == 0)
-        return fail("step %lld: none of its images can be read", (long long)b->step);
-    if (run->batches.world > 1)
-        return fail("an image that cannot be read, in a sharded evaluation, where ranks have to "
-                    "know of each other's rows");
-    struct frame *shorter = new_frame(n);
-    if (!shorter)
-        return -1;
-    for (int t = 0; t < shorter->n_tensors; t++) {
-        const struct tensor *to = &shorter->tensors[t], *from = frame_find(*f, to->name);
-        const size_t row = from->bytes / (size_t)b->count;
-        char *at = to->data;
-        for (int64_t i = 0; i < b->count; i++)
-            if (index[i] >= 0)
-                at = mempcpy(at, (const char *)from->data + (size_t)i * row, row);
-    }
-    int64_t kept = 0;
-    for (int64_t i = 0; run->views && i < b->count; i++)
-        if (index[i] >= 0)
-            memmove(run->views + kept++ * n_views, run->views + i * n_views,
-                    (size_t)n_views * sizeof *run->views);
-    frame_free(*f);
-    *f = shorter;
-    batches_shorten(b, n);
-    return 0;
-}
-
 static int tell_views(struct run *run, const struct batch *b, const struct frame *f)
 {
     return run->trace ? trace_views(run->trace, trace_path, b->epoch, frame_find(f, "index")->data,
@@ -322,18 +275,14 @@ static int tell_views(struct run *run, const struct batch *b, const struct frame
                       : 0;
 }
 
-/* The frame of a step, views written straight into it; NULL with a message. */
+/* The frame of a step, and its views in the trace; NULL with a message. */
 static struct frame *make_frame(struct run *run, int64_t step)
 {
-    if (rows_begin(&run->rows, step))
-        return NULL;
-    struct batch b = run->rows.batch;
-    struct frame *f = new_frame(b.count);
+    struct batch b;
+    struct frame *f = augment_frame(&run->augment, step, &b, run->views);
     if (!f)
         return NULL;
-    if (augment_fill(&run->augment, frame_find(f, "x")->data, frame_find(f, "y")->data,
-                     frame_find(f, "index")->data, run->views) ||
-        leave_out(run, &b, &f) || tell_views(run, &b, f)) {
+    if (tell_views(run, &b, f)) {
         frame_free(f);
         return NULL;
     }
