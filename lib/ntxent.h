@@ -1,27 +1,31 @@
-/* ntxent: the normalized temperature-scaled cross-entropy loss (paper, equation 1). */
+/* ntxent: losses by a softmax over a row's similarities to all other rows. The normalized
+ * temperature-scaled cross-entropy loss (paper, equation 1), and the supervised contrastive loss,
+ * of which it is the case without labels.
+ *
+ * With s_ij = u_i.u_j / T, P(i) the positives of row i, which are the other rows of its class, and
+ * p_ij = e^s_ij over the sum of e^s_ia over all rows a but i,
+ *
+ *   loss = mean over rows i of  -1/|P(i)| sum over j in P(i) of ln p_ij
+ *
+ * This is equation 2 of Khosla et al. 2020 (arXiv 2004.11362, "L out": the mean over positives
+ * stands outside of the logarithm), with the mean over rows in place of its sum. A row without
+ * positives says nothing, and is left out of every mean; if none has any, loss and gradient are 0.
+ * The entropy is that of p_i. */
 #ifndef NTXENT_H
 #define NTXENT_H
 
-#include <stdint.h>
+#include "pairs.h"
 
-#include "product.h"
+/* Rows are `views` of an image after another. Images of the same label are a class, and an image
+ * with label -1 is one by itself, as all are where labels (in->n / views) is NULL. dz (n, d) gets
+ * the loss's gradient. Memory is O(n d + threads). The result does not depend on the number of
+ * threads by a bit. -1 with a message when memory is out. */
+int supcon(const struct pairs_input *in, const int64_t *labels, int64_t views, double temperature,
+           float *dz, struct pairs_metrics *metrics);
 
-struct ntxent_metrics {
-    double loss;     /* mean over the n rows, in nats */
-    double accuracy; /* part of the rows whose positive is strictly their most similar candidate */
-    double entropy;  /* of the softmax over a row's n - 1 candidates, mean over rows, in nats */
-};
-
-/* z (n, d): n = 2B views, those of a sample being neighbours: rows 2i and 2i + 1 are positives of
- * each other, all other rows but a row itself are its negatives. Rows are l2-normalized here, and
- * similarities divided by the temperature. dz (n, d) gets the loss's gradient. Memory is
- * O(n d + threads). The result does not depend on `threads`. -1 with a message when memory is out.
- */
-int ntxent(const float *z, int64_t n, int64_t d, double temperature, int threads, float *dz,
-           struct ntxent_metrics *metrics);
-
-/* The same by a product of choice, of floats. */
-int ntxent_by(const struct product *product, const float *z, int64_t n, int64_t d,
-              double temperature, int threads, float *dz, struct ntxent_metrics *metrics);
+/* Two views and no labels: rows 2i and 2i + 1 are positives of each other, all other rows but a
+ * row itself are its negatives. */
+int ntxent(const struct pairs_input *in, double temperature, float *dz,
+           struct pairs_metrics *metrics);
 
 #endif

@@ -48,6 +48,21 @@ static inline float log_float(float x)
     return (float)e * 0.693147181f + 2.0f * t * p;
 }
 
+/* ln(1 + x) to 2e-7 relative, for x from 0 to 1: 2 artanh t with t = x / (2 + x), at most 1/3. */
+static inline float log1p_float(float x)
+{
+    const float t = x / (2.0f + x), tt = t * t;
+    float p = 1.0f / 15.0f;
+    p = p * tt + 1.0f / 13.0f;
+    p = p * tt + 1.0f / 11.0f;
+    p = p * tt + 1.0f / 9.0f;
+    p = p * tt + 1.0f / 7.0f;
+    p = p * tt + 1.0f / 5.0f;
+    p = p * tt + 1.0f / 3.0f;
+    p = p * tt + 1.0f;
+    return 2.0f * t * p;
+}
+
 /* Cosine and sine of `turns` whole turns, from 0 to 1, to 1e-6: Taylor's series for a quarter of
  * the angle, taken from -pi to pi, which is doubled twice. */
 static inline void cosine_sine_float(float turns, float *cosine, float *sine)

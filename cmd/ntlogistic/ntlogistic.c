@@ -1,0 +1,54 @@
+/* ntlogistic: the logistic contrastive loss. Projections in, their gradient out. */
+#include "link.h"
+#include "loss.h"
+#include "server.h"
+#include "signals.h"
+#include "triples.h"
+
+static struct triples settings = {.kind = TRIPLES_LOGISTIC, .temperature = 0.5};
+
+static const struct option_spec options[] = {
+    {.name = "temperature",
+     .kind = OPTION_DOUBLE,
+     .value = &settings.temperature,
+     .argument = "T",
+     .min = 1e-3,
+     .max = 1e3,
+     .help = "similarities are divided by it"},
+    {.name = "semi-hard",
+     .kind = OPTION_SWITCH,
+     .value = &settings.semi_hard,
+     .help = "one negative: the most similar of those less similar than the positive"},
+    {0},
+};
+
+static const char details[] =
+    "In:  `z` F32 [B,2,d]: two views of each of B images. A row's negatives are all\n"
+    "     rows of other images, so a frame must hold the whole global batch.\n"
+    "Out: `dz` F32 [B,2,d], and metadata `loss`, `contrast_acc`.\n"
+    "\n"
+    "Row i's loss is -ln sigmoid(s_ip / T) of its positive p, and the mean of\n"
+    "-ln sigmoid(-s_in / T) over its 2B-2 negatives n, where the similarity s is the\n"
+    "cosine of two rows. Of rows that keep their length it is their dot product.\n"
+    "With --semi-hard the mean is over one negative; a row that has none such keeps\n"
+    "its positive's term.\n"
+    "\n"
+    "Example: augment --data shapes --batch 64 --steps 1 | encode | project | ntlogistic | inspect";
+
+static int compute(const struct loss_batch *batch, float *dz, struct pairs_metrics *metrics)
+{
+    return triples(&batch->in, &settings, dz, metrics);
+}
+
+int main(int argc, char **argv)
+{
+    loss_defaults();
+    const struct program program = {
+        "ntlogistic",
+        "the normalized temperature-scaled logistic loss",
+        details,
+        {options, loss_option_specs, server_option_specs, link_option_specs}};
+    options_parse(&program, argc, argv, NULL);
+    signals_setup();
+    return loss_run(&(struct loss){.compute = compute});
+}

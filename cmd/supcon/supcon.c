@@ -1,0 +1,51 @@
+/* supcon: the supervised contrastive loss. Projections and labels in, the gradient out. */
+#include "link.h"
+#include "loss.h"
+#include "ntxent.h"
+#include "server.h"
+#include "signals.h"
+
+static double temperature = 0.1;
+
+static const struct option_spec options[] = {
+    {.name = "temperature",
+     .kind = OPTION_DOUBLE,
+     .value = &temperature,
+     .argument = "T",
+     .min = 1e-3,
+     .max = 1e3,
+     .help = "similarities are divided by it"},
+    {0},
+};
+
+static const char details[] =
+    "In:  `z` F32 [B,V,d]: V views of each of B images, V of 1 or more, and their\n"
+    "     labels `y` I64 [B]. A frame must hold the whole global batch.\n"
+    "Out: `dz` F32 [B,V,d], and metadata `loss`, `contrast_acc`, `contrast_entropy`.\n"
+    "\n"
+    "A row's positives are all other rows of its label. An image with label -1, for\n"
+    "none, is a class by itself: its own views are its positives, so a batch may mix\n"
+    "images with and without labels. Row i's loss is the mean over its positives j of\n"
+    "-ln softmax(s_i)[j] over all other rows, where the similarity s_ij is the cosine\n"
+    "of rows i and j, divided by T. Of rows that keep their length it is their dot\n"
+    "product, divided by T. Rows without a positive are left out.\n"
+    "\n"
+    "Example: augment --data shapes --batch 64 --steps 1 | encode | project | supcon | inspect";
+
+static int compute(const struct loss_batch *batch, float *dz, struct pairs_metrics *metrics)
+{
+    return supcon(&batch->in, batch->labels, batch->views, temperature, dz, metrics);
+}
+
+int main(int argc, char **argv)
+{
+    loss_defaults();
+    const struct program program = {
+        "supcon",
+        "the supervised contrastive loss",
+        details,
+        {options, loss_option_specs, server_option_specs, link_option_specs}};
+    options_parse(&program, argc, argv, NULL);
+    signals_setup();
+    return loss_run(&(struct loss){.labels = true, .compute = compute});
+}

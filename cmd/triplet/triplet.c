@@ -1,0 +1,57 @@
+/* triplet: the margin triplet loss. Projections in, their gradient out. */
+#include "link.h"
+#include "loss.h"
+#include "server.h"
+#include "signals.h"
+#include "triples.h"
+
+static struct triples settings = {.kind = TRIPLES_MARGIN, .margin = 0.4};
+
+static const struct option_spec options[] = {
+    {.name = "margin",
+     .kind = OPTION_DOUBLE,
+     .value = &settings.margin,
+     .argument = "M",
+     .min = 0,
+     .max = 1e6,
+     .help = "by which the positive shall be more similar than a negative"},
+    {.name = "semi-hard",
+     .kind = OPTION_SWITCH,
+     .value = &settings.semi_hard,
+     .help = "one negative: the most similar of those less similar than the positive"},
+    {0},
+};
+
+static const char details[] =
+    "In:  `z` F32 [B,2,d]: two views of each of B images. A row's negatives are all\n"
+    "     rows of other images, so a frame must hold the whole global batch.\n"
+    "Out: `dz` F32 [B,2,d], and metadata `loss`, `contrast_acc`.\n"
+    "\n"
+    "Row i's loss is the mean of max(s_in - s_ip + M, 0) over its 2B-2 negatives n,\n"
+    "where p is its positive and the similarity s is the cosine of two rows. Of rows\n"
+    "that keep their length it is their dot product.\n"
+    "With --semi-hard the mean is over one negative; a row that has none such, or\n"
+    "none within the margin, has no loss.\n"
+    "\n"
+    "Example: augment --data shapes --batch 64 --steps 1 | encode | project | triplet | inspect";
+
+static int compute(const struct loss_batch *batch, float *dz, struct pairs_metrics *metrics)
+{
+    return triples(&batch->in, &settings, dz, metrics);
+}
+
+int main(int argc, char **argv)
+{
+    loss_defaults();
+    const struct program program = {
+        "triplet",
+        "the margin triplet loss",
+        details,
+        {options, loss_option_specs, server_option_specs, link_option_specs}};
+    options_parse(&program, argc, argv, NULL);
+    if (settings.semi_hard && settings.margin <= 0)
+        usage_fail("--semi-hard needs a --margin above 0: a negative that is less similar than "
+                   "the positive costs nothing else");
+    signals_setup();
+    return loss_run(&(struct loss){.compute = compute});
+}

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# The losses as programs: agreement with numpy in float64, what they pass on, and what they refuse.
+# ntxent.sh has more on the first of them.
+set -eu
+. "$(dirname "$0")/../lib.sh"
+export OMP_WAIT_POLICY=passive
+
+if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+    skip "losses" "python3-numpy is not installed"
+    done_testing
+    exit
+fi
+export PYTHONDONTWRITEBYTECODE=1
+py() {
+    /usr/bin/python3 "$ROOT/tests/programs/losses.py" "$ROOT" "$@"
+}
+py make
+
+agrees() { # input, program, number's option or -, number, FLAG...
+    local input=$1 program=$2 option=$3 number=$4
+    shift 4
+    local given=()
+    [ "$option" = - ] || given=("--$option" "$number")
+    "$program" "${given[@]}" "${@/#/--}" <"$input" >reply.st &&
+        py judge "$input" reply.st "$program" "$number" "$@"
+}
+check "ntxent --no-normalize" agrees z.st ntxent temperature 0.2 no-normalize
+check "supcon as it is" agrees z.st supcon - 0.1
+check "supcon of one, three, four views" agrees views.st supcon temperature 0.3
+check "supcon --no-normalize" agrees views.st supcon temperature 0.3 no-normalize
+check "ntlogistic as it is" agrees z.st ntlogistic - 0.5
+check "ntlogistic --no-normalize" agrees z.st ntlogistic temperature 0.2 no-normalize
+check "ntlogistic --semi-hard" agrees z.st ntlogistic temperature 0.2 semi-hard
+check "triplet as it is" agrees z.st triplet - 0.4
+check "triplet --margin 0.8 --no-normalize" agrees z.st triplet margin 0.8 no-normalize
+check "triplet --semi-hard" agrees z.st triplet margin 0.3 semi-hard
+check "triplet --semi-hard --no-normalize" agrees z.st triplet margin 0.3 semi-hard no-normalize
+
+same_bytes() {
+    "$1" --threads 1 <z.st >one.st && "$1" --threads 3 <z.st | cmp - one.st
+}
+refuses() { # program
+    check_fails 1 "$1: a NaN" "$1: the loss is not finite in step 1" sh -c "$1 <nan.st >out"
+    check_fails 1 "$1: no z" 'the frame has no tensor z' sh -c "$1 <noz.st >out"
+    check_fails 1 "$1: another type" 'tensor z is U8' sh -c "$1 <bytes.st >out"
+    check_fails 1 "$1: no images" 'nothing to compare' sh -c "$1 <empty.st >out"
+    check_fails 2 "$1: a word too many" "unexpected word 'z.st'" "$1" z.st
+    check_fails 2 "$1: no threads" '--threads: 0 is not between' "$1" --threads 0
+}
+for program in supcon ntlogistic triplet; do
+    check "$program: the same bytes from one and from three threads" same_bytes "$program"
+    refuses "$program"
+done
+for program in ntlogistic triplet; do
+    check_fails 1 "$program: four views" 'tensor z is F32 \[5,1,3\], not F32 \[\?,2,\?\]' \
+        sh -c "$program <views.st >out"
+done
+check_fails 1 "supcon: no labels" 'the frame has no tensor y' sh -c 'supcon <noy.st >out'
+check_fails 1 "supcon: too few labels" 'tensor y is I64 \[3\], not I64 \[4\]' sh -c 'supcon <short.st >out'
+check_fails 1 "supcon: labels of another type" 'tensor y is F32' sh -c 'supcon <float.st >out'
+check_fails 1 "supcon: no label" 'y of image 2 is -2: neither a label nor -1' sh -c 'supcon <label.st >out'
+check_fails 2 "a temperature of zero" '--temperature: 0 is not between' supcon --temperature 0
+check_fails 2 "a margin below zero" '--margin: -1 is not between' triplet --margin -1
+check_fails 2 "semi-hard without a margin" 'semi-hard needs a --margin above 0' triplet --semi-hard --margin 0
+
+# In training: labels come as far as the loss, and what it does not tell is nowhere missed.
+train() { # loss
+    augment --data shapes --batch 8 --steps 2 |
+        encode --width 0.125 --opt 'exec:lars --warmup-steps 1' \
+            --next "exec:project --dim 8 --opt 'exec:lars --warmup-steps 1' --next 'exec:$1'" |
+        progress --log log.tsv >metrics.st && [ "$(cut -f 3 log.tsv | head -n 1)" = loss ] &&
+        [ "$(wc -l <log.tsv)" = 3 ] && rm log.tsv
+}
+check "supcon trains" train supcon
+check "ntlogistic trains" train 'ntlogistic --semi-hard'
+check "triplet trains" train triplet
+done_testing

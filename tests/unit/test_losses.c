@@ -1,0 +1,727 @@
+/* The losses over pairs of rows against plain loops in float64, against finite differences, and
+ * against PyTorch (tests/golden/losses.py; NT-Xent also tests/golden/loss_and_lars.py). */
+/* Before cmocka.h, which makes fail a macro. */
+#include "fail.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "frame_io.h"
+#include "ntxent.h"
+#include "random.h"
+#include "triples.h"
+
+enum kind { NTXENT, SUPCON, NTLOGISTIC, TRIPLET };
+static const char *const kind_names[] = {"ntxent", "supcon", "ntlogistic", "triplet"};
+
+struct loss {
+    enum kind kind;
+    double number; /* temperature or margin */
+    bool semi_hard, raw;
+    const int64_t *labels; /* (n / views) */
+    int views;
+};
+
+static const char *name_of(const struct loss *l)
+{
+    static char text[96];
+    snprintf(text, sizeof text, "%s%s%s at %g, %d views", kind_names[l->kind],
+             l->semi_hard ? " --semi-hard" : "", l->raw ? " --no-normalize" : "", l->number,
+             l->views);
+    return text;
+}
+
+/* By a product, or NULL for the one that is chosen. */
+static void run(const struct loss *l, const struct product *product, const float *z, int n, int d,
+                int threads, float *dz, struct pairs_metrics *m)
+{
+    const struct pairs_input in = {
+        .z = z, .n = n, .d = d, .normalize = !l->raw, .threads = threads, .product = product};
+    const struct triples settings = {.kind = l->kind == TRIPLET ? TRIPLES_MARGIN : TRIPLES_LOGISTIC,
+                                     .temperature = l->number,
+                                     .margin = l->number,
+                                     .semi_hard = l->semi_hard};
+    int status = -1;
+    switch (l->kind) {
+    case NTXENT:
+        status = ntxent(&in, l->number, dz, m);
+        break;
+    case SUPCON:
+        status = supcon(&in, l->labels, l->views, l->number, dz, m);
+        break;
+    case NTLOGISTIC:
+    case TRIPLET:
+        status = triples(&in, &settings, dz, m);
+        break;
+    }
+    assert_int_equal(status, 0);
+}
+
+/* ---- the reference ---- */
+
+/* What row i's loss is made of. */
+struct candidates {
+    int n, i;
+    const double *s;   /* u_i.u_j (n) */
+    const bool *alike; /* of its class, itself as well (n) */
+    double *c;         /* gets dloss/ds_ij (n), zero at first */
+    double *gap;       /* is lowered to how close a decision was */
+};
+
+static void decide(const struct candidates *row, double difference)
+{
+    *row->gap = fmin(*row->gap, fabs(difference));
+}
+
+/* -1/k sum over positives of ln p. Where k is 1, p - 1 is taken without the rounding near 0. */
+static double softmax_loss(const struct candidates *row, double t, double *entropy)
+{
+    double most = -INFINITY, sum = 0, others = 0, loss = 0;
+    int k = 0;
+    for (int j = 0; j < row->n; j++)
+        most = j != row->i ? fmax(most, row->s[j] / t) : most;
+    for (int j = 0; j < row->n; j++) {
+        sum += j != row->i ? exp(row->s[j] / t - most) : 0;
+        k += j != row->i && row->alike[j];
+    }
+    const double l = most + log(sum);
+    if (!k)
+        return 0;
+    for (int j = 0; j < row->n; j++)
+        others += !row->alike[j] ? exp(row->s[j] / t - l) : 0;
+    for (int j = 0; j < row->n; j++) {
+        if (j == row->i)
+            continue;
+        const double p = exp(row->s[j] / t - l);
+        *entropy -= p > 0 ? p * (row->s[j] / t - l) : 0;
+        loss += row->alike[j] ? (l - row->s[j] / t) / k : 0;
+        row->c[j] = (!row->alike[j] ? p : k == 1 ? -others : p - 1.0 / k) / t;
+    }
+    return loss;
+}
+
+static double logistic(double x, double *derivative)
+{
+    *derivative = 1 / (1 + exp(-x));
+    return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
+}
+
+/* A triple of row i, its positive and negative j, which counts `share`. */
+static double triple_loss(const struct candidates *row, const struct loss *l, int j, double share)
+{
+    const int p = row->i ^ 1;
+    double cost = row->s[j] - row->s[p] + l->number, derivative = cost > 0;
+    if (l->kind == TRIPLET) {
+        decide(row, cost);
+        row->c[p] -= derivative * share;
+        cost = fmax(cost, 0);
+    } else
+        cost = logistic(row->s[j] / l->number, &derivative);
+    row->c[j] += derivative * share / (l->kind == TRIPLET ? 1 : l->number);
+    return cost * share;
+}
+
+static double triples_loss(const struct candidates *row, const struct loss *l)
+{
+    const double s = row->s[row->i ^ 1];
+    double best = -INFINITY, second = -INFINITY, loss = 0;
+    int ties = 0;
+    for (int j = 0; j < row->n; j++)
+        if (!row->alike[j]) {
+            decide(row, row->s[j] - s);
+            if (row->s[j] < s && row->s[j] > best) {
+                second = best;
+                best = row->s[j];
+            } else if (row->s[j] < best)
+                second = fmax(second, row->s[j]);
+        }
+    for (int j = 0; j < row->n; j++)
+        ties += !row->alike[j] && row->s[j] == best;
+    decide(row, l->semi_hard && ties ? best - second : INFINITY);
+    for (int j = 0; j < row->n; j++)
+        if (!row->alike[j] && (!l->semi_hard || row->s[j] == best))
+            loss += triple_loss(row, l, j, 1.0 / (l->semi_hard ? ties : row->n - 2));
+    if (l->kind == NTLOGISTIC) {
+        double derivative;
+        loss += logistic(-s / l->number, &derivative);
+        row->c[row->i ^ 1] -= derivative / l->number;
+    }
+    return loss;
+}
+
+static bool alike(const struct loss *l, int i, int j)
+{
+    const int a = i / l->views, b = j / l->views;
+    return a == b || (l->kind == SUPCON && l->labels[a] >= 0 && l->labels[a] == l->labels[b]);
+}
+
+/* The loss word for word; dz by the chain rule. Returns how close to a corner it is. */
+static double reference(const struct loss *l, const float *z, int n, int d, double *dz,
+                        struct pairs_metrics *m)
+{
+    double *u = malloc((size_t)(n * d) * sizeof *u), *norm = malloc((size_t)n * sizeof *norm),
+           *s = malloc((size_t)(n * n) * sizeof *s), *c = calloc((size_t)(n * n), sizeof *c);
+    bool *same = malloc((size_t)n * sizeof *same);
+    double gap = INFINITY, counted = 0;
+    *m = (struct pairs_metrics){0};
+    for (int i = 0; i < n; i++) {
+        double square = 0;
+        for (int k = 0; k < d; k++)
+            square += (double)z[i * d + k] * (double)z[i * d + k];
+        norm[i] = l->raw ? 1 : fmax(sqrt(square), 1e-12);
+        for (int k = 0; k < d; k++)
+            u[i * d + k] = (double)z[i * d + k] / norm[i];
+    }
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j <= i; j++) {
+            double dot = 0;
+            for (int k = 0; k < d; k++)
+                dot += u[i * d + k] * u[j * d + k];
+            s[i * n + j] = s[j * n + i] = dot;
+        }
+    for (int i = 0; i < n; i++) {
+        double near = -INFINITY, far = -INFINITY;
+        const struct candidates row = {n, i, s + i * n, same, c + i * n, &gap};
+        for (int j = 0; j < n; j++) {
+            same[j] = alike(l, i, j);
+            if (same[j] && j != i)
+                near = fmax(near, row.s[j]);
+            else if (j != i)
+                far = fmax(far, row.s[j]);
+        }
+        counted += near > -INFINITY;
+        m->accuracy += near > far;
+        m->loss +=
+            l->kind <= SUPCON ? softmax_loss(&row, l->number, &m->entropy) : triples_loss(&row, l);
+    }
+    counted = fmax(counted, 1);
+    m->loss /= counted;
+    m->accuracy /= counted;
+    m->entropy = l->kind <= SUPCON ? m->entropy / counted : NAN;
+    for (int i = 0; i < n; i++) {
+        double du[512] = {0}, along = 0;
+        for (int j = 0; j < n; j++)
+            for (int k = 0; k < d; k++)
+                du[k] += (c[i * n + j] + c[j * n + i]) * u[j * d + k] / counted;
+        for (int k = 0; k < d; k++)
+            along += l->raw ? 0 : du[k] * u[i * d + k];
+        for (int k = 0; k < d; k++)
+            dz[i * d + k] = (du[k] - along * u[i * d + k]) / norm[i];
+    }
+    free(u);
+    free(norm);
+    free(s);
+    free(c);
+    free(same);
+    return gap;
+}
+
+/* ---- comparison ---- */
+
+/* Views of an image are alike to the degree that `likeness` says. */
+static float *draw(int n, int d, int views, double likeness, double scale, uint64_t seed)
+{
+    float *z = malloc((size_t)(n * d) * sizeof *z);
+    struct random r;
+    random_start(&r, seed, RANDOM_INIT, 0, 0, 0);
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < d; k++) {
+            double x = scale * random_normal(&r);
+            if (i % views)
+                x += likeness * (double)z[(i - i % views) * d + k];
+            z[i * d + k] = (float)x;
+        }
+    return z;
+}
+
+/* Some are -1. */
+static int64_t *draw_labels(int count, int classes)
+{
+    int64_t *y = malloc((size_t)count * sizeof *y);
+    struct random r;
+    random_start(&r, (uint64_t)count, RANDOM_INIT, 1, 0, 0);
+    for (int i = 0; i < count; i++)
+        y[i] = (int64_t)random_below(&r, (uint32_t)classes + 1) - 1;
+    return y;
+}
+
+/* Largest distance of a from b, relative to the largest of b that is one of float's numbers. */
+static double distance(const float *a, const double *b, int n)
+{
+    double far = 0, most = 0;
+    for (int i = 0; i < n; i++) {
+        far = fmax(far, fabs((double)a[i] - b[i]));
+        most = fmax(most, fabs(b[i]));
+    }
+    return most > 1e-37 ? far / most : far;
+}
+
+static double relative(double a, double b)
+{
+    return fabs(a - b) / fmax(fabs(b), 1);
+}
+
+static void compare(const struct loss *l, const char *what, int n, int d,
+                    const struct pairs_metrics *have, const float *dz,
+                    const struct pairs_metrics *want, const double *expect)
+{
+    assert_true(isnan(have->entropy) == isnan(want->entropy));
+    const double errors[] = {relative(have->loss, want->loss), distance(dz, expect, n * d),
+                             isnan(have->entropy) ? 0 : relative(have->entropy, want->entropy)};
+    for (int i = 0; i < 3; i++)
+        if (!(errors[i] <= 1e-5))
+            fail_msg("%s, %s, n %d, d %d: %s is off by %g", name_of(l), what, n, d,
+                     ((const char *[]){"loss", "dz", "entropy"})[i], errors[i]);
+    if (fabs(have->accuracy - want->accuracy) > 1e-12)
+        fail_msg("%s, %s, n %d, d %d: accuracy %g, not %g", name_of(l), what, n, d, have->accuracy,
+                 want->accuracy);
+}
+
+/* By every product of floats that this machine can run. */
+static void check_products(const struct loss *l, const float *z, int n, int d,
+                           const struct pairs_metrics *want, const double *expect)
+{
+    float *dz = malloc((size_t)(n * d) * sizeof *dz);
+    for (const char *const *name = product_names; *name; name++) {
+        const struct product *product = product_find(*name);
+        struct pairs_metrics have;
+        if (product->values != PRODUCT_FLOAT || !product->usable())
+            continue;
+        run(l, product, z, n, d, 1, dz, &have); /* test_threads() says that this is enough */
+        compare(l, *name, n, d, &have, dz, want, expect);
+    }
+    free(dz);
+}
+
+static void check_z(const struct loss *l, const float *z, int n, int d)
+{
+    double *expect = malloc((size_t)(n * d) * sizeof *expect);
+    struct pairs_metrics want;
+    reference(l, z, n, d, expect, &want);
+    check_products(l, z, n, d, &want, expect);
+    free(expect);
+}
+
+/* Draws again while a decision (which negative is the most similar, is it within the margin) is
+ * closer than `gap`. */
+static float *draw_clear(const struct loss *l, int n, int d, double likeness, double scale,
+                         double gap, double *dz, struct pairs_metrics *m)
+{
+    for (uint64_t seed = (uint64_t)(n * 1000 + d);; seed += 1000000) {
+        float *z = draw(n, d, l->views, likeness, scale, seed);
+        if (reference(l, z, n, d, dz, m) > gap)
+            return z;
+        free(z);
+    }
+}
+
+/* Floats may take a closer decision otherwise. In one dimension all is equal or far apart. */
+static void check_case(const struct loss *l, int n, int d, double likeness, double scale)
+{
+    double *expect = malloc((size_t)(n * d) * sizeof *expect);
+    struct pairs_metrics want;
+    float *z = draw_clear(l, n, d, likeness, scale, d == 1 && !l->raw ? -1 : 1e-6, expect, &want);
+    check_products(l, z, n, d, &want, expect);
+    free(z);
+    free(expect);
+}
+
+/* A tile has 192 rows and as many columns, a block up to 8 and 32. */
+static const int sizes[][2] = {{2, 1},    {4, 1},    {4, 7},     {6, 16},   {8, 17},
+                               {10, 100}, {16, 128}, {34, 129},  {190, 33}, {192, 32},
+                               {194, 5},  {254, 33}, {384, 129}, {386, 1},  {600, 31}};
+enum { SIZES = sizeof sizes / sizeof *sizes };
+
+/* Rows that keep their length have one about 1. */
+static double scale_of(const struct loss *l, int d)
+{
+    return l->raw ? 0.8 / sqrt(d) : 1;
+}
+
+static void test_ntxent(void **state)
+{
+    (void)state;
+    static const double temperatures[] = {0.05, 0.1, 0.5, 1};
+    for (size_t i = 0; i < SIZES; i++)
+        for (size_t t = 0; t < sizeof temperatures / sizeof *temperatures; t++)
+            for (int raw = 0; raw < 1 + (int)(t & 1); raw++) {
+                const struct loss l = {NTXENT, temperatures[t], .raw = raw, .views = 2};
+                check_case(&l, sizes[i][0], sizes[i][1], 0.7, scale_of(&l, sizes[i][1]));
+            }
+}
+
+/* At 1/64 and below, exponentials are taken of differences from the largest. */
+static void test_extreme_temperature(void **state)
+{
+    (void)state;
+    static const double temperatures[] = {0.01, 0.0156, 1.0 / 64, 0.0157, 0.02, 10, 100};
+    int64_t *labels = draw_labels(129, 12);
+    for (size_t t = 0; t < sizeof temperatures / sizeof *temperatures; t++)
+        for (enum kind kind = NTXENT; kind <= NTLOGISTIC; kind++)
+            for (int semi_hard = 0; semi_hard <= (kind == NTLOGISTIC); semi_hard++) {
+                const struct loss l = {kind, temperatures[t], semi_hard, false, labels, 2};
+                check_case(&l, 2, 5, 0.7, 1);
+                check_case(&l, 16, 128, 0.7, 1);
+                check_case(&l, 258, 33, 0.7, 1);
+            }
+    free(labels);
+}
+
+/* One view to four, classes of any size, some of them over tiles. */
+static void test_supcon(void **state)
+{
+    (void)state;
+    static const int shapes[][4] = {/* images, views, classes, d */
+                                    {1, 1, 1, 3},    {1, 3, 1, 3},   {2, 1, 1, 4},
+                                    {7, 1, 3, 17},   {5, 4, 2, 16},  {33, 2, 5, 32},
+                                    {97, 2, 10, 33}, {64, 3, 1, 8},  {200, 1, 40, 31},
+                                    {301, 1, 2, 7},  {150, 4, 7, 24}};
+    static const double temperatures[] = {0.07, 0.5, 2};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        int64_t *labels = draw_labels(shapes[i][0], shapes[i][2]);
+        for (size_t t = 0; t < sizeof temperatures / sizeof *temperatures; t++)
+            for (int raw = 0; raw < 1 + (t == 1); raw++) {
+                const struct loss l = {SUPCON, temperatures[t], false, raw, labels, shapes[i][1]};
+                check_case(&l, shapes[i][0] * shapes[i][1], shapes[i][3], 0.7,
+                           scale_of(&l, shapes[i][3]));
+            }
+        free(labels);
+    }
+}
+
+/* Without labels, or with each image a label of its own, it is NT-Xent to the last bit. */
+static void test_supcon_alone(void **state)
+{
+    (void)state;
+    enum { N = 400, D = 24 };
+    float *z = draw(N, D, 2, 0.7, 1, 8), *dz = malloc(2 * N * D * sizeof *dz);
+    int64_t labels[N / 2];
+    struct pairs_metrics m[2];
+    run(&(struct loss){NTXENT, 0.1, .views = 2}, NULL, z, N, D, 2, dz, &m[0]);
+    for (int own = 0; own < 2; own++) {
+        for (int i = 0; i < N / 2; i++)
+            labels[i] = own ? i : -1;
+        run(&(struct loss){SUPCON, 0.1, .labels = labels, .views = 2}, NULL, z, N, D, 2, dz + N * D,
+            &m[1]);
+        assert_memory_equal(dz, dz + N * D, N * D * sizeof *dz);
+        assert_memory_equal(&m[0], &m[1], sizeof m[0]);
+    }
+    free(z);
+    free(dz);
+}
+
+static void test_triples(void **state)
+{
+    (void)state;
+    static const double numbers[2][3] = {{0.05, 0.5, 2}, {0.02, 0.4, 1.3}};
+    for (size_t i = 0; i < SIZES; i++)
+        for (int number = 0; number < 3; number++)
+            for (int which = 0; which < 8; which++) {
+                const bool margin = which & 1;
+                const struct loss l = {margin ? TRIPLET : NTLOGISTIC, numbers[margin][number],
+                                       .semi_hard = which & 2, .raw = which & 4, .views = 2};
+                if (sizes[i][0] > 100 && (number != 1 || (l.raw && sizes[i][1] == 1)))
+                    continue; /* so many products of two numbers cannot be told apart */
+                check_case(&l, sizes[i][0], sizes[i][1], 0.7, scale_of(&l, sizes[i][1]));
+            }
+}
+
+/* Rows that lie along one line or another: similarities of 1, 0 and -1 without rounding, so that a
+ * row's candidates can all be as far away as can be, negatives tie, and nothing may overflow or
+ * vanish. */
+static void test_opposites(void **state)
+{
+    (void)state;
+    static const signed char lines[][8] = {
+        {1, -1},                    /* no others, and the positive is opposite */
+        {1, 1, -1, -1},             /* the others are opposite */
+        {1, -1, 1, -1},             /* the positive is */
+        {1, -1, 2, -2, 1, 2},       /* on two lines */
+        {1, 1, 2, -2, 2, 1, 1, 2},  /* several are the most similar of the less similar */
+        {1, 1, 1, 2, -1, -1, 2, -2} /* among equals */
+    };
+    static const double numbers[] = {1e-3, 0.01, 0.0156, 0.0157, 0.1, 1.5, 1e3};
+    static const int64_t labels[] = {3, -1, 3, 0};
+    for (size_t l = 0; l < sizeof lines / sizeof *lines; l++)
+        for (size_t t = 0; t < sizeof numbers / sizeof *numbers; t++) {
+            float z[16] = {0};
+            int n = 0;
+            for (; n < 8 && lines[l][n]; n++)
+                z[2 * n + abs(lines[l][n]) - 1] = lines[l][n] > 0 ? 1 : -1;
+            for (enum kind kind = NTXENT; kind <= TRIPLET; kind++) {
+                if (kind == SUPCON && numbers[t] < 0.01)
+                    continue; /* its coefficients, p - 1/k, are floats, and 1000 times as large */
+                for (int flags = 0; flags < (kind > SUPCON ? 4 : 2); flags++)
+                    check_z(&(struct loss){kind, numbers[t], flags & 2, flags & 1, labels, 2}, z, n,
+                            2);
+            }
+        }
+}
+
+static const struct loss every[] = {
+    {NTXENT, 0.5, .views = 2},
+    {NTLOGISTIC, 0.5, .views = 2},
+    {NTLOGISTIC, 0.5, .semi_hard = true, .views = 2},
+    {TRIPLET, 0.4, .views = 2},
+    {TRIPLET, 0.4, .semi_hard = true, .views = 2},
+    {SUPCON, 0.5, .labels = (const int64_t[]){1, 0, -1, 1, 1, 0, -1, 2, 5, 0, 1, 0, 2, 2, 1, -1, 5},
+     .views = 2},
+};
+enum { EVERY = sizeof every / sizeof *every };
+
+/* The loss does not depend on the length of z; its gradient goes as the inverse. */
+static void test_scales(void **state)
+{
+    (void)state;
+    static const double scales[] = {1e-9, 1e-4, 1e4, 1e18, 1e30};
+    for (size_t i = 0; i < sizeof scales / sizeof *scales; i++)
+        for (int l = 0; l < EVERY; l++)
+            check_case(&every[l], 34, 9, 0.7, scales[i]);
+}
+
+/* One pair has no negatives: but for NT-Logistic, nothing to lose, nothing to learn. */
+static void test_one_pair(void **state)
+{
+    (void)state;
+    const float z[6] = {1, 2, 3, -4, 5, 6};
+    float dz[6];
+    struct pairs_metrics m;
+    for (int l = 0; l < EVERY; l++) {
+        run(&every[l], NULL, z, 2, 3, 3, dz, &m);
+        assert_true(m.accuracy == 1);
+        check_z(&every[l], z, 2, 3);
+        if (every[l].kind == NTLOGISTIC)
+            continue;
+        assert_true(m.loss == 0 && (isnan(m.entropy) || m.entropy == 0));
+        for (int i = 0; i < 6; i++)
+            assert_true(fabsf(dz[i]) < 1e-7f);
+    }
+}
+
+/* Rows without positives say nothing. */
+static void test_no_positives(void **state)
+{
+    (void)state;
+    enum { N = 20, D = 5 };
+    int64_t labels[N];
+    float *z = draw(N, D, 1, 0, 1, 9), dz[N * D];
+    struct pairs_metrics m;
+    for (int i = 0; i < N; i++)
+        labels[i] = i % 2 ? i : -1;
+    for (int raw = 0; raw < 2; raw++) {
+        run(&(struct loss){SUPCON, 0.5, .raw = raw, .labels = labels, .views = 1}, NULL, z, N, D, 2,
+            dz, &m);
+        assert_true(m.loss == 0 && m.accuracy == 0 && m.entropy == 0);
+        for (int i = 0; i < N * D; i++)
+            assert_true(dz[i] == 0);
+    }
+    free(z);
+}
+
+static void test_finite_differences(void **state)
+{
+    (void)state;
+    enum { N = 10, D = 5 };
+    for (int l = 0; l < 2 * EVERY; l++) {
+        struct loss loss = every[l / 2];
+        loss.raw = l % 2;
+        double wide[N * D];
+        float dz[N * D], unused[N * D];
+        struct pairs_metrics m;
+        float *z = draw_clear(&loss, N, D, 0.7, 0.6, 4e-3, wide, &m);
+        run(&loss, NULL, z, N, D, 1, dz, &m);
+        for (int i = 0; i < N * D; i++) {
+            struct pairs_metrics up, down;
+            float saved = z[i], h = loss.kind > SUPCON ? 1e-3f : 1e-2f; /* not over a corner */
+            z[i] = saved + h;
+            float above = z[i];
+            run(&loss, NULL, z, N, D, 1, unused, &up);
+            z[i] = saved - h;
+            float below = z[i];
+            run(&loss, NULL, z, N, D, 1, unused, &down);
+            z[i] = saved;
+            double slope = (up.loss - down.loss) / ((double)above - (double)below);
+            if (fabs(slope - (double)dz[i]) > 1e-4)
+                fail_msg("%s, element %d: the loss rises by %g, dz says %g", name_of(&loss), i,
+                         slope, (double)dz[i]);
+        }
+        free(z);
+    }
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    enum { N = 1000, D = 37 };
+    static const int threads[] = {1, 2, 3, 5};
+    float *z = draw(N, D, 2, 0.7, 0.2, 4), *dz = malloc(2 * N * D * sizeof *dz);
+    int64_t *labels = draw_labels(N / 2, 6);
+    for (int l = 0; l < 3 * EVERY; l++) {
+        struct loss loss = every[l / 3];
+        loss.labels = labels;
+        loss.raw = l % 3 == 1;
+        loss.number = l % 3 == 2 ? 0.01 : loss.number;
+        struct pairs_metrics m[2];
+        run(&loss, NULL, z, N, D, 1, dz, &m[0]);
+        for (int t = 1; t < 4; t++)
+            for (int again = 0; again < 2; again++) {
+                run(&loss, NULL, z, N, D, threads[t], dz + N * D, &m[1]);
+                assert_memory_equal(dz, dz + N * D, N * D * sizeof *dz);
+                assert_memory_equal(&m[0], &m[1], sizeof m[0]);
+            }
+    }
+    free(z);
+    free(dz);
+    free(labels);
+}
+
+/* Representations that have all become equal are right nowhere. */
+static void test_collapse(void **state)
+{
+    (void)state;
+    enum { N = 300, D = 8 };
+    float *z = malloc(N * D * sizeof *z), *dz = malloc(N * D * sizeof *dz);
+    int64_t *labels = draw_labels(N / 2, 6);
+    for (int l = 0; l < 2 * EVERY; l++) {
+        struct loss loss = every[l / 2];
+        const bool zero = l % 2; /* no direction at all */
+        const double s = zero ? 0 : 1, t = loss.number, up = log1p(exp(s / t));
+        double want = log(N - 1);
+        loss.labels = labels;
+        if (loss.kind == TRIPLET)
+            want = loss.semi_hard ? 0 : loss.number;
+        if (loss.kind == NTLOGISTIC)
+            want = log1p(exp(-s / t)) + (loss.semi_hard ? 0 : up);
+        for (int i = 0; i < N * D; i++)
+            z[i] = zero ? 0 : (float)(i % D) - 2.5f;
+        struct pairs_metrics m;
+        run(&loss, NULL, z, N, D, 2, dz, &m);
+        assert_true(m.accuracy == 0 && relative(m.loss, want) < 1e-6);
+        assert_true(isnan(m.entropy) || relative(m.entropy, log(N - 1)) < 1e-6);
+        for (int i = 0; i < N * D; i++)
+            assert_true(zero ? dz[i] == 0 : fabsf(dz[i]) < 1e-7f);
+    }
+    free(z);
+    free(dz);
+    free(labels);
+}
+
+/* One bad element must not go unseen, nor products that overflow. */
+static void test_not_finite(void **state)
+{
+    (void)state;
+    const float bad[] = {NAN, INFINITY, -INFINITY, 1e25f};
+    for (int b = 0; b < 4; b++)
+        for (int l = 0; l < 2 * EVERY; l++) {
+            struct loss loss = every[l / 2];
+            loss.raw = l % 2;
+            if (isfinite(bad[b]) && !loss.raw)
+                continue;
+            float *z = draw(20, 4, 2, 0.7, 1, 5), dz[80];
+            struct pairs_metrics m;
+            z[37] = bad[b];
+            z[33] = isfinite(bad[b]) ? -bad[b] : z[33]; /* its positive's */
+            run(&loss, NULL, z, 20, 4, 2, dz, &m);
+            if (isfinite(m.loss))
+                fail_msg("%s: %g is not seen", name_of(&loss), (double)bad[b]);
+            free(z);
+        }
+}
+
+/* ---- PyTorch ---- */
+
+static double meta_double(const struct frame *f, const char *what, const char *name)
+{
+    char key[64];
+    double value;
+    snprintf(key, sizeof key, "%s_%s", what, name);
+    assert_int_equal(frame_meta_double(f, key, NAN, &value), 0);
+    return value;
+}
+
+static void check_golden(const struct frame *golden, const struct tensor *z, const float *want_dz,
+                         const struct loss *l, const char *name, bool entropy)
+{
+    const int views = (int)z->shape[1], n = (int)z->shape[0] * views, d = (int)z->shape[2];
+    float *dz = malloc(z->bytes);
+    double *wide = malloc(2 * z->bytes);
+    struct pairs_metrics have,
+        want = {meta_double(golden, "loss", name), meta_double(golden, "accuracy", name), NAN};
+    for (int k = 0; k < n * d; k++)
+        wide[k] = (double)want_dz[k];
+    run(l, NULL, z->data, n, d, 2, dz, &have);
+    want.entropy = entropy ? meta_double(golden, "entropy", name) : have.entropy;
+    compare(l, "PyTorch", n, d, &have, dz, &want, wide);
+    free(dz);
+    free(wide);
+}
+
+/* tests/golden/losses.py says what the names say. */
+static void test_pytorch(void **state)
+{
+    (void)state;
+    struct frame *golden = frame_load("tests/golden/losses.safetensors");
+    if (!golden)
+        fail_msg("%s", fail_message());
+    int cases = 0;
+    for (int i = 0; i < golden->n_tensors; i++) {
+        const char *name = golden->tensors[i].name;
+        char loss[32];
+        struct loss l = {.views = 2};
+        if (sscanf(name, "dz_%31[a-z]_%lf", loss, &l.number) != 2)
+            continue;
+        while (strcmp(kind_names[l.kind], loss))
+            l.kind++;
+        l.semi_hard = strstr(name, "_sh");
+        l.raw = strstr(name, "_raw");
+        const bool three = strlen(name) > 2 && !strcmp(name + strlen(name) - 2, "_3");
+        l.views = three ? 3 : 2;
+        l.labels = frame_find(golden, three ? "y3" : "y")->data;
+        check_golden(golden, frame_find(golden, three ? "z3" : "z"), golden->tensors[i].data, &l,
+                     name + 3, false);
+        cases++;
+    }
+    assert_int_equal(cases, 42);
+    frame_free(golden);
+}
+
+static void test_pytorch_entropy(void **state)
+{
+    (void)state;
+    struct frame *golden = frame_load("tests/golden/loss_and_lars.safetensors");
+    if (!golden)
+        fail_msg("%s", fail_message());
+    static const char *const temperatures[] = {"0.05", "0.1", "0.5", "1"};
+    for (size_t i = 0; i < sizeof temperatures / sizeof *temperatures; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "dz_%s", temperatures[i]);
+        check_golden(golden, frame_find(golden, "z"), frame_find(golden, key)->data,
+                     &(struct loss){NTXENT, atof(temperatures[i]), .views = 2}, temperatures[i],
+                     true);
+    }
+    frame_free(golden);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ntxent),          cmocka_unit_test(test_extreme_temperature),
+        cmocka_unit_test(test_supcon),          cmocka_unit_test(test_supcon_alone),
+        cmocka_unit_test(test_triples),         cmocka_unit_test(test_opposites),
+        cmocka_unit_test(test_scales),          cmocka_unit_test(test_one_pair),
+        cmocka_unit_test(test_no_positives),    cmocka_unit_test(test_finite_differences),
+        cmocka_unit_test(test_threads),         cmocka_unit_test(test_collapse),
+        cmocka_unit_test(test_not_finite),      cmocka_unit_test(test_pytorch),
+        cmocka_unit_test(test_pytorch_entropy),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
