@@ -16,6 +16,16 @@ struct optimizer_config optimizer_config = {
     .model = "",
     .save_every = 100};
 static const char *scaling = "linear", *shape = "cosine";
+static struct optimizer_defaults defaults = {.linear_lr = 0.3, .sqrt_lr = 0.075};
+static char base_lr_help[96] = "without: 0.3 for linear, 0.075 for sqrt scaling";
+
+void optimizer_set_defaults(const struct optimizer_defaults *d)
+{
+    defaults = *d;
+    optimizer_config.schedule.warmup_epochs = d->warmup_epochs;
+    snprintf(base_lr_help, sizeof base_lr_help, "without: %g for linear, %g for sqrt scaling",
+             d->linear_lr, d->sqrt_lr);
+}
 
 const struct option_spec optimizer_option_specs[] = {
     {.kind = OPTION_HEADING, .help = "learning rate"},
@@ -32,7 +42,7 @@ const struct option_spec optimizer_option_specs[] = {
      .argument = "X",
      .min = 0,
      .max = 1e6,
-     .help = "without: 0.3 for linear, 0.075 for sqrt scaling"},
+     .help = base_lr_help},
     {.name = "scaling",
      .kind = OPTION_CHOICE,
      .value = &scaling,
@@ -75,6 +85,13 @@ const struct option_spec optimizer_option_specs[] = {
      .value = &optimizer_config.model,
      .argument = "FILE",
      .help = "write parameters and buffers there at the end"},
+    {.name = "keep-every",
+     .kind = OPTION_INT,
+     .value = &optimizer_config.keep_every,
+     .argument = "STEPS",
+     .min = 0,
+     .max = 1e15,
+     .help = "keep models of these steps beside it, as FILE-STEP; 0: none"},
     {.name = "resume",
      .kind = OPTION_SWITCH,
      .value = &optimizer_config.resume,
@@ -98,6 +115,7 @@ struct entry {
     void *value;
     float *slots[4];
     bool buffer;
+    bool frozen;     /* kept as it is: no gradient of it comes */
     int client;      /* who joined with it; -1: nobody yet (a resumed state's) */
     int64_t updated; /* the step it was last sent in; -1: not yet */
 };
@@ -134,6 +152,17 @@ bool optimizer_is_buffer(const char *name)
     for (size_t i = 0; i < 3; i++)
         if (length > strlen(endings[i]) && !strcmp(name + length - strlen(endings[i]), endings[i]))
             return true;
+    return false;
+}
+
+bool optimizer_is_frozen(const char *list, const char *name)
+{
+    while (list && *list) {
+        const size_t length = strcspn(list, ",");
+        if (length && !strncmp(list, name, length) && (!name[length] || name[length] == '.'))
+            return true;
+        list += length + (list[length] == ',');
+    }
     return false;
 }
 
@@ -286,6 +315,22 @@ static int save_state(struct optimizer *o)
     return save(o, o->config->state, true);
 }
 
+/* DIR/model-200.safetensors, beside DIR/model.safetensors. */
+static int keep_model(const struct optimizer *o)
+{
+    const char *model = o->config->model, *slash = strrchr(model, '/');
+    const char *dot = strrchr(slash ? slash : model, '.');
+    const int stem = dot ? (int)(dot - model) : (int)strlen(model);
+    char *path;
+    if (!o->config->keep_every || o->step % o->config->keep_every)
+        return 0;
+    if (asprintf(&path, "%.*s-%" PRId64 "%s", stem, model, o->step, dot ? dot : "") < 0)
+        return fail("out of memory");
+    const int bad = save(o, path, false);
+    free(path);
+    return bad;
+}
+
 /* A state's tensors: the parameters first, then what belongs to their slots. */
 static int load_state(struct optimizer *o)
 {
@@ -364,9 +409,23 @@ static int take_initial(struct optimizer *o, int client, const struct frame *req
         if (!e && !(e = add(o, &request->tensors[i])))
             return -1;
         e->client = client;
+        e->frozen = optimizer_is_frozen(frame_meta(request, "frozen"), e->name);
     }
     o->clients[client].joined = true;
     return 0;
+}
+
+/* One of several optimizers (shard.h) may own nothing but what is frozen: no gradients come to it,
+ * so it does not learn of steps. */
+static bool counts_steps(const struct optimizer *o)
+{
+    bool frozen = false;
+    for (int i = 0; i < o->n_entries; i++) {
+        if (!o->entries[i].frozen && !o->entries[i].buffer)
+            return true;
+        frozen = frozen || o->entries[i].frozen;
+    }
+    return !frozen;
 }
 
 /* Consumes the request. */
@@ -386,7 +445,8 @@ static int answer_join(struct optimizer *o, int client, struct frame *request)
         frame_drop_meta(reply, "optimizer");
     }
     frame_set_meta(reply, "kind", "join");
-    frame_set_meta_int(reply, "step", o->step);
+    if (counts_steps(o))
+        frame_set_meta_int(reply, "step", o->step);
     return server_reply(o->server, client, reply);
 }
 
@@ -399,6 +459,9 @@ static int check_gradients(struct optimizer *o, const struct frame *request, boo
         const struct entry *e = find(o, t->name);
         if (!e)
             return fail("a gradient of %s, which nobody joined with", t->name);
+        if (e->frozen)
+            return fail("%s %s, which is frozen", e->buffer ? "a value of" : "a gradient of",
+                        t->name);
         if (check_shape(e, t, is_half(e, t)))
             return -1;
         *twice = e->updated == o->step;
@@ -469,7 +532,7 @@ static bool complete(const struct optimizer *o, int client)
     if (o->clients[client].ended || o->clients[client].ahead > o->step)
         return true;
     for (int i = 0; i < o->n_entries; i++)
-        if (o->entries[i].client == client && !o->entries[i].buffer &&
+        if (o->entries[i].client == client && !o->entries[i].buffer && !o->entries[i].frozen &&
             o->entries[i].updated != o->step)
             return false;
     return true;
@@ -494,6 +557,8 @@ static int finish_step(struct optimizer *o)
         if (untouched(o) && o->n_waiting == 0)
             return 0;
         o->step++;
+        if (keep_model(o))
+            return -1;
         if (o->config->save_every && o->step % o->config->save_every == 0 && save_state(o))
             return -1;
         if (stop_requested()) /* here, before anything of the next step */
@@ -622,7 +687,11 @@ int optimizer_serve(struct server *s, const struct optimizer_rule *rule,
     struct optimizer_config copy = *config;
     copy.schedule.sqrt_scaling = !strcmp(scaling, "sqrt");
     copy.schedule.constant = !strcmp(shape, "constant");
+    if (copy.schedule.base_lr < 0)
+        copy.schedule.base_lr = copy.schedule.sqrt_scaling ? defaults.sqrt_lr : defaults.linear_lr;
     struct optimizer o = {.server = s, .rule = rule, .config = &copy, .saved = -1};
+    if (copy.keep_every && !*copy.model)
+        return fail("--keep-every needs --model");
     int bad = (config->resume && load_state(&o)) || serve(&o);
     if (bad && stop_requested() && untouched(&o) && o.n_entries) {
         char message[256]; /* between two steps: nothing needs to be lost */
@@ -634,4 +703,19 @@ int optimizer_serve(struct server *s, const struct optimizer_rule *rule,
         bad = save_state(&o) || save(&o, copy.model, false);
     release(&o);
     return bad ? -1 : 0;
+}
+
+int optimizer_run(const struct optimizer_rule *rule)
+{
+    if (!*optimizer_config.state && !*optimizer_config.model)
+        program_warn("neither --state nor --model is given: the result will not be kept");
+    struct server *server = server_open();
+    if (!server)
+        return program_fail();
+    if (optimizer_serve(server, rule, &optimizer_config)) {
+        const int status = program_fail(); /* first, so that the culprit's line leads a log */
+        server_abandon(server);
+        return status;
+    }
+    return server_end(server) ? program_fail() : 0;
 }

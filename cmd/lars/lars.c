@@ -1,7 +1,6 @@
 /* lars: the optimizer. Gradients in, new parameters out. */
 #include "lars.h"
 
-#include "fail.h"
 #include "link.h"
 #include "optimizer.h"
 
@@ -59,17 +58,5 @@ int main(int argc, char **argv)
         {options, optimizer_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     signals_setup();
-    if (!*optimizer_config.state && !*optimizer_config.model)
-        program_warn("neither --state nor --model is given: the result will not be kept");
-
-    struct server *server = server_open();
-    if (!server)
-        return program_fail();
-    const struct optimizer_rule rule = {"lars", 1, {"momentum"}, &lars, update};
-    if (optimizer_serve(server, &rule, &optimizer_config)) {
-        const int status = program_fail(); /* first, so that the culprit's line leads a log */
-        server_abandon(server);
-        return status;
-    }
-    return server_end(server) ? program_fail() : 0;
+    return optimizer_run(&(struct optimizer_rule){"lars", 1, {"momentum"}, &lars, update});
 }

@@ -37,6 +37,26 @@ interval() {
 }
 check "killed by a NaN, and resumed from the last state" interval
 
+kept() {
+    # every second step, as the model that a run of so many steps leaves; the last one is the model
+    lars_ --state kept.st --model dir.d/kept.st --keep-every 2 <all.st >out &&
+        cmp dir.d/kept.st model.st && cmp dir.d/kept-6.st model.st &&
+        [ "$(cd dir.d && echo *)" = "kept-2.st kept-4.st kept-6.st kept.st" ] &&
+        py states kept.st dir.d/kept.st && cmp part_at_4.st dir.d/kept-4.st
+}
+mkdir dir.d
+py run 0 4 6 | lars_ --model part_at_4.st >out
+check "models of every second step are kept" kept
+kept_and_resumed() {
+    # dies in step 5, after the state of step 4
+    py run 0 6 6 nan | lars_ --state again.st --model again_model.st --save-every 4 --keep-every 1 >out 2>err && return 1
+    cp again_model-4.st before.st && [ ! -e again_model-6.st ] &&
+        py run 4 6 6 | lars_ --resume --state again.st --model again_model.st --keep-every 2 >out &&
+        cmp again_model-4.st before.st && cmp again_model-4.st dir.d/kept-4.st && cmp again_model-6.st model.st
+}
+check "and by a run that went on" kept_and_resumed
+check_fails 1 "kept models without a model" '--keep-every needs --model' lars_ --state x.st --keep-every 2 --in all.st
+
 bad() { # words of `run`
     py run "$@" >bad.st
     lars_ --model none.st --state none_state.st --in bad.st --out out

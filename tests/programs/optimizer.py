@@ -1,8 +1,9 @@
-"""Clients and input for ntxent.sh and lars.sh.
+"""Clients and input for ntxent.sh, lars.sh and optimizers.sh.
 
     optimizer.py ROOT losses | same_losses A B
     optimizer.py ROOT run OUT STEPS [KEY=VALUE...]   requests of a run on stdout; see run()
     optimizer.py ROOT share ADDRESS NAME STEPS SECONDS   one of several clients
+    optimizer.py ROOT torch NAME=CLASS(SETTINGS)...   runs NAME.st beside torch.optim
     optimizer.py ROOT simulate REPLIES | states A B | content FILE"""
 
 import io
@@ -106,7 +107,9 @@ def requests(first, last, steps, **fault):
         join["extra.weight"] = np.zeros(2, np.float32)
     if "narrow" in fault:
         join["fc.weight"] = np.zeros((5, 299), np.float32)
-    yield join, {"kind": "join", "seq": 0}
+    frozen = fault.get("frozen", "").split(",") if "frozen" in fault else []
+    kept = {n for n in SHAPES if n.split(".")[0] in frozen}
+    yield join, {"kind": "join", "seq": 0} | ({"frozen": fault["frozen"]} if frozen else {})
     seq = 1
     for step in range(first, last):
         g = gradients(step)
@@ -117,6 +120,7 @@ def requests(first, last, steps, **fault):
             g["fc.bias"] = np.zeros(5, np.float32)
         if "shape" in fault and here:
             g["fc.weight"] = np.zeros((300, 5), np.float32)
+        g = {n: v for n, v in g.items() if n not in kept}
         names = list(g)
         first_bucket = ["bn1.running_mean", "bn1.num_batches_tracked", "fc.weight"]
         buckets = [first_bucket, [n for n in names if n not in first_bucket]]
@@ -124,7 +128,8 @@ def requests(first, last, steps, **fault):
             buckets.insert(1, ["fc.weight"])
         if "missing" in fault and here:
             buckets = buckets[:1]
-        for bucket in buckets:
+        buckets = [[n for n in b if n in g] for b in buckets]
+        for bucket in filter(None, buckets):
             number = step + (int(fault["jump"]) if "jump" in fault and here else 0)
             meta = {"kind": "gradients", "step": number, "steps": steps, "seq": seq}
             if "words" in fault and here:
@@ -174,6 +179,63 @@ def simulate(path):
             v[name] = 0.9 * v[name] + rate * trust * d
             w[name] = w[name] - v[name]
             assert np.abs(values[name] - w[name]).max() < 1e-6 * np.abs(w[name]).max()
+
+
+def frozen(state, model):
+    """Of a run in which conv1 and bn1 were frozen."""
+    s, m = load(state)[0][0], load(model)[0][0]
+    start = initial()
+    assert set(m) == set(SHAPES)
+    for name in SHAPES:
+        same = np.array_equal(m[name], start[name])
+        assert same == (name.split(".")[0] in ("conv1", "bn1")), name
+        assert np.array_equal(m[name], s[name])
+    assert not s["exp_avg/conv1.weight"].any() and s["exp_avg/fc.weight"].any()
+
+
+def torch(*cases):
+    """Prints each case's name, and what is wrong with it."""
+    for case in cases:
+        name, call = case.split("=", 1)
+        kind, settings = call[:-1].split("(", 1)
+        try:
+            beside_torch(name + ".st", name + ".state", kind, eval(f"dict({settings})"))
+            print(name, "agrees")
+        except AssertionError as error:
+            print(name, "differs:", error)
+
+
+def beside_torch(path, state, kind, settings):
+    """The parameters after each of ten steps, and what is kept of the gradients."""
+    import torch
+
+    replies, (s, meta) = load(path), load(state)[0]
+    decayed = settings.pop("decay", "all")
+    w = {n: torch.nn.Parameter(torch.from_numpy(v).double())
+         for n, v in initial().items() if n not in BUFFERS}
+    groups = [{"params": [p for p in w.values() if p.ndim > 1]},
+              {"params": [p for p in w.values() if p.ndim <= 1]}]
+    if decayed == "weights":
+        groups[1]["weight_decay"] = 0
+    optimizer = getattr(torch.optim, kind)(groups, lr=0.03, **settings)
+    at = 1
+    for step in range(10):
+        for name, g in gradients(step).items():
+            if name in w:
+                w[name].grad = torch.from_numpy(g).double()
+        optimizer.step()
+        for values, _ in replies[at:at + 2]:
+            for name in values.keys() - set(BUFFERS):
+                want = w[name].detach().numpy()
+                assert np.abs(values[name] - want).max() <= 1e-6 * np.abs(want).max(), (step, name)
+        at += 2
+    assert at == len(replies) and meta["step"] == "10"
+    names = {"momentum_buffer": "momentum"}
+    for name, p in w.items():
+        for key, want in optimizer.state[p].items():
+            if torch.is_tensor(want) and want.shape == p.shape:
+                have, want = s[f"{names.get(key, key)}/{name}"], want.numpy()
+                assert np.abs(have - want).max() <= 1e-6 * np.abs(want).max(), (key, name)
 
 
 def states(state, model):

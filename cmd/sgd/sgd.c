@@ -1,0 +1,71 @@
+/* sgd: the optimizer of supervised training. Gradients in, new parameters out. */
+#include "sgd.h"
+
+#include <string.h>
+
+#include "link.h"
+#include "optimizer.h"
+
+static struct sgd sgd = {.momentum = 0.9};
+static const char *decayed = "weights";
+
+static const struct option_spec options[] = {
+    {.name = "momentum",
+     .kind = OPTION_DOUBLE,
+     .value = &sgd.momentum,
+     .argument = "X",
+     .min = 0,
+     .max = 1,
+     .help = "momentum of the gradients"},
+    {.name = "nesterov",
+     .kind = OPTION_SWITCH,
+     .value = &sgd.nesterov,
+     .help = "Nesterov's momentum, which looks a step ahead"},
+    {.name = "weight-decay",
+     .kind = OPTION_DOUBLE,
+     .value = &sgd.weight_decay,
+     .argument = "X",
+     .min = 0,
+     .max = 1e3,
+     .help = "so many times a parameter is added to its gradient"},
+    {.name = "decay",
+     .kind = OPTION_CHOICE,
+     .value = &decayed,
+     .choices = "weights|all",
+     .argument = "WHAT",
+     .help = "what decays: weights, or all: also biases and batch norm"},
+    {0},
+};
+
+static const char details[] =
+    "In:  `kind` = `join` with initial parameters; then their gradients, under their\n"
+    "     names, in any number of frames a step.\n"
+    "Out: the parameters in force, under the same names, and `lr`.\n"
+    "\n"
+    "Example: fine-tuning as in the paper, by Nesterov's momentum at 0.05 x batch / 256.\n"
+    "  sgd --nesterov --base-lr 0.05 --listen ipc://opt.ipc --model tuned.safetensors &\n"
+    "  augment --data shapes --ops crop,flip --views 1 --batch 64 --steps 20 |\n"
+    "    encode --init model.safetensors --opt ipc://opt.ipc \\\n"
+    "      --next 'exec:classify --opt ipc://opt.ipc' | progress";
+
+static int update(const void *hyper, double lr, int64_t step, int ndim, size_t n, float *w,
+                  const float *g, float *const *slots)
+{
+    (void)step;
+    return sgd_step(hyper, lr, ndim > 1 || !strcmp(decayed, "all"), n, w, g, slots[0]);
+}
+
+int main(int argc, char **argv)
+{
+    const struct program program = {
+        "sgd",
+        "stochastic gradient descent with momentum",
+        details,
+        {options, optimizer_option_specs, server_option_specs, link_option_specs}};
+    optimizer_set_defaults(&(struct optimizer_defaults){.linear_lr = 0.1, .sqrt_lr = 0.00625});
+    options_parse(&program, argc, argv, NULL);
+    if (sgd.nesterov && !(sgd.momentum > 0))
+        usage_fail("--nesterov needs --momentum");
+    signals_setup();
+    return optimizer_run(&(struct optimizer_rule){"sgd", 1, {"momentum"}, &sgd, update});
+}
