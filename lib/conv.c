@@ -40,7 +40,7 @@ static const struct product *winograd_product(const struct panel_values *v,
                                               const struct conv_shape *s)
 {
     const struct winograd_shape w = winograd_shape(v, s);
-    if (v->product->matrix_unit || v->split || s->kernel != 3 || s->stride != 1 ||
+    if (v->product->matrix_unit || v->split || s->row || s->kernel != 3 || s->stride != 1 ||
         s->padding != 1 || !winograd_pays(&w))
         return NULL;
     return v->product->values == PRODUCT_FLOAT ? v->product : product_choose(PRODUCT_FLOAT);
@@ -431,9 +431,9 @@ static struct pass forward_pass(const struct panel_values *v, const struct conv_
                                     .c = s->c,
                                     .pitch = s->c,
                                     .step = s->stride,
-                                    .y0 = -s->padding,
+                                    .y0 = -conv_row_padding(s),
                                     .x0 = -s->padding,
-                                    .ny = s->kernel,
+                                    .ny = conv_rows(s),
                                     .nx = s->kernel},
                          .images = s->images,
                          .grains = s->grains,
@@ -476,22 +476,36 @@ void conv_forward(const struct panel_values *v, const struct conv_shape *s, cons
  * columns px, px+s, ... A kernel row ky reaches such a row only if ky = (py + padding) mod s, from
  * output row a + (py + padding - ky) / s for the a-th of them. With ky descending, these are
  * neighbouring rows: a window on dy. */
-static int64_t taps(const struct conv_shape *s, int64_t phase)
+struct axis {
+    int64_t kernel, stride, padding;
+};
+
+static struct axis along_y(const struct conv_shape *s)
 {
-    const int64_t first = (phase + s->padding) % s->stride;
-    return first < s->kernel ? (s->kernel - 1 - first) / s->stride + 1 : 0;
+    return (struct axis){conv_rows(s), s->stride, conv_row_padding(s)};
+}
+
+static struct axis along_x(const struct conv_shape *s)
+{
+    return (struct axis){s->kernel, s->stride, s->padding};
+}
+
+static int64_t taps(struct axis s, int64_t phase)
+{
+    const int64_t first = (phase + s.padding) % s.stride;
+    return first < s.kernel ? (s.kernel - 1 - first) / s.stride + 1 : 0;
 }
 
 /* The kernel row of tap t of a phase; t = 0 is the one that looks furthest up. */
-static int64_t tap_row(const struct conv_shape *s, int64_t phase, int64_t t)
+static int64_t tap_row(struct axis s, int64_t phase, int64_t t)
 {
-    const int64_t first = (phase + s->padding) % s->stride;
-    return first + (taps(s, phase) - 1 - t) * s->stride;
+    const int64_t first = (phase + s.padding) % s.stride;
+    return first + (taps(s, phase) - 1 - t) * s.stride;
 }
 
-static int64_t tap_offset(const struct conv_shape *s, int64_t phase)
+static int64_t tap_offset(struct axis s, int64_t phase)
 {
-    return taps(s, phase) ? (phase + s->padding - tap_row(s, phase, 0)) / s->stride : 0;
+    return taps(s, phase) ? (phase + s.padding - tap_row(s, phase, 0)) / s.stride : 0;
 }
 
 static int64_t phase_length(int64_t length, int64_t stride, int64_t phase)
@@ -508,10 +522,10 @@ static struct pass backward_pass(const struct panel_values *v, const struct conv
                                     .c = s->o,
                                     .pitch = s->o,
                                     .step = 1,
-                                    .y0 = tap_offset(s, py),
-                                    .x0 = tap_offset(s, px),
-                                    .ny = taps(s, py),
-                                    .nx = taps(s, px)},
+                                    .y0 = tap_offset(along_y(s), py),
+                                    .x0 = tap_offset(along_x(s), px),
+                                    .ny = taps(along_y(s), py),
+                                    .nx = taps(along_x(s), px)},
                          .images = s->images,
                          .grains = s->grains,
                          .rows = phase_length(s->h, s->stride, py),
@@ -588,7 +602,7 @@ struct weights {
 static int64_t kernel_position(const struct weights *w, int64_t ty, int64_t tx)
 {
     if (w->backward)
-        return tap_row(w->s, w->py, ty) * w->kernel + tap_row(w->s, w->px, tx);
+        return tap_row(along_y(w->s), w->py, ty) * w->kernel + tap_row(along_x(w->s), w->px, tx);
     return ty * w->kernel + tx;
 }
 
@@ -750,7 +764,7 @@ void conv_pack_forward(const struct panel_values *v, const struct conv_shape *s,
         return;
     }
     const struct pass p = forward_pass(v, s);
-    const int64_t area = s->kernel * s->kernel;
+    const int64_t area = conv_rows(s) * s->kernel;
     const struct weights w = {
         .values = weight, .out_step = s->c * area, .in_step = area, .kernel = s->kernel, .s = s};
     pack_pass(&p, &w, packed, threads);
@@ -765,7 +779,7 @@ void conv_pack_backward(const struct panel_values *v, const struct conv_shape *s
         winograd_pack_backward(winograd, &w, weight, packed, threads);
         return;
     }
-    const int64_t area = s->kernel * s->kernel;
+    const int64_t area = conv_rows(s) * s->kernel;
     char *to = packed;
     for (int64_t py = 0; py < s->stride; py++)
         for (int64_t px = 0; px < s->stride; px++) {

@@ -1,10 +1,11 @@
 /* conv: convolutions over NHWC maps, forward and backward, by block products (product.h).
  *
  * Maps are floats or bf16, weights and their gradients floats in torchvision's layout
- * [o][c][kernel][kernel]. Work is cut into strips, some rows of output for some images of one
- * grain, whose input is laid out in a panel (panel.h); threads take strips, and blocks of output
- * channels where there are few strips. What an image gives depends neither on the images beside it
- * nor on the number of threads. Nothing is allocated: memory is asked for beforehand. */
+ * [o][c][kernel][kernel], or [o][c][kernel] where the kernel is a row. Work is cut into strips,
+ * some rows of output for some images of one grain, whose input is laid out in a panel (panel.h);
+ * threads take strips, and blocks of output channels where there are few strips. What an image
+ * gives depends neither on the images beside it nor on the number of threads. Nothing is allocated:
+ * memory is asked for beforehand. */
 #ifndef CONV_H
 #define CONV_H
 
@@ -33,7 +34,7 @@ void conv_forward(const struct panel_values *v, const struct conv_shape *s, cons
 void conv_backward_data(const struct panel_values *v, const struct conv_shape *s, const void *dy,
                         const void *packed, void *dx, bool add, const struct workspace *work);
 
-/* grad (o,c,kernel,kernel): the gradient of the weights, summed over grains as grains.h says.
+/* grad (o,c,rows,kernel): the gradient of the weights, summed over grains as grains.h says.
  * partials: conv_partial_bytes bytes, 64-byte aligned. */
 size_t conv_partial_bytes(const struct panel_values *v, const struct conv_shape *s);
 void conv_backward_weights(const struct panel_values *v, const struct conv_shape *s, const void *x,

@@ -93,9 +93,9 @@ static struct gradient make_gradient(const struct panel_values *v, const struct 
                           .c = s->c,
                           .pitch = s->c,
                           .step = s->stride,
-                          .y0 = -s->padding,
+                          .y0 = -conv_row_padding(s),
                           .x0 = -s->padding,
-                          .ny = s->kernel,
+                          .ny = conv_rows(s),
                           .nx = s->kernel};
     g.dy = (struct window){
         .h = s->oh, .w = s->ow, .c = s->o, .pitch = s->o, .step = 1, .ny = 1, .nx = 1};
@@ -137,9 +137,9 @@ struct blocks {
 static struct blocks blocks_of(const struct gradient *g, int64_t c)
 {
     const struct product *product = g->v->product;
-    const int64_t k = g->s.kernel;
+    const int64_t k = g->s.kernel, rows = conv_rows(&g->s);
     return (struct blocks){.outputs = divide_up(g->s.o, product->rows),
-                           .taps = g->folded ? k : k * k,
+                           .taps = g->folded ? rows : rows * k,
                            .inputs = divide_up(g->folded ? c * k : c, product->columns),
                            .size = product->rows * product->columns};
 }
@@ -325,10 +325,10 @@ unpack_line(const float *from, int64_t columns, int64_t tap, int64_t taps, int64
 static void unpack_folded(const struct gradient *g, const float *from, int64_t tap, int64_t c0,
                           int64_t n, float *to)
 {
-    const int64_t c = g->s.c, k = g->s.kernel;
-    for (int64_t t = 0; t < k; t++)
+    const int64_t c = g->s.c, k = g->s.kernel, rows = conv_rows(&g->s);
+    for (int64_t t = 0; t < rows; t++)
         for (int64_t j = 0; j < n; j++)
-            to[(c0 + j) % c * k * k + t * k + (c0 + j) / c] = from[t * tap + j];
+            to[(c0 + j) % c * rows * k + t * k + (c0 + j) / c] = from[t * tap + j];
 }
 
 /* Blocks into the layout of the weights. These are written in the order of memory, and read here
@@ -337,7 +337,7 @@ static void unpack(const struct gradient *g, const float *sums, float *grad, int
 {
     const struct conv_shape *s = &g->s;
     const int64_t rows = g->v->product->rows, columns = g->v->product->columns;
-    const int64_t area = s->kernel * s->kernel, channels = g->folded ? s->kernel * s->c : s->c;
+    const int64_t area = conv_rows(s) * s->kernel, channels = g->folded ? s->kernel * s->c : s->c;
     const struct blocks b = blocks_of(g, s->c);
     const int64_t tap = b.outputs * b.size;
 #pragma omp parallel for schedule(static) num_threads(threads)

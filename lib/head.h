@@ -8,8 +8,9 @@
 
 #include "plan.h"
 
-/* 1 to 3 layers from `in` features over `hidden` (0: as wide as the input) to `out`. NULL with a
- * message. A head of 0 layers is no network: its output is its input. */
+/* `layers` linear maps, from 1 on (all but the last are hidden layers), from `in` features over
+ * `hidden` (0: as wide as the input) to `out`. NULL with a message. A head of 0 layers is no
+ * network: its output is its input. */
 struct plan *head_plan(int layers, int64_t in, int64_t hidden, int64_t out);
 
 #endif

@@ -74,6 +74,24 @@ struct maps {
     void (*average_pool_backward)(const struct norm_shape *s, const float *dy, void *dx,
                                   int threads);
 
+    /* The mean of each window of 2x2; pixels beyond the lower and right edge are zeros, which
+     * count. kernel is 2, padding 0, oh = (h - 1) / stride + 1, and ow likewise. */
+    void (*mean_pool)(const struct pool_shape *s, const void *x, void *y, int threads);
+    void (*mean_pool_backward)(const struct pool_shape *s, const void *dy, void *dx, int threads);
+
+    /* Selective kernels: c counts the channels of a half; x has two halves a and b, (images,
+     * pixels, 2c). The mean (images, c) is that of a + b over all pixels. The mix (images, pixels,
+     * c) is u a + v b, with weights that each image and channel has: u = 1 / (1 + exp(q - p)) and
+     * v = 1 / (1 + exp(p - q)), where p and q are the halves of logits (images, 2c).
+     * Backward, halves_mix_backward writes dx and dlogits (shaped as logits); halves_mean_backward
+     * adds to dx. */
+    void (*halves_mean)(const struct norm_shape *s, const void *x, void *y, int threads);
+    void (*halves_mean_backward)(const struct norm_shape *s, const void *dy, void *dx, int threads);
+    void (*halves_mix)(const struct norm_shape *s, const void *x, const void *logits, void *y,
+                       int threads);
+    void (*halves_mix_backward)(const struct norm_shape *s, const void *x, const void *logits,
+                                const void *dy, void *dx, void *dlogits, int threads);
+
     /* Values in and out: n pixels of c channels, at most 4; bytes are taken as
      * (x/255 - mean) / deviation of their channel. */
     void (*load_bytes)(const uint8_t *x, int64_t n, int64_t c, const float *mean,

@@ -481,6 +481,192 @@ static void average_pool_backward(const struct norm_shape *s, const float *dy, v
     }
 }
 
+/* A quarter of the sum of four pixels' n channels, at most STRIP_CHANNELS. */
+static inline void quarter(const ELEMENT *const *from, int64_t n, ELEMENT *to)
+{
+    const ELEMENT *a = from[0], *b = from[1], *c = from[2], *d = from[3];
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        to[i] = NARROW(0.25F * ((WIDEN(a[i]) + WIDEN(b[i])) + (WIDEN(c[i]) + WIDEN(d[i]))));
+}
+
+/* What is read where there is no pixel. */
+static const ELEMENT no_pixel[STRIP_CHANNELS];
+
+CLONES static void mean_row(const struct pool_shape *s, const ELEMENT *x, int64_t a, ELEMENT *y)
+{
+    for (int64_t b = 0; b < s->ow; b++, y += s->c)
+        for (int64_t k = 0; k < s->c; k += STRIP_CHANNELS) {
+            const ELEMENT *from[4];
+            for (int t = 0; t < 4; t++) {
+                const int64_t i = a * s->stride + t / 2, j = b * s->stride + t % 2;
+                from[t] = i < s->h && j < s->w ? x + (i * s->w + j) * s->c + k : no_pixel;
+            }
+            quarter(from, s->c - k < STRIP_CHANNELS ? s->c - k : STRIP_CHANNELS, y + k);
+        }
+}
+
+static void mean_pool(const struct pool_shape *s, const void *x, void *y, int threads)
+{
+    assert(s->kernel == 2 && s->padding == 0);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t r = 0; r < s->images * s->oh; r++)
+        mean_row(s, (const ELEMENT *)x + r / s->oh * s->h * s->w * s->c, r % s->oh,
+                 (ELEMENT *)y + r * s->ow * s->c);
+}
+
+/* The window whose tap `tap` is at pixel i, or -1. */
+static inline int64_t window_of(int64_t i, int64_t tap, int64_t stride)
+{
+    return i >= tap && (i - tap) % stride == 0 ? (i - tap) / stride : -1;
+}
+
+/* Row i of the gradient is gathered from the windows that the row is in: at most four a pixel. */
+CLONES static void mean_row_backward(const struct pool_shape *s, const ELEMENT *dy, int64_t i,
+                                     ELEMENT *dx)
+{
+    for (int64_t j = 0; j < s->w; j++, dx += s->c)
+        for (int64_t k = 0; k < s->c; k += STRIP_CHANNELS) {
+            const ELEMENT *from[4];
+            for (int t = 0; t < 4; t++) {
+                const int64_t a = window_of(i, t / 2, s->stride),
+                              b = window_of(j, t % 2, s->stride);
+                from[t] = a >= 0 && b >= 0 ? dy + (a * s->ow + b) * s->c + k : no_pixel;
+            }
+            quarter(from, s->c - k < STRIP_CHANNELS ? s->c - k : STRIP_CHANNELS, dx + k);
+        }
+}
+
+static void mean_pool_backward(const struct pool_shape *s, const void *dy, void *dx, int threads)
+{
+    assert(s->kernel == 2 && s->padding == 0);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t r = 0; r < s->images * s->h; r++)
+        mean_row_backward(s, (const ELEMENT *)dy + r / s->h * s->oh * s->ow * s->c, r % s->h,
+                          (ELEMENT *)dx + r * s->w * s->c);
+}
+
+/* ---- selective kernels ----
+ * An image is a task: whatever is summed is summed over one image's pixels, in their order. */
+
+CLONES static void add_halves(const ELEMENT *x, int64_t pixels, int64_t c, ELEMENT *y)
+{
+    for (int64_t k = 0; k < c; k += SUM_BLOCK) {
+        const int64_t n = c - k < SUM_BLOCK ? c - k : SUM_BLOCK;
+        double sums[SUM_BLOCK] = {0};
+        for (int64_t p = 0; p < pixels; p++) {
+            const ELEMENT *a = x + p * 2 * c + k, *b = a + c;
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++)
+                sums[i] += (double)(WIDEN(a[i]) + WIDEN(b[i]));
+        }
+        for (int64_t i = 0; i < n; i++)
+            y[k + i] = NARROW((float)(sums[i] / (double)pixels));
+    }
+}
+
+static void halves_mean(const struct norm_shape *s, const void *x, void *y, int threads)
+{
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t n = 0; n < s->images; n++)
+        add_halves((const ELEMENT *)x + n * s->pixels * 2 * s->c, s->pixels, s->c,
+                   (ELEMENT *)y + n * s->c);
+}
+
+CLONES static void add_halves_backward(const ELEMENT *dy, int64_t pixels, int64_t c, ELEMENT *dx)
+{
+    for (int64_t p = 0; p < 2 * pixels; p++, dx += c)
+#pragma omp simd
+        for (int64_t i = 0; i < c; i++)
+            dx[i] = NARROW(WIDEN(dx[i]) + WIDEN(dy[i]) / (float)pixels);
+}
+
+static void halves_mean_backward(const struct norm_shape *s, const void *dy, void *dx, int threads)
+{
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t n = 0; n < s->images; n++)
+        add_halves_backward((const ELEMENT *)dy + n * s->c, s->pixels, s->c,
+                            (ELEMENT *)dx + n * s->pixels * 2 * s->c);
+}
+
+/* The weights u and v of n channels: softmax over p and q. Neither is 1 minus the other, which
+ * would be off by much of itself where it is small. */
+static inline void mix_weights(const ELEMENT *p, const ELEMENT *q, int64_t n, float *u, float *v)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const float d = WIDEN(q[i]) - WIDEN(p[i]);
+        u[i] = 1 / (1 + expf(d));
+        v[i] = 1 / (1 + expf(-d));
+    }
+}
+
+CLONES static void mix(const ELEMENT *x, const ELEMENT *logits, int64_t pixels, int64_t c,
+                       ELEMENT *y)
+{
+    for (int64_t k = 0; k < c; k += SUM_BLOCK) {
+        const int64_t n = c - k < SUM_BLOCK ? c - k : SUM_BLOCK;
+        float u[SUM_BLOCK], v[SUM_BLOCK];
+        mix_weights(logits + k, logits + c + k, n, u, v);
+        for (int64_t p = 0; p < pixels; p++) {
+            const ELEMENT *a = x + p * 2 * c + k, *b = a + c;
+            ELEMENT *to = y + p * c + k;
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++)
+                to[i] = NARROW(WIDEN(a[i]) * u[i] + WIDEN(b[i]) * v[i]);
+        }
+    }
+}
+
+static void halves_mix(const struct norm_shape *s, const void *x, const void *logits, void *y,
+                       int threads)
+{
+    const int64_t c = s->c;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t n = 0; n < s->images; n++)
+        mix((const ELEMENT *)x + n * s->pixels * 2 * c, (const ELEMENT *)logits + n * 2 * c,
+            s->pixels, c, (ELEMENT *)y + n * s->pixels * c);
+}
+
+/* da = u dy, db = v dy. As u' = u v in p and -u v in q, the logits' gradients are the sum of
+ * u v (a - b) dy over the pixels, and its negative. */
+CLONES static void mix_backward(const ELEMENT *x, const ELEMENT *logits, const ELEMENT *dy,
+                                int64_t pixels, int64_t c, ELEMENT *dx, ELEMENT *dlogits)
+{
+    for (int64_t k = 0; k < c; k += SUM_BLOCK) {
+        const int64_t n = c - k < SUM_BLOCK ? c - k : SUM_BLOCK;
+        float u[SUM_BLOCK], v[SUM_BLOCK];
+        double sums[SUM_BLOCK] = {0};
+        mix_weights(logits + k, logits + c + k, n, u, v);
+        for (int64_t p = 0; p < pixels; p++) {
+            const ELEMENT *a = x + p * 2 * c + k, *b = a + c, *d = dy + p * c + k;
+            ELEMENT *da = dx + p * 2 * c + k, *db = da + c;
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++) {
+                const float g = WIDEN(d[i]);
+                sums[i] += (double)(g * (WIDEN(a[i]) - WIDEN(b[i])));
+                da[i] = NARROW(g * u[i]);
+                db[i] = NARROW(g * v[i]);
+            }
+        }
+        for (int64_t i = 0; i < n; i++) {
+            const float g = (float)(sums[i] * (double)(u[i] * v[i]));
+            dlogits[k + i] = NARROW(g);
+            dlogits[c + k + i] = NARROW(-g);
+        }
+    }
+}
+
+static void halves_mix_backward(const struct norm_shape *s, const void *x, const void *logits,
+                                const void *dy, void *dx, void *dlogits, int threads)
+{
+    const int64_t c = s->c, map = s->pixels * c;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t n = 0; n < s->images; n++)
+        mix_backward((const ELEMENT *)x + n * 2 * map, (const ELEMENT *)logits + n * 2 * c,
+                     (const ELEMENT *)dy + n * map, s->pixels, c, (ELEMENT *)dx + n * 2 * map,
+                     (ELEMENT *)dlogits + n * 2 * c);
+}
+
 /* ---- values in and out ---- */
 
 /* Divisions, not products with reciprocals, so that bytes give bit by bit what floats give that a
@@ -544,6 +730,12 @@ const struct maps MAPS = {
     .max_pool_backward = max_pool_backward,
     .average_pool = average_pool,
     .average_pool_backward = average_pool_backward,
+    .mean_pool = mean_pool,
+    .mean_pool_backward = mean_pool_backward,
+    .halves_mean = halves_mean,
+    .halves_mean_backward = halves_mean_backward,
+    .halves_mix = halves_mix,
+    .halves_mix_backward = halves_mix_backward,
     .load_bytes = load_bytes,
     .load_floats = load_floats,
     .store_floats = store_floats,

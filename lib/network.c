@@ -152,6 +152,18 @@ static int64_t output_values(const struct network *net)
 
 /* ---- shapes ---- */
 
+/* Is operation i trained in this pass: does it use the batch's statistics, and have a backward
+ * pass? */
+static bool trains(const struct network *net, int i)
+{
+    return net->shape.training && i >= net->plan->frozen;
+}
+
+static int number_of(const struct network *net, const struct plan_operation *op)
+{
+    return (int)(op - net->plan->operations);
+}
+
 /* Of the slice at work: whole grains where it holds such, else one sum. */
 static int64_t slice_grains(const struct network *net)
 {
@@ -174,7 +186,8 @@ static struct conv_shape conv_shape(const struct network *net, const struct plan
                                .kernel = op->kernel,
                                .stride = op->stride,
                                .padding = op->padding,
-                               .grains = slice_grains(net)};
+                               .grains = slice_grains(net),
+                               .row = op->row};
 }
 
 static struct norm_shape norm_shape(const struct network *net, int tensor)
@@ -249,7 +262,8 @@ static void report(const struct network *net, const struct plan_operation *op, c
     if (!net->observe)
         return;
     const double in = (double)map_values(net, op->in), out = (double)map_values(net, op->out);
-    const double window = (double)(op->kernel * op->kernel) * (double)net->layout.maps[op->in].c;
+    const double window = (double)(op->row ? op->kernel : op->kernel * op->kernel) *
+                          (double)net->layout.maps[op->in].c;
     const struct network_event event = {
         .kernel = kernel,
         .name = op->weight >= 0 ? parameter(net, op->weight)->name : "",
@@ -325,16 +339,17 @@ static int raise_needs(struct network *net, struct needs *n)
             else if (!reserve(&n->packed, bytes, &net->packed_at[i]))
                 return -1;
             raise_to(&n->work, conv_work_bytes(v, &s, net->threads));
-            if (!net->shape.training)
+            if (!trains(net, i))
                 continue;
             raise_to(&n->back, packs_at_use(net) ? 0 : bytes);
             raise_to(&n->partials, conv_partial_bytes(v, &s));
             raise_to(&n->sums, (size_t)(conv_sum_rows(v, &s) * 2 * s.o));
-        } else if (op->kind == PLAN_BATCH_NORM) {
+        } else if (op->kind == PLAN_BATCH_NORM || op->kind == PLAN_BIAS) {
             const struct norm_shape s = norm_shape(net, op->in);
             raise_to(&n->channels, (size_t)s.c);
-            n->kept += (4 * sizeof(float) + 4 * sizeof(double)) * (size_t)s.c;
-            if (net->shape.training)
+            if (op->kind == PLAN_BATCH_NORM)
+                n->kept += (4 * sizeof(float) + 4 * sizeof(double)) * (size_t)s.c;
+            if (trains(net, i))
                 raise_to(&n->sums, (size_t)(net->engine.maps->norm_partials(&s) * 2 * s.c));
         }
     }
@@ -372,6 +387,7 @@ static void place_statistics(struct network *net, double *kept)
 int network_prepare(struct network *net, const struct network_shape *shape)
 {
     assert(shape->training || !shape->input_grad);
+    assert(!net->plan->frozen || !shape->input_grad);
     if (net->prepared && !memcmp(&net->shape, shape, sizeof *shape))
         return 0;
     if (shape->images < 1)
@@ -477,7 +493,7 @@ static void move_running_statistics(const struct network *net)
 {
     for (int o = 0; o < net->plan->n_operations; o++) {
         const struct plan_operation *op = &net->plan->operations[o];
-        if (op->kind != PLAN_BATCH_NORM)
+        if (op->kind != PLAN_BATCH_NORM || !trains(net, o))
             continue;
         const struct statistics *keep = &net->statistics[op->in];
         const int64_t c = net->plan->channels[op->in];
@@ -521,7 +537,7 @@ static void norm_forward(struct network *net, const struct plan_operation *op)
 {
     const struct norm_shape s = norm_shape(net, op->in);
     const struct statistics *keep = &net->statistics[op->in];
-    if (net->shape.training)
+    if (trains(net, number_of(net, op)))
         slice_statistics(net, op, keep, s.c);
     else
         running_statistics(net, op, keep, s.c);
@@ -531,6 +547,28 @@ static void norm_forward(struct network *net, const struct plan_operation *op)
                                    op->residual >= 0 ? value(net, op->residual) : NULL, op->relu,
                                    value(net, op->out), net->threads);
     report(net, op, "norm forward", since, op->residual >= 0 ? 2 : 1, 1);
+}
+
+/* A norm by fixed numbers, of which the kernels know. */
+static struct norm_channels bias_channels(const struct network *net,
+                                          const struct plan_operation *op)
+{
+    const size_t c = (size_t)net->plan->channels[op->in];
+    memset(net->zeros, 0, c * sizeof *net->zeros);
+    for (size_t i = 0; i < c; i++)
+        net->coefficients[i] = 1;
+    return (struct norm_channels){
+        .mean = net->zeros, .scale = net->coefficients, .bias = parameter(net, op->bias)->value};
+}
+
+static void bias_forward(struct network *net, const struct plan_operation *op)
+{
+    const struct norm_shape s = norm_shape(net, op->in);
+    const struct norm_channels k = bias_channels(net, op);
+    const double since = began(net);
+    net->engine.maps->norm_forward(&s, value(net, op->in), &k, NULL, false, value(net, op->out),
+                                   net->threads);
+    report(net, op, "bias forward", since, 1, 1);
 }
 
 /* Adds each grain's rows, (n) each, in their order: its sum is left in row `grain`. */
@@ -592,7 +630,7 @@ static int conv_forward_and_sum(struct network *net, int i)
     const struct conv_shape s = conv_shape(net, op);
     const struct panel_values *v = &net->engine.values;
     struct statistics *keep = &net->statistics[op->out];
-    const bool sums = net->shape.training && keep->sums;
+    const bool sums = trains(net, i) && keep->sums;
     if (packs_at_use(net))
         pack_weights(net, i);
     const double since = began(net);
@@ -605,6 +643,27 @@ static int conv_forward_and_sum(struct network *net, int i)
     return sum_grains(net, norm_after(net, i), keep->sums, &keep->values);
 }
 
+/* Of one half of the map that a selective kernel reads. */
+static struct norm_shape half_shape(const struct network *net, const struct plan_operation *op)
+{
+    struct norm_shape s = norm_shape(net, op->in);
+    s.c /= 2;
+    return s;
+}
+
+static void halves_forward(struct network *net, const struct plan_operation *op)
+{
+    const struct maps *e = net->engine.maps;
+    const struct norm_shape s = half_shape(net, op);
+    const double since = began(net);
+    if (op->kind == PLAN_HALVES_MEAN)
+        e->halves_mean(&s, value(net, op->in), value(net, op->out), net->threads);
+    else
+        e->halves_mix(&s, value(net, op->in), value(net, op->logits), value(net, op->out),
+                      net->threads);
+    report(net, op, "halves forward", since, 1, 1);
+}
+
 static int run_operations(struct network *net)
 {
     const struct maps *e = net->engine.maps;
@@ -614,6 +673,9 @@ static int run_operations(struct network *net)
         case PLAN_CONVOLUTION:
             if (conv_forward_and_sum(net, i))
                 return -1;
+            break;
+        case PLAN_BIAS:
+            bias_forward(net, op);
             break;
         case PLAN_BATCH_NORM:
             norm_forward(net, op);
@@ -632,6 +694,17 @@ static int run_operations(struct network *net)
             report(net, op, "pool forward", since, 1, 1);
             break;
         }
+        case PLAN_MEAN_POOL: {
+            const struct pool_shape s = pool_shape(net, op);
+            const double since = began(net);
+            e->mean_pool(&s, value(net, op->in), value(net, op->out), net->threads);
+            report(net, op, "pool forward", since, 1, 1);
+            break;
+        }
+        case PLAN_HALVES_MEAN:
+        case PLAN_HALVES_MIX:
+            halves_forward(net, op);
+            break;
         }
     }
     return 0;
@@ -657,7 +730,7 @@ static int run_slice(struct network *net, int64_t at)
 
 static void add_to_batch_sums(const struct network *net, bool first)
 {
-    for (int t = 0; t < net->plan->n_tensors; t++) {
+    for (int t = net->plan->frozen + 1; t < net->plan->n_tensors; t++) {
         struct statistics *keep = &net->statistics[t];
         for (int64_t i = 0; keep->sums && i < 2 * net->plan->channels[t]; i++)
             keep->batch[i] = first ? keep->sums[i] : keep->batch[i] + keep->sums[i];
@@ -672,7 +745,7 @@ static int check_norms(const struct network *net)
     for (int i = 0; i < net->plan->n_operations; i++) {
         const struct plan_operation *op = &net->plan->operations[i];
         const struct plan_map *m = &net->layout.maps[op->in];
-        if (op->kind == PLAN_BATCH_NORM && !net->add && last * m->h * m->w < 2)
+        if (op->kind == PLAN_BATCH_NORM && trains(net, i) && !net->add && last * m->h * m->w < 2)
             return fail("batch normalization cannot train on a single view");
     }
     return 0;
@@ -741,6 +814,23 @@ static int norm_backward(struct network *net, const struct plan_operation *op)
     return 0;
 }
 
+/* The input's gradient is the output's, in its place. Sums of grains are doubles, added as those of
+ * a norm's bias are. */
+static void bias_backward(struct network *net, const struct plan_operation *op)
+{
+    const struct norm_shape s = norm_shape(net, op->in);
+    const struct norm_channels k = bias_channels(net, op);
+    float *dbias = parameter(net, op->bias)->grad;
+    const double since = began(net);
+    net->engine.maps->norm_backward_sums(&s, value(net, op->in), NULL, gradient(net, op->out), &k,
+                                         false, net->sums, net->threads);
+    exact_sum(net->sums, s.grains, 2 * s.c, net->digits);
+    exact_values(net->digits, 2 * s.c, net->sums);
+    for (int64_t c = 0; c < s.c; c++)
+        dbias[c] = (float)net->sums[c];
+    report(net, op, "bias backward", since, 1, 1);
+}
+
 /* written: whether the input's gradient holds another reader's part already */
 static void conv_backward(struct network *net, const struct plan_operation *op, bool written)
 {
@@ -789,6 +879,8 @@ static int finish_gradient(struct network *net, const struct pass *pass, int ind
 
 static void pool_backward(struct network *net, const struct plan_operation *op)
 {
+    if (net->layout.maps[op->in].grad == SIZE_MAX)
+        return;
     const struct maps *e = net->engine.maps;
     const double since = began(net);
     if (op->kind == PLAN_MAX_POOL) {
@@ -796,11 +888,31 @@ static void pool_backward(struct network *net, const struct plan_operation *op)
         e->max_pool_backward(&s, value(net, op->in), gradient(net, op->out), gradient(net, op->in),
                              net->threads);
         report(net, op, "pool backward", since, 2, 1);
+    } else if (op->kind == PLAN_MEAN_POOL) {
+        const struct pool_shape s = pool_shape(net, op);
+        e->mean_pool_backward(&s, gradient(net, op->out), gradient(net, op->in), net->threads);
+        report(net, op, "pool backward", since, 1, 1);
     } else {
         const struct norm_shape s = norm_shape(net, op->in);
         e->average_pool_backward(&s, gradient(net, op->out), gradient(net, op->in), net->threads);
         report(net, op, "pool backward", since, 1, 1);
     }
+}
+
+/* written: as for conv_backward() */
+static void halves_backward(struct network *net, const struct plan_operation *op, bool written)
+{
+    const struct maps *e = net->engine.maps;
+    const struct norm_shape s = half_shape(net, op);
+    const double since = began(net);
+    assert(written == (op->kind == PLAN_HALVES_MEAN));
+    if (op->kind == PLAN_HALVES_MEAN)
+        e->halves_mean_backward(&s, gradient(net, op->out), gradient(net, op->in), net->threads);
+    else
+        e->halves_mix_backward(&s, value(net, op->in), value(net, op->logits),
+                               gradient(net, op->out), gradient(net, op->in),
+                               gradient(net, op->logits), net->threads);
+    report(net, op, "halves backward", since, 2, 1);
 }
 
 /* The slice whose values the maps hold. */
@@ -809,10 +921,14 @@ static int backward_slice(struct network *net, const struct pass *pass)
     const struct plan *p = net->plan;
     bool *written = net->written;
     memset(written, 0, (size_t)p->n_tensors * sizeof *written);
-    for (int i = p->n_operations - 1; i >= 0; i--) {
+    for (int i = p->n_operations - 1; i >= p->frozen; i--) {
         const struct plan_operation *op = &p->operations[i];
         if (op->kind == PLAN_CONVOLUTION)
             conv_backward(net, op, written[op->in]);
+        else if (op->kind == PLAN_BIAS)
+            bias_backward(net, op);
+        else if (op->kind == PLAN_HALVES_MEAN || op->kind == PLAN_HALVES_MIX)
+            halves_backward(net, op, written[op->in]);
         else if (op->kind != PLAN_BATCH_NORM)
             pool_backward(net, op);
         else if (norm_backward(net, op))
@@ -837,6 +953,8 @@ int network_backward(struct network *net, const float *dout, float *din,
     const int last = net->plan->n_tensors - 1;
     struct pass pass = {.parts = slices(net), .ready = ready, .user = user};
     net->ran = false; /* the forward pass's values are overwritten */
+    if (net->plan->frozen == net->plan->n_operations)
+        return 0;
     for (; pass.number < pass.parts; pass.number++) {
         const int64_t at = (pass.parts - 1 - pass.number) * net->slice;
         if (pass.number && run_slice(net, at))

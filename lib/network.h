@@ -45,7 +45,8 @@ struct network_shape {
     int64_t grains;  /* training: divides images */
     int64_t chunk;   /* training: images in memory at a time; 0: all */
     bool training;   /* batch statistics, and memory for a backward pass */
-    bool input_grad; /* training: the backward pass also makes the input's gradient */
+    bool input_grad; /* training: the backward pass also makes the input's gradient, which asks for
+                        a plan without frozen operations */
 };
 
 /* Lays memory out for this shape; quick when nothing changed. -1 with a message: a map would be
@@ -66,10 +67,10 @@ int network_prepare(struct network *net, const struct network_shape *shape);
 int network_forward(struct network *net, const uint8_t *bytes, const float *floats,
                     const struct normalization *normalize, float *out);
 
-/* After a forward pass in training: gradients of all parameters, given dout (images, outputs).
- * din (images,H,W,C), if not NULL, gets the input's. ready(index, user), unless NULL, is called
- * with the index of each parameter as soon as its gradient is complete; when it fails (not 0) the
- * pass ends with -1. */
+/* After a forward pass in training: gradients of all parameters that are not frozen, given dout
+ * (images, outputs). din (images,H,W,C), if not NULL, gets the input's. ready(index, user), unless
+ * NULL, is called with the index of each parameter as soon as its gradient is complete; when it
+ * fails (not 0) the pass ends with -1. */
 int network_backward(struct network *net, const float *dout, float *din,
                      int (*ready)(int parameter, void *user), void *user);
 

@@ -22,6 +22,7 @@ struct parameter {
     void *value;  /* float or int64_t (count) */
     float *grad;  /* (count); NULL for a buffer */
     bool buffer;
+    bool frozen; /* keeps its value: it gets no gradient (plan_freeze()) */
     bool shared; /* the gradient is over all workers already, and the same in each */
     enum parameter_start {
         START_ZERO,

@@ -24,6 +24,14 @@ struct plan *plan_new(int64_t channels)
     return p;
 }
 
+struct plan *plan_new_series(int64_t channels)
+{
+    struct plan *p = plan_new(channels);
+    if (p)
+        p->series = true;
+    return p;
+}
+
 void plan_free(struct plan *p)
 {
     if (!p)
@@ -74,7 +82,7 @@ int plan_convolution(struct plan *p, int in, int64_t channels, int64_t kernel, i
     if (in < 0)
         return in;
     const int64_t shape[4] = {channels, p->channels[in], kernel, kernel};
-    int weight = add_parameter(p, name, "weight", 4, shape, START_FAN_IN);
+    int weight = add_parameter(p, name, "weight", p->series ? 3 : 4, shape, START_FAN_IN);
     if (weight < 0)
         return -1;
     return append(p,
@@ -84,6 +92,7 @@ int plan_convolution(struct plan *p, int in, int64_t channels, int64_t kernel, i
                                           .kernel = kernel,
                                           .stride = stride,
                                           .padding = padding,
+                                          .row = p->series,
                                           .weight = weight,
                                           .bias = -1},
                   channels);
@@ -106,6 +115,19 @@ int plan_linear(struct plan *p, int in, int64_t channels, const char *name)
                                           .weight = weight,
                                           .bias = -1},
                   channels);
+}
+
+int plan_bias(struct plan *p, int in, const char *name)
+{
+    if (in < 0)
+        return in;
+    int bias = add_parameter(p, name, "bias", 1, &p->channels[in], START_ZERO);
+    if (bias < 0)
+        return -1;
+    return append(p,
+                  (struct plan_operation){
+                      .kind = PLAN_BIAS, .in = in, .residual = -1, .weight = -1, .bias = bias},
+                  p->channels[in]);
 }
 
 int plan_batch_norm(struct plan *p, int in, const struct plan_norm *norm)
@@ -159,11 +181,68 @@ int plan_average_pool(struct plan *p, int in)
         p->channels[in]);
 }
 
+void plan_freeze(struct plan *p, int n)
+{
+    assert(n >= 0 && n <= p->n_operations);
+    p->frozen = n;
+    for (int i = 0; i < p->n_operations; i++) {
+        const struct plan_operation *op = &p->operations[i];
+        const bool norm = op->kind == PLAN_BATCH_NORM;
+        const int of[] = {op->weight, op->bias, norm ? op->mean : -1, norm ? op->variance : -1,
+                          norm ? op->batches : -1};
+        for (size_t k = 0; k < sizeof of / sizeof *of; k++)
+            if (of[k] >= 0)
+                p->parameters.list[of[k]].frozen = i < n;
+    }
+}
+
+int plan_mean_pool(struct plan *p, int in, int64_t stride)
+{
+    if (in < 0)
+        return in;
+    return append(p,
+                  (struct plan_operation){.kind = PLAN_MEAN_POOL,
+                                          .in = in,
+                                          .residual = -1,
+                                          .kernel = 2,
+                                          .stride = stride,
+                                          .weight = -1,
+                                          .bias = -1},
+                  p->channels[in]);
+}
+
+int plan_halves_mean(struct plan *p, int in)
+{
+    if (in < 0)
+        return in;
+    assert(p->channels[in] % 2 == 0);
+    return append(p,
+                  (struct plan_operation){
+                      .kind = PLAN_HALVES_MEAN, .in = in, .residual = -1, .weight = -1, .bias = -1},
+                  p->channels[in] / 2);
+}
+
+int plan_halves_mix(struct plan *p, int in, int logits)
+{
+    if (in < 0 || logits < 0)
+        return -1;
+    assert(p->channels[in] % 2 == 0 && p->channels[logits] == p->channels[in]);
+    return append(p,
+                  (struct plan_operation){.kind = PLAN_HALVES_MIX,
+                                          .in = in,
+                                          .residual = -1,
+                                          .logits = logits,
+                                          .weight = -1,
+                                          .bias = -1},
+                  p->channels[in] / 2);
+}
+
 /* ---- memory ----
  * Time runs through the operations forward, 0 to n-1, and for training through them backward:
- * operation i at 2n-1-i. A buffer lives from the time it is first written to its last reader.
- * Buffers are placed from the largest to the smallest, each at the lowest offset that is free for
- * its whole life: simple, and within a few per cent of the least possible for these networks. */
+ * operation i at 2n-1-i, but not those that are frozen. A buffer lives from the time it is first
+ * written to its last reader. Buffers are placed from the largest to the smallest, each at the
+ * lowest offset that is free for its whole life: simple, and within a few per cent of the least
+ * possible for these networks. */
 
 struct buffer {
     size_t bytes, at;
@@ -223,14 +302,19 @@ static int size_maps(const struct plan *p, int64_t images, size_t element, struc
         out->h = in->h;
         out->w = in->w;
         if (op->kind == PLAN_CONVOLUTION || op->kind == PLAN_MAX_POOL) {
-            out->h = (in->h + 2 * op->padding - op->kernel) / op->stride + 1;
-            out->w = (in->w + 2 * op->padding - op->kernel) / op->stride + 1;
-            if (in->h + 2 * op->padding < op->kernel || in->w + 2 * op->padding < op->kernel)
+            const int64_t over = 2 * op->padding - op->kernel;
+            out->h = op->row ? in->h : (in->h + over) / op->stride + 1;
+            out->w = (in->w + over) / op->stride + 1;
+            if ((!op->row && in->h + over < 0) || in->w + over < 0)
                 return fail("images of %lld x %lld are too small for this network",
                             (long long)maps[0].h, (long long)maps[0].w);
-        } else if (op->kind == PLAN_AVERAGE_POOL) {
+        } else if (op->kind == PLAN_MEAN_POOL) {
+            out->h = (in->h - 1) / op->stride + 1;
+            out->w = (in->w - 1) / op->stride + 1;
+        } else if (op->kind == PLAN_AVERAGE_POOL || op->kind == PLAN_HALVES_MEAN) {
             out->h = out->w = 1;
         }
+        assert(op->kind != PLAN_HALVES_MIX || maps[op->logits].h * maps[op->logits].w == 1);
         assert(op->residual < 0 ||
                (maps[op->residual].h == out->h && maps[op->residual].c == p->channels[op->out]));
     }
@@ -257,6 +341,19 @@ static void extend(struct buffer *b, int time)
         b->death = time;
 }
 
+/* Of what frozen operations make there is none; tensor t is operation t - 1's. */
+static bool has_gradient(const struct plan *p, int t, bool input_grad)
+{
+    return t == 0 ? input_grad : t > p->frozen;
+}
+
+/* Whether an operation's backward pass reads the operation's input again. */
+static bool reads_input_backward(const struct plan_operation *op)
+{
+    return op->kind == PLAN_CONVOLUTION || op->kind == PLAN_BATCH_NORM ||
+           op->kind == PLAN_MAX_POOL || op->kind == PLAN_HALVES_MIX;
+}
+
 /* Sets value_of[t] and grad_of[t], the buffers of tensor t's value and gradient (-1: none), and
  * the buffers' lives; buffer t is tensor t's value, n_tensors + t its own gradient. */
 static void find_lives(const struct plan *p, bool training, bool input_grad, struct buffer *b,
@@ -264,21 +361,22 @@ static void find_lives(const struct plan *p, bool training, bool input_grad, str
 {
     const int n = p->n_operations, last = p->n_tensors - 1;
     for (int t = 0; t < p->n_tensors; t++)
-        grad_of[t] = training && (t > 0 || input_grad) ? p->n_tensors + t : -1;
+        grad_of[t] = training && has_gradient(p, t, input_grad) ? p->n_tensors + t : -1;
     if (training) {
         /* Backward order, so that a chain of residuals ends at the first owner. */
-        for (int i = n - 1; i >= 0; i--) {
+        for (int i = n - 1; i >= p->frozen; i--) {
             const struct plan_operation *op = &p->operations[i];
             if (op->kind == PLAN_BATCH_NORM) {
                 grad_of[op->in] = op->in;
-                if (op->residual >= 0)
+                if (op->residual >= 0 && grad_of[op->residual] >= 0)
                     grad_of[op->residual] = grad_of[op->out];
-            }
+            } else if (op->kind == PLAN_BIAS && grad_of[op->in] >= 0)
+                grad_of[op->in] = grad_of[op->out];
         }
     }
     extend(&b[0], 0);
     extend(&b[last], n - 1); /* the network's output is read at the end */
-    if (training)
+    if (training && p->frozen < n)
         extend(&b[grad_of[last]], n);
     for (int i = 0; i < n; i++) {
         const struct plan_operation *op = &p->operations[i];
@@ -286,14 +384,20 @@ static void find_lives(const struct plan *p, bool training, bool input_grad, str
         extend(&b[op->out], i);
         if (op->residual >= 0)
             extend(&b[op->residual], i);
-        if (!training)
+        if (op->kind == PLAN_HALVES_MIX)
+            extend(&b[op->logits], i);
+        if (!training || i < p->frozen)
             continue;
         const int back = 2 * n - 1 - i;
         extend(&b[grad_of[op->out]], back);
         if (grad_of[op->in] >= 0)
             extend(&b[grad_of[op->in]], back);
-        if (op->kind != PLAN_AVERAGE_POOL)
+        if (reads_input_backward(op))
             extend(&b[op->in], back);
+        if (op->kind == PLAN_HALVES_MIX) {
+            extend(&b[op->logits], back);
+            extend(&b[grad_of[op->logits]], back);
+        }
         if (op->kind == PLAN_BATCH_NORM && op->relu)
             extend(&b[op->out], back);
     }
@@ -320,6 +424,10 @@ int plan_lay_out(const struct plan *p, int64_t images, int64_t h, int64_t w, siz
         out->maps[t].c = p->channels[t];
     out->maps[0].h = h;
     out->maps[0].w = w;
+    if (p->series && h != 1) {
+        fail("a series has one row, not %lld", (long long)h);
+        goto done;
+    }
     if (size_maps(p, images, element, out->maps, map_bytes))
         goto done;
     const int never = 2 * p->n_operations + 1;

@@ -1,4 +1,4 @@
-/* encode: the network whose features are wanted. Images in, features out. */
+/* encode: the network whose features are wanted. Images or series in, features out. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,19 +8,21 @@
 #include "resnet.h"
 #include "stage.h"
 
-enum { CIFAR_UP_TO = 64 }; /* pixels a side: --stem auto */
+enum { CIFAR_UP_TO = 64 }; /* pixels a side, or steps of a series: --stem auto */
 
-static const char *arch = "resnet18", *stem = "auto", *normalize = "none";
+static const char *arch = "resnet18", *stem = "auto", *normalize = "none", *freeze = "none";
+static const char freezes[] = "none|stem|layer1|layer2|layer3|layer4";
 static double width = 1;
+static bool selective;
 static int64_t chunk;
 
 static const struct option_spec options[] = {
     {.name = "arch",
      .kind = OPTION_CHOICE,
      .value = &arch,
-     .choices = "resnet18|resnet34|resnet50|resnet101|resnet152",
+     .choices = "resnet18|resnet34|resnet50|resnet101|resnet152|resnet1d|resnet1d34|resnet1d50",
      .argument = "NAME",
-     .help = "the network"},
+     .help = "the network; resnet1d: 18 layers for series"},
     {.name = "width",
      .kind = OPTION_DOUBLE,
      .value = &width,
@@ -28,17 +30,27 @@ static const struct option_spec options[] = {
      .min = 0.01,
      .max = 64,
      .help = "multiplies its channels"},
+    {.name = "sk",
+     .kind = OPTION_SWITCH,
+     .value = &selective,
+     .help = "ResNet-D with selective kernels, as in SimCLRv2; from resnet50 on"},
     {.name = "stem",
      .kind = OPTION_CHOICE,
      .value = &stem,
      .choices = "auto|cifar|imagenet",
      .argument = "STEM",
-     .help = "auto: cifar up to 64 pixels"},
+     .help = "auto: cifar up to 64 pixels, or steps of a series"},
     {.name = "normalize",
      .kind = OPTION_STRING,
      .value = &normalize,
      .argument = "HOW",
      .help = "none, cifar10, imagenet, or means/deviations: R,G,B/R,G,B"},
+    {.name = "freeze",
+     .kind = OPTION_CHOICE,
+     .value = &freeze,
+     .choices = freezes,
+     .argument = "BLOCK",
+     .help = "what does not train: up to and with this block; layer4 is all"},
     {.name = "chunk",
      .kind = OPTION_INT,
      .value = &chunk,
@@ -51,22 +63,47 @@ static const struct option_spec options[] = {
 
 static const char details[] =
     "In:  `x` U8 [B,V,H,W,3], scaled by 1/255 and normalized; or F32, taken as it is.\n"
+    "     resnet1d takes series of T steps and any number C of channels: F32 [B,V,1,T,C].\n"
     "Out: without --next `h` F32 [B,V,D] in `x`'s place, in evaluation mode; with it,\n"
-    "     after a training step, metrics: `loss`, `contrast_acc`, `lr`, `views_per_s`.\n"
+    "     after a training step, metrics: `lr`, `views_per_s`, and what came with `dh`.\n"
     "\n"
     "Example: augment --data cifar-10-batches-bin --policy eval --epochs 1 |\n"
     "  encode --init model.safetensors > features.st";
 
+static int frozen_blocks(void)
+{
+    if (!strcmp(freeze, "none"))
+        return 0;
+    return strcmp(freeze, "stem") ? 1 + atoi(freeze + strlen("layer")) : 1;
+}
+
+/* "resnet50"; "resnet1d" and "resnet1d50" for series. */
 static struct plan *make_plan(const struct tensor *x)
 {
-    if (x->shape[4] != 3) {
+    static const char series[] = "resnet1d";
+    const bool is_series = !strncmp(arch, series, strlen(series));
+    const char *depth = arch + strlen(is_series ? series : "resnet");
+    if (is_series && selective) {
+        fail("--sk: %s has no bottlenecks of images", arch);
+        return NULL;
+    }
+    if (is_series && x->dtype != DTYPE_F32) {
+        fail("x is %s: %s takes F32", dtype_name(x->dtype), arch);
+        return NULL;
+    }
+    if (!is_series && x->shape[4] != 3) {
         fail("x has %lld channels: 3 are needed", (long long)x->shape[4]);
         return NULL;
     }
     const bool small = x->shape[2] <= CIFAR_UP_TO && x->shape[3] <= CIFAR_UP_TO;
     const bool cifar = !strcmp(stem, "auto") ? small : !strcmp(stem, "cifar");
-    return resnet_plan(atoi(arch + strlen("resnet")), width,
-                       cifar ? RESNET_STEM_CIFAR : RESNET_STEM_IMAGENET);
+    const enum resnet_stem kind = cifar ? RESNET_STEM_CIFAR : RESNET_STEM_IMAGENET;
+    const int layers = *depth ? atoi(depth) : 18;
+    struct plan *p = is_series ? resnet_series_plan(layers, width, kind, x->shape[4])
+                               : (selective ? resnet_sk_plan : resnet_plan)(layers, width, kind);
+    if (p && frozen_blocks())
+        plan_freeze(p, resnet_operations(p, frozen_blocks()));
+    return p;
 }
 
 static struct normalization parse_normalization(const char *how)
@@ -89,11 +126,11 @@ static struct normalization parse_normalization(const char *how)
 int main(int argc, char **argv)
 {
     stage_defaults();
-    const struct program program = {
-        "encode",
-        "a residual network: images in, features out",
-        details,
-        {options, stage_option_specs, server_option_specs, link_option_specs}};
+    const struct program program = {"encode",
+                                    "a residual network: images or series in, features out",
+                                    details,
+                                    {options, stage_option_specs, stage_link_option_specs,
+                                     server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     signals_setup();
     return stage_run(&(struct stage){.input = "x",

@@ -11,8 +11,8 @@ static const struct option_spec options[] = {
      .value = &layers,
      .argument = "N",
      .min = 0,
-     .max = 3,
-     .help = "linear maps; 0: the projection is the feature"},
+     .max = 4,
+     .help = "linear maps; 0: the projection is the feature, 2: one hidden layer"},
     {.name = "hidden",
      .kind = OPTION_INT,
      .value = &hidden,
@@ -45,11 +45,11 @@ static struct plan *make_plan(const struct tensor *h)
 int main(int argc, char **argv)
 {
     stage_defaults();
-    const struct program program = {
-        "project",
-        "the projection head: features in, projections out",
-        details,
-        {options, stage_option_specs, server_option_specs, link_option_specs}};
+    const struct program program = {"project",
+                                    "the projection head: features in, projections out",
+                                    details,
+                                    {options, stage_option_specs, stage_link_option_specs,
+                                     server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     signals_setup();
     return stage_run(&(struct stage){

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# project: shapes, heads of 0 to 3 layers, a training step, and bad input.
+# project: shapes, heads of 0 to 4 layers, a training step, and bad input.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 
@@ -24,7 +24,7 @@ def load(name):
     with open(name, "rb") as f:
         return next(iter(frames.read_all(f)))[0]
 h = load("h.st")["h"]
-for layers, width in (0, 24), (1, 10), (2, 10), (3, 10):
+for layers, width in (0, 24), (1, 10), (2, 10), (3, 10), (4, 10):
     z = load(f"z{layers}.st")
     assert z["z"].shape == (8, 2, width) and "h" not in z and (z["y"] == np.arange(8)).all()
     assert np.isfinite(z["z"]).all()
@@ -32,21 +32,50 @@ assert (load("z0.st")["z"] == h).all()
 dh = load("dh.st")
 assert list(dh) == ["dh"] and dh["dh"].shape == h.shape and np.abs(dh["dh"]).max() > 0
 P
-for layers in 0 1 2 3; do
+for layers in 0 1 2 3 4; do
     project --layers $layers --dim 10 --hidden 12 < h.st > z$layers.st
 done
 project --dim 10 --next exec:ntxent --opt 'exec:lars --lr 0.1 --model m.st' < step.st > dh.st
-check "heads of 0 to 3 layers; the gradient of a step" /usr/bin/python3 compare.py "$ROOT"
+check "heads of 0 to 4 layers; the gradient of a step" /usr/bin/python3 compare.py "$ROOT"
 project --dim 10 --threads 3 --next exec:ntxent --opt 'exec:lars --lr 0.1 --model m3.st' \
     < step.st > dh3.st
 check "threads change no gradient" cmp dh.st dh3.st
 check "threads change no parameter" cmp m.st m3.st
 project --dim 10 --init m.st < h.st > trained.st
 check "a model can be loaded again" test -s trained.st
+cat > sequential.py <<'P'
+# A trained head of so many layers, in evaluation mode, redone by numpy: Linear, BatchNorm1d, ReLU, ...
+import sys; sys.path.insert(0, sys.argv[1] + "/tests")
+import numpy as np, frames
+layers = int(sys.argv[2])
+def load(name):
+    with open(name, "rb") as f:
+        return next(iter(frames.read_all(f)))[0]
+m, want = load(f"head{layers}.st"), load("h.st")["h"].astype(np.float64)
+assert sum(value.ndim == 2 for value in m.values()) == layers, list(m)
+for l in range(layers):
+    norm = f"projector.{3 * l + 1}."
+    want = want @ m[f"projector.{3 * l}.weight"].T.astype(np.float64)
+    want = (want - m[norm + "running_mean"]) / np.sqrt(m[norm + "running_var"] + 1e-5)
+    want = want * m[norm + "weight"]
+    if l < layers - 1:
+        want = np.maximum(want + m[norm + "bias"], 0)
+z = load(f"made{layers}.st")["z"]
+assert np.abs(z - want).max() < 1e-4 * np.abs(want).max(), np.abs(z - want).max()
+P
+as_sequential() { # layers
+    project --layers "$1" --dim 10 --hidden 12 --next exec:ntxent \
+        --opt "exec:lars --lr 0.1 --warmup-steps 0 --model head$1.st" <step.st >step.out || return
+    project --layers "$1" --dim 10 --hidden 12 --init "head$1.st" <h.st >"made$1.st"
+    /usr/bin/python3 sequential.py "$ROOT" "$1"
+}
+for layers in 1 2 3 4; do
+    check "a trained head of $layers layers, as numpy computes it" as_sequential $layers
+done
 check_fails 1 "a wrong shape" 'h' project --in wrong.st
 check_fails 1 "a model of another shape" 'm.st' project --dim 11 --init m.st --in h.st
 check_fails 1 "a step that is not the optimizer's" 'start it with --start 0' \
     project --next 'exec:ntxent 2>ntxent.err' --opt 'exec:lars --lr 0.1 --model late.model 2>lars.err' \
     --in late.st
-check_fails 2 "four layers" 'layers' project --layers 4
+check_fails 2 "five layers" 'layers' project --layers 5
 done_testing

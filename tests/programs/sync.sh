@@ -96,6 +96,13 @@ check "bf16: 2 workers end in the same bits as one process" same_bf16 2
 check "bf16: 8 as well" same_bf16 8
 check_fails 1 "which are not float32's: the comparison can fail" '' sh -c 'cmp bf16.st alone.st >&2'
 
+# Selective kernels have norms of one value an image.
+same_sk() {
+    local steps=3 encoder=(encode --arch resnet50 --sk --width 0.0625 --threads 1)
+    alone sk && spread sk2 2 && cmp sk2.st sk.st && [ "$(inspect sk.st | grep -c 'sk\.1\.running_var')" = 16 ]
+}
+check "--sk: 2 workers end in the same bits as one process" same_sk
+
 # Without shared statistics each worker normalizes by its own rows.
 apart() { # NAME, FIRST, LATER: its losses' distances from the single one's
     paste <(losses "$1") <(losses alone) | awk -v first="$2" -v later="$3" '

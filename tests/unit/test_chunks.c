@@ -80,7 +80,9 @@ static struct plan *without_norms(void)
     struct plan *p = plan_new(3);
     const int a = plan_convolution(p, 0, 20, 3, 1, 1, "a"),
               b = plan_convolution(p, a, 24, 3, 1, 1, "b");
-    assert_true(plan_average_pool(p, plan_convolution(p, b, 37, 3, 2, 1, "c")) > 0);
+    const int weights = plan_convolution(p, plan_halves_mean(p, b), 24, 1, 1, 0, "weights");
+    const int mixed = plan_mean_pool(p, plan_halves_mix(p, b, weights), 2);
+    assert_true(plan_average_pool(p, plan_convolution(p, mixed, 37, 3, 2, 1, "c")) > 0);
     return p;
 }
 

@@ -27,19 +27,23 @@ static const struct kind {
 
 /* Sizes that fit no tile, odd channels, single images, every kernel and stride of a ResNet, maps
  * that are cut, pixels that fill whole steps and such that don't, and windows that leave the map.
- * images, h, w, c, o, kernel, stride, padding, grains */
-static const int64_t shapes[][9] = {
-    {2, 8, 8, 64, 64, 3, 1, 1, 1},    {1, 1, 1, 5, 7, 1, 1, 0, 1},
-    {4, 1, 1, 96, 33, 1, 1, 0, 2},    {8, 4, 4, 64, 40, 3, 1, 1, 4},
-    {3, 5, 7, 17, 35, 3, 1, 1, 3},    {2, 9, 6, 33, 20, 3, 2, 1, 2},
-    {2, 8, 8, 32, 64, 1, 2, 0, 1},    {2, 7, 5, 31, 3, 1, 2, 0, 2},
-    {2, 12, 12, 3, 16, 3, 1, 1, 1},   {2, 20, 17, 3, 24, 7, 2, 3, 2},
-    {1, 3, 2, 1, 1, 3, 1, 1, 1},      {5, 6, 6, 40, 64, 1, 1, 0, 5},
-    {1, 40, 48, 128, 32, 3, 1, 1, 1}, {6, 3, 3, 130, 66, 3, 1, 1, 2},
-    {1, 2, 2, 4, 4, 7, 2, 3, 1},      {2, 6, 5, 8, 9, 2, 3, 0, 1},
-    {2, 64, 64, 40, 24, 1, 1, 0, 1},  {1, 61, 53, 20, 24, 1, 1, 0, 1},
-    {8, 7, 7, 40, 48, 1, 1, 0, 2},    {3, 64, 40, 64, 16, 3, 2, 1, 1},
-    {2, 33, 30, 35, 9, 3, 2, 1, 1},   {4, 90, 90, 3, 20, 7, 2, 3, 2},
+ * images, h, w, c, o, kernel, stride, padding, grains, row */
+static const int64_t shapes[][10] = {
+    {2, 8, 8, 64, 64, 3, 1, 1, 1},     {1, 1, 1, 5, 7, 1, 1, 0, 1},
+    {4, 1, 1, 96, 33, 1, 1, 0, 2},     {8, 4, 4, 64, 40, 3, 1, 1, 4},
+    {3, 5, 7, 17, 35, 3, 1, 1, 3},     {2, 9, 6, 33, 20, 3, 2, 1, 2},
+    {2, 8, 8, 32, 64, 1, 2, 0, 1},     {2, 7, 5, 31, 3, 1, 2, 0, 2},
+    {2, 12, 12, 3, 16, 3, 1, 1, 1},    {2, 20, 17, 3, 24, 7, 2, 3, 2},
+    {1, 3, 2, 1, 1, 3, 1, 1, 1},       {5, 6, 6, 40, 64, 1, 1, 0, 5},
+    {1, 40, 48, 128, 32, 3, 1, 1, 1},  {6, 3, 3, 130, 66, 3, 1, 1, 2},
+    {1, 2, 2, 4, 4, 7, 2, 3, 1},       {2, 6, 5, 8, 9, 2, 3, 0, 1},
+    {2, 64, 64, 40, 24, 1, 1, 0, 1},   {1, 61, 53, 20, 24, 1, 1, 0, 1},
+    {8, 7, 7, 40, 48, 1, 1, 0, 2},     {3, 64, 40, 64, 16, 3, 2, 1, 1},
+    {2, 33, 30, 35, 9, 3, 2, 1, 1},    {4, 90, 90, 3, 20, 7, 2, 3, 2},
+    {4, 1, 33, 64, 40, 3, 1, 1, 2, 1}, {4, 1, 40, 33, 64, 3, 2, 1, 2, 1},
+    {4, 1, 51, 2, 16, 7, 2, 3, 4, 1},  {2, 4, 16, 64, 64, 3, 1, 1, 1, 1},
+    {2, 5, 9, 17, 20, 3, 2, 1, 1, 1},  {3, 1, 17, 40, 24, 1, 2, 0, 1, 1},
+    {2, 1, 900, 3, 8, 7, 1, 3, 2, 1},
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes, N_KINDS = sizeof kinds / sizeof *kinds };
 
@@ -48,7 +52,7 @@ static bool runs(const struct product *p)
     return p && (p->usable() || emulated());
 }
 
-static struct conv_shape conv_shape(const int64_t n[9])
+static struct conv_shape conv_shape(const int64_t n[10])
 {
     struct conv_shape s = {.images = n[0],
                            .h = n[1],
@@ -58,8 +62,9 @@ static struct conv_shape conv_shape(const int64_t n[9])
                            .kernel = n[5],
                            .stride = n[6],
                            .padding = n[7],
-                           .grains = n[8]};
-    s.oh = (s.h + 2 * s.padding - s.kernel) / s.stride + 1;
+                           .grains = n[8],
+                           .row = n[9]};
+    s.oh = (s.h + 2 * conv_row_padding(&s) - conv_rows(&s)) / s.stride + 1;
     s.ow = (s.w + 2 * s.padding - s.kernel) / s.stride + 1;
     return s;
 }
@@ -67,7 +72,7 @@ static struct conv_shape conv_shape(const int64_t n[9])
 static int64_t multiplications(int shape)
 {
     const struct conv_shape s = conv_shape(shapes[shape]);
-    return s.images * s.oh * s.ow * s.o * s.c * s.kernel * s.kernel;
+    return s.images * s.oh * s.ow * s.o * s.c * conv_rows(&s) * s.kernel;
 }
 
 /* Emulated instructions take microseconds, those of tiles for much more work. */
@@ -111,9 +116,9 @@ static double map_value(const void *map, int64_t i, bool bf16)
     for (int64_t n_ = 0; n_ < (s)->images; n_++)                                                   \
         for (int64_t a_ = 0; a_ < (s)->oh; a_++)                                                   \
             for (int64_t b_ = 0; b_ < (s)->ow; b_++)                                               \
-                for (int64_t ky_ = 0; ky_ < (s)->kernel; ky_++)                                    \
+                for (int64_t ky_ = 0; ky_ < conv_rows(s); ky_++)                                   \
                     for (int64_t kx_ = 0; kx_ < (s)->kernel; kx_++) {                              \
-                        const int64_t iy_ = a_ * (s)->stride + ky_ - (s)->padding;                 \
+                        const int64_t iy_ = a_ * (s)->stride + ky_ - conv_row_padding(s);          \
                         const int64_t ix_ = b_ * (s)->stride + kx_ - (s)->padding;                 \
                         if (iy_ < 0 || ix_ < 0 || iy_ >= (s)->h || ix_ >= (s)->w)                  \
                             continue;                                                              \
@@ -122,7 +127,7 @@ static double map_value(const void *map, int64_t i, bool bf16)
                                 const int64_t xi =                                                 \
                                     ((n_ * (s)->h + iy_) * (s)->w + ix_) * (s)->c + c_;            \
                                 const int64_t wi =                                                 \
-                                    ((o_ * (s)->c + c_) * (s)->kernel + ky_) * (s)->kernel + kx_;  \
+                                    ((o_ * (s)->c + c_) * conv_rows(s) + ky_) * (s)->kernel + kx_; \
                                 const int64_t yi =                                                 \
                                     ((n_ * (s)->oh + a_) * (s)->ow + b_) * (s)->o + o_;            \
                                 body;                                                              \
@@ -164,7 +169,7 @@ static void check_shape(const struct kind *k, const struct panel_values *v, int 
 {
     const struct conv_shape s = conv_shape(shapes[shape]);
     const int64_t nx = s.images * s.h * s.w * s.c, ny = s.images * s.oh * s.ow * s.o;
-    const int64_t nw = s.o * s.c * s.kernel * s.kernel;
+    const int64_t nw = s.o * s.c * conv_rows(&s) * s.kernel;
     const size_t value = k->bf16_maps ? 2 : 4;
     void *x_map, *w_map, *dy_map, *old_map;
     double *x = numbers(1, nx, k->bf16_maps, &x_map, value);

@@ -549,6 +549,176 @@ static void test_average_pool(void **state)
         }
 }
 
+static void check_mean_pool(const struct maps *m, struct pool_shape s)
+{
+    s.kernel = 2;
+    s.oh = (s.h - 1) / s.stride + 1;
+    s.ow = (s.w - 1) / s.stride + 1;
+    const int64_t n = s.images * s.h * s.w * s.c, out = s.images * s.oh * s.ow * s.c;
+    void *x = random_map(m, n, 0.3, 1), *dy = random_map(m, out, 0, 1);
+    void *y = new_map(m, out), *dx = new_map(m, n);
+    void *other_y = new_map(m, out), *other_dx = new_map(m, n);
+    double *want = calloc((size_t)out, sizeof *want), *terms = calloc((size_t)out, sizeof *terms);
+    double *dwant = calloc((size_t)n, sizeof *dwant), *dterms = calloc((size_t)n, sizeof *dterms);
+    m->mean_pool(&s, x, y, 1);
+    m->mean_pool_backward(&s, dy, dx, 1);
+    for (int64_t k = 0; k < out; k++) {
+        const int64_t c = k % s.c, b = k / s.c % s.ow, a = k / s.c / s.ow % s.oh;
+        const int64_t image = k / s.c / s.ow / s.oh;
+        for (int64_t i = a * s.stride; i < a * s.stride + 2 && i < s.h; i++)
+            for (int64_t j = b * s.stride; j < b * s.stride + 2 && j < s.w; j++) {
+                const int64_t at = ((image * s.h + i) * s.w + j) * s.c + c;
+                want[k] += get(m, x, at) / 4;
+                terms[k] += fabs(get(m, x, at));
+                dwant[at] += get(m, dy, k) / 4;
+                dterms[at] += fabs(get(m, dy, k));
+            }
+    }
+    for (int64_t k = 0; k < out; k++)
+        assert_value(m, y, k, want[k], terms[k]);
+    for (int64_t k = 0; k < n; k++)
+        assert_value(m, dx, k, dwant[k], dterms[k]);
+    for (int threads = 2; threads <= 3; threads++) {
+        m->mean_pool(&s, x, other_y, threads);
+        m->mean_pool_backward(&s, dy, other_dx, threads);
+        assert_same(m, y, other_y, out);
+        assert_same(m, dx, other_dx, n);
+    }
+    void *const maps[] = {x, dy, y, dx, other_y, other_dx, want, terms, dwant, dterms};
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
+        free(maps[i]);
+}
+
+static void test_mean_pool(void **state)
+{
+    static const struct pool_shape shapes[] = {
+        {.images = 2, .h = 6, .w = 8, .stride = 1}, {.images = 2, .h = 6, .w = 8, .stride = 2},
+        {.images = 3, .h = 7, .w = 5, .stride = 2}, {.images = 3, .h = 5, .w = 1, .stride = 1},
+        {.images = 1, .h = 1, .w = 1, .stride = 2}, {.images = 2, .h = 8, .w = 7, .stride = 3},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int j = 0; j < N_CHANNELS; j++) {
+            struct pool_shape s = shapes[i];
+            s.c = channels[j];
+            check_mean_pool(*state, s);
+        }
+}
+
+/* An infinity or a NaN beside a window stays out of it. */
+static void test_mean_pool_edges(void **state)
+{
+    const struct maps *m = *state;
+    const struct pool_shape s = {
+        .images = 2, .h = 1, .w = 3, .c = 1, .oh = 1, .ow = 2, .kernel = 2, .stride = 2};
+    void *x = new_map(m, 6), *y = new_map(m, 4);
+    const double in[] = {1, 3, -8, INFINITY, NAN, 2};
+    for (int i = 0; i < 6; i++)
+        set(m, x, i, in[i]);
+    m->mean_pool(&s, x, y, 1);
+    assert_true(get(m, y, 0) == 1 && get(m, y, 1) == -2);
+    assert_true(isnan(get(m, y, 2)) && get(m, y, 3) == 0.5);
+    free(x);
+    free(y);
+}
+
+/* ---- selective kernels ---- */
+
+/* The float64 mean and mix of halves, and both gradients; all arrays as in maps.h. */
+static void check_halves(const struct maps *m, const struct norm_shape *s)
+{
+    const int64_t c = s->c, images = s->images, pixels = s->pixels;
+    const int64_t n = images * pixels * 2 * c, out = images * pixels * c;
+    void *x = random_map(m, n, 0.3, 1), *logits = random_map(m, images * 2 * c, 0, 6);
+    void *dy = random_map(m, out, 0, 1), *dmean = random_map(m, images * c, 0, 1);
+    void *mean = new_map(m, images * c), *y = new_map(m, out);
+    void *dx = new_map(m, n), *dlogits = new_map(m, images * 2 * c);
+    m->halves_mean(s, x, mean, 1);
+    m->halves_mix(s, x, logits, y, 1);
+    m->halves_mix_backward(s, x, logits, dy, dx, dlogits, 1);
+    for (int64_t i = 0; i < images * c; i++) {
+        const int64_t image = i / c, k = i % c;
+        const double p = get(m, logits, image * 2 * c + k);
+        const double q = get(m, logits, image * 2 * c + c + k);
+        const double u = exp(p) / (exp(p) + exp(q)), v = exp(q) / (exp(p) + exp(q));
+        /* A rounded p - q, as an exponent, makes a relative error of as many roundings. */
+        const double spread = 1 + fabs(p - q) / 4;
+        double sum = 0, size = 0, gradient = 0, gradient_size = 0;
+        for (int64_t j = 0; j < pixels; j++) {
+            const int64_t at = (image * pixels + j) * 2 * c + k, to = (image * pixels + j) * c + k;
+            const double a = get(m, x, at), b = get(m, x, at + c), d = get(m, dy, to);
+            sum += a + b;
+            size += fabs(a) + fabs(b);
+            gradient += u * v * (a - b) * d;
+            gradient_size += spread * u * v * fabs((a - b) * d);
+            assert_value(m, y, to, u * a + v * b, spread * (fabs(u * a) + fabs(v * b)));
+            assert_value(m, dx, at, u * d, spread * fabs(u * d));
+            assert_value(m, dx, at + c, v * d, spread * fabs(v * d));
+        }
+        assert_value(m, mean, i, sum / (double)pixels, size / (double)pixels);
+        assert_value(m, dlogits, image * 2 * c + k, gradient, gradient_size);
+        assert_value(m, dlogits, image * 2 * c + c + k, -gradient, gradient_size);
+    }
+    void *summed = copy_of(m, dx, n);
+    m->halves_mean_backward(s, dmean, summed, 1);
+    for (int64_t i = 0; i < n; i++) {
+        const double part = get(m, dmean, i / c / 2 / pixels * c + i % c) / (double)pixels;
+        assert_value(m, summed, i, get(m, dx, i) + part, fabs(get(m, dx, i)) + fabs(part));
+    }
+    for (int threads = 2; threads <= 3; threads++) {
+        void *other_mean = new_map(m, images * c), *other_y = new_map(m, out);
+        void *other_dx = new_map(m, n), *other_dlogits = new_map(m, images * 2 * c);
+        m->halves_mean(s, x, other_mean, threads);
+        m->halves_mix(s, x, logits, other_y, threads);
+        m->halves_mix_backward(s, x, logits, dy, other_dx, other_dlogits, threads);
+        m->halves_mean_backward(s, dmean, other_dx, threads);
+        assert_same(m, mean, other_mean, images * c);
+        assert_same(m, y, other_y, out);
+        assert_same(m, summed, other_dx, n);
+        assert_same(m, dlogits, other_dlogits, images * 2 * c);
+        free(other_mean);
+        free(other_y);
+        free(other_dx);
+        free(other_dlogits);
+    }
+    void *const maps[] = {x, logits, dy, dmean, mean, y, dx, dlogits, summed};
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
+        free(maps[i]);
+}
+
+static void test_halves(void **state)
+{
+    for (int i = 0; i < N_SHAPES; i++)
+        for (int j = 0; j < N_CHANNELS; j++) {
+            struct norm_shape s = norm_shapes[i];
+            s.c = channels[j];
+            check_halves(*state, &s);
+        }
+}
+
+/* Logits that differ by much give weights 0 and 1, and no NaN. */
+static void test_halves_of_large_logits(void **state)
+{
+    const struct maps *m = *state;
+    const struct norm_shape s = {.images = 1, .pixels = 1, .c = 2, .grains = 1};
+    void *x = new_map(m, 4), *logits = new_map(m, 4), *y = new_map(m, 2);
+    void *dy = new_map(m, 2), *dx = new_map(m, 4), *dlogits = new_map(m, 4);
+    const double in[] = {2, 3, 5, 7}, far[] = {1e4, -1e30, -1e4, 1e30};
+    for (int i = 0; i < 4; i++) {
+        set(m, x, i, in[i]);
+        set(m, logits, i, far[i]);
+        set(m, dy, i / 2, 1);
+    }
+    m->halves_mix(&s, x, logits, y, 1);
+    m->halves_mix_backward(&s, x, logits, dy, dx, dlogits, 1);
+    assert_true(get(m, y, 0) == 2 && get(m, y, 1) == 7);
+    assert_true(get(m, dx, 0) == 1 && get(m, dx, 1) == 0 && get(m, dx, 2) == 0);
+    for (int i = 0; i < 4; i++)
+        assert_true(get(m, dlogits, i) == 0);
+    void *const maps[] = {x, logits, y, dy, dx, dlogits};
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
+        free(maps[i]);
+}
+
 /* ---- values in and out ---- */
 
 static void test_load_bytes(void **state)
@@ -604,10 +774,13 @@ static void test_load_and_store(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bf16),   FOR_BOTH(test_norm_forward),     FOR_BOTH(test_large_maps),
-        FOR_BOTH(test_norm_backward),  FOR_BOTH(test_mask_at_the_kink), FOR_BOTH(test_nan),
-        FOR_BOTH(test_max_pool),       FOR_BOTH(test_average_pool),     FOR_BOTH(test_load_bytes),
-        FOR_BOTH(test_load_and_store),
+        cmocka_unit_test(test_bf16),     FOR_BOTH(test_norm_forward),
+        FOR_BOTH(test_large_maps),       FOR_BOTH(test_norm_backward),
+        FOR_BOTH(test_mask_at_the_kink), FOR_BOTH(test_nan),
+        FOR_BOTH(test_max_pool),         FOR_BOTH(test_average_pool),
+        FOR_BOTH(test_load_bytes),       FOR_BOTH(test_load_and_store),
+        FOR_BOTH(test_mean_pool),        FOR_BOTH(test_mean_pool_edges),
+        FOR_BOTH(test_halves),           FOR_BOTH(test_halves_of_large_logits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -110,7 +110,22 @@ static void with_engines(const char *precision, void (*test)(void))
 
 /* ---- golden ---- */
 
-enum kind { CONV, NORM, NORM_RELU, MAX_POOL, AVERAGE_POOL, BASIC, BOTTLENECK, HEAD, RESNET };
+enum kind {
+    CONV,
+    NORM,
+    NORM_RELU,
+    MAX_POOL,
+    AVERAGE_POOL,
+    MEAN_POOL,
+    BASIC,
+    BOTTLENECK,
+    SK_BOTTLENECK,
+    HEAD,
+    RESNET,
+    SK_RESNET,
+    SERIES_CONV,
+    SERIES_RESNET
+};
 
 static const struct golden {
     const char *name;
@@ -135,6 +150,11 @@ static const struct golden {
     {"basic_down", BASIC, 8, 7, 6, 8, 16, 0, 2, false, 1e-5, 0},
     {"bottleneck", BOTTLENECK, 8, 6, 6, 32, 8, 0, 1, false, 1e-5, 0},
     {"bottleneck_down", BOTTLENECK, 8, 7, 6, 8, 8, 0, 2, false, 1e-5, 0},
+    {"mean_pool1", MEAN_POOL, 4, 7, 6, 8, 0, 0, 1, false, 1e-5, 0},
+    {"mean_pool2", MEAN_POOL, 4, 7, 6, 8, 0, 0, 2, false, 1e-5, 0},
+    {"sk_bottleneck", SK_BOTTLENECK, 16, 6, 6, 32, 8, 0, 1, false, 1e-5, 0},
+    {"sk_bottleneck_first", SK_BOTTLENECK, 16, 6, 6, 8, 8, 0, 1, false, 1e-5, 0},
+    {"sk_bottleneck_down", SK_BOTTLENECK, 16, 7, 6, 8, 8, 0, 2, false, 1e-5, 0},
     {"head1", HEAD, 16, 1, 1, 32, 1, 0, 0, false, 1e-5, 0},
     {"head2", HEAD, 16, 1, 1, 32, 2, 0, 0, false, 1e-5, 0},
     {"head3", HEAD, 16, 1, 1, 32, 3, 0, 0, false, 1e-5, 0},
@@ -143,19 +163,28 @@ static const struct golden {
     {"resnet50_cifar", RESNET, 8, 16, 16, 3, 50, 0, 1, false, 1e-4, 1},
     {"resnet50_imagenet", RESNET, 8, 64, 64, 3, 50, 0, 2, false, 1e-4, 1},
     {"resnet50_cifar_narrow", RESNET, 8, 16, 16, 3, 50, 0, 1, false, 1e-4, 0.25},
+    {"series_conv3s1", SERIES_CONV, 4, 1, 13, 8, 12, 3, 1, false, 1e-5, 0},
+    {"series_conv3s2", SERIES_CONV, 4, 1, 13, 8, 12, 3, 2, false, 1e-5, 0},
+    {"series_conv7s2", SERIES_CONV, 4, 1, 30, 2, 16, 7, 2, false, 1e-5, 0},
+    {"series_resnet18_cifar", SERIES_RESNET, 8, 1, 33, 2, 18, 0, 1, false, 1e-4, 0.25},
+    {"series_resnet18_imagenet", SERIES_RESNET, 8, 1, 150, 1, 18, 0, 2, false, 1e-4, 0.25},
     {"resnet50_imagenet_narrow", RESNET, 8, 64, 64, 3, 50, 0, 2, false, 1e-4, 0.25},
+    {"resnet50_sk_cifar_narrow", SK_RESNET, 8, 16, 16, 3, 50, 0, 1, false, 1e-4, 0.25},
+    {"resnet50_sk_imagenet_narrow", SK_RESNET, 8, 64, 64, 3, 50, 0, 2, false, 1e-4, 0.25},
 };
 
 static struct plan *plan_of(const struct golden *g)
 {
     if (g->kind == HEAD)
         return head_plan((int)g->to, g->c, 24, 16);
-    if (g->kind == RESNET)
-        return resnet_plan((int)g->to, g->width,
-                           g->stride == 1 ? RESNET_STEM_CIFAR : RESNET_STEM_IMAGENET);
-    struct plan *p = plan_new(g->c);
+    const enum resnet_stem stem = g->stride == 1 ? RESNET_STEM_CIFAR : RESNET_STEM_IMAGENET;
+    if (g->kind == RESNET || g->kind == SK_RESNET)
+        return (g->kind == RESNET ? resnet_plan : resnet_sk_plan)((int)g->to, g->width, stem);
+    if (g->kind == SERIES_RESNET)
+        return resnet_series_plan((int)g->to, g->width, stem, g->c);
+    struct plan *p = g->kind == SERIES_CONV ? plan_new_series(g->c) : plan_new(g->c);
     int out = -1;
-    if (g->kind == CONV)
+    if (g->kind == CONV || g->kind == SERIES_CONV)
         out = plan_convolution(p, 0, g->to, g->kernel, g->stride, g->kernel / 2, "conv1");
     else if (g->kind == NORM || g->kind == NORM_RELU) {
         /* Batch norm's sums come from the convolution before it: here the identity. */
@@ -168,10 +197,14 @@ static struct plan *plan_of(const struct golden *g)
         out = plan_max_pool(p, 0, 3, 2, 1);
     else if (g->kind == AVERAGE_POOL)
         out = plan_average_pool(p, 0);
+    else if (g->kind == MEAN_POOL)
+        out = plan_mean_pool(p, 0, g->stride);
     else if (g->kind == BASIC)
         out = resnet_basic_block(p, 0, g->to, g->stride, "block");
     else if (g->kind == BOTTLENECK)
         out = resnet_bottleneck(p, 0, g->to, g->stride, "block");
+    else if (g->kind == SK_BOTTLENECK)
+        out = resnet_sk_bottleneck(p, 0, g->to, g->stride, "block");
     assert_true(out > 0);
     return p;
 }
@@ -311,14 +344,27 @@ enum { B = 16, S = 8 };
 static const struct network_shape training = {
     .images = B, .height = S, .width = S, .grains = 4, .training = true, .input_grad = true};
 
-static struct network *tiny(int depth, int threads, enum resnet_stem stem)
+static struct network *ready(struct plan *p, int threads)
 {
-    struct plan *p = resnet_plan(depth, 0.2, stem);
     assert_non_null(p);
     struct network *net = network_new(p, &engine, threads);
     assert_non_null(net);
     fill_parameters(network_parameters(net));
     return net;
+}
+
+static struct network *tiny(int depth, int threads, enum resnet_stem stem)
+{
+    return ready(resnet_plan(depth, 0.2, stem), threads);
+}
+
+/* One of three networks that have all kinds of operations among them. */
+enum { NETWORKS = 3 };
+static struct network *tiny_number(int i, int threads)
+{
+    return i == 0   ? tiny(18, threads, RESNET_STEM_CIFAR)
+           : i == 1 ? tiny(50, threads, RESNET_STEM_IMAGENET)
+                    : ready(resnet_sk_plan(50, 0.2, RESNET_STEM_IMAGENET), threads);
 }
 
 static double dot(const float *a, const float *b, size_t n)
@@ -332,9 +378,8 @@ static double dot(const float *a, const float *b, size_t n)
 /* <dout, out> changes along a direction of parameter space as the gradient says. Directions go
  * along the gradient in part, so that the change stands out from rounding and from ReLUs that
  * flip on the way. */
-static void finite_differences(void)
+static void finite_differences_of(struct network *net)
 {
-    struct network *net = tiny(18, 2, RESNET_STEM_CIFAR);
     struct parameters *p = network_parameters(net);
     assert_int_equal(network_prepare(net, &training), 0);
     const size_t n_out = (size_t)(B * network_outputs(net));
@@ -378,18 +423,34 @@ static void finite_differences(void)
     free(out);
 }
 
+/* Two blocks with selective kernels. */
+static struct network *selective(void)
+{
+    struct plan *p = plan_new(3);
+    int at = plan_convolution(p, 0, 12, 3, 1, 1, "conv1");
+    at = resnet_sk_bottleneck(p, at, 8, 2, "first");
+    at = resnet_sk_bottleneck(p, at, 8, 1, "second");
+    assert_true(plan_average_pool(p, at) > 0);
+    return ready(p, 2);
+}
+
+static void finite_differences(void)
+{
+    finite_differences_of(selective());
+    finite_differences_of(tiny(18, 2, RESNET_STEM_CIFAR));
+}
+
 /* ---- threads and neighbours ---- */
 
 static void threads_change_nothing(void)
 {
-    static const int depths[] = {18, 50};
-    for (int d = 0; d < 2; d++) {
+    for (int kind = 0; kind < NETWORKS; kind++) {
         struct network *nets[3];
         float *outs[3], *dins[3];
         float *x = filled("x", B * S * S * 3), *dout = NULL;
         size_t n_out = 0;
         for (int t = 0; t < 3; t++) {
-            nets[t] = tiny(depths[d], t + 1, d ? RESNET_STEM_IMAGENET : RESNET_STEM_CIFAR);
+            nets[t] = tiny_number(kind, t + 1);
             n_out = (size_t)(B * network_outputs(nets[t]));
             if (!dout)
                 dout = filled("d", n_out);
@@ -420,10 +481,9 @@ static void threads_change_nothing(void)
     }
 }
 
-static void evaluation_ignores_neighbours(void)
+static void neighbours_are_ignored_by(struct network *net)
 {
     enum { N = 70 }; /* more than one slice */
-    struct network *net = tiny(50, 2, RESNET_STEM_CIFAR);
     struct network_shape shape = {.images = N, .height = S, .width = S};
     const size_t width = (size_t)network_outputs(net);
     float *x = filled("x", N * S * S * 3), *all = malloc(N * width * sizeof *all);
@@ -440,6 +500,12 @@ static void evaluation_ignores_neighbours(void)
     free(x);
     free(all);
     free(one);
+}
+
+static void evaluation_ignores_neighbours(void)
+{
+    neighbours_are_ignored_by(tiny(50, 2, RESNET_STEM_CIFAR));
+    neighbours_are_ignored_by(tiny_number(NETWORKS - 1, 2));
 }
 
 static void bytes_are_normalized(void)
@@ -476,9 +542,8 @@ static int count_ready(int index, void *user)
     return 0;
 }
 
-static void every_gradient_is_announced_once(void)
+static void every_gradient_is_announced_once_by(struct network *net)
 {
-    struct network *net = tiny(18, 2, RESNET_STEM_CIFAR);
     const struct parameters *p = network_parameters(net);
     int *times = calloc((size_t)p->n, sizeof *times);
     const size_t n_out = (size_t)(B * network_outputs(net));
@@ -494,6 +559,12 @@ static void every_gradient_is_announced_once(void)
     free(x);
     free(dout);
     free(out);
+}
+
+static void every_gradient_is_announced_once(void)
+{
+    every_gradient_is_announced_once_by(tiny_number(0, 2));
+    every_gradient_is_announced_once_by(tiny_number(NETWORKS - 1, 2));
 }
 
 static void initial_values(void)
@@ -582,11 +653,16 @@ static void test_wrong_shapes(void **state)
 
 /* ---- tiles ---- */
 
+static struct network *tiny_resnet(void)
+{
+    return tiny(18, 2, RESNET_STEM_CIFAR);
+}
+
 /* Outputs and gradients of a small network, one after the other; n of them. */
-static float *results_of(const struct engine *e, size_t *n)
+static float *results_of(struct network *(*make)(void), const struct engine *e, size_t *n)
 {
     engine = *e;
-    struct network *net = tiny(18, 2, RESNET_STEM_CIFAR);
+    struct network *net = make();
     struct parameters *p = network_parameters(net);
     const size_t n_out = (size_t)(B * network_outputs(net));
     *n = n_out + (size_t)B * S * S * 3;
@@ -630,7 +706,7 @@ static void test_tiles(void **state)
         tiles.values.product = amx;
         plain.values.product = product_choose(PRODUCT_FLOAT);
         size_t n, n_out = (size_t)B * 104;
-        float *a = results_of(&tiles, &n), *b = results_of(&plain, &n);
+        float *a = results_of(tiny_resnet, &tiles, &n), *b = results_of(tiny_resnet, &plain, &n);
         const double out = cosine(a, b, n_out), all = cosine(a, b, n);
         print_message("%s: cosine of outputs %.7f, of all with gradients %.7f\n",
                       i ? "fp32x3 and fp32" : "bf16 on tiles and plain", out, all);
@@ -639,6 +715,23 @@ static void test_tiles(void **state)
         free(a);
         free(b);
     }
+}
+
+/* Maps of bf16 keep 8 bits; a wrong or missing term of a gradient is far more than that. */
+static void test_selective_kernels_in_bf16(void **state)
+{
+    (void)state;
+    struct engine narrow, wide;
+    assert_int_equal(engine_choose("bf16", "fp32-portable", &narrow), 0);
+    assert_int_equal(engine_choose("fp32", "fp32-portable", &wide), 0);
+    size_t n, n_out = (size_t)B * 32;
+    float *a = results_of(selective, &narrow, &n), *b = results_of(selective, &wide, &n);
+    const double out = cosine(a, b, n_out), all = cosine(a, b, n);
+    print_message("bf16 and fp32: cosine of outputs %.7f, of all with gradients %.7f\n", out, all);
+    assert_true(out > 0.9999);
+    assert_true(all > 0.999);
+    free(a);
+    free(b);
 }
 
 int main(int argc, char **argv)
@@ -657,6 +750,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_initial_values),
         cmocka_unit_test(test_wrong_shapes),
         cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_selective_kernels_in_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
