@@ -8,9 +8,10 @@
 #include "fail.h"
 
 static const char *const known[] = {
-    "step", "epoch", "loss", "contrast_acc", "contrast_entropy", "lr", "views_per_s"};
+    "step", "epoch", "loss", "accuracy", "contrast_acc", "contrast_entropy", "lr", "views_per_s"};
 static const char *const described[] = {"steps", "steps_per_epoch", "batch", "grains", "seq",
-                                        "rank",  "world",           "crc32", "kind",   "end"};
+                                        "rank",  "world",           "crc32", "kind",   "end",
+                                        "run",   "classes"};
 
 static bool listed(const char *const *list, size_t n, const char *key)
 {
@@ -20,6 +21,15 @@ static bool listed(const char *const *list, size_t n, const char *key)
     return false;
 }
 #define LISTED(list, key) listed(list, sizeof(list) / sizeof *(list), key)
+
+void metrics_pass(struct frame *to, const struct frame *answer, const struct frame *request)
+{
+    for (int i = 0; i < answer->n_metas; i++) {
+        const struct meta *m = &answer->metas[i];
+        if (!LISTED(described, m->key) && !frame_meta(request, m->key))
+            frame_set_meta(to, m->key, m->value);
+    }
+}
 
 static void add_column(struct metrics_columns *c, const char *name)
 {

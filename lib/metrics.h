@@ -8,8 +8,8 @@
 
 enum { METRICS_MAX_COLUMNS = 64 };
 
-/* Which metadata keys make a row: step, epoch, loss, contrast_acc, contrast_entropy, lr and
- * views_per_s in this order, those that the first frame has, then whatever else it has and does
+/* Which metadata keys make a row: step, epoch, loss, accuracy, contrast_acc, contrast_entropy, lr
+ * and views_per_s in this order, those that the first frame has, then whatever else it has and does
  * not merely describe the run or the link (steps, batch, seq, ...). */
 struct metrics_columns {
     char *names[METRICS_MAX_COLUMNS];
@@ -17,6 +17,10 @@ struct metrics_columns {
 };
 void metrics_columns_of(const struct frame *first, struct metrics_columns *c);
 void metrics_columns_free(struct metrics_columns *c);
+
+/* Adds to `to` the metrics of an answer: all that the request did not have, and that does not
+ * merely describe the run or the link. */
+void metrics_pass(struct frame *to, const struct frame *answer, const struct frame *request);
 
 /* Writes tab-separated lines: the names; a frame's values, empty where it has none. Tabs and
  * control characters inside a value are written as spaces. Errors show in ferror(). */

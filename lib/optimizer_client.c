@@ -1,11 +1,13 @@
 #include "optimizer_client.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fail.h"
 #include "half.h"
+#include "optimizer.h"
 
 /* A message of this size moves fastest over pipes and sockets; see docs/links.md. */
 enum { BUCKET_BYTES = 1 << 20 };
@@ -60,6 +62,28 @@ static struct tensor_spec spec_of(const struct parameter *p, enum dtype wire)
         spec.dtype = wire;
     memcpy(spec.shape, p->shape, (size_t)p->ndim * sizeof *p->shape);
     return spec;
+}
+
+/* What is frozen goes by the first parts of the names, "conv1" and "layer1": blocks are frozen as a
+ * whole. */
+static void name_frozen(const struct optimizer_client *c, struct frame *join)
+{
+    char list[1024] = "";
+    size_t length = 0;
+    for (int i = 0; i < c->parameters->n; i++) {
+        const struct parameter *p = &c->parameters->list[i];
+        const int part = (int)strcspn(p->name, ".");
+        if (!p->frozen || optimizer_is_frozen(list, p->name))
+            continue;
+        length += (size_t)snprintf(list + length, sizeof list - length, "%s%.*s", length ? "," : "",
+                                   part, p->name);
+        assert(length < sizeof list);
+    }
+    for (int i = 0; i < c->parameters->n; i++)
+        assert(c->parameters->list[i].frozen ==
+               optimizer_is_frozen(list, c->parameters->list[i].name));
+    if (length)
+        frame_set_meta(join, "frozen", list);
 }
 
 /* A frame of these n parameters' values, for a join. */
@@ -123,6 +147,7 @@ int optimizer_join(struct optimizer_client *c, const struct frame *request, int6
         if (frame_meta(request, keys[i]))
             frame_set_meta(join, keys[i], frame_meta(request, keys[i]));
     frame_set_meta(join, "kind", "join");
+    name_frozen(c, join);
     if (link_request(c->link, join, &reply))
         return -1;
     int bad = take_values(c, reply) || frame_meta_int(reply, "step", 0, next_step);
@@ -150,7 +175,7 @@ int optimizer_begin(struct optimizer_client *c, const struct frame *request)
     frame_set_meta(c->metas, "kind", "gradients");
     /* Buffers travel first: when a client's last gradient is there, its step is complete. */
     for (int i = 0; i < c->parameters->n; i++)
-        if (c->parameters->list[i].buffer && optimizer_push(c, i))
+        if (c->parameters->list[i].buffer && !c->parameters->list[i].frozen && optimizer_push(c, i))
             return -1;
     return 0;
 }

@@ -17,14 +17,15 @@ struct optimizer_client *optimizer_client_new(struct link *link, struct paramete
                                               enum dtype wire);
 void optimizer_client_free(struct optimizer_client *c);
 
-/* Sends the parameters (only rank 0; the other ranks send none), takes over those that are in
- * force, and sets *next_step. `request` is the first frame of the stream, whose rank and world
- * travel along. */
+/* Sends the parameters (only rank 0; the other ranks send none), and which blocks are frozen; takes
+ * over those that are in force, and sets *next_step. `request` is the first frame of the stream,
+ * whose rank and world travel along. */
 int optimizer_join(struct optimizer_client *c, const struct frame *request, int64_t *next_step);
 
-/* Begins a step, after its forward pass; buffers are sent with the first bucket. step, steps,
- * steps_per_epoch, batch, epoch, rank and world are taken from `request`. All ranks cut the same
- * buckets; of buffers, and of gradients that are shared, only rank 0's are sent. */
+/* Begins a step, after its forward pass; buffers that are not frozen are sent with the first
+ * bucket. step, steps, steps_per_epoch, batch, epoch, rank and world are taken from `request`. All
+ * ranks cut the same buckets; of buffers, and of gradients that are shared, only rank 0's are sent.
+ */
 int optimizer_begin(struct optimizer_client *c, const struct frame *request);
 /* The gradient of parameter number i is complete and is sent, perhaps with some that follow. */
 int optimizer_push(struct optimizer_client *c, int i);

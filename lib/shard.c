@@ -153,7 +153,8 @@ static int exchange(const struct shard *s, const struct frame *request, const st
 
 /* ---- their replies ---- */
 
-/* One with tensors counts: an optimizer that owns nothing yet has begun no step. */
+/* One with tensors counts: an optimizer that owns nothing yet has begun no step. One that owns only
+ * what is frozen names none. */
 static int check_steps(const struct shard *s, const struct split *split,
                        struct frame *const *replies)
 {
@@ -164,7 +165,7 @@ static int check_steps(const struct shard *s, const struct split *split,
         int64_t at;
         if (frame_meta_int(replies[i], "step", 0, &at))
             return fail("%s: %s", name, fail_message());
-        if (!replies[i]->n_tensors)
+        if (!replies[i]->n_tensors || !frame_meta(replies[i], "step"))
             continue;
         if (first >= 0 && at != step)
             return fail("%s is at step %lld, %s at step %lld: the states belong to different steps",
@@ -258,6 +259,9 @@ static int merge(const struct shard *s, const struct split *split, struct frame 
     if (kind && !strcmp(kind, "join") && check_steps(s, split, replies))
         return -1;
     int first = 0;
+    for (int i = split->n - 1; i >= 0; i--)
+        if (frame_meta(replies[i], "step"))
+            first = i;
     if ((*request)->n_tensors && !split->ranks) {
         for (int i = 0; i < split->n; i++)
             if (put(*request, split, i, replies[i], link_name(s->links[split->asked[i]])))
@@ -271,7 +275,7 @@ static int merge(const struct shard *s, const struct split *split, struct frame 
         frame_free(*request);
         *request = all;
         for (int i = split->n - 1; i >= 0; i--)
-            if (replies[i]->n_tensors)
+            if (replies[i]->n_tensors && frame_meta(replies[i], "step"))
                 first = i;
     }
     replace_metas(*request, replies[first]);

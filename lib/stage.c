@@ -10,6 +10,7 @@
 #include "frame_io.h"
 #include "initialize.h"
 #include "link.h"
+#include "metrics.h"
 #include "optimizer_client.h"
 
 static struct {
@@ -36,21 +37,11 @@ const struct option_spec stage_option_specs[] = {
      .min = 0,
      .max = 9007199254740992,
      .help = "of the initial parameters"},
-    {.name = "next",
-     .kind = OPTION_STRING,
-     .value = &config.next,
-     .argument = "LINK",
-     .help = "train: where the output goes and its gradient comes from"},
     {.name = "opt",
      .kind = OPTION_STRING,
      .value = &config.opt,
      .argument = "LINK",
      .help = "the optimizer, which owns the parameters"},
-    {.name = "sync",
-     .kind = OPTION_STRING,
-     .value = &config.sync,
-     .argument = "LINK",
-     .help = "a reduce, for batch norm over the batch of all workers"},
     {.name = "wire",
      .kind = OPTION_CHOICE,
      .value = &config.wire,
@@ -79,6 +70,20 @@ const struct option_spec stage_option_specs[] = {
     {0},
 };
 
+const struct option_spec stage_link_option_specs[] = {
+    {.name = "next",
+     .kind = OPTION_STRING,
+     .value = &config.next,
+     .argument = "LINK",
+     .help = "train: where the output goes and its gradient comes from"},
+    {.name = "sync",
+     .kind = OPTION_STRING,
+     .value = &config.sync,
+     .argument = "LINK",
+     .help = "a reduce, for batch norm over the batch of all workers"},
+    {0},
+};
+
 void stage_defaults(void)
 {
     config.threads = omp_get_max_threads();
@@ -94,6 +99,11 @@ struct run {
     bool asked;               /* the optimizer, for parameters that it has not answered with yet */
     char dinput[16], doutput[16];
 };
+
+static bool trains(const struct stage *stage)
+{
+    return stage->loss ? *config.opt != 0 : *config.next != 0;
+}
 
 /* The input's sizes; a vector is an image of 1x1. */
 struct sizes {
@@ -118,6 +128,10 @@ static const struct tensor *find_input(const struct run *run, const struct frame
     }
     if (!tensor_count(t) || __builtin_mul_overflow(s->b, s->v, &s->images)) {
         fail("%s is empty", name);
+        return NULL;
+    }
+    if (bytes && s->c > 3) {
+        fail("%s has %lld channels of bytes: 3 are the most", name, (long long)s->c);
         return NULL;
     }
     if (run->net && s->c != network_inputs(run->net)) {
@@ -175,10 +189,11 @@ static int add_workers(const char *name, int64_t *values, size_t count, void *us
 }
 
 /* On the first request: makes the network. */
-static int start(struct run *run, const struct tensor *input)
+static int start(struct run *run, const struct frame *request, const struct tensor *input)
 {
     struct engine engine;
-    if (engine_choose(config.precision, config.kernel, &engine))
+    if ((run->stage->begin && run->stage->begin(request)) ||
+        engine_choose(config.precision, config.kernel, &engine))
         return -1;
     struct plan *plan = run->stage->make_plan(input);
     if (!plan)
@@ -303,6 +318,18 @@ static int add_metrics(struct run *run, const struct sizes *s, double began, str
     return 0;
 }
 
+/* A stage with a loss of its own tells the rate too: in front of it may be an encoder that has
+ * none, since all of it is frozen. */
+static int add_rate(struct run *run, struct frame *reply)
+{
+    const char *lr;
+    if (update(run, &lr))
+        return -1;
+    if (*lr)
+        frame_set_meta(reply, "lr", lr);
+    return 0;
+}
+
 /* What the caller gets: metrics, or the input's gradient with what came along with the output's. */
 static struct frame *training_reply(const struct run *run, const struct frame *request,
                                     const struct frame *answer, const struct sizes *s)
@@ -320,10 +347,19 @@ static struct frame *training_reply(const struct run *run, const struct frame *r
         copy_metas(reply, request,
                    (const char *const[]){"step", "steps", "steps_per_epoch", "batch", "epoch",
                                          "rank", "world", NULL});
-        copy_metas(reply, answer,
-                   (const char *const[]){"loss", "contrast_acc", "contrast_entropy", "lr", NULL});
+        metrics_pass(reply, answer, request);
     }
     return reply;
+}
+
+/* The output's gradient, and what is known of the loss. Consumes the output. */
+static int ask(struct run *run, struct frame *out, struct frame **answer)
+{
+    if (!run->stage->loss)
+        return link_request(run->next, out, answer);
+    *answer = run->stage->loss(out, (int)config.threads);
+    frame_free(out);
+    return *answer ? 0 : -1;
 }
 
 /* Any program may be the loss; parameters shall not be updated by one that has lost its way. */
@@ -348,13 +384,13 @@ static struct frame *train(struct run *run, const struct frame *request)
     if (grains < 0)
         return NULL;
     run->step = request;
-    if (!run->net && !run->stage->identity && (start(run, input) || join(run, request)))
+    if (!run->net && !run->stage->identity && (start(run, request, input) || join(run, request)))
         return NULL;
     struct frame *out = output_frame(run, request, input, &s, grains), *answer, *reply;
     if (!out)
         return NULL;
     const struct tensor made = *frame_find(out, run->stage->output);
-    if (link_request(run->next, out, &answer))
+    if (ask(run, out, &answer))
         return NULL;
     const struct tensor *gradient = frame_need(answer, run->doutput, DTYPE_F32, 3, made.shape);
     if (gradient && check_loss(request, answer))
@@ -362,7 +398,8 @@ static struct frame *train(struct run *run, const struct frame *request)
     reply = gradient ? training_reply(run, request, answer, &s) : NULL;
     float *dinput = reply && !run->stage->metrics ? frame_find(reply, run->dinput)->data : NULL;
     if (reply && (backward(run, request, gradient, dinput) ||
-                  (run->stage->metrics && add_metrics(run, &s, began, reply)))) {
+                  (run->stage->metrics && add_metrics(run, &s, began, reply)) ||
+                  (run->stage->loss && add_rate(run, reply)))) {
         frame_free(reply);
         reply = NULL;
     }
@@ -374,7 +411,7 @@ static struct frame *infer(struct run *run, const struct frame *request)
 {
     struct sizes s;
     const struct tensor *input = find_input(run, request, &s);
-    if (!input || (!run->net && !run->stage->identity && start(run, input)))
+    if (!input || (!run->net && !run->stage->identity && start(run, request, input)))
         return NULL;
     return output_frame(run, request, input, &s, 0);
 }
@@ -383,7 +420,7 @@ static int open_links(struct run *run)
 {
     if (*config.next && !(run->next = link_open(config.next, &link_config)))
         return -1;
-    if (*config.next && *config.opt && !(run->opt = link_open(config.opt, &link_config)))
+    if (trains(run->stage) && *config.opt && !(run->opt = link_open(config.opt, &link_config)))
         return -1;
     if (*config.sync && !(run->sync = link_open(config.sync, &link_config)))
         return -1;
@@ -395,7 +432,7 @@ static int serve(struct run *run, struct server *server)
     struct frame *request;
     int client, got;
     while ((got = server_next(server, &request, &client, NULL)) > 0) {
-        struct frame *reply = *config.next ? train(run, request) : infer(run, request);
+        struct frame *reply = trains(run->stage) ? train(run, request) : infer(run, request);
         frame_free(request);
         const char *lr;
         if (!reply || server_reply(server, client, reply) || update(run, &lr))
@@ -434,7 +471,7 @@ int stage_run(const struct stage *stage)
     snprintf(run.doutput, sizeof run.doutput, "d%s", stage->output);
     if (*config.next && !*config.opt && !stage->identity)
         usage_fail("--next needs --opt: who else would own the parameters?");
-    if (*config.opt && !*config.next)
+    if (*config.opt && !trains(stage))
         usage_fail("--opt needs --next: without it nothing is trained");
     if (*config.sync && !*config.next)
         usage_fail("--sync needs --next: it is for training");

@@ -10,7 +10,7 @@ struct client {
     bool ended;
     bool started; /* it has sent gradients since it joined */
     int64_t step; /* that of its last gradients; before them, what its join was told */
-    int owes;     /* gradients in each step: the parameters it joined with */
+    int owes;     /* gradients in each step: the parameters it joined with, but frozen ones */
     int sent;     /* of them, in `step` */
 };
 
@@ -113,8 +113,11 @@ static int may_go(const struct turns *t, const struct request *r)
 static void count(struct client *c, const struct frame *f)
 {
     int parameters = 0;
-    for (int i = 0; i < f->n_tensors; i++)
-        parameters += !optimizer_is_buffer(f->tensors[i].name);
+    for (int i = 0; i < f->n_tensors; i++) {
+        const char *name = f->tensors[i].name;
+        parameters +=
+            !optimizer_is_buffer(name) && !optimizer_is_frozen(frame_meta(f, "frozen"), name);
+    }
     if (is_join(f)) {
         if (c->started) /* another run of the same client */
             c->owes = 0;
