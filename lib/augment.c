@@ -7,6 +7,7 @@
 
 #include "decode.h"
 #include "fail.h"
+#include "series.h"
 
 /* A thread's own memory, on cache lines of its own. */
 struct augment_worker {
@@ -62,7 +63,10 @@ static void draw_views(const struct augment *a, struct augment_worker *w, int64_
     for (int v = 0; v < a->n_views; v++) {
         struct random r;
         random_start(&r, a->seed, RANDOM_VIEW, epoch, index, (uint32_t)v);
-        view_draw(&w->views[v], a->policies[v > 0], image->width, image->height, a->size, &r);
+        if (a->channels)
+            series_draw(&w->views[v], a->policies[v > 0], image->width, a->size, &r);
+        else
+            view_draw(&w->views[v], a->policies[v > 0], image->width, image->height, a->size, &r);
     }
 }
 
@@ -127,11 +131,26 @@ static int find_image(const struct augment *a, struct augment_worker *w, int64_t
     return fail("%s: and so are the rows before it", fail_message());
 }
 
-/* All views of one row's image. x (V,S,S,3). */
+static size_t bytes_of_view(const struct augment *a)
+{
+    const size_t size = (size_t)a->size;
+    return a->channels ? size * (size_t)a->channels * sizeof(float) : 3 * size * size;
+}
+
+/* A series lies in an image's place: floats, as many steps as it is wide. */
+static int apply_view(const struct augment *a, struct augment_worker *w, int v,
+                      const struct scaled_image *image, uint8_t *x)
+{
+    if (a->channels)
+        return series_apply(&w->views[v], (const float *)(const void *)image->pixels, a->channels,
+                            a->size, &w->memory, (float *)(void *)x);
+    return view_apply(&w->views[v], image, a->size, &w->memory, x);
+}
+
+/* All views of one row's image. x (V,S,S,3), or of a series floats (V,S,C). */
 static int fill_row(const struct augment *a, struct augment_worker *w, int64_t row, uint8_t *x,
                     int64_t *y, int64_t *index, struct view *views)
 {
-    const size_t view_bytes = 3 * (size_t)a->size * (size_t)a->size;
     struct shown s;
     const int found = find_image(a, w, row, &s);
     if (found < 0)
@@ -139,7 +158,7 @@ static int fill_row(const struct augment *a, struct augment_worker *w, int64_t r
     *y = s.label;
     *index = s.index;
     for (int v = 0; v < a->n_views && found == 0; v++)
-        if (view_apply(&w->views[v], &s.image, a->size, &w->memory, x + (size_t)v * view_bytes))
+        if (apply_view(a, w, v, &s.image, x + (size_t)v * bytes_of_view(a)))
             return -1;
     if (views)
         memcpy(views, w->views, (size_t)a->n_views * sizeof *views);
@@ -154,7 +173,7 @@ static bool stopped(const struct augment *a)
 /* Fills x, y and index of all rows; index and y of a row to be left out become -1. */
 static int fill(struct augment *a, uint8_t *x, int64_t *y, int64_t *index, struct view *views)
 {
-    const size_t row_bytes = 3 * (size_t)a->size * (size_t)a->size * (size_t)a->n_views;
+    const size_t row_bytes = bytes_of_view(a) * (size_t)a->n_views;
     const int64_t first = a->rows->batch.first, n = a->rows->batch.count;
     int64_t failed_row = n;
     char *failure = NULL; /* messages belong to threads */
@@ -183,8 +202,11 @@ static int fill(struct augment *a, uint8_t *x, int64_t *y, int64_t *index, struc
 /* Whose rows all have to be written. */
 static struct frame *new_frame(const struct augment *a, int64_t rows)
 {
+    const struct tensor_spec series = {
+        "x", DTYPE_F32, 5, {rows, a->n_views, 1, a->size, a->channels}};
+    const struct tensor_spec image = {"x", DTYPE_U8, 5, {rows, a->n_views, a->size, a->size, 3}};
     const struct tensor_spec specs[] = {
-        {"x", DTYPE_U8, 5, {rows, a->n_views, a->size, a->size, 3}},
+        a->channels ? series : image,
         {"y", DTYPE_I64, 1, {rows}},
         {"index", DTYPE_I64, 1, {rows}},
     };

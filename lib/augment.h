@@ -1,5 +1,5 @@
-/* augment: makes the frames of views, on as many threads as there are, with the same bytes for
- * any number of them. */
+/* augment: makes the frames of views, of images or of series, on as many threads as there are, with
+ * the same bytes for any number of them. */
 #ifndef AUGMENT_H
 #define AUGMENT_H
 
@@ -20,6 +20,7 @@ struct augment {
     struct keep *keep;                /* decoded images; NULL: none are kept */
     struct skips *skips;
     int size, n_views, n_threads;
+    int channels; /* of series, whose views have `size` steps; 0: images */
     uint64_t seed;
     bool orient;  /* as EXIF says */
     bool reduced; /* decode JPEGs at a half, a quarter or an eighth where no crop needs more */
@@ -32,9 +33,9 @@ struct augment {
 int augment_init(struct augment *a);
 void augment_free(struct augment *a);
 
-/* The frame of a step: x U8 [n,V,S,S,3], y I64 [n] and index I64 [n] for this rank's n rows,
- * without metadata. *b is its batch; where views is not NULL, views[n][V] tells what was drawn
- * (room for a whole batch).
+/* The frame of a step: x U8 [n,V,S,S,3], of series F32 [n,V,1,S,C], y I64 [n] and index I64 [n] for
+ * this rank's n rows, without metadata. *b is its batch; where views is not NULL, views[n][V] tells
+ * what was drawn (room for a whole batch).
  *
  * A row whose image cannot be read shows, in training, the image of the row before it in the global
  * batch (before the first: the last), or of the one before that: up to ROWS_BEFORE. Its views are

@@ -31,8 +31,8 @@ struct bar {
     bool warned;
     double recent[RECENT];
 
-    int64_t step, steps, steps_per_epoch, batch, epoch; /* -1: unknown */
-    double loss, contrast_acc, lr, views_per_s;         /* NaN: unknown */
+    int64_t step, steps, steps_per_epoch, batch, epoch;   /* -1: unknown */
+    double loss, accuracy, contrast_acc, lr, views_per_s; /* NaN: unknown */
 };
 
 struct bar *bar_new(void)
@@ -53,6 +53,7 @@ static int take(struct bar *b, const struct frame *f)
                    frame_meta_int(f, "batch", -1, &b->batch) ||
                    frame_meta_int(f, "epoch", -1, &b->epoch) ||
                    frame_meta_double(f, "loss", NAN, &b->loss) ||
+                   frame_meta_double(f, "accuracy", NAN, &b->accuracy) ||
                    frame_meta_double(f, "contrast_acc", NAN, &b->contrast_acc) ||
                    frame_meta_double(f, "lr", NAN, &b->lr) ||
                    frame_meta_double(f, "views_per_s", NAN, &b->views_per_s)
@@ -63,7 +64,7 @@ static int take(struct bar *b, const struct frame *f)
 static bool is_stuck(struct bar *b)
 {
     b->recent[b->frames % RECENT] = b->loss;
-    if (b->warned || b->frames + 1 < ENOUGH || b->batch < 2)
+    if (b->warned || b->frames + 1 < ENOUGH || b->batch < 2 || !isnan(b->accuracy))
         return false;
     double mean = 0, chance = log(2 * (double)b->batch - 1);
     for (int i = 0; i < RECENT; i++)
@@ -104,8 +105,9 @@ static void write_fields(const struct bar *b, char field[FIELDS][FIELD_SIZE])
         snprintf(field[1], FIELD_SIZE, "epoch %" PRId64, b->epoch + 1);
     if (!isnan(b->loss))
         snprintf(field[2], FIELD_SIZE, "loss %.4f", b->loss);
-    if (!isnan(b->contrast_acc))
-        snprintf(field[3], FIELD_SIZE, "acc %.1f%%", 100 * b->contrast_acc);
+    const double accuracy = isnan(b->contrast_acc) ? b->accuracy : b->contrast_acc;
+    if (!isnan(accuracy))
+        snprintf(field[3], FIELD_SIZE, "acc %.1f%%", 100 * accuracy);
     if (!isnan(b->lr))
         snprintf(field[4], FIELD_SIZE, "lr %.4g", b->lr);
     if (!isnan(b->views_per_s))

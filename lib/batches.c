@@ -95,6 +95,7 @@ void batches_shorten(struct batch *batch, int64_t rows)
 
 int64_t batches_image(const struct batches *b, const struct batch *batch, int64_t row)
 {
-    const int64_t at = batch->start + row;
-    return b->order ? b->order[at] : at;
+    int64_t at = batch->start + row;
+    at = b->order ? b->order[at] : at;
+    return b->chosen ? b->chosen[at] : at;
 }

@@ -11,8 +11,9 @@
 
 struct batches {
     /* Filled by the caller. */
-    int64_t images; /* in the data set */
-    int64_t batch;  /* images in a global batch */
+    int64_t images;        /* in the data set, or chosen from it */
+    const int64_t *chosen; /* their numbers (images), the caller's; NULL: 0 to images - 1 */
+    int64_t batch;         /* images in a global batch */
     int64_t epochs;
     int64_t steps;  /* 0: epochs decide */
     int64_t grains; /* 0: the largest power of two up to 8 that divides the batch */

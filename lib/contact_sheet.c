@@ -13,12 +13,14 @@ enum {
     GAP = 2,     /* pixels between the views of an image */
     MARGIN = 10, /* around a group */
     LEGIBLE = 96,
+    MAX_PLOT = 512, /* pixels that a plot is wide at most */
     PAPER = 0xf4,
     MAX_SIDE = 1 << 16
 };
 #define MAX_BYTES ((int64_t)1 << 30)
 
 struct layout {
+    bool series;
     int64_t images, views, height, width; /* of the tensor; height and width of one tile */
     int64_t scale, columns;               /* columns: groups in a row of the page */
     int64_t group_width, group_height;    /* with their share of the margin */
@@ -28,11 +30,13 @@ struct layout {
 static int lay_out(const struct tensor *x, int64_t max_images, struct layout *l)
 {
     const int64_t *shape = x->shape;
-    bool grouped = x->ndim == 5;
-    if ((x->ndim != 4 && !grouped) || shape[x->ndim - 1] != 3 ||
+    bool grouped = x->ndim == 5, series = grouped && shape[2] == 1 && x->dtype == DTYPE_F32;
+    if ((x->ndim != 4 && !grouped) || (shape[x->ndim - 1] != 3 && !series) ||
         (x->dtype != DTYPE_U8 && x->dtype != DTYPE_F32))
-        return fail("%s: is no batch of images, U8 or F32 [B,V,H,W,3]", x->name);
-    *l = (struct layout){.images = shape[0] < max_images ? shape[0] : max_images,
+        return fail("%s: is no batch of images, U8 or F32 [B,V,H,W,3], or series, F32 [B,V,1,T,C]",
+                    x->name);
+    *l = (struct layout){.series = series,
+                         .images = shape[0] < max_images ? shape[0] : max_images,
                          .views = grouped ? shape[1] : 1,
                          .height = shape[x->ndim - 3],
                          .width = shape[x->ndim - 2]};
@@ -41,6 +45,11 @@ static int lay_out(const struct tensor *x, int64_t max_images, struct layout *l)
     if (l->height > MAX_SIDE || l->width > MAX_SIDE || l->views > MAX_SIDE)
         return fail("%s: images are too large to draw", x->name);
 
+    if (series) {
+        l->width = l->width < MAX_PLOT ? l->width : MAX_PLOT;
+        l->width *= l->width < LEGIBLE ? (LEGIBLE + l->width - 1) / l->width : 1;
+        l->height = LEGIBLE;
+    }
     int64_t side = l->height > l->width ? l->height : l->width;
     l->scale = side < LEGIBLE ? (LEGIBLE + side / 2) / side : 1;
     l->group_width = l->views * (l->width * l->scale + GAP) - GAP + MARGIN;
@@ -89,6 +98,77 @@ static void draw_tile(const struct tensor *x, const struct layout *l, int64_t im
                   page + 3 * ((top + i) * l->page_width + left + j));
 }
 
+/* The smallest and the largest value of a group; NaN and infinity aside. */
+static void find_range(const float *values, int64_t n, float *low, float *high)
+{
+    *low = INFINITY;
+    *high = -INFINITY;
+    for (int64_t i = 0; i < n; i++)
+        if (isfinite(values[i])) {
+            *low = fminf(*low, values[i]);
+            *high = fmaxf(*high, values[i]);
+        }
+    if (!(*low < *high)) { /* a flat line lies in the middle */
+        *high = (isfinite(*low) ? *low : 0) + 1;
+        *low = *high - 2;
+    }
+}
+
+/* Row of a plot: a margin is left above and below. */
+static int64_t row_of(float value, float low, float high)
+{
+    const double share = ((double)value - (double)low) / ((double)high - (double)low);
+    return llround((1 - share) * (LEGIBLE - 7)) + 3;
+}
+
+/* Fills a pixel column of a plot with the line's rows between steps `from` and `to`. */
+static void draw_column(const float *series, int64_t channels, double from, double to, float low,
+                        float high, const unsigned char color[3], unsigned char *column,
+                        int64_t pitch)
+{
+    int64_t top = LEGIBLE, bottom = -1;
+    const int64_t last = (int64_t)ceil(to);
+    for (int64_t t = (int64_t)from; t <= last; t++) {
+        /* The line's point nearest to step t within the column. */
+        const double at = fmin(fmax((double)t, from), to), left = floor(at);
+        const float a = series[(int64_t)left * channels], b = series[(int64_t)ceil(at) * channels];
+        const float value = (float)((double)a + (at - left) * ((double)b - (double)a));
+        if (!isfinite(value)) {
+            for (int64_t i = 0; i < LEGIBLE; i++)
+                memcpy(column + i * pitch, "\xff\x00\xff", 3);
+            return;
+        }
+        const int64_t row = row_of(value, low, high);
+        top = row < top ? row : top;
+        bottom = row > bottom ? row : bottom;
+    }
+    for (int64_t i = top; i <= bottom; i++)
+        memcpy(column + i * pitch, color, 3);
+}
+
+static void draw_plot(const struct tensor *x, const struct layout *l, int64_t image, int64_t view,
+                      unsigned char *page)
+{
+    static const unsigned char colors[][3] = {
+        {0x1f, 0x5f, 0xa8}, {0xc8, 0x50, 0x20}, {0x2a, 0x8a, 0x4a}, {0x80, 0x50, 0xa0}};
+    const int64_t steps = x->shape[3], channels = x->shape[4], each = steps * channels;
+    const float *group = (const float *)x->data + image * l->views * each;
+    float low, high;
+    find_range(group, l->views * each, &low, &high);
+    const int64_t left =
+        MARGIN + image % l->columns * l->group_width + view * (l->width * l->scale + GAP);
+    const int64_t top = MARGIN + image / l->columns * l->group_height, pitch = 3 * l->page_width;
+    unsigned char *corner = page + top * pitch + 3 * left;
+    for (int64_t i = 0; i < LEGIBLE; i++)
+        memset(corner + i * pitch, 0xff, (size_t)(3 * l->width));
+    const double step = (double)(steps - 1) / (double)l->width;
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t j = 0; j < l->width; j++)
+            draw_column(group + view * each + c, channels, (double)j * step,
+                        fmin((double)(j + 1) * step, (double)(steps - 1)), low, high, colors[c % 4],
+                        corner + 3 * j, pitch);
+}
+
 int contact_sheet_write(const struct tensor *x, int64_t max_images, const char *path)
 {
     struct layout l = {0};
@@ -106,7 +186,7 @@ int contact_sheet_write(const struct tensor *x, int64_t max_images, const char *
     memset(page, PAPER, bytes);
     for (int64_t b = 0; b < l.images; b++)
         for (int64_t v = 0; v < l.views; v++)
-            draw_tile(x, &l, b, v, page);
+            (l.series ? draw_plot : draw_tile)(x, &l, b, v, page);
 
     png_image png = {.version = PNG_IMAGE_VERSION,
                      .width = (png_uint_32)l.page_width,

@@ -1,9 +1,11 @@
 #include "dataset.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,10 +19,10 @@
 #include "grow.h"
 #include "signals.h"
 
-const char dataset_formats[] = "auto|cifar10|cifar100|idx|folder|tar|frames|shapes";
+const char dataset_formats[] = "auto|cifar10|cifar100|idx|folder|tar|frames|shapes|series";
 static const struct dataset_format *const formats[] = {
-    &dataset_shapes, &dataset_cifar10, &dataset_cifar100, &dataset_idx,
-    &dataset_frames, &dataset_tar,     &dataset_folder,
+    &dataset_shapes, &dataset_series, &dataset_cifar10, &dataset_cifar100,
+    &dataset_idx,    &dataset_frames, &dataset_tar,     &dataset_folder,
 };
 enum { N_FORMATS = sizeof formats / sizeof formats[0] };
 
@@ -42,6 +44,23 @@ bool dataset_is_folder(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+char *dataset_find(const char *folder, bool (*fits)(const char *name, const char *split),
+                   const char *split)
+{
+    struct dirent **names = NULL;
+    const int n = scandir(folder, &names, NULL, alphasort);
+    char *path = NULL;
+    for (int i = 0; i < n; i++) {
+        const char *name = names[i]->d_name;
+        if (!path && *name != '.' && fits(name, split) &&
+            asprintf(&path, "%s/%s", folder, name) < 0)
+            path = NULL;
+        free(names[i]);
+    }
+    free(names);
+    return path;
 }
 
 bool dataset_is_file(const char *path)
@@ -108,6 +127,12 @@ static const struct dataset_format *choose(const char *path, const char *format)
     else
         fail("%s: no folder, archive, IDX file or frames (--format %s)", path, dataset_formats);
     return NULL;
+}
+
+bool dataset_holds_series(const char *path, const char *format)
+{
+    return strcmp(format, dataset_series.name) == 0 ||
+           (strcmp(format, "auto") == 0 && dataset_series.recognize(path));
 }
 
 static int64_t bytes_of(const struct sample *s)
@@ -282,6 +307,11 @@ int dataset_classes(const struct dataset *set)
     return set->classes;
 }
 
+int dataset_channels(const struct dataset *set)
+{
+    return set->channels;
+}
+
 int dataset_native_size(const struct dataset *set)
 {
     return set->native_size;
@@ -307,6 +337,12 @@ int dataset_get(const struct dataset *set, int64_t i, struct sample *s)
     assert(!set->held->stream);
     sample_point(s, &set->held->samples[i]);
     return 0;
+}
+
+int64_t dataset_label(const struct dataset *set, int64_t i)
+{
+    assert(i >= 0 && i < set->count && !dataset_is_stream(set));
+    return set->held ? set->held->samples[i].label : set->format->label(set, i);
 }
 
 int dataset_next(struct dataset *set, struct sample *s)

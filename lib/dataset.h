@@ -1,4 +1,4 @@
-/* dataset: labelled images, wherever they come from.
+/* dataset: labelled images or series, wherever they come from.
  *
  *   cifar10    the binary version: a folder with data_batch_1.bin to data_batch_5.bin (any of them)
  *              and test_batch.bin, or the .tar.gz that is distributed
@@ -13,6 +13,8 @@
  *   frames     frames of images: x U8 [N,H,W,3], [N,1,H,W,3] or [H,W,3], y I64 [N] or none; from a
  *              file, "-", or another of endpoint.h's sources
  *   shapes     built in: ten classes of drawn shapes, no file at all
+ *   series     time series, whose samples are floats: "waves", which are built in (waves.h), a file
+ * of dataset_series.c's layouts, or a folder with a file for each split
  *
  * Classes that have names are numbered in the order of the names' bytes.
  *
@@ -47,11 +49,16 @@ struct dataset *dataset_open(const char *path, const char *format, const char *s
                              int64_t budget, struct skips *skips);
 void dataset_close(struct dataset *set); /* NULL is fine */
 
+/* Will dataset_open() look for series there, and not for images? Known without opening it. */
+bool dataset_holds_series(const char *path, const char *format);
+
 bool dataset_is_stream(const struct dataset *set);
 int64_t dataset_count(const struct dataset *set); /* -1: a stream that cannot be counted */
 int dataset_classes(const struct dataset *set);   /* 0: no labels */
-/* Side of the images as far as it is known without reading them all: that of the first, if it is
- * square; else 0. */
+/* Of series: how many values there are at each step; 0 for images. */
+int dataset_channels(const struct dataset *set);
+/* Steps of the series. Side of the images as far as it is known without reading them all: that of
+ * the first, if it is square; else 0. */
 int dataset_native_size(const struct dataset *set);
 /* Bytes of images that are held, of the budget. */
 int64_t dataset_held(const struct dataset *set);
@@ -62,6 +69,9 @@ bool dataset_is_costly(const struct dataset *set);
  * is used again or the set is closed. Several threads may call this at once, each with its own
  * sample. -1 with a message that names the image. */
 int dataset_get(const struct dataset *set, int64_t i, struct sample *s);
+
+/* The label of that image, -1 without one, at no cost. */
+int64_t dataset_label(const struct dataset *set, int64_t i);
 
 /* The next image of a stream, in memory of the sample's own: 1, 0 at the end, -1 on failure. */
 int dataset_next(struct dataset *set, struct sample *s);

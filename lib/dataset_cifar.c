@@ -193,6 +193,12 @@ static int get(const struct dataset *set, int64_t i, struct sample *s)
     return 0;
 }
 
+static int64_t label(const struct dataset *set, int64_t i)
+{
+    const struct cifar *c = set->state;
+    return c->images[(size_t)i * KEPT + PIXELS];
+}
+
 static void close_set(struct dataset *set)
 {
     struct cifar *c = set->state;
@@ -221,7 +227,15 @@ static int open100(struct dataset *set, const struct dataset_place *place)
     return open_set(set, place, &cifar100);
 }
 
-const struct dataset_format dataset_cifar10 = {
-    .name = "cifar10", .recognize = recognize10, .open = open10, .get = get, .close = close_set};
-const struct dataset_format dataset_cifar100 = {
-    .name = "cifar100", .recognize = recognize100, .open = open100, .get = get, .close = close_set};
+const struct dataset_format dataset_cifar10 = {.name = "cifar10",
+                                               .recognize = recognize10,
+                                               .open = open10,
+                                               .get = get,
+                                               .label = label,
+                                               .close = close_set};
+const struct dataset_format dataset_cifar100 = {.name = "cifar100",
+                                                .recognize = recognize100,
+                                                .open = open100,
+                                                .get = get,
+                                                .label = label,
+                                                .close = close_set};

@@ -126,6 +126,12 @@ static int get(const struct dataset *set, int64_t i, struct sample *s)
     return sample_read_file(s);
 }
 
+static int64_t label(const struct dataset *set, int64_t i)
+{
+    const struct folder *f = set->state;
+    return f->entries[i].label;
+}
+
 static void close_set(struct dataset *set)
 {
     struct folder *f = set->state;
@@ -140,4 +146,5 @@ const struct dataset_format dataset_folder = {.name = "folder",
                                               .recognize = dataset_is_folder,
                                               .open = open_set,
                                               .get = get,
+                                              .label = label,
                                               .close = close_set};

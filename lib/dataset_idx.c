@@ -1,17 +1,14 @@
 /* IDX files as MNIST and its followers are distributed: big-endian sizes, then bytes; perhaps
  * gzipped. Read whole; grey becomes three channels. */
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #include "dataset_format.h"
 #include "fail.h"
+#include "regular_file.h"
 
 /* What is held of one set. The sets there are have up to 2 GB; a small compressed file could claim,
  * and bring, any size. */
@@ -28,17 +25,12 @@ struct idx {
 /* Opens a regular file, compressed or not. */
 static gzFile open_file(const char *path)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat st;
-    gzFile file = NULL;
-    if (fd < 0 || fstat(fd, &st) != 0)
-        fail("%s: %s", path, strerror(errno));
-    else if (!S_ISREG(st.st_mode))
-        fail("%s: not a regular file", path);
-    else if (!(file = gzdopen(fd, "rb")))
+    const int fd = regular_file_open(path, NULL);
+    gzFile file = fd < 0 ? NULL : gzdopen(fd, "rb");
+    if (fd >= 0 && !file) {
         fail("%s: out of memory", path);
-    if (fd >= 0 && !file)
         close(fd);
+    }
     return file;
 }
 
@@ -157,23 +149,9 @@ static bool is_test_name(const char *name)
     return strstr(name, "t10k") || strstr(name, "test");
 }
 
-/* The first file of images in a folder, in the order of bytes, that is of the split (NULL: of any),
- * or NULL. */
-static char *find_images(const char *folder, const char *split)
+static bool is_images(const char *name, const char *split)
 {
-    struct dirent **names = NULL;
-    const int n = scandir(folder, &names, NULL, alphasort);
-    char *path = NULL;
-    for (int i = 0; i < n; i++) {
-        const char *name = names[i]->d_name;
-        const bool fits = !split || is_test_name(name) == (strcmp(split, "test") == 0);
-        if (!path && *name != '.' && names_images(name) && fits &&
-            asprintf(&path, "%s/%s", folder, name) < 0)
-            path = NULL;
-        free(names[i]);
-    }
-    free(names);
-    return path;
+    return names_images(name) && (!split || is_test_name(name) == (strcmp(split, "test") == 0));
 }
 
 /* ---- the format ---- */
@@ -181,7 +159,7 @@ static char *find_images(const char *folder, const char *split)
 static bool recognize(const char *path)
 {
     if (dataset_is_folder(path)) {
-        char *images = find_images(path, NULL);
+        char *images = dataset_find(path, is_images, NULL);
         free(images);
         return images != NULL;
     }
@@ -198,8 +176,9 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
     set->state = calloc(1, sizeof(struct idx));
     if (!set->state)
         return fail("%s: out of memory", place->path);
-    char *images = dataset_is_folder(place->path) ? find_images(place->path, place->split)
-                                                  : strdup(place->path);
+    char *images = dataset_is_folder(place->path)
+                       ? dataset_find(place->path, is_images, place->split)
+                       : strdup(place->path);
     if (!images)
         return fail("%s: no IDX file with images for the %s split", place->path, place->split);
     char *labels = labels_of(images);
@@ -222,6 +201,12 @@ static int get(const struct dataset *set, int64_t i, struct sample *s)
     return 0;
 }
 
+static int64_t label(const struct dataset *set, int64_t i)
+{
+    const struct idx *x = set->state;
+    return x->labels ? x->labels[i] : -1;
+}
+
 static void close_set(struct dataset *set)
 {
     struct idx *x = set->state;
@@ -232,5 +217,9 @@ static void close_set(struct dataset *set)
     free(x);
 }
 
-const struct dataset_format dataset_idx = {
-    .name = "idx", .recognize = recognize, .open = open_set, .get = get, .close = close_set};
+const struct dataset_format dataset_idx = {.name = "idx",
+                                           .recognize = recognize,
+                                           .open = open_set,
+                                           .get = get,
+                                           .label = label,
+                                           .close = close_set};

@@ -283,6 +283,12 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
     return 0;
 }
 
+static int64_t label(const struct dataset *set, int64_t i)
+{
+    (void)set;
+    return i % CLASSES;
+}
+
 static int get(const struct dataset *set, int64_t i, struct sample *s)
 {
     const struct shapes *shapes = set->state;
@@ -293,7 +299,7 @@ static int get(const struct dataset *set, int64_t i, struct sample *s)
         return -1;
     struct random r;
     random_start(&r, 0, RANDOM_SHAPE, shapes->test, (uint32_t)i, 0);
-    s->label = i % CLASSES;
+    s->label = label(set, i);
     s->width = s->height = shapes->side;
     draw_image(&r, (int)s->label, shapes->side, s->buffer);
     return 0;
@@ -304,5 +310,9 @@ static void close_set(struct dataset *set)
     free(set->state);
 }
 
-const struct dataset_format dataset_shapes = {
-    .name = "shapes", .recognize = recognize, .open = open_set, .get = get, .close = close_set};
+const struct dataset_format dataset_shapes = {.name = "shapes",
+                                              .recognize = recognize,
+                                              .open = open_set,
+                                              .get = get,
+                                              .label = label,
+                                              .close = close_set};

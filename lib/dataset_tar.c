@@ -366,6 +366,12 @@ static int get(const struct dataset *set, int64_t i, struct sample *s)
     return sample_read_part(s, p->offset, p->size);
 }
 
+static int64_t label(const struct dataset *set, int64_t i)
+{
+    const struct tars *t = set->state;
+    return t->places[i].label;
+}
+
 static void close_set(struct dataset *set)
 {
     struct tars *t = set->state;
@@ -384,6 +390,7 @@ const struct dataset_format dataset_tar = {.name = "tar",
                                            .recognize = recognize,
                                            .open = open_set,
                                            .get = get,
+                                           .label = label,
                                            .next = next,
                                            .rewind = begin_again,
                                            .close = close_set};

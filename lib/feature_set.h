@@ -13,15 +13,15 @@ struct feature_set {
     int64_t *y; /* [n], each from 0 to classes - 1 */
     int64_t n, width;
     int classes; /* the largest label + 1 */
-    char on[2];  /* the tensor they came from: "h", "z" or "x"; "" before the first frame */
+    char on[8];  /* the tensor they came from: "h", "z", ...; "" before the first frame */
     int64_t capacity;
 };
 
-/* Adds a frame's rows. `on` names the tensor, "h", "z" or "x"; "" takes the first of these that the
- * first frame has. Any float dtype; U8, as pixels are, is scaled by 1/255. Shape [B,D] or
- * [B,1,...], flattened to B rows: frames with several views of an image are refused, for what is
- * judged are images as they are (augment --views 1). Labels are `y` I64 [B], non-negative. -1 with
- * a message, also for a width that changes and for NaN or infinity, whose row is named. */
+/* Adds a frame's rows. `on` names the tensor, in at most 7 letters; "" takes the first of "h", "z"
+ * and "x" that the first frame has. Any float dtype; U8, as pixels are, is scaled by 1/255. Shape
+ * [B,D] or [B,1,...], flattened to B rows: frames with several views of an image are refused, for
+ * what is judged are images as they are (augment --views 1). Labels are `y` I64 [B], non-negative.
+ * -1 with a message, also for a width that changes and for NaN or infinity, whose row is named. */
 int feature_set_add(struct feature_set *f, const struct frame *frame, const char *on);
 
 /* Reads the stream to its end and closes it. -1 with a message that names the stream, also when

@@ -39,3 +39,23 @@ void noise_add(float *rgb, size_t n, float sigma, const uint32_t counter[4], con
 {
     add(rgb, rgb + n, rgb + 2 * n, n, sigma, counter, key);
 }
+
+CLONES
+static void add_to_series(float *restrict x, size_t n, float sigma,
+                          const uint32_t *restrict counter, const uint32_t *restrict key)
+{
+    for (uint32_t i = 0; i < (uint32_t)n; i++) {
+        const uint32_t at[4] = {counter[0] + i, counter[1], counter[2], counter[3]};
+        uint32_t u[4];
+        random_philox(at, key, u);
+        float cosine, unused;
+        cosine_sine_float(fraction_of(u[1]), &cosine, &unused);
+        x[i] += sigma * radius_of(u[0]) * cosine;
+    }
+}
+
+void noise_add_series(float *x, size_t n, float sigma, const uint32_t counter[4],
+                      const uint32_t key[2])
+{
+    add_to_series(x, n, sigma, counter, key);
+}

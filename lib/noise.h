@@ -13,6 +13,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Each value x of a series F32 (n) becomes x + sigma * normal, that of pixel i's red, and is not
+ * clamped. n up to 2^28. */
+void noise_add_series(float *x, size_t n, float sigma, const uint32_t counter[4],
+                      const uint32_t key[2]);
+
 /* Each value x of rgb F32 (3,n) becomes x + sigma * normal, clamped to [0,1]. n up to 2^28. */
 void noise_add(float *rgb, size_t n, float sigma, const uint32_t counter[4], const uint32_t key[2]);
 

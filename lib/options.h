@@ -34,7 +34,7 @@ struct program {
     const char *name;    /* "ntxent" */
     const char *summary; /* one line: what it does */
     const char *details; /* frames in, frames out, an example; lines of at most 80 columns */
-    const struct option_spec *options[5]; /* tables, its own and shared ones; NULL ends them */
+    const struct option_spec *options[6]; /* tables, its own and shared ones; NULL ends them */
 };
 
 /* Parses argv. Operands (words without a dash) are wrong usage unless `operands` is not NULL; then

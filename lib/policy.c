@@ -11,42 +11,13 @@
 #include "noise.h"
 #include "sobel.h"
 
-static const struct {
-    const char *name, *ops;
-} policies[] = {
+static const struct named_policy policies[] = {
     {"simclr", "crop:0.08-1,flip:0.5,jitter:0.8:1,gray:0.2,blur:0.5:0.1-2"},
     {"simclr-cifar", "crop:0.08-1,flip:0.5,jitter:0.8:0.5,gray:0.2"},
     {"eval", "center"},
 };
 
-const char *policy_ops(const char *name)
-{
-    for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++)
-        if (strcmp(policies[i].name, name) == 0)
-            return policies[i].ops;
-    return NULL;
-}
-
-/* ---- parsing ---- */
-
-/* What may follow an operation's name, in this order, each after a colon. */
-enum argument {
-    ARG_END,
-    ARG_PROBABILITY,
-    ARG_RANGE,
-    ARG_ASPECT,
-    ARG_STRENGTH,
-    ARG_THRESHOLD,
-};
-
-enum { MAX_ARGUMENTS = 3 };
-
-static const struct {
-    const char *name;
-    enum argument arguments[MAX_ARGUMENTS];
-    struct op defaults;
-    double min, max; /* of the range, the strength or the threshold */
-} op_table[OP_COUNT] = {
+static const struct op_syntax operations[OP_COUNT] = {
     [OP_CROP] = {"crop",
                  {ARG_RANGE, ARG_PROBABILITY, ARG_ASPECT},
                  {.p = 1, .low = 0.08, .high = 1, .aspect_low = 3 / 4.0, .aspect_high = 4 / 3.0},
@@ -69,6 +40,24 @@ static const struct {
     [OP_NOISE] = {"noise", {ARG_PROBABILITY, ARG_RANGE}, {.p = 0.5, .low = 0, .high = 0.1}, 0, 1},
     [OP_SOBEL] = {"sobel", {ARG_PROBABILITY}, {.p = 0.5}, 0, 0},
 };
+
+const struct op_table image_ops = {operations, OP_COUNT, policies,
+                                   sizeof policies / sizeof policies[0]};
+
+/* ---- parsing ---- */
+
+const char *policy_ops_from(const struct op_table *table, const char *name)
+{
+    for (int i = 0; i < table->n_policies; i++)
+        if (strcmp(table->policies[i].name, name) == 0)
+            return table->policies[i].ops;
+    return NULL;
+}
+
+const char *policy_ops(const char *name)
+{
+    return policy_ops_from(&image_ops, name);
+}
 
 /* Reads a number of [min,max] at *text and moves past it. */
 static int parse_number(const char **text, double min, double max, const char *op, double *out)
@@ -99,15 +88,22 @@ static int parse_range(const char **text, double min, double max, const char *op
     return *low <= *high ? 0 : fail("%s: %g-%g runs backward", op, *low, *high);
 }
 
-static int parse_argument(const char **text, enum argument argument, struct op *op)
+static int parse_argument(const char **text, enum argument argument, const struct op_syntax *syntax,
+                          struct op *op)
 {
-    const char *name = op_table[op->kind].name;
-    const double min = op_table[op->kind].min, max = op_table[op->kind].max;
+    const char *name = syntax->name;
+    const double min = syntax->min, max = syntax->max;
     switch (argument) {
     case ARG_PROBABILITY:
         return parse_number(text, 0, 1, name, &op->p);
     case ARG_RANGE:
         return parse_range(text, min, max, name, &op->low, &op->high);
+    case ARG_COUNTS:
+        if (parse_range(text, min, max, name, &op->low, &op->high))
+            return -1;
+        return op->low == rint(op->low) && op->high == rint(op->high)
+                   ? 0
+                   : fail("%s: %g-%g: not whole numbers", name, op->low, op->high);
     case ARG_ASPECT:
         return parse_range(text, 0.01, 100, name, &op->aspect_low, &op->aspect_high);
     case ARG_STRENGTH:
@@ -125,43 +121,45 @@ static bool is_name(const char *name, const char *text, size_t length)
     return strlen(name) == length && strncmp(name, text, length) == 0;
 }
 
-static int unknown_op(const char *name, size_t length)
+static int unknown_op(const struct op_table *table, const char *name, size_t length)
 {
     char known[256] = "";
-    for (int i = 0; i < OP_COUNT; i++) {
+    for (int i = 0; i < table->n_ops; i++) {
         const size_t used = strlen(known);
-        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", op_table[i].name);
+        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", table->ops[i].name);
     }
     return fail("unknown operation '%.*s' (there are %s)", (int)length, name, known);
 }
 
 /* Reads one operation, up to a comma or the end. */
-static int parse_op(const char **text, struct op *op)
+static int parse_op(const struct op_table *table, const char **text, struct op *op)
 {
     const size_t length = strcspn(*text, ":,");
     int kind = 0;
-    while (kind < OP_COUNT && !is_name(op_table[kind].name, *text, length))
+    while (kind < table->n_ops && !is_name(table->ops[kind].name, *text, length))
         kind++;
-    if (kind == OP_COUNT)
-        return unknown_op(*text, length);
-    *op = op_table[kind].defaults;
-    op->kind = (enum op_kind)kind;
+    if (kind == table->n_ops)
+        return unknown_op(table, *text, length);
+    const struct op_syntax *syntax = &table->ops[kind];
+    *op = syntax->defaults;
+    op->kind = kind;
     *text += length;
     for (int i = 0; **text == ':'; i++) {
         ++*text;
-        if (parse_argument(text, i < MAX_ARGUMENTS ? op_table[kind].arguments[i] : ARG_END, op))
+        if (parse_argument(text, i < POLICY_MAX_ARGUMENTS ? syntax->arguments[i] : ARG_END, syntax,
+                           op))
             return -1;
     }
     if (**text != ',' && **text != '\0')
-        return fail("%s: cannot make sense of '%s'", op_table[kind].name, *text);
+        return fail("%s: cannot make sense of '%s'", syntax->name, *text);
     return 0;
 }
 
-static int append(struct policy *policy, const struct op *op)
+static int append(const struct op_table *table, struct policy *policy, const struct op *op)
 {
     const bool is_box = op->kind == OP_CROP || op->kind == OP_CENTER;
     if (is_box && policy->n_ops > 0)
-        return fail("%s has to come first", op_table[op->kind].name);
+        return fail("%s has to come first", table->ops[op->kind].name);
     if (!is_box && policy->n_ops == 0)
         policy->ops[policy->n_ops++] = (struct op){.kind = OP_CROP, .p = 0};
     if (policy->n_ops == POLICY_MAX_OPS)
@@ -171,39 +169,62 @@ static int append(struct policy *policy, const struct op *op)
 }
 
 /* The list of the policy that is named at `text`, up to a comma or the end; NULL: none is. */
-static const char *ops_named_at(const char *text)
+static const char *ops_named_at(const struct op_table *table, const char *text)
 {
-    for (size_t i = 0; i < sizeof policies / sizeof policies[0]; i++)
-        if (is_name(policies[i].name, text, strcspn(text, ",")))
-            return policies[i].ops;
+    for (int i = 0; i < table->n_policies; i++)
+        if (is_name(table->policies[i].name, text, strcspn(text, ",")))
+            return table->policies[i].ops;
     return NULL;
 }
 
-static int append_list(struct policy *policy, const char *text)
+static int append_list(const struct op_table *table, struct policy *policy, const char *text)
 {
     for (;; text++) {
-        const char *named = ops_named_at(text);
+        const char *named = ops_named_at(table, text);
         struct op op;
         if (named) {
-            if (append_list(policy, named))
+            if (append_list(table, policy, named))
                 return -1;
             text += strcspn(text, ",");
-        } else if (parse_op(&text, &op) || append(policy, &op))
+        } else if (parse_op(table, &text, &op) || append(table, policy, &op))
             return -1;
         if (*text == '\0')
             return 0;
     }
 }
 
-int policy_parse(struct policy *policy, const char *ops)
+int policy_parse_from(const struct op_table *table, struct policy *policy, const char *ops)
 {
     policy->n_ops = 0;
-    return append_list(policy, ops);
+    return append_list(table, policy, ops);
+}
+
+int policy_parse(struct policy *policy, const char *ops)
+{
+    return policy_parse_from(&image_ops, policy, ops);
 }
 
 bool policy_is_evaluation(const struct policy *policy)
 {
     return policy->ops[0].kind == OP_CENTER;
+}
+
+int policy_target(const struct policy *policy, const char *name)
+{
+    const struct op *found = NULL;
+    for (int i = 0; i < policy->n_ops; i++) {
+        const struct op *op = &policy->ops[i];
+        if (strcmp(operations[op->kind].name, name) != 0 || op->kind == OP_CROP)
+            continue;
+        if (found)
+            return fail("%s stands among the operations twice", name);
+        found = op;
+    }
+    if (!found || found->kind == OP_CENTER)
+        return fail("%s is not among the operations whose outcome is drawn", name);
+    if (found->p == 0 || (found->p == 1 && found->kind != OP_ROTATE))
+        return fail("%s comes out the same in every view: its probability is %g", name, found->p);
+    return (int)found->kind;
 }
 
 /* ---- drawing ---- */
@@ -273,8 +294,7 @@ static struct box draw_cutout(const struct op *op, int size, struct random *r)
     return (struct box){left, top, right - left, bottom - top};
 }
 
-/* place: the operation's, in the policy. */
-static void draw_noise(struct applied *a, const struct op *op, int place, struct random *r)
+void policy_draw_noise(struct applied *a, const struct op *op, int place, struct random *r)
 {
     const struct random pixels = random_other(r, RANDOM_PIXELS);
     a->sigma = (float)random_uniform(r, op->low, op->high);
@@ -288,13 +308,14 @@ void view_draw(struct view *view, const struct policy *policy, int width, int he
 {
     view->n_ops = 0;
     view->reduction = 1;
+    view->series = false;
     for (int i = 0; i < policy->n_ops; i++) {
         const struct op *op = &policy->ops[i];
         struct applied a = {.kind = op->kind, .box = {0, 0, width, height}};
         const bool chosen = random_chance(r, op->p);
         if (!chosen && op->kind != OP_CROP)
             continue;
-        switch (op->kind) {
+        switch ((enum op_kind)op->kind) {
         case OP_CROP:
             if (chosen)
                 a.box = draw_crop(op, width, height, r);
@@ -319,7 +340,7 @@ void view_draw(struct view *view, const struct policy *policy, int width, int he
             a.quarters = 1 + (int)random_below(r, 3);
             break;
         case OP_NOISE:
-            draw_noise(&a, op, i, r);
+            policy_draw_noise(&a, op, i, r);
             break;
         case OP_FLIP:
         case OP_GRAY:
@@ -329,6 +350,14 @@ void view_draw(struct view *view, const struct policy *policy, int width, int he
         }
         view->ops[view->n_ops++] = a;
     }
+}
+
+int64_t view_outcome(const struct view *view, enum op_kind kind)
+{
+    for (int i = 0; i < view->n_ops; i++)
+        if (view->ops[i].kind == (int)kind)
+            return kind == OP_ROTATE ? view->ops[i].quarters : 1;
+    return 0;
 }
 
 /* ---- applying ---- */
@@ -397,7 +426,7 @@ int view_apply(const struct view *view, const struct scaled_image *image, int si
     float *planes = memory->floats, *scratch = planes + planes_of(size);
     for (int i = 0; i < view->n_ops; i++) {
         const struct applied *a = &view->ops[i];
-        switch (a->kind) {
+        switch ((enum op_kind)a->kind) {
         case OP_CROP:
         case OP_CENTER:
             crop(image, a->box, size, planes, scratch);

@@ -271,12 +271,26 @@ static int64_t count_right(const struct fit *f, const struct probe *p, const int
     return right;
 }
 
-/* Sets f->l2 to what is best on the held-out tenth of `sorted`, the rows in order of class. */
-static int choose_l2(struct fit *f, struct probe *p, const int64_t *sorted, int64_t *split)
+/* How many of the first n rows are held out. */
+static int64_t held_of(int64_t n, double holdout)
 {
-    int64_t total = f->x->n, n = 0, held = total / 10, *held_out = split + total - held;
+    return (int64_t)((double)n * holdout);
+}
+
+static int by_l2(const void *a, const void *b)
+{
+    const double s = ((const struct probe_trial *)a)->l2, t = ((const struct probe_trial *)b)->l2;
+    return (s > t) - (s < t);
+}
+
+/* Sets f->l2 to what is best on the held-out part of `sorted`, the rows in order of class. */
+static int choose_l2(struct fit *f, struct probe *p, double holdout, const int64_t *sorted,
+                     int64_t *split)
+{
+    int64_t total = f->x->n, n = 0, held = held_of(total, holdout),
+            *held_out = split + total - held;
     for (int64_t i = 0; i < total; i++)
-        *(i % 10 == 9 ? held_out++ : &split[n++]) = sorted[i];
+        *(held_of(i + 1, holdout) > held_of(i, holdout) ? held_out++ : &split[n++]) = sorted[i];
     held_out = split + n;
     f->rows = split;
     f->n = n;
@@ -290,6 +304,7 @@ static int choose_l2(struct fit *f, struct probe *p, const int64_t *sorted, int6
             if (minimize(f, p, 1e-4))
                 return -1;
             int64_t right = count_right(f, p, held_out, held);
+            p->trials[p->n_trials++] = (struct probe_trial){f->l2, (double)right / (double)held};
             if (right > best_right || (right == best_right && f->l2 > best)) {
                 best_right = right;
                 best = f->l2;
@@ -297,6 +312,7 @@ static int choose_l2(struct fit *f, struct probe *p, const int64_t *sorted, int6
         }
     }
     f->l2 = best;
+    qsort(p->trials, (size_t)p->n_trials, sizeof *p->trials, by_l2);
     return 0;
 }
 
@@ -350,10 +366,11 @@ static int allocate(struct probe *p, struct fit *f)
     return enough ? 0 : fail("out of memory for a probe of %zu features", width);
 }
 
-int probe_fit(struct probe *p, const struct feature_set *train, int classes, double l2)
+int probe_fit(struct probe *p, const struct feature_set *train, int classes, double l2,
+              double holdout)
 {
     *p = (struct probe){.classes = classes, .width = train->width};
-    if (l2 < 0 && train->n < 20)
+    if (l2 < 0 && held_of(train->n, holdout) < 2)
         return fail("%lld training rows are too few to choose l2: give it", (long long)train->n);
     if (train->width > INT32_MAX / 2 / classes)
         return fail("%lld features of %d classes are too many", (long long)train->width, classes);
@@ -371,7 +388,7 @@ int probe_fit(struct probe *p, const struct feature_set *train, int classes, dou
         result = f.correlation ? correlate(p, train, f.correlation) : 0;
     }
     if (!result && l2 < 0)
-        result = choose_l2(&f, p, sorted, sorted + train->n);
+        result = choose_l2(&f, p, holdout, sorted, sorted + train->n);
     if (!result) {
         f.rows = sorted;
         f.n = train->n;

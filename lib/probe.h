@@ -11,6 +11,12 @@
 #include "feature_set.h"
 #include "scores.h"
 
+enum { PROBE_MAX_TRIALS = 9 };
+
+struct probe_trial {
+    double l2, accuracy; /* of the held-out rows */
+};
+
 struct probe {
     int classes;     /* of the scores: more than any label of the training rows */
     int seen;        /* classes that occur among the training rows; only they can be predicted */
@@ -22,14 +28,17 @@ struct probe {
     double *inverse; /* [D] 1 / deviation, 0 for a constant feature */
     double l2;       /* what was used */
     int iterations;  /* of the last fit */
+    struct probe_trial trials[PROBE_MAX_TRIALS]; /* where l2 was chosen, by l2, ascending */
+    int n_trials;
 };
 
-/* Fits to the training rows. With l2 < 0 it is chosen: every tenth row, counted through the rows in
- * order of class and then of the stream, is held out; of 1, 0.1, ... 1e-6, and of the half decades
- * beside the best of these, the one with the highest accuracy there is taken (of equals, the
- * largest), and all rows are fitted again. -1 with a message: fewer than two classes, fewer than
- * twenty rows to choose l2 from, no convergence, out of memory. */
-int probe_fit(struct probe *p, const struct feature_set *train, int classes, double l2);
+/* Fits to the training rows. With l2 < 0 it is chosen: a share `holdout` of the rows is held out,
+ * evenly among the rows in order of class and then of the stream (0.1: every tenth); of 1, 0.1, ...
+ * 1e-6, and of the half decades beside the best of these, the one with the highest accuracy there
+ * is taken (of equals, the largest), and all rows are fitted again. -1 with a message: fewer than
+ * two classes, fewer than two rows to hold out, no convergence, out of memory. */
+int probe_fit(struct probe *p, const struct feature_set *train, int classes, double l2,
+              double holdout);
 
 /* Writes x->n verdicts. -1 if the width differs or memory is out. */
 int probe_classify(const struct probe *p, const struct feature_set *x, struct verdict *verdicts);

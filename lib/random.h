@@ -17,7 +17,10 @@ enum random_purpose {
     RANDOM_PIXELS,  /* noise on a view's pixels */
     RANDOM_SHAPE,   /* an image of the built-in data set */
     RANDOM_INIT,    /* initial parameters; index is the tensor's number */
-    RANDOM_SPLIT    /* choosing rows for validation */
+    RANDOM_SPLIT,   /* choosing rows for validation */
+    RANDOM_SAMPLE,  /* resampled test rows; index is the sample's number */
+    RANDOM_WAVE,    /* a series of the built-in data set */
+    RANDOM_LABELS   /* choosing images whose labels are used */
 };
 
 struct random {

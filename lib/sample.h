@@ -1,4 +1,5 @@
-/* sample: a labelled image as its source holds it: a PNG or JPEG file's bytes, or pixels. */
+/* sample: a labelled image as its source holds it: a PNG or JPEG file's bytes, or pixels; or a
+ * series. */
 #ifndef SAMPLE_H
 #define SAMPLE_H
 
@@ -10,9 +11,11 @@
 enum { SAMPLE_MAX_BYTES = 1 << 29 }; /* of an encoded file */
 
 struct sample {
-    const uint8_t *bytes; /* the file's, or U8 (height,width,3); in buffer or the source's memory */
+    /* The file's, or U8 (height,width,3), or F32 (width,channels) of a series, which the data set
+     * knows; in buffer or the source's memory. */
+    const uint8_t *bytes;
     size_t size;
-    int width, height; /* of pixels; 0: the bytes are encoded */
+    int width, height; /* of pixels; 0: the bytes are encoded; of a series its steps, and 1 */
     int64_t label;     /* class number, or -1 */
     /* For messages, in the source's memory or in text: "train-003.tar", "dog/17.jpg" (NULL: the
      * file is the image). */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fail.h"
+#include "series.h"
 
 static const char *const jitter_names[JITTER_COUNT] = {"brightness", "contrast", "saturation",
                                                        "hue"};
@@ -15,17 +16,17 @@ static json_t *encode_box(const char *op, struct box box)
                      box.h);
 }
 
-static json_t *encode_noise(const struct applied *a)
+static json_t *encode_noise(const char *op, const struct applied *a)
 {
-    return json_pack("{s:s,s:f,s:[I,I],s:[I,I,I,I]}", "op", "noise", "sigma", (double)a->sigma,
-                     "key", (json_int_t)a->key[0], (json_int_t)a->key[1], "counter",
+    return json_pack("{s:s,s:f,s:[I,I],s:[I,I,I,I]}", "op", op, "sigma", (double)a->sigma, "key",
+                     (json_int_t)a->key[0], (json_int_t)a->key[1], "counter",
                      (json_int_t)a->counter[0], (json_int_t)a->counter[1],
                      (json_int_t)a->counter[2], (json_int_t)a->counter[3]);
 }
 
 static json_t *encode_op(const struct applied *a)
 {
-    switch (a->kind) {
+    switch ((enum op_kind)a->kind) {
     case OP_CROP:
         return encode_box("crop", a->box);
     case OP_CENTER:
@@ -37,7 +38,7 @@ static json_t *encode_op(const struct applied *a)
     case OP_ROTATE:
         return json_pack("{s:s,s:i}", "op", "rotate", "degrees", 90 * a->quarters);
     case OP_NOISE:
-        return encode_noise(a);
+        return encode_noise("noise", a);
     case OP_SOBEL:
         return json_pack("{s:s}", "op", "sobel");
     case OP_FLIP:
@@ -59,11 +60,52 @@ static json_t *encode_op(const struct applied *a)
     return NULL;
 }
 
+static json_t *encode_run(const char *op, struct box box)
+{
+    return json_pack("{s:s,s:i,s:i}", "op", op, "start", box.x, "length", box.w);
+}
+
+static json_t *encode_permutation(const struct applied *a)
+{
+    json_t *cuts = json_array(), *order = json_array();
+    for (int i = 0; i < a->n_segments; i++) {
+        if (i)
+            json_array_append_new(cuts, json_integer(a->cuts[i]));
+        json_array_append_new(order, json_integer(a->order_of_segments[i]));
+    }
+    return json_pack("{s:s,s:o,s:o}", "op", "permutation", "cuts", cuts, "order", order);
+}
+
+static json_t *encode_series_op(const struct applied *a)
+{
+    switch ((enum series_op)a->kind) {
+    case SERIES_CROP:
+        return encode_run("crop", a->box);
+    case SERIES_CENTER:
+        return encode_run("center", a->box);
+    case SERIES_JITTER:
+        return encode_noise("jitter", a);
+    case SERIES_SCALING:
+        return json_pack("{s:s,s:f}", "op", "scaling", "factor", (double)a->factor);
+    case SERIES_TREND:
+        return json_pack("{s:s,s:f,s:f}", "op", "trend", "offset", (double)a->offset, "slope",
+                         (double)a->slope);
+    case SERIES_MASK:
+        return encode_run("mask", a->box);
+    case SERIES_PERMUTATION:
+        return encode_permutation(a);
+    case SERIES_OP_COUNT:
+        break;
+    }
+    return NULL;
+}
+
 static int write_view(FILE *file, int64_t epoch, int64_t index, int number, const struct view *view)
 {
     json_t *ops = json_array();
     for (int i = 0; i < view->n_ops; i++)
-        if (json_array_append_new(ops, encode_op(&view->ops[i])) != 0) {
+        if (json_array_append_new(ops, view->series ? encode_series_op(&view->ops[i])
+                                                    : encode_op(&view->ops[i])) != 0) {
             json_decref(ops);
             errno = ENOMEM;
             return -1;

@@ -13,6 +13,9 @@
  * crop and center tell the box of the image that was resized; jitter its order and factors; blur
  * sigma and kernel; solarize its threshold; cutout the box of the view that was filled; rotate the
  * degrees, counterclockwise; noise sigma, and the key and counter of which noise.h makes normals.
+ * Of a series, crop and center tell start and length of the steps that were resized, mask those of
+ * the view's steps that were set to 0, jitter is as noise, scaling tells its factor, permutation
+ * the view's steps at which it was cut, and the order that the segments were put in.
  * Beside ops, reduction is d where the image was decoded at 1/d; boxes are those of the whole one.
  * Numbers read back exactly as float32. -1 with a message that names the file. */
 int trace_views(FILE *file, const char *path, int64_t epoch, const int64_t *index, int64_t n,

@@ -56,7 +56,8 @@ static void look_at(const struct dataset *set, const struct sample *s)
 {
     const int classes = dataset_classes(set);
     assert(s->label >= -1 && (s->label < classes || dataset_is_stream(set)));
-    assert(s->width == 0 || s->size == 3 * (size_t)s->width * (size_t)s->height);
+    const size_t pixel = dataset_channels(set) ? sizeof(float) * (size_t)dataset_channels(set) : 3;
+    assert(s->width == 0 || s->size == pixel * (size_t)s->width * (size_t)s->height);
     volatile uint8_t sum = 0;
     for (size_t i = 0; i < s->size; i++)
         sum = (uint8_t)(sum + s->bytes[i]);
@@ -82,7 +83,7 @@ static void read_all(struct dataset *set)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     static const char *const formats[] = {"auto", "cifar10", "folder", "cifar100",
-                                          "idx",  "tar",     "frames"};
+                                          "idx",  "tar",     "frames", "series"};
     struct input rest = {bytes, size}, part;
     const uint8_t format = input_byte(&rest), how = input_byte(&rest);
     char path[PATH_MAX];
@@ -97,7 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     link_config.max_frame = INPUT_MAX_FRAME;
     struct skips *skips = skips_new(how & 2);
     assert(skips);
-    struct dataset *set = dataset_open(path, formats[format % 7], how & 4 ? "test" : "train", 32,
+    struct dataset *set = dataset_open(path, formats[format % 8], how & 4 ? "test" : "train", 32,
                                        how & 8 ? 0 : 1 << 20, skips);
     if (set)
         read_all(set);

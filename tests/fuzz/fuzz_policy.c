@@ -1,4 +1,5 @@
-/* A list of operations as --ops takes it; a view is drawn by what is understood, and computed. */
+/* A list of operations as --ops takes it, on images and on series; a view is drawn by what is
+ * understood, and computed. */
 #include "policy.h"
 
 #include <assert.h>
@@ -6,6 +7,7 @@
 #include <stdlib.h>
 
 #include "input.h"
+#include "series.h"
 
 enum { MOST = 24 }; /* pixels a side */
 
@@ -35,6 +37,20 @@ static void make_view(const struct policy *policy, int width, int height, int si
     view_memory_free(&memory);
 }
 
+static void make_series_view(const struct policy *policy, int length, int channels, int size)
+{
+    static const float x[MOST * MOST] = {1, -3, 1e30f};
+    float out[MOST * MOST];
+    struct random r;
+    struct view view;
+    struct view_memory memory = {0};
+    random_start(&r, 1, RANDOM_VIEW, 2, 3, 4);
+    series_draw(&view, policy, length, size, &r);
+    assert(view.n_ops <= POLICY_MAX_OPS && view.ops[0].kind <= SERIES_CENTER);
+    assert(!series_apply(&view, x, channels, size, &memory, out));
+    view_memory_free(&memory);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     struct input rest = {bytes, size};
@@ -45,6 +61,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (!policy_parse(&policy, ops)) {
         assert(policy.n_ops >= 1 && policy.n_ops <= POLICY_MAX_OPS);
         make_view(&policy, width, height, side);
+    }
+    if (!policy_parse_from(&series_ops, &policy, ops)) {
+        assert(policy.n_ops >= 1 && policy.n_ops <= POLICY_MAX_OPS);
+        make_series_view(&policy, width, height, side);
     }
     free(ops);
     return 0;

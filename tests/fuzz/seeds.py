@@ -397,7 +397,12 @@ def datasets():
     def frame(text, data=b""):
         return struct.pack("<Q", len(text)) + text.encode() + data
 
-    auto, cifar10, folders, cifar100, idx, archive, frames = (bytes([i]) for i in range(7))
+    def npy(dtype, shape, data, version=1):
+        text = ("{'descr': '%s', 'fortran_order': False, 'shape': %s, }\n" % (dtype, shape)).encode()
+        length = len(text).to_bytes(2 if version == 1 else 4, "little")
+        return b"\x93NUMPY" + bytes([version, 0]) + length + text + data
+
+    auto, cifar10, folders, cifar100, idx, archive, frames, series = (bytes([i]) for i in range(8))
     plain, file, strict, test, stream = (bytes([i]) for i in (0, 1, 2, 4, 9))
     dots = (png(1, 1, 8, 0, bytes([0, grey])) for grey in range(256))
     dot = next(image for image in dots if CUT not in image)
@@ -445,6 +450,19 @@ def datasets():
         "frames_cut": frames + file + folder((b"a.st", x)),
         "frames_views": frames + file + folder(
             (b"a.st", frame(header(x=("U8", [1, 2, 1, 1, 3], 0, 6)), b"abcdef"))),
+        "series": auto + file + folder((b"a.csv", b"1,2,3\n0,4,5e3\n")),
+        "series_folder": series + test + folder((b"X_TRAIN.tsv", b"-1\t2\t3\n2\t3\t4\n"),
+                                                (b"X_TEST.tsv", b"2\t1\t0\r\n")),
+        "series_unequal": auto + file + folder((b"a.csv", b"1,2,3\n0,4\n")),
+        "series_odd": auto + file + folder((b"a.csv", b"1,nan,0x1p3,1e999,,\0\n")),
+        "npy": auto + file + folder((b"a.npy", npy("<f4", "(2, 3)", bytes(24)))),
+        "npy_channels": series + file + folder(
+            (b"a.npy", npy("<f8", "(1, 2, 2)", bytes(32), 2)), (b"a-labels.npy", npy("<i8", "(1,)", bytes(8)))),
+        "npy_folder": series + plain + folder((b"train.npy", npy("<f4", "(1, 3)", bytes(12))),
+                                              (b"train-labels.npy", npy("|u1", "(1,)", b"7"))),
+        "npy_huge": series + file + folder((b"a.npy", npy("<f4", "(4294967296, 4294967296, 9)", b""))),
+        "npy_claims": series + file + folder((b"a.npy", npy("<f4", "(1000, 1000)", b"abcd"))),
+        "npy_scalar": series + file + folder((b"a.npy", npy("<f4", "()", b"abcd"))),
         "empty": b"\0",
     }
     for content in cases.values():
@@ -471,6 +489,9 @@ def texts():
         "most": "flip" + ",flip" * 14,
         "too_many": "flip" + ",flip" * 15,
         "unknown": "frobnicate" * 40,
+        "series": "simclr-series,mask:1:0-1,permutation:1:1-16",
+        "series_whole": "center,trend:1:1e6,scaling:1:0",
+        "series_half": "permutation:1:1.5",
     }.items():
         put("policy", name, b"\x07\x0b\x05" + ops.encode())
         put("policy", name + "_thin", b"\x00\x17\x01" + ops.encode())

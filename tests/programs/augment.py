@@ -151,6 +151,22 @@ def redo_view(pixels, ops, size):
     return 255 * view.numpy()
 
 
+def outcomes(operation, path, trace, *shares):
+    """y is what the trace says of that operation, and every outcome is as frequent as it should be."""
+    lines = [json.loads(line) for line in open(trace)]
+    seen = []
+    for tensors, _ in stream(path):
+        for y, index in zip(tensors["y"], tensors["index"]):
+            line = lines[len(seen)]
+            assert line["index"] == index and line["view"] == 0
+            done = [op for op in line["ops"] if op["op"] == operation]
+            assert y == (done[0].get("degrees", 90) // 90 if done else 0), (y, line)
+            seen.append(y)
+    assert len(seen) == len(lines) > 0
+    counts = np.bincount(seen, minlength=len(shares)) / len(seen)
+    assert np.abs(counts - [float(share) for share in shares]).max() < 0.1, counts
+
+
 def redo(folder, path, trace, *expected):
     source = source_images(folder)
     lines = [json.loads(line) for line in open(trace)]

@@ -46,7 +46,7 @@ static void check_probe(const char *l2)
         expect[i] = need(name);
     }
     struct probe p;
-    assert_int_equal(probe_fit(&p, &train, 6, atof(l2)), 0);
+    assert_int_equal(probe_fit(&p, &train, 6, atof(l2), 0.1), 0);
     assert_int_equal(p.seen, 5);
     assert_true(p.iterations > 0);
     double b_mean = 0;
@@ -91,9 +91,9 @@ static void test_probe_ignores_threads(void **state)
     const struct feature_set train = rows("train", "train_y");
     struct probe one, three;
     omp_set_num_threads(1);
-    assert_int_equal(probe_fit(&one, &train, 6, -1), 0);
+    assert_int_equal(probe_fit(&one, &train, 6, -1, 0.1), 0);
     omp_set_num_threads(3);
-    assert_int_equal(probe_fit(&three, &train, 6, -1), 0);
+    assert_int_equal(probe_fit(&three, &train, 6, -1, 0.1), 0);
     assert_true(one.l2 >= 1e-7 && one.l2 <= 10);
     assert_memory_equal(&one.l2, &three.l2, sizeof one.l2);
     assert_memory_equal(one.w, three.w, 5 * 12 * sizeof *one.w);
@@ -164,13 +164,13 @@ static void test_refusals(void **state)
     assert_int_equal(knn_classify(&train, &test, 20, 0.1, 6, v), -1);
     assert_string_equal(fail_message(), "training rows have 12 features, test rows 11");
     train.n = 19;
-    assert_int_equal(probe_fit(&p, &train, 6, -1), -1);
+    assert_int_equal(probe_fit(&p, &train, 6, -1, 0.1), -1);
     probe_free(&p);
     int64_t same[19];
     for (int i = 0; i < 19; i++)
         same[i] = 4;
     train.y = same;
-    assert_int_equal(probe_fit(&p, &train, 6, 0.1), -1);
+    assert_int_equal(probe_fit(&p, &train, 6, 0.1, 0.1), -1);
     assert_string_equal(fail_message(),
                         "the training rows are all of class 4: nothing to tell apart");
     probe_free(&p);

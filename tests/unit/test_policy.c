@@ -116,7 +116,7 @@ static void wrong_lists(void **state)
 static const struct applied *find(const struct view *view, enum op_kind kind)
 {
     for (int i = 0; i < view->n_ops; i++)
-        if (view->ops[i].kind == kind)
+        if (view->ops[i].kind == (int)kind)
             return &view->ops[i];
     return NULL;
 }

@@ -1,0 +1,35 @@
+/* npy: arrays as numpy.save() writes them (NEP 1: a magic string, a version, the length of a
+ * header, the header, which is a Python dictionary with descr, fortran_order and shape, and the
+ * values).
+ *
+ * Taken are little-endian arrays in C order, of the types below, in versions 1 to 3, in files that
+ * hold what their headers claim and nothing else. */
+#ifndef NPY_H
+#define NPY_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+enum { NPY_MAX_DIMS = 4 };
+
+enum npy_type { NPY_F32, NPY_F64, NPY_U8, NPY_I32, NPY_I64 };
+
+struct npy {
+    FILE *file; /* at the first value that has not been read */
+    const char *path;
+    enum npy_type type;
+    int ndim; /* 0: a scalar */
+    int64_t shape[NPY_MAX_DIMS];
+    int64_t count; /* values; their bytes are as many as the file has left */
+};
+
+/* Opens a regular file; path has to outlive it. -1 with a message that names the file and its
+ * defect. npy_close() after success. */
+int npy_open(struct npy *n, const char *path);
+void npy_close(struct npy *n);
+
+/* Reads the next `count` values, of any type, as doubles: exact but for I64 beyond 2^53. -1 with a
+ * message. */
+int npy_read(struct npy *n, int64_t count, double *out);
+
+#endif

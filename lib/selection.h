@@ -1,0 +1,42 @@
+/* selection: the images that a run is made of: a data set opened, its images counted and chosen,
+ * cut into batches whose rows can be read. */
+#ifndef SELECTION_H
+#define SELECTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "batches.h"
+#include "dataset.h"
+#include "rows.h"
+#include "skips.h"
+#include "subset.h"
+
+struct selection {
+    /* Filled by the caller. */
+    const char *data, *format, *split; /* as dataset_open() takes them; data is "" for shapes */
+    bool stop_on_error;                /* at an image that cannot be read; else it is skipped */
+    int64_t cache;            /* bytes of images to hold, or of a stream's shuffle buffer */
+    int64_t shuffle;          /* images in that buffer */
+    int64_t limit;            /* only the first so many; 0: all */
+    double labels;            /* of these only a share; 1: all */
+    int64_t labels_per_class; /* or only so many of each class; 0: all */
+    int64_t labels_seed;      /* which ones: see subset.h */
+    struct batches batches;   /* checked; `images` and `chosen` are set here */
+    bool epochs_given;        /* batches.epochs is no default, to be cut to 1 for a stream */
+    /* Set by selection_open(). */
+    struct skips *skips;
+    struct dataset *set;
+    struct subset subset;
+    struct rows rows;
+};
+
+/* size: of the views, in pixels; 0 where it follows the images. A stream that cannot be counted has
+ * one epoch, and as many images as `limit` or else batches.steps say.
+ *
+ * -1 with a message: one of dataset_open(), subset_choose(), batches_init() or rows_init(); or
+ * neither of the two says how many, or more epochs were given. selection_close() in any case. */
+int selection_open(struct selection *s, int size);
+void selection_close(struct selection *s);
+
+#endif

@@ -1,0 +1,179 @@
+#include "views.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "series.h"
+#include "trace.h"
+
+enum { CIFAR_UP_TO = 64, LARGE = 224 }; /* pixels a side */
+
+int views_parse(struct views *v)
+{
+    v->series = dataset_holds_series(v->images->data, v->images->format);
+    const char *name = *v->policy ? v->policy : v->series ? "simclr-series" : "simclr";
+    const struct op_table *table = v->series ? &series_ops : &image_ops;
+    const char *list = *v->ops ? v->ops : policy_ops_from(table, name);
+    if (!list)
+        return fail("--policy %s: not for %s", name, v->series ? "series" : "images");
+    if (policy_parse_from(table, &v->policies[0], list))
+        return fail("--ops: %s", fail_message());
+    if (*v->ops2 && policy_parse_from(table, &v->policies[1], v->ops2))
+        return fail("--ops2: %s", fail_message());
+    return 0;
+}
+
+int views_check(struct views *v)
+{
+    if (*v->ops2 && v->n_views == 1)
+        return fail("--ops2: there is no second view");
+    v->outcome = -1;
+    if (strcmp(v->target, "class") == 0)
+        return 0;
+    if (v->series)
+        return fail("--target %s: of series y is the class", v->target);
+    if (v->n_views != 1)
+        return fail("--target %s: y tells of one view: --views 1", v->target);
+    if (!*v->ops && !*v->policy)
+        return fail("--target %s: --ops or --policy has to say what is drawn", v->target);
+    v->outcome = policy_target(&v->policies[0], v->target);
+    return v->outcome >= 0 ? 0 : fail("--target %s: %s", v->target, fail_message());
+}
+
+static int choose_size(struct views *v)
+{
+    const int native = dataset_native_size(v->images->set);
+    if (v->size == 0)
+        v->size = v->series || (native > 0 && native <= CIFAR_UP_TO) ? native : LARGE;
+    if (v->series || *v->ops || *v->policy || v->size > CIFAR_UP_TO)
+        return 0;
+    return policy_parse(&v->policies[0], policy_ops("simclr-cifar"));
+}
+
+/* Decoded images stay if an epoch will come back to them. */
+static int prepare_cache(struct views *v)
+{
+    const struct selection *s = v->images;
+    if (v->reduced || s->batches.steps <= s->batches.steps_per_epoch || dataset_is_stream(s->set) ||
+        !dataset_is_costly(s->set))
+        return 0;
+    const int64_t left = s->cache - dataset_held(s->set);
+    v->keep = keep_new(dataset_count(s->set), left > 0 ? left : 0);
+    return v->keep ? 0 : -1;
+}
+
+static int prepare_augment(struct views *v)
+{
+    struct selection *s = v->images;
+    v->augment = (struct augment){.rows = &s->rows,
+                                  .policies = {&v->policies[0], &v->policies[*v->ops2 ? 1 : 0]},
+                                  .keep = v->keep,
+                                  .skips = s->skips,
+                                  .size = (int)v->size,
+                                  .channels = dataset_channels(s->set),
+                                  .n_views = (int)v->n_views,
+                                  .n_threads = (int)v->n_threads,
+                                  .seed = s->batches.seed,
+                                  .orient = v->orient,
+                                  .reduced = v->reduced};
+    return augment_init(&v->augment);
+}
+
+/* Room for what was drawn, if somebody asks. */
+static int prepare_drawn(struct views *v)
+{
+    const int64_t batch = v->images->batches.batch;
+    if (*v->trace) {
+        v->trace_file = fopen(v->trace, "we");
+        if (!v->trace_file)
+            return fail("%s: %s", v->trace, strerror(errno));
+    }
+    if (!*v->trace && v->outcome < 0)
+        return 0;
+    v->drawn = calloc((size_t)batch, (size_t)v->n_views * sizeof *v->drawn);
+    return v->drawn ? 0 : fail("out of memory for %lld views", (long long)(batch * v->n_views));
+}
+
+int views_open(struct views *v)
+{
+    const int64_t steps = v->images->batches.steps;
+    if (v->start > steps)
+        return fail("--start %lld: there are %lld steps", (long long)v->start, (long long)steps);
+    v->step = v->start + v->turn;
+    return choose_size(v) || prepare_cache(v) || prepare_augment(v) || prepare_drawn(v) ? -1 : 0;
+}
+
+static void set_metas(struct frame *f, const struct views *v, const struct batch *row)
+{
+    const struct batches *b = &v->images->batches;
+    const int classes = v->outcome < 0            ? dataset_classes(v->images->set)
+                        : v->outcome == OP_ROTATE ? 4
+                                                  : 2;
+    frame_set_meta_int(f, "step", row->step);
+    frame_set_meta_int(f, "steps", b->steps);
+    frame_set_meta_int(f, "steps_per_epoch", b->steps_per_epoch);
+    frame_set_meta_int(f, "batch", row->rows);
+    frame_set_meta_int(f, "grains", row->grains);
+    frame_set_meta_int(f, "epoch", row->epoch);
+    if (classes)
+        frame_set_meta_int(f, "classes", classes);
+    if (v->sharded) {
+        frame_set_meta_int(f, "rank", b->rank);
+        frame_set_meta_int(f, "world", b->world);
+    }
+}
+
+static int trace_drawn(struct views *v, const struct batch *b, const struct frame *f)
+{
+    return v->trace_file
+               ? trace_views(v->trace_file, v->trace, b->epoch, frame_find(f, "index")->data,
+                             b->count, (int)v->n_views, v->drawn)
+               : 0;
+}
+
+static void set_outcomes(const struct views *v, struct frame *f)
+{
+    const struct tensor *y = frame_find(f, "y");
+    for (int64_t i = 0; i < y->shape[0]; i++)
+        ((int64_t *)y->data)[i] = view_outcome(&v->drawn[i], (enum op_kind)v->outcome);
+}
+
+int views_next(void *user, const atomic_bool *stop, struct frame **out)
+{
+    struct views *v = user;
+    struct batch b;
+    if (v->step >= v->images->batches.steps)
+        return 0;
+    v->augment.stop = stop;
+    struct frame *f = augment_frame(&v->augment, v->step, &b, v->drawn);
+    if (!f)
+        return -1;
+    if (trace_drawn(v, &b, f)) {
+        frame_free(f);
+        return -1;
+    }
+    if (v->outcome >= 0)
+        set_outcomes(v, f);
+    set_metas(f, v, &b);
+    v->step += v->turns;
+    *out = f;
+    return 1;
+}
+
+int views_end(struct views *v)
+{
+    FILE *file = v->trace_file;
+    v->trace_file = NULL;
+    return file && fclose(file) != 0 ? fail("%s: %s", v->trace, strerror(errno)) : 0;
+}
+
+void views_close(struct views *v)
+{
+    if (v->trace_file)
+        fclose(v->trace_file);
+    free(v->drawn);
+    augment_free(&v->augment);
+    keep_free(v->keep);
+}

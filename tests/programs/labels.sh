@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# augment --labels: as many images of each class, the same ones always; and the number of classes.
+set -eu
+# shellcheck source-path=SCRIPTDIR source=../lib.sh
+. "$(dirname "$0")/../lib.sh"
+export PYTHONDONTWRITEBYTECODE=1
+some() { # options
+    augment --data shapes --policy eval --batch 100 --limit 1000 "$@"
+}
+cat >labels.py <<'P'
+import sys; sys.path.insert(0, sys.argv[1] + "/tests")
+import collections, numpy as np, frames
+def pairs(name):
+    with open(name, "rb") as f:
+        return [(int(y), int(i)) for t, _ in frames.read_all(f) for y, i in zip(t["y"], t["index"])]
+def balanced(name, each, classes=10):
+    p = pairs(name)
+    assert len(set(i for _, i in p)) == len(p), "an image twice"
+    counts = collections.Counter(y for y, _ in p)
+    assert counts == {c: int(each) for c in range(int(classes))}, counts
+def same(a, *others):
+    assert all(sorted(pairs(a)) == sorted(sum((pairs(o) for o in o.split("+")), [])) for o in others)
+def differ(a, b):
+    assert sorted(pairs(a)) != sorted(pairs(b))
+def within(small, large):
+    assert set(pairs(small)) < set(pairs(large))
+def skewed(name, *counts):
+    c = collections.Counter(y for y, _ in pairs(name))
+    assert c == {i: int(n) for i, n in enumerate(counts) if int(n)}, c
+def images(name, unlabelled=None):
+    # classes of 2, 5, 9 images, four without a label, and what is shown tells the number
+    y = np.array([0] * 2 + [1] * 5 + [2] * 9 + [-1] * 4)
+    x = np.broadcast_to(np.arange(20, dtype=np.uint8)[:, None, None, None], (20, 8, 8, 3))
+    with open(name, "wb") as f:
+        frames.write(f, {"x": np.ascontiguousarray(x)} | ({} if unlabelled else {"y": y}))
+        frames.write_end(f)
+def shown(name):
+    with open(name, "rb") as f:
+        for t, _ in frames.read_all(f):
+            assert np.array_equal(t["x"][:, 0, 0, 0, 0], t["index"]), t["index"]
+globals()[sys.argv[2]](*sys.argv[3:])
+P
+py() {
+    /usr/bin/python3 labels.py "$ROOT" "$@"
+}
+if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+    skip "labels" "python3-numpy is not installed"
+    done_testing
+    exit
+fi
+
+some --labels 0.05 >five.st
+check "5 % of 1000 images: five of each class" py balanced five.st 5
+some --labels 0.0001 >one.st
+check "at least one of each" py balanced one.st 1
+some --labels 0.044 >four.st
+check "4.4 is rounded to four" py balanced four.st 4
+some --labels-per-class 4 >four2.st
+check "which --labels-per-class says as well" cmp four.st four2.st
+check "a smaller share is a part of a larger one" py within one.st five.st
+some --labels 1 >all.st
+some >plain.st
+check "--labels 1 is all images, as they stand" cmp all.st plain.st
+
+some --labels 0.05 --threads 3 --seed 9 >threads.st
+check "neither threads nor the views' seed choose others" py same five.st threads.st
+some --labels 0.05 --labels-seed 1 >other.st
+check "--labels-seed does" py differ five.st other.st
+check "and they are balanced too" py balanced other.st 5
+train="augment --data shapes --limit 1000 --labels 0.04 --batch 8 --epochs 1 --ops flip --views 1"
+for rank in 0 1; do
+    $train --shard $rank/2 >shard$rank.st
+done
+$train >shuffled.st
+check "shuffled, in shards: the same images" py same four.st shuffled.st shard0.st+shard1.st
+
+py images few.st
+shares() { # share, images of each class
+    local share=$1
+    shift
+    augment --data few.st --policy eval --batch 20 --labels "$share" >out.st && py skewed out.st "$@" && py shown out.st
+}
+check "a class that has fewer gives all; no label, no image" shares 0.9 2 5 5
+check "the share is one of all labelled images" shares 0.5 2 3 3
+check_fails 1 "a stream" 'few.st: a stream, whose images are not found' \
+    augment --data few.st --cache 10 --batch 4 --steps 1 --labels 0.5 --out out.st
+py images none.st unlabelled
+check_fails 1 "no labels at all" 'none.st: none of the images has a label' \
+    augment --data none.st --batch 1 --labels 0.5 --out out.st
+check_fails 2 "a share of nothing" 'labels' some --labels 0
+check_fails 2 "both ways at once" 'exclude each other' some --labels 0.5 --labels-per-class 3
+
+# The number of classes: of each format that knows it.
+check "shapes have 10 classes" [ "$(inspect --meta classes one.st | sort -u)" = 10 ]
+check "frames have as many as their labels say" [ "$(augment --data few.st --policy eval --batch 20 | inspect --meta classes)" = 3 ]
+check "without labels nothing is said" [ -z "$(augment --data none.st --policy eval --batch 20 | inspect --meta classes)" ]
+done_testing
