@@ -18,9 +18,32 @@ die() {
     exit 1
 }
 
-# The words in a form that a shell reads back as they are.
+# The words in a form that a shell reads back as they are, and a person as well.
 quote() {
-    printf '%q ' "$@" | sed 's/ $//'
+    local word space=
+    for word; do
+        case $word in
+        '' | *[!A-Za-z0-9_./:=,%+@-]*) word=${word@Q} ;;
+        esac
+        printf '%s%s' "$space" "$word"
+        space=' '
+    done
+}
+
+# An option that a run was started with.
+recorded() { # folder of the run, option
+    # shellcheck source=/dev/null
+    (. "$1/options" 2>/dev/null && echo "${!2}") || die "$1/options: not a training run; give --$2"
+}
+
+# A figure of a JSON file; nan if it has none of that name. And the same in per cent.
+number() { # file, key
+    local value
+    value=$(sed -n 's/.*"'"$2"'": *\([0-9.eE+-]*\).*/\1/p' "$1")
+    echo "${value:-nan}"
+}
+percent() { # file, key
+    number "$1" "$2" | awk '{ printf "%.1f\n", 100 * $1 }'
 }
 
 # Sets the variable that an option names, if it stands in the list of known ones: --save-every 5
@@ -35,4 +58,14 @@ set_option() {
     esac
     [ $# -ge 3 ] || usage_error "$2 needs a value"
     printf -v "$name" '%s' "$3"
+}
+
+# Of the run in $run: step or steps, as its state says; and whether it has come to its end.
+# shellcheck disable=SC2154 # $run
+saved() {
+    inspect --meta "$1" "$run/state.safetensors"
+}
+is_complete() {
+    [ -f "$run/state.safetensors" ] && [ -f "$run/model.safetensors" ] &&
+        [ "$(saved step)" = "$(saved steps)" ]
 }

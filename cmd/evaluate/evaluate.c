@@ -1,4 +1,5 @@
-/* evaluate: judges features by a linear probe or by nearest neighbours. */
+/* evaluate: judges features by a linear probe or by nearest neighbours, or a classifier's logits.
+ */
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
@@ -6,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bootstrap.h"
 #include "fail.h"
 #include "feature_set.h"
 #include "knn.h"
@@ -17,21 +19,27 @@
 #include "status.h"
 
 static const char *train_endpoint = "", *test_endpoint = "", *method = "linear", *on = "";
-static int64_t k = 200, threads = 0;
-static double temperature = 0.1, l2 = 0;
-static bool l2_given;
+static int64_t k = 200, threads = 0, times = 1000, seed = 0;
+static double temperature = 0.1, l2 = 0, holdout = 0.1, confidence = 0.95;
+static bool l2_given, classifier;
 
 static const struct option_spec options[] = {
     {"train", OPTION_STRING, &train_endpoint, "STREAM", "features to learn from", 0, 0, 0, 0},
     {"test", OPTION_STRING, &test_endpoint, "STREAM", "features to be judged on", 0, 0, 0, 0},
-    {"method", OPTION_CHOICE, &method, "METHOD", "the judge", 0, 0, "linear|knn", 0},
+    {"method", OPTION_CHOICE, &method, "METHOD", "the judge", 0, 0, "linear|knn|classifier", 0},
     {"on", OPTION_STRING, &on, "TENSOR", "h, z or x (raw pixels); without: the first there is", 0,
      0, 0, 0},
-    {"l2", OPTION_DOUBLE, &l2, "L", "linear: weight of L/2 ||W||^2; without: chosen on a tenth",
-     1e-12, 1e12, 0, &l2_given},
+    {"l2", OPTION_DOUBLE, &l2, "L",
+     "linear: weight of L/2 ||W||^2; without: chosen on held-out rows", 1e-12, 1e12, 0, &l2_given},
+    {"holdout", OPTION_DOUBLE, &holdout, "SHARE", "of the training rows, to choose l2 on", 1e-3,
+     0.5, 0, 0},
     {"k", OPTION_INT, &k, "K", "knn: neighbours that vote", 1, 1e9, 0, 0},
     {"temperature", OPTION_DOUBLE, &temperature, "T", "knn: a vote weighs exp(similarity/T)", 1e-6,
      1e6, 0, 0},
+    {"bootstrap", OPTION_INT, &times, "N", "samples of the test rows for intervals; 0: none", 0,
+     1e6, 0, 0},
+    {"confidence", OPTION_DOUBLE, &confidence, "P", "of the intervals", 0.01, 0.9999, 0, 0},
+    {"seed", OPTION_INT, &seed, "N", "of the samples", 0, 9e15, 0, 0},
     {"threads", OPTION_INT, &threads, "N", "0: as many as there are cores", 0, 4096, 0, 0},
     {0},
 };
@@ -39,8 +47,10 @@ static const struct option_spec options[] = {
 static const char details[] =
     "Reads two streams of frames with h [B,D] or [B,1,D] and labels y I64 [B], and prints\n"
     "one JSON object: top1, top5 (fractions), per_class, mean_per_class, confusion (a row a\n"
-    "true class), n_train, n_test and the method's settings. A STREAM is an endpoint: a file,\n"
-    "- (stdin, for one of the two), exec:COMMAND, tcp:// or ipc://.\n"
+    "true class), n_train, n_test, the method's settings, and intervals (top1_low, top1_high,\n"
+    "...). The classifier needs no training rows: --test holds logits F32 [B,C] or [B,1,C].\n"
+    "A STREAM is an endpoint: a file, - (stdin, for one of the two), exec:COMMAND, tcp:// or\n"
+    "ipc://.\n"
     "\n"
     "  evaluate --train train.st --test test.st\n"
     "  evaluate --train 'exec:augment --policy eval --views 1 ... | encode --init model.st' ...";
@@ -49,12 +59,15 @@ static void parse(int argc, char **argv)
 {
     const struct program program = {
         .name = "evaluate",
-        .summary = "judge features by a linear probe or by nearest neighbours",
+        .summary = "judge features by a linear probe or by nearest neighbours, or logits",
         .details = details,
         .options = {options, link_option_specs},
     };
     options_parse(&program, argc, argv, NULL);
-    if (!*train_endpoint || !*test_endpoint)
+    classifier = strcmp(method, "classifier") == 0;
+    if (classifier && (*train_endpoint || *on))
+        usage_fail("--method classifier judges the logits of --test: no --train, no --on");
+    if (!*test_endpoint || (!*train_endpoint && !classifier))
         usage_fail("--train and --test are needed");
     if (strcmp(train_endpoint, "-") == 0 && strcmp(test_endpoint, "-") == 0)
         usage_fail("only one of --train and --test can be stdin");
@@ -64,21 +77,48 @@ static void parse(int argc, char **argv)
         omp_set_num_threads((int)threads);
 }
 
+/* The logits are scores as they are. */
+static int take_logits(const struct feature_set *test, struct verdict *verdicts)
+{
+    const int64_t classes = test->width;
+    double *scores = malloc((size_t)classes * sizeof *scores);
+    int result = scores ? 0 : fail("out of memory for %lld logits", (long long)classes);
+    for (int64_t i = 0; i < test->n && !result; i++) {
+        for (int64_t c = 0; c < classes; c++)
+            scores[c] = (double)test->x[i * classes + c];
+        verdicts[i] = verdict_of(scores, (int)classes, test->y[i]);
+    }
+    free(scores);
+    return result;
+}
+
+static void add_trials(json_t *report, const struct probe *p)
+{
+    json_t *sweep = json_array();
+    for (int i = 0; i < p->n_trials; i++)
+        json_array_append_new(sweep, json_pack("{s:f,s:f}", "l2", p->trials[i].l2, "accuracy",
+                                               p->trials[i].accuracy));
+    json_object_set_new(report, "l2_sweep", sweep);
+}
+
 /* Fills the verdicts and adds the method's settings to the report. */
 static int judge(const struct feature_set *train, const struct feature_set *test, int classes,
                  struct verdict *verdicts, json_t *report)
 {
+    if (classifier)
+        return take_logits(test, verdicts);
     if (strcmp(method, "knn") == 0) {
         json_object_set_new(report, "k", json_integer(k));
         json_object_set_new(report, "temperature", json_real(temperature));
         return knn_classify(train, test, k, temperature, classes, verdicts);
     }
     struct probe probe;
-    int result = probe_fit(&probe, train, classes, l2_given ? l2 : -1);
+    int result = probe_fit(&probe, train, classes, l2_given ? l2 : -1, holdout);
     if (!result)
         result = probe_classify(&probe, test, verdicts);
     json_object_set_new(report, "l2", json_real(probe.l2));
     json_object_set_new(report, "iterations", json_integer(probe.iterations));
+    add_trials(report, &probe);
     probe_free(&probe);
     return result;
 }
@@ -102,6 +142,31 @@ static void add_scores(json_t *report, const struct scores *s)
     json_object_set_new(report, "confusion", confusion);
 }
 
+static void add_interval(json_t *report, const char *score, struct interval i)
+{
+    char key[32];
+    snprintf(key, sizeof key, "%s_low", score);
+    json_object_set_new(report, key, json_real(i.low));
+    snprintf(key, sizeof key, "%s_high", score);
+    json_object_set_new(report, key, json_real(i.high));
+}
+
+static int add_intervals(json_t *report, const struct verdict *verdicts,
+                         const struct feature_set *test, int classes)
+{
+    struct intervals i;
+    if (times == 0)
+        return 0;
+    if (bootstrap(&i, verdicts, test->y, test->n, classes, times, confidence, (uint64_t)seed))
+        return -1;
+    json_object_set_new(report, "bootstrap", json_integer(times));
+    json_object_set_new(report, "confidence", json_real(confidence));
+    add_interval(report, "top1", i.top1);
+    add_interval(report, "top5", i.top5);
+    add_interval(report, "mean_per_class", i.mean_class);
+    return 0;
+}
+
 static int print(const json_t *report)
 {
     if (json_dumpf(report, stdout, JSON_REAL_PRECISION(9)) || putchar('\n') == EOF ||
@@ -110,10 +175,31 @@ static int print(const json_t *report)
     return 0;
 }
 
+/* There are as many classes as logits. */
+static int read_logits(struct feature_set *test)
+{
+    if (feature_set_read(test, test_endpoint, "logits", "test rows"))
+        return -1;
+    if (test->width > FEATURE_SET_MAX_CLASSES || test->classes > test->width)
+        return fail("%lld logits, where the highest label is %d; there may be up to %d",
+                    (long long)test->width, test->classes - 1, FEATURE_SET_MAX_CLASSES);
+    test->classes = (int)test->width;
+    return 0;
+}
+
+static int read_rows(struct feature_set *train, struct feature_set *test)
+{
+    if (classifier)
+        return read_logits(test);
+    return feature_set_read(train, train_endpoint, on, "training rows") ||
+                   feature_set_read(test, test_endpoint, *on ? on : train->on, "test rows")
+               ? -1
+               : 0;
+}
+
 static int evaluate(struct feature_set *train, struct feature_set *test)
 {
-    if (feature_set_read(train, train_endpoint, on, "training rows") ||
-        feature_set_read(test, test_endpoint, *on ? on : train->on, "test rows"))
+    if (read_rows(train, test))
         return -1;
     int classes = train->classes > test->classes ? train->classes : test->classes;
     struct verdict *verdicts = calloc((size_t)test->n, sizeof *verdicts);
@@ -124,8 +210,9 @@ static int evaluate(struct feature_set *train, struct feature_set *test)
         return fail("out of memory for %lld test rows", (long long)test->n);
     }
     json_object_set_new(report, "method", json_string(method));
-    json_object_set_new(report, "on", json_string(train->on));
-    json_object_set_new(report, "n_train", json_integer(train->n));
+    json_object_set_new(report, "on", json_string(test->on));
+    if (!classifier)
+        json_object_set_new(report, "n_train", json_integer(train->n));
     struct scores scores = {0};
     int result = judge(train, test, classes, verdicts, report);
     if (!result)
@@ -133,8 +220,10 @@ static int evaluate(struct feature_set *train, struct feature_set *test)
     status_clear();
     if (!result) {
         add_scores(report, &scores);
-        result = print(report);
+        result = add_intervals(report, verdicts, test, classes);
     }
+    if (!result)
+        result = print(report);
     scores_free(&scores);
     json_decref(report);
     free(verdicts);

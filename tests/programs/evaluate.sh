@@ -6,6 +6,10 @@ set -eu
 py() {
     PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/sinks.py" "$ROOT" "$@"
 }
+judges() {
+    PYTHONDONTWRITEBYTECODE=1 OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1 \
+        /usr/bin/python3 -W ignore "$ROOT/tests/programs/judges.py" "$ROOT" "$@"
+}
 if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
     skip "evaluate" "python3-numpy is not installed"
     done_testing
@@ -20,9 +24,18 @@ done
 if /usr/bin/python3 -c 'import sklearn' 2>/dev/null; then
     check "the probe is scikit-learn's at a given l2" py sklearn_agrees train.st test.st --l2 0.003
     check "and at the l2 that it chooses" py sklearn_agrees train.st test.st
+    check "on few rows, many features, separable and rare classes" \
+        judges probe iris wine digits wide separable rare
+    check "the sweep that it reports is scikit-learn's on the rows held out" judges sweep
 else
     skip "the probe against scikit-learn" "python3-sklearn is not installed"
 fi
+
+check "neighbours of 5000 rows are numpy's" judges neighbours 5000 24 20 0.1 float
+check "where many rows are equal" judges neighbours 5000 6 20 0.1 grid
+check "and where few neighbours weigh much" judges neighbours 400 3 200 0.02 grid
+check "logits of a classifier" judges classifier
+check "intervals are those of a bootstrap in numpy" judges intervals
 
 knn() {
     evaluate --method knn --k 20 "$@"
@@ -44,8 +57,10 @@ raw() {
 }
 check "raw pixels, where there are no features" raw
 
-judge() {
-    evaluate --train "$1" --test "$2" --l2 0.1
+judge() { # TRAIN TEST OPTION...
+    local train=$1 test=$2
+    shift 2
+    evaluate --train "$train" --test "$test" --l2 0.1 "$@"
 }
 check_fails 1 "k above the training rows" 'k = 1000 neighbours of 600 training rows' \
     evaluate --method knn --k 1000 --train train.st --test test.st
@@ -63,5 +78,16 @@ check_fails 1 "a tensor that is not there" "no tensor 'z'" \
 check_fails 1 "a missing file" 'missing.st' judge missing.st good.st
 check_fails 1 "a full disk" 'No space left' sh -c 'evaluate --method knn --k 1 --train good.st --test good.st >/dev/full'
 check_fails 2 "stdin twice" 'only one' judge - -
+logits() {
+    evaluate --method classifier --test logits.st "$@"
+}
+py rows few-logits >logits.st
+check_fails 1 "a label above the logits" '3 logits, where the highest label is 3' logits
+check_fails 2 "training rows of a classifier" 'no --train' logits --train good.st
+check_fails 1 "a classifier without logits" "no tensor 'logits'" \
+    evaluate --method classifier --test good.st
+check_fails 1 "too few rows to hold some out" '40 training rows are too few to choose l2' \
+    evaluate --train good.st --test good.st --holdout 0.04
+check_fails 2 "a confidence that is none" '--confidence' judge good.st good.st --confidence 1
 check_fails 2 "no test stream" '--test' evaluate --train train.st
 done_testing

@@ -1,0 +1,143 @@
+# shellcheck shell=bash
+# Sourced by evaluate: features as streams in $work, verdicts as JSON in $out, tables and pictures.
+#
+# In $work, for the splits train and test:
+#   images-SPLIT.st   x, and y, which a task asks for
+#   NAME-SPLIT.st     what NAME makes of them: trained (h), head (z or logits), random (h)
+# shellcheck disable=SC2154 # evaluate's options
+
+open_work() {
+    mkdir -p "$out"
+    work=$(mktemp -d "$out/work.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+}
+
+# ---- features ----
+
+# The operations of a task, and the one that y tells of; noise as strong as the strongest by default.
+declare -A ops_of=(
+    [rotation]='center,rotate' [color]='center,gray:0.5' [noise]='center,noise:0.5:0.1' [sobel]='center,sobel:0.5'
+    [flip]='center,flip' [blur]='center,blur:0.5:1-2' [solarize]='center,solarize:0.5')
+declare -A target_of=([rotation]=rotate [color]=gray)
+
+make_images() { # TASK
+    local task=$1 views='--policy eval' split
+    [ "$task" = class ] ||
+        views="--ops ${ops_of[$task]} --target ${target_of[$task]:-$task}"
+    # Another seed for the test images, so that an image's number does not tell what was drawn.
+    sh -c "$augment --data $(quote "$data") --split train --batch 250 --limit $limit --seed $seed $views" \
+        >"$work/images-train.st"
+    sh -c "$augment --data $(quote "$data") --split test --batch 250 --limit $test_limit --seed $((seed + 1)) $views" \
+        >"$work/images-test.st"
+}
+
+pass_through() { # COMMAND, from NAME, to NAME
+    local split
+    for split in train test; do
+        sh -c "$1" <"$work/$2-$split.st" >"$work/$3-$split.st"
+    done
+}
+
+# What the tensors in $on need of a trained model.
+make_features() { # FILE
+    [[ $on =~ h|z|logits ]] || return 0
+    pass_through "$encoder --init $(quote "$1")" images trained
+    [[ ! $on =~ z|logits ]] || pass_through "$projector --init $(quote "$1")" trained head
+}
+
+# ---- verdicts ----
+
+# Where a tensor is found, as the stream's name.
+declare -A stream_of=([h]=trained [z]=head [logits]=head [random]=random [x]=images)
+
+# judge NAME STREAM TENSOR METHOD: NAME-METHOD.json.
+judge() {
+    local train=(--on "$3" --train "$work/$2-train.st") method=$4
+    case $method in
+    knn) train+=(--k "$k") ;;
+    classifier) train=() ;;
+    esac
+    evaluate --method "$method" "${train[@]}" --test "$work/$2-test.st" --bootstrap "$bootstrap" \
+        >"$work/verdict.json"
+    mv "$work/verdict.json" "$out/$1-$method.json"
+}
+guess() { # JSON: what a guess among its classes reaches
+    sed -n 's/.*"per_class": *\[\([^]]*\)\].*/\1/p' "$1" | awk -F, '{ printf "%.1f\n", 100 / NF }'
+}
+
+# results.tsv, a line for each verdict; it appears when all of them are there.
+begin_results() {
+    printf '%s\t' name tensor method top1 low high top5 n_train >"$work/results.tsv"
+    echo n_test >>"$work/results.tsv"
+}
+add_result() { # NAME TENSOR METHOD
+    local json=$out/$1-$3.json
+    printf '%s\t' "$@" "$(number "$json" top1)" "$(number "$json" top1_low)" "$(number "$json" top1_high)" \
+        "$(number "$json" top5)" "$(number "$json" n_train)" >>"$work/results.tsv"
+    number "$json" n_test >>"$work/results.tsv"
+}
+end_results() {
+    mv "$work/results.tsv" "$out/results.tsv"
+}
+
+# ---- over training ----
+
+# The rows of checkpoints.tsv are worth keeping as long as they were made in the same way.
+open_checkpoints() {
+    checkpoints=$out/checkpoints.tsv
+    declare -p data encoder projector augment on limit test_limit seed k bootstrap >"$work/options"
+    if [ -f "$checkpoints" ] && ! cmp -s "$work/options" "$out/checkpoints.options"; then
+        echo "$pipeline: $checkpoints was made with other options and starts anew" >&2
+        rm "$checkpoints"
+    fi
+    mv "$work/options" "$out/checkpoints.options"
+    [ -f "$checkpoints" ] ||
+        printf 'step\tlinear\tlinear_low\tlinear_high\tknn\tknn_low\tknn_high\n' >"$checkpoints"
+}
+is_judged() { # STEP
+    awk -v step="$1" '$1 == step { found = 1 } END { exit !found }' "$checkpoints"
+}
+
+# A row for a model or state, unless its step has one; rows are in the order of steps.
+judge_checkpoint() { # FILE
+    local step row method key
+    step=$(inspect --meta step "$1")
+    ! is_judged "$step" || return 0
+    make_features "$1"
+    row=$step
+    for method in linear knn; do
+        judge checkpoint "${stream_of[$on]}" "$on" $method
+        for key in top1 top1_low top1_high; do
+            row+=$'\t'$(number "$out/checkpoint-$method.json" $key)
+        done
+    done
+    { head -n 1 "$checkpoints" && { tail -n +2 "$checkpoints" && echo "$row"; } | sort -n; } >"$work/rows"
+    mv "$work/rows" "$checkpoints"
+    printf '%-18s %12.1f %12.1f\n' "step $step" "$(percent "$out/checkpoint-linear.json" top1)" \
+        "$(percent "$out/checkpoint-knn.json" top1)"
+}
+
+plot_checkpoints() {
+    if ! command -v gnuplot >/dev/null; then
+        echo "$pipeline: no picture, for gnuplot is not installed; $checkpoints has the figures" >&2
+        return
+    fi
+    [ "$(wc -l <"$checkpoints")" -gt 2 ] || return 0 # a single step is no curve
+    # shellcheck disable=SC2016 # $2 is gnuplot's
+    local probe='1:(100*$2):(100*$3):(100*$4)' neighbours='1:(100*$5):(100*$6):(100*$7)' style=yerrorlines
+    # shellcheck disable=SC2016
+    [ "$bootstrap" != 0 ] || probe='1:(100*$2)' neighbours='1:(100*$5)' style=linespoints
+    (cd "$out" && gnuplot) <<END
+set terminal svg size 640,400 background rgb "white"
+set output "checkpoints.svg.new"
+set datafile separator "\t"
+set key bottom right
+set grid
+set xlabel "step"
+set ylabel "top-1 in %"
+set offsets graph 0.02, graph 0.02, 0, 0
+plot "checkpoints.tsv" using $probe every ::1 with $style title "linear probe", \\
+     "" using $neighbours every ::1 with $style title "nearest neighbours"
+END
+    mv "$out/checkpoints.svg.new" "$out/checkpoints.svg"
+}

@@ -1,0 +1,23 @@
+"""A CIFAR-10 folder with few images, for tests of pipelines: blocks of colour, by class.
+
+    tiny_cifar.py FOLDER TRAIN TEST
+"""
+
+import random
+import sys
+
+folder, *counts = sys.argv[1:]
+for name, count in zip(("data_batch_1", "test_batch"), map(int, counts)):
+    draw = random.Random(name)
+    with open(f"{folder}/{name}.bin", "wb") as file:
+        for i in range(count):
+            label = i % 10
+            own = random.Random(label)  # 16 blocks of 8 x 8 in each channel
+            blocks = [[own.randrange(256) for _ in range(16)] for _ in range(3)]
+            pixels = bytearray([label])
+            for channel in blocks:
+                seen = [(3 * draw.randrange(256) + value) // 4 for value in channel]
+                for row in range(32):
+                    for block in seen[row // 8 * 4 :][:4]:
+                        pixels += bytes([block]) * 8
+            file.write(pixels)
