@@ -8,13 +8,15 @@
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-run='' data=shapes batch=128 epochs=10 steps=0 limit=0 seed=0 save_every=100 restarts=3 timeout=60
+run='' data=shapes batch=128 epochs=10 steps=0 limit=0 seed=0 save_every=100 keep_every=0 restarts=3 timeout=60
 augment='augment' encoder='encode' projector='project' loss='ntxent'
 optimizer='lars --scaling sqrt --warmup 1'
 resume=
-known='run data batch epochs steps limit seed save_every restarts timeout augment encoder projector loss optimizer'
+stages='augment encoder projector loss optimizer' # a pipeline may have others
+known="run data batch epochs steps limit seed save_every keep_every restarts timeout $stages"
 
 run_help() {
+    local stage
     cat <<END
   --run DIR         the run's folder [runs/DATA-TIME]
   --data PATH       images, as augment takes them [$data]
@@ -24,17 +26,16 @@ run_help() {
   --limit IMAGES    only the first so many; 0: all [$limit]
   --seed N          of views and initial parameters [$seed]
   --save-every N    steps between saved states [$save_every]
+  --keep-every N    keep the models of every N steps, as model-N.safetensors; 0: none [$keep_every]
   --restarts N      after a failure, from the last state; as many until the next state [$restarts]
   --timeout S       seconds that stages wait for each other [$timeout]
   --resume          go on with --run DIR, with the options it was started with
 
 Each stage is a command, and another one can take its place:
-  --augment CMD     [$augment]
-  --encoder CMD     [$encoder]
-  --projector CMD   [$projector]
-  --loss CMD        [$loss]
-  --optimizer CMD   [$optimizer]
 END
+    for stage in $stages; do
+        printf '  %-17s [%s]\n' "--$stage CMD" "${!stage}"
+    done
 }
 run_help_files() {
     cat <<END
@@ -88,6 +89,7 @@ open_folder() {
     remove_sockets
     if is_complete; then
         echo "$pipeline: $run is complete: $(saved step) steps"
+        conclude
         exit 0
     fi
     # shellcheck disable=SC2086 # a list of names
@@ -100,18 +102,15 @@ remove_sockets() {
     [ -z "$folder" ] || rm -rf "$folder"
     : >"$run/lock"
 }
-saved() { # step or steps, of the state
-    inspect --meta "$1" "$run/state.safetensors"
-}
-is_complete() {
-    [ -f "$run/state.safetensors" ] && [ -f "$run/model.safetensors" ] &&
-        [ "$(saved step)" = "$(saved steps)" ]
+conclude() { # what a pipeline does with the model
+    :
 }
 
 # The commands of the stages; a pipeline adds the links.
 # shellcheck disable=SC2034 # for the pipelines
 set_commands() {
-    local length="--epochs $epochs" patience=
+    local length="--epochs $epochs"
+    patience=
     [ "$steps" = 0 ] || length="--steps $steps"
     [ "$timeout" = 60 ] || patience=" --timeout $timeout" # which is what they do by themselves
     augment_command="$augment --data $(quote "$data") --batch $batch $length --limit $limit --seed $seed --start $start"
@@ -119,6 +118,7 @@ set_commands() {
     encoder_command="$encoder$patience --seed $seed"
     optimizer_command="$optimizer$patience --listen $opt --save-every $save_every"
     optimizer_command+=" --state $(quote "$run/state.safetensors") --model $(quote "$run/model.safetensors")"
+    [ "$keep_every" = 0 ] || optimizer_command+=" --keep-every $keep_every"
     [ "$start" = 0 ] || optimizer_command+=" --resume"
     progress_command="progress --log $(quote "$run/metrics.tsv") --out /dev/null"
 }
@@ -275,4 +275,5 @@ run_to_the_end() {
         [ -z "$asked" ] || exit "$asked"
     done
     echo "$pipeline: the model is $run/model.safetensors"
+    conclude 2>&8
 }

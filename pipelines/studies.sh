@@ -1,0 +1,150 @@
+# shellcheck shell=bash
+# Sourced by ablate: the paper's studies, as grids of runs. To add one, write study_NAME and name it
+# in $studies.
+#
+# Each cell is a row of the study's table:
+#   cell 'LABEL|LABEL' FOLDER [--OPTION VALUE]...    a run of pipelines/train that differs from the
+#                                                    base run by these options; the base's is `base`
+#   tuned 'LABEL|LABEL' FOLDER FROM [--OPTION VALUE]...  a run of pipelines/finetune from that
+#                                                    folder's encoder; `-`: from scratch
+# $columns names the labels, $plot the kind of picture (plots.sh), $title is what stands above it,
+# and $judge what top-1 is of, unless a linear probe.
+# What they read of ablate's: $scale, $encoder, $batch, $epochs, $limit.
+#
+# shellcheck disable=SC2034,SC2154 # variables that ablate reads and sets
+
+studies='augmentation strength head loss temperature batch-epochs width labels'
+
+wide() { # whether the scale pays for the whole grid of the paper
+    [ "$scale" = full ]
+}
+is_base() { # VALUE, the base's value, folder of others
+    if [ "$1" = "$2" ]; then echo base; else echo "$3"; fi
+}
+color() { # color distortion of a strength (appendix A)
+    echo "jitter:0.8:$1,gray:0.2"
+}
+views() {
+    echo "augment --ops $1"
+}
+
+# Figure 5: operations alone, on the diagonal, and in pairs. All views flip at random.
+study_augmentation() {
+    local names=(crop color cutout) ops=(crop "$(color 1)" cutout) i j
+    if wide; then
+        names+=(rotate noise blur sobel)
+        ops+=(rotate noise blur sobel)
+    fi
+    title='Operations alone and in pairs' columns='first|second' plot=heat
+    for i in "${!names[@]}"; do
+        cell "${names[i]}|${names[i]}" "ops-${names[i]}" --augment "$(views "${ops[i]},flip")"
+        for ((j = i + 1; j < ${#names[@]}; j++)); do
+            cell "${names[i]}|${names[j]}" "ops-${names[i]}-${names[j]}" \
+                --augment "$(views "${ops[i]},flip,${ops[j]}")"
+        done
+    done
+}
+
+# Table 1. The base's views are of strength 0.5, without blur, as the paper's for CIFAR-10.
+study_strength() {
+    local strength
+    title='Strength of color distortion' columns='strength' plot=points
+    for strength in 0.125 0.25 0.5 1; do
+        cell "$strength" "$(is_base "$strength" 0.5 "strength-$strength")" \
+            --augment "$(views "crop,flip,$(color "$strength")")"
+    done
+    cell '1 and blur' strength-1-blur --augment "$(views "crop,flip,$(color 1),blur")"
+}
+
+# Figure 8. The paper judges h; z is judged beside it.
+study_head() {
+    local dims=(128) dim
+    title='Projection heads, judged before (h) and behind (z)' columns='head|output' plot=head
+    ! wide || dims=(32 64 128 256 512 1024 2048)
+    cell 'none|of h' head-none --projector 'project --layers 0'
+    for dim in "${dims[@]}"; do
+        cell "linear|$dim" "head-linear-$dim" --projector "project --layers 1 --dim $dim"
+    done
+    for dim in "${dims[@]}"; do
+        cell "nonlinear|$dim" "$(is_base "$dim" 128 "head-nonlinear-$dim")" \
+            --projector "project --layers 2 --dim $dim"
+    done
+    cell '3 layers|128' head-3-layers --projector 'project --layers 3'
+}
+
+# Tables 2 and 4. NT-Xent also at the temperature that suits short runs.
+study_loss() {
+    title='Losses' columns='loss' plot=points
+    cell 'NT-Xent, T = 0.5' base
+    cell 'NT-Xent, T = 0.1' temperature-0.1 --loss 'ntxent --temperature 0.1'
+    cell 'NT-Logistic' ntlogistic --loss ntlogistic
+    cell 'NT-Logistic, semi-hard' ntlogistic-semi-hard --loss 'ntlogistic --semi-hard'
+    cell 'margin' triplet --loss triplet
+    cell 'margin, semi-hard' triplet-semi-hard --loss 'triplet --semi-hard'
+}
+
+# Table 5: NT-Xent on the sphere, and on z as it is.
+study_temperature() {
+    local t
+    title='Temperature' columns='l2 norm|temperature' plot=lines
+    for t in 0.05 0.1 0.2 0.5 1 2; do
+        cell "yes|$t" "$(is_base "$t" 0.5 "temperature-$t")" --loss "ntxent --temperature $t"
+    done
+    for t in 1 10 100; do
+        cell "no|$t" "temperature-$t-no-l2" --loss "ntxent --temperature $t --no-normalize"
+    done
+}
+
+# Figure 9. The rate follows the batch (appendix B.1).
+study_batch_epochs() {
+    local sizes=("$((batch / 2))" "$batch" "$((batch * 2))") lengths=("$(((epochs + 1) / 2))" "$epochs") b e
+    if wide; then
+        sizes+=("$((batch * 4))" "$((batch * 8))")
+        lengths+=("$((epochs * 2))" "$((epochs * 4))" "$((epochs * 8))")
+    fi
+    title='Batch size and length of training' columns='epochs|batch' plot=lines
+    for e in "${lengths[@]}"; do
+        for b in "${sizes[@]}"; do
+            cell "$e|$b" "$(is_base "$e $b" "$epochs $batch" "epochs-$e-batch-$b")" --epochs "$e" --batch "$b"
+        done
+    done
+}
+
+# Figure 7: multiples of the base encoder's width.
+study_width() {
+    local base factor width factors=(0.25 0.5 1)
+    ! wide || factors+=(2 4)
+    base=$(option_of "$encoder" width 1)
+    title='Width of the encoder' columns='width' plot=points
+    for factor in "${factors[@]}"; do
+        width=$(awk "BEGIN { print $factor * $base }")
+        cell "$width" "$(is_base "$factor" 1 "width-$width")" --encoder "$encoder --width $width"
+    done
+}
+
+# Table 7: the base run's encoder on a part of the labels, beside one that starts at random.
+study_labels() {
+    local share shares=(0.01 0.1) percent few
+    ! wide || shares+=(1)
+    title='Few labels' columns='training|labels in %' plot=lines judge='the classifier'
+    for share in "${shares[@]}"; do
+        percent=$(awk "BEGIN { print 100 * $share }")
+        few=(--labels "$share" --batch "$(batch_of "$share")")
+        tuned "from scratch|$percent" "labels-$percent-scratch" - "${few[@]}"
+        tuned "fine-tuned|$percent" "labels-$percent-fine-tuned" base "${few[@]}"
+        tuned "linear, frozen|$percent" "labels-$percent-frozen" base "${few[@]}" --freeze layer4
+    done
+}
+
+batch_of() { # SHARE: finetune's own, or the largest power of two that so few images fill
+    awk -v images="$limit" -v share="$1" 'BEGIN {
+        for (batch = 64; images && batch > 1 && batch > images * share; batch /= 2);
+        print batch
+    }'
+}
+option_of() { # COMMAND, option, what holds without it: an option's value in a command
+    awk -v name="--$2" -v value="$3" '{
+        for (i = 1; i < NF; i++) if ($i == name) value = $(i + 1)
+        print value
+    }' <<<"$1"
+}

@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# pipelines/ablate: grids, shared and resumed runs, tables and pictures.
+set -eu
+. "$(dirname "$0")/../lib.sh"
+export OMP_WAIT_POLICY=passive
+ablate=$ROOT/pipelines/ablate
+# A study of runs as small as can be.
+mkdir images
+/usr/bin/python3 "$ROOT/tests/programs/tiny_cifar.py" images 64 60
+small=(--data "$T/images" --encoder 'encode --width 0.0625' --batch 16 --epochs 1 --limit 64)
+
+check_fails 2 "no study" 'which study' "$ablate"
+check_fails 2 "an unknown study" 'unknown study' "$ablate" heads
+check_fails 2 "an unknown scale" 'scale' "$ablate" head --scale huge
+check_fails 2 "no data" 'data' "$ablate" head --scale small
+check_fails 2 "a batch that is no number" 'batch' "$ablate" head --batch x
+
+# Every study's commands are made of what the other pipelines and the programs know.
+lists() { # scale: each command, with --help in the place of a run
+    "$ablate" all --list --scale "$1" --data shapes >"list.$1" || return
+    ! grep -vE '^pipelines/(train|finetune) --run [^ ]+ --data shapes ' "list.$1"
+}
+for scale in tiny small full; do
+    check "$scale: all studies are listed" lists $scale
+done
+stages_know() { # --help comes last, so the options before it are looked at
+    grep -oE -- "--(loss|projector|encoder|augment) ('[^']*'|[^ ]+)" list.full | sort -u |
+        sed -E "s/^--[a-z]+ //; s/^'(.*)'\$/\1/" >stages
+    [ "$(wc -l <stages)" -gt 20 ] || return
+    local stage
+    while read -r stage; do
+        bash -c "$stage --help" >/dev/null || { echo "$stage"; return 1; }
+    done <stages
+}
+check "each stage of each study is one that its program takes" stages_know
+lists_base_once() {
+    [ "$("$ablate" head loss temperature --list | grep -c 'run runs/ablate-tiny/base ')" = 3 ] &&
+        [ "$("$ablate" head loss temperature --list | grep 'run runs/ablate-tiny/base ' | sort -u | wc -l)" = 1 ]
+}
+check "studies share the base run" lists_base_once
+
+check "a study runs" "$ablate" head "${small[@]}" --run "$T/a b" --jobs 2
+rows() { # each head is there, judged before and behind
+    awk -F '\t' 'NR > 1 { if (!($3 > 1 && $4 <= $3 && $3 <= $5 && $6 > 1 && $7 > 1)) exit 1 } END { exit NR != 5 }' "$T/a b/head.tsv"
+}
+check "its table has a row for each head" rows
+is_picture() { # with a mark for each head before and behind
+    grep -q '<svg ' "$1" && [ "$(grep -c "xlink:href='#gpPt" "$1")" -ge 8 ]
+}
+check "the picture is one" is_picture "$T/a b/head.svg"
+same_figures() { # of the table in Markdown
+    grep -q "| nonlinear | 128 | $(awk -F '\t' '$1 == "nonlinear" { printf "%.1f", $3 }' "$T/a b/head.tsv") (" "$T/a b/head.md"
+}
+check "the table in Markdown has the same figures" same_figures
+again() { # nothing is trained twice
+    local before after
+    before=$(stat -c %y "$T/a b/base/state.safetensors")
+    cp "$T/a b/head.tsv" before.tsv
+    "$ablate" head "${small[@]}" --run "$T/a b" 2>again.err || return
+    after=$(stat -c %y "$T/a b/base/state.safetensors")
+    [ "$before" = "$after" ] && cmp before.tsv "$T/a b/head.tsv" && [ ! -s again.err ]
+}
+check "the same command again: nothing is computed twice" again
+restarts() { # a run that is half there is gone on with, one that is gone is made anew
+    rm -r "$T/a b/head-none" "$T/a b/base/evaluation"
+    "$ablate" head "${small[@]}" --run "$T/a b" && cmp before.tsv "$T/a b/head.tsv"
+}
+check "what is missing is made again, and comes out the same" restarts
+check_fails 1 "a folder with other settings" 'other settings' "$ablate" head "${small[@]}" --seed 1 --run "$T/a b"
+fails() {
+    ! "$ablate" head "${small[@]}" --encoder 'encode --arch none' --run "$T/bad" 2>bad.err &&
+        grep -q 'arch' bad.err && [ ! -e "$T/bad/head.tsv" ]
+}
+check "a run that fails ends the study, which has no table" fails
+done_testing

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# pipelines/finetune: from nothing, from a run, frozen, on some of the labels; interrupted; and what
+# it says of the test split.
+# shellcheck disable=SC2016 # sh -c expands by itself
+set -eu
+# shellcheck source-path=SCRIPTDIR source=../lib.sh
+. "$(dirname "$0")/../lib.sh"
+export PYTHONDONTWRITEBYTECODE=1
+small='encode --width 0.125'
+finetune() { # folder, options
+    local folder=$1
+    shift
+    "$ROOT/pipelines/finetune" --run "$folder" --batch 16 "$@" >"$folder.out" 2>&1
+}
+if ! evaluate --help | grep -q classifier; then
+    skip "finetune" "evaluate has no method classifier"
+    done_testing
+    exit
+fi
+
+"$ROOT/pipelines/train" --run pretrained --batch 16 --steps 2 --encoder "$small" >pretrained.out 2>&1
+check "from random parameters" finetune scratch --steps 4 --labels 0.05 --encoder "$small"
+check "from a run, of which a part is frozen" finetune tuned --from pretrained --steps 3 --labels 0.1 --freeze layer2
+check "linear evaluation" finetune linear --from pretrained/model.safetensors --encoder "$small" --steps 3 --freeze layer4
+one_line() {
+    [ "$(grep -c 'top-1 on the test split: [0-9.]* %' "$1.out")" = 1 ] && grep -q '"top1"' "$1/test.json"
+}
+for run in scratch tuned linear; do
+    check "$run: top-1 in a line and as JSON" one_line $run
+done
+if /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+    numpy_counts() {
+        augment --data shapes --split test --policy eval --batch 250 | $small --init tuned/model.safetensors |
+            classify --init tuned/model.safetensors >logits.st
+        local want have
+        want=$(/usr/bin/python3 "$ROOT/tests/programs/classify.py" "$ROOT" top1 logits.st)
+        have=$(sed -n 's/.*"top1": *\([0-9.eE+-]*\).*/\1/p' tuned/test.json)
+        awk -v a="$want" -v b="$have" 'BEGIN { exit !(a - b < 1e-6 && b - a < 1e-6) }'
+    }
+    check "it is what numpy counts" numpy_counts
+    moved() {
+        /usr/bin/python3 "$ROOT/tests/programs/classify.py" "$ROOT" frozen pretrained/model.safetensors \
+            linear/model.safetensors layer4
+    }
+    check "linear evaluation leaves the encoder alone" moved
+fi
+interrupted() {
+    finetune stopped --steps 4 --labels 0.05 --save-every 1 --restarts 0 \
+        --encoder "$small" --classifier "$ROOT/tests/programs/fail-after 2 classify" && return 1
+    [ ! -e stopped/test.json ] && finetune stopped --resume --classifier classify &&
+        cmp stopped/model.safetensors scratch/model.safetensors && cmp stopped/test.json scratch/test.json
+}
+check "interrupted and resumed, it ends in the same bits" interrupted
+check "a complete run tells its accuracy again" sh -c \
+    '"$0" --run scratch --resume | grep -q "top-1 on the test split"' "$ROOT/pipelines/finetune"
+check_fails 1 "from nothing that is there" 'nowhere: no such model' \
+    "$ROOT/pipelines/finetune" --run x --from nowhere
+done_testing
