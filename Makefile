@@ -14,8 +14,8 @@ LDLIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -llbfgs -lm
 # make SAN=1: AddressSanitizer and UBSan, in a tree of its own. FUZZ=1: the same by clang and with
 # libFuzzer, for `make fuzz`; without what computes, which is gcc's and takes bytes from nobody.
 LIB_C = $(wildcard lib/*.c)
-COMPUTES = ahead augment conv% engine grains initialize knn maps% network ntxent panel probe product \
-	stage strips transpose winograd
+COMPUTES = ahead augment bootstrap conv% cross_entropy engine grains initialize knn loss maps% \
+	network ntxent pairs panel probe product stage strips transpose triples views winograd
 ifdef FUZZ
 BUILD = build/fuzz
 CC = clang
@@ -87,7 +87,7 @@ $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libsimclr.a
 
 DEBIAN = gcc libc6-dev pkg-config procps libpng-dev libjpeg-dev libexif-dev libarchive-dev \
 	zlib1g-dev libopenblas-dev libzmq3-dev libjansson-dev liblbfgs-dev
-DEBIAN_TESTS = libcmocka-dev shellcheck clang-format python3-numpy python3-pil python3-zmq zstd
+DEBIAN_TESTS = libcmocka-dev shellcheck clang-format python3-numpy python3-pil python3-zmq zstd gnuplot-nox
 DEBIAN_FUZZ = clang libclang-rt-dev
 
 # Installs what is missing on Debian and Ubuntu, after saying so; names it elsewhere.

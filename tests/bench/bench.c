@@ -323,8 +323,10 @@ static int ntxent_open(double *work)
 
 static int ntxent_round(void)
 {
-    struct ntxent_metrics metrics;
-    return ntxent(z, 2 * batch, PROJECTION, 0.5, (int)threads, dz, &metrics);
+    const struct pairs_input in = {
+        .z = z, .n = 2 * batch, .d = PROJECTION, .normalize = true, .threads = (int)threads};
+    struct pairs_metrics metrics;
+    return ntxent(&in, 0.5, dz, &metrics);
 }
 
 /* ---- lars: the optimizer's arithmetic ---- */

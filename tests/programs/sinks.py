@@ -152,6 +152,7 @@ BAD = {
     "views": {"h": np.ones((40, 2, 3), np.float32)},
     "narrow": {"h": np.ones((40, 1, 2), np.float32)},
     "nan": {"h": np.where(np.arange(120).reshape(40, 1, 3) == 70, np.nan, 1).astype(np.float32)},
+    "few-logits": {"h": None, "logits": np.zeros((40, 1, 3), np.float32)},
     "pixels": {"h": None, "x": np.arange(40 * 12, dtype=np.uint8).reshape(40, 1, 2, 2, 3)},
 }
 if command == "rows":

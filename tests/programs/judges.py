@@ -1,0 +1,201 @@
+"""evaluate against scikit-learn, against nearest neighbours in numpy, and against a bootstrap in
+numpy.
+
+    judges.py ROOT COMMAND ARGUMENTS...
+"""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+
+root, command, *arguments = sys.argv[1:]
+sys.path.insert(0, root + "/tests")
+import frames  # noqa: E402
+
+
+def write(path, x, y, name="h"):
+    with open(path, "wb") as file:
+        for at in range(0, len(x), 500):
+            frames.write(file, {name: x[at : at + 500].astype(np.float32), "y": y[at : at + 500]})
+        frames.write_end(file)
+
+
+def evaluate(*options):
+    run = ["evaluate", "--bootstrap", "0", *map(str, options)]
+    return json.loads(subprocess.run(run, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def halves(x, y):
+    """Every second row, after a shuffle."""
+    order = np.random.default_rng(2).permutation(len(x))
+    x, y = np.asarray(x, np.float32)[order], np.asarray(y, np.int64)[order]
+    return x[::2], y[::2], x[1::2], y[1::2]
+
+
+def data_set(name):
+    """Train and test rows. Those of scikit-learn come with it."""
+    from sklearn import datasets
+
+    random = np.random.default_rng(4)
+    if name in ("iris", "wine", "breast_cancer", "digits"):
+        loaded = getattr(datasets, "load_" + name)()
+        return halves(loaded.data, loaded.target)
+    if name == "wide":  # more features than rows: whatever the labels, they can be separated
+        x = random.normal(size=(160, 300)) @ (random.normal(size=(300, 300)) / 17)
+        x[:, :20] += 2 * random.normal(size=(4, 20))[np.arange(160) % 4]
+        return halves(x, np.arange(160) % 4)
+    if name == "separable":
+        y = random.integers(0, 3, 600)
+        return halves(random.normal(size=(600, 5)) + 20 * np.eye(5)[y], y)
+    if name == "rare":  # a class of three rows, and a label that never occurs
+        y = np.r_[np.zeros(500), np.full(490, 1), np.full(10, 3)].astype(np.int64)
+        return halves(random.normal(size=(1000, 8)) + np.eye(8)[y], y)
+    raise ValueError(name)
+
+
+def probe(*names):
+    """Accuracy within 0.2 points of scikit-learn's at the same l2, and the confusion matrix with it,
+    but for rows that two classes share evenly."""
+    from sklearn.linear_model import LogisticRegression
+
+    for name in names:
+        x, y, xt, yt = data_set(name)
+        write("judged-train.st", x, y)
+        write("judged-test.st", xt, yt)
+        x, xt = x.astype(np.float64), xt.astype(np.float64)
+        deviation = np.where(x.std(axis=0) > 0, x.std(axis=0), np.inf)
+        scaled, scaled_test = (x - x.mean(axis=0)) / deviation, (xt - x.mean(axis=0)) / deviation
+        classes = int(max(y.max(), yt.max())) + 1
+        for l2 in (1e-1, 1e-3):
+            ours = evaluate("--train", "judged-train.st", "--test", "judged-test.st", "--l2", l2)
+            model = LogisticRegression(
+                C=1 / (len(x) * l2), tol=1e-8, max_iter=100000, multi_class="multinomial"
+            ).fit(scaled, y)
+            score = model.score(scaled_test, yt)
+            assert abs(ours["top1"] - score) <= 0.002, (name, l2, ours["top1"], score)
+            expected = np.zeros((classes, classes), int)
+            np.add.at(expected, (yt, model.predict(scaled_test)), 1)
+            sure = np.sort(model.predict_proba(scaled_test), axis=1)
+            even = int((sure[:, -1] - sure[:, -2] < 1e-4).sum())
+            differ = np.abs(np.array(ours["confusion"]) - expected).sum() // 2
+            assert differ <= even, (name, l2, differ, even)
+            print(name, l2, score)
+
+
+def sweep():
+    """The reported sweep is what separate runs find on the rows that are held out."""
+    random = np.random.default_rng(6)
+    y = random.integers(0, 4, 300)
+    x = (random.normal(size=(300, 6)) + np.eye(6)[y]).astype(np.float32)
+    write("judged-train.st", x, y)
+    for share in (0.1, 0.25):
+        found = evaluate("--train", "judged-train.st", "--test", "judged-train.st", "--holdout", share)
+        assert [t["l2"] for t in found["l2_sweep"]] == sorted(t["l2"] for t in found["l2_sweep"])
+        assert len(found["l2_sweep"]) == 9, found["l2_sweep"]
+        best = max(found["l2_sweep"], key=lambda t: (t["accuracy"], t["l2"]))
+        assert best["l2"] == found["l2"], (best, found["l2"])
+        order = np.argsort(y, kind="stable")
+        position = np.arange(300)
+        held = np.floor((position + 1) * share) > np.floor(position * share)
+        for trial in found["l2_sweep"][::3]:
+            accuracy = on_held_out(x, y, order[~held], order[held], trial["l2"])
+            assert abs(accuracy - trial["accuracy"]) < 1e-9, (trial, accuracy)
+
+
+def on_held_out(x, y, kept, held, l2):
+    """Rows are standardized by all of them, as evaluate does while it chooses l2."""
+    from sklearn.linear_model import LogisticRegression
+
+    x = x.astype(np.float64)
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    model = LogisticRegression(C=1 / (len(kept) * l2), solver="newton-cg", tol=1e-8, max_iter=100000)
+    return model.fit(x[kept], y[kept]).score(x[held], y[held])
+
+
+def neighbours(n, width, k, temperature, kind):
+    """Confusion, top-1 and top-5 are exactly those of all similarities in float64."""
+    n, width, k, temperature = int(n), int(width), int(k), float(temperature)
+    random = np.random.default_rng(n)
+    classes = 9
+    if kind == "grid":  # a few values: many equal rows and equal similarities
+        x = random.integers(-1, 2, (n + 300, width)).astype(np.float32)
+    else:
+        x = random.normal(size=(n + 300, width)).astype(np.float32)
+        x[n // 2 : n // 2 + 100] = x[:100]  # the same rows under other labels
+    x[::50] = 0
+    y = random.integers(0, classes, n + 300)
+    write("judged-train.st", x[:n], y[:n])
+    write("judged-test.st", x[n:], y[n:])
+    found = evaluate(
+        "--method", "knn", "--k", k, "--temperature", temperature, "--train", "judged-train.st", "--test", "judged-test.st"
+    )
+    train, test = x[:n].astype(np.float64), x[n:].astype(np.float64)
+    norms = np.sqrt((test**2).sum(axis=1))[:, None] * np.sqrt((train**2).sum(axis=1))
+    s = np.divide(test @ train.T, norms, out=np.zeros_like(norms), where=norms > 0)
+    s = np.round(s, 13)  # sums in another order
+    nearest = np.argsort(-s, axis=1, kind="stable")[:, :k]
+    chosen = np.take_along_axis(s, nearest, axis=1)
+    votes = np.zeros((300, classes))
+    # Neighbour by neighbour, the nearest first: the order of the sums counts where votes are equal.
+    for j in range(k):
+        weight = np.exp((chosen[:, j] - chosen[:, 0]) / temperature)
+        votes[np.arange(300), y[nearest[:, j]]] += weight
+    order = np.argsort(-votes, axis=1, kind="stable")
+    rank = (order == y[n:, None]).argmax(axis=1)
+    confusion = np.zeros((classes, classes), int)
+    np.add.at(confusion, (y[n:], order[:, 0]), 1)
+    assert (np.array(found["confusion"]) == confusion).all(), np.array(found["confusion"]) - confusion
+    assert abs(found["top1"] - (rank == 0).mean()) < 1e-8, (found["top1"], (rank == 0).mean())
+    assert abs(found["top5"] - (rank < 5).mean()) < 1e-8, (found["top5"], (rank < 5).mean())
+
+
+def classifier():
+    """Logits are judged as they are: rank counts what is above, and of equal ones what is before."""
+    random = np.random.default_rng(8)
+    logits = random.integers(-3, 4, (400, 7)).astype(np.float32)
+    y = random.integers(0, 6, 400)  # class 6 never occurs
+    own = logits[np.arange(400), y][:, None]
+    rank = (logits > own).sum(axis=1) + ((logits == own) & (np.arange(7) < y[:, None])).sum(axis=1)
+    confusion = np.zeros((7, 7), int)
+    np.add.at(confusion, (y, logits.argmax(axis=1)), 1)
+    for shape in ((400, 7), (400, 1, 7)):
+        write("judged-logits.st", logits.reshape(shape), y, "logits")
+        found = evaluate("--method", "classifier", "--test", "judged-logits.st")
+        assert (np.array(found["confusion"]) == confusion).all()
+        assert abs(found["top1"] - (rank == 0).mean()) < 1e-8
+        assert abs(found["top5"] - (rank < 5).mean()) < 1e-8
+        assert found["per_class"][6] is None and found["on"] == "logits" and found["n_test"] == 400
+        assert "n_train" not in found and "top1_low" not in found
+
+
+def intervals():
+    """As a bootstrap in numpy has it, within what a few thousand samples leave open."""
+    random = np.random.default_rng(10)
+    for n, classes, right in ((250, 10, 0.6), (1500, 6, 0.9), (80, 3, 0.3)):
+        y = np.minimum(random.geometric(0.4, n) - 1, classes - 1)  # classes of very unequal sizes
+        logits = random.normal(size=(n, classes)).astype(np.float32)
+        logits[np.arange(n), y] += np.where(random.random(n) < right, 4, 0)
+        write("judged-logits.st", logits, y, "logits")
+        rank = (logits > logits[np.arange(n), y][:, None]).sum(axis=1)
+        drawn = []
+        for _ in range(4000):
+            rows = random.integers(0, n, n)
+            size = np.bincount(y[rows], minlength=classes)
+            hits = np.bincount(y[rows], rank[rows] == 0, minlength=classes)
+            top5 = (rank[rows] < 5).mean() if classes >= 5 else 1
+            drawn.append(((rank[rows] == 0).mean(), top5, (hits[size > 0] / size[size > 0]).mean()))
+        for confidence in (0.95, 0.8):
+            options = ("--method", "classifier", "--test", "judged-logits.st", "--confidence", confidence)
+            found = evaluate(*options, "--bootstrap", 4000, "--seed", 3)
+            low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+            for i, key in enumerate(("top1", "top5", "mean_per_class")):
+                got = np.array([found[key + "_low"], found[key + "_high"]])
+                # A quantile scatters by about 3 % of the interval here; and scores come in steps.
+                most = 0.08 * (high[i] - low[i]) + (1.01 / n if key != "mean_per_class" else 0)
+                assert (np.abs(got - [low[i], high[i]]) <= most).all(), (key, n, got, low[i], high[i])
+                assert found[key + "_low"] <= found[key] <= found[key + "_high"]
+
+
+globals()[command](*arguments)
