@@ -26,6 +26,13 @@ bool optimizer_is_buffer(const char *name);
  * is stored like the others, and no gradient or value of it comes. */
 bool optimizer_is_frozen(const char *list, const char *name);
 
+/* What --help says of the frames of such a program. */
+#define OPTIMIZER_FRAMES                                                                           \
+    "In:  `kind` = `join` with initial parameters; then their gradients, under their\n"            \
+    "     names, in any number of frames a step.\n"                                                \
+    "Out: the parameters in force, under the same names, and `lr`.\n"                              \
+    "\n"
+
 /* How a tensor changes in a step. */
 struct optimizer_rule {
     const char *name;     /* "lars": written into the state */

@@ -52,11 +52,7 @@ static const struct option_spec options[] = {
     {0},
 };
 
-static const char details[] =
-    "In:  `kind` = `join` with initial parameters; then their gradients, under their\n"
-    "     names, in any number of frames a step.\n"
-    "Out: the parameters in force, under the same names, and `lr`.\n"
-    "\n"
+static const char details[] = OPTIMIZER_FRAMES
     "Example: AdamW in the place of lars.\n"
     "  augment --data shapes --batch 64 --steps 20 |\n"
     "    encode --opt 'exec:adam --decoupled --weight-decay 0.01 --model model.safetensors' \\\n"

@@ -31,11 +31,7 @@ static const struct option_spec options[] = {
     {0},
 };
 
-static const char details[] =
-    "In:  `kind` = `join` with initial parameters; then their gradients, under their\n"
-    "     names, in any number of frames a step.\n"
-    "Out: the parameters in force, under the same names, and `lr`.\n"
-    "\n"
+static const char details[] = OPTIMIZER_FRAMES
     "Example: two stages share one optimizer, which writes one model.\n"
     "  lars --listen ipc://opt.ipc --model model.safetensors &\n"
     "  augment --data shapes --batch 64 --steps 20 |\n"

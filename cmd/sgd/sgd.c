@@ -37,11 +37,7 @@ static const struct option_spec options[] = {
     {0},
 };
 
-static const char details[] =
-    "In:  `kind` = `join` with initial parameters; then their gradients, under their\n"
-    "     names, in any number of frames a step.\n"
-    "Out: the parameters in force, under the same names, and `lr`.\n"
-    "\n"
+static const char details[] = OPTIMIZER_FRAMES
     "Example: fine-tuning as in the paper, by Nesterov's momentum at 0.05 x batch / 256.\n"
     "  sgd --nesterov --base-lr 0.05 --listen ipc://opt.ipc --model tuned.safetensors &\n"
     "  augment --data shapes --ops crop,flip --views 1 --batch 64 --steps 20 |\n"
