@@ -44,10 +44,10 @@ rows() { # each head is there, judged before and behind
     awk -F '\t' 'NR > 1 { if (!($3 > 1 && $4 <= $3 && $3 <= $5 && $6 > 1 && $7 > 1)) exit 1 } END { exit NR != 5 }' "$T/a b/head.tsv"
 }
 check "its table has a row for each head" rows
-is_picture() { # with a mark for each head before and behind
-    grep -q '<svg ' "$1" && [ "$(grep -c "xlink:href='#gpPt" "$1")" -ge 8 ]
+is_picture_of() { # MARKS, each head's before and behind, FILE
+    grep -q '<svg ' "$2" && [ "$(grep -c "xlink:href='#gpPt" "$2")" -ge "$1" ]
 }
-check "the picture is one" is_picture "$T/a b/head.svg"
+check "the picture is one" is_picture_of 8 "$T/a b/head.svg"
 same_figures() { # of the table in Markdown
     grep -q "| nonlinear | 128 | $(awk -F '\t' '$1 == "nonlinear" { printf "%.1f", $3 }' "$T/a b/head.tsv") (" "$T/a b/head.md"
 }
@@ -61,6 +61,18 @@ again() { # nothing is trained twice
     [ "$before" = "$after" ] && cmp before.tsv "$T/a b/head.tsv" && [ ! -s again.err ]
 }
 check "the same command again: nothing is computed twice" again
+tables_alone() { # of the runs that are there; none is made, also where another ablate is at work
+    cp -r "$T/a b" part && rm -r part/head-none part/base/evaluation || return
+    exec 8>>part/lock && flock 8
+    "$ablate" head loss "${small[@]}" --run "$T/part" --table >part.out 2>part.err || return
+    exec 8>&-
+    grep -vE '^(none|nonlinear)' before.tsv | cmp - part/head.tsv && is_picture_of 4 part/head.svg &&
+        [ ! -e part/head-none ] && [ ! -e part/loss.tsv ] &&
+        printf 'ablate: %s runs are done\n' 'head: 2 of 4' 'loss: 0 of 6' | cmp - part.err
+}
+check "--table: tables and pictures of what is done" tables_alone
+check_fails 1 "--table where no study was run" 'no study' "$ablate" head "${small[@]}" --run "$T/none" --table
+check "makes no folder" test ! -e none
 restarts() { # a run that is half there is gone on with, one that is gone is made anew
     rm -r "$T/a b/head-none" "$T/a b/base/evaluation"
     "$ablate" head "${small[@]}" --run "$T/a b" && cmp before.tsv "$T/a b/head.tsv"
