@@ -10,6 +10,8 @@ OPENMP = -fopenmp
 CFLAGS = -std=gnu17 $(OPT) $(WARN) $(OPENMP) -fno-math-errno -fno-trapping-math
 CPPFLAGS = -iquote lib -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDLIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -llbfgs -lm
+# What chooses among clones asks lib/isa first.
+LDFLAGS = -Wl,--wrap=__cpu_indicator_init
 
 # make SAN=1: AddressSanitizer and UBSan, in a tree of its own. FUZZ=1: the same by clang and with
 # libFuzzer, for `make fuzz`; without what computes, which is gcc's and takes bytes from nobody.
@@ -52,7 +54,7 @@ unit: $(UNIT) $(BUILD)/tests/emulate.so $(BUILD)/tests/bench
 define program
 $(BIN)/$(1): $(BUILD)/cmd/$(1).o $(BUILD)/libsimclr.a
 	@mkdir -p $$(@D)
-	$(call say,LD,$$@)$(CC) $(CFLAGS) -o $$@ $$^ $(LDLIBS)
+	$(call say,LD,$$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $$@ $$^ $(LDLIBS)
 $(BUILD)/cmd/$(1).o: cmd/$(1)/$(1).c
 	@mkdir -p $$(@D)
 	$(call say,CC,$$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -c -o $$@ $$<
@@ -67,7 +69,7 @@ $(BUILD)/libsimclr.a: $(LIB_OBJ)
 	$(call say,AR,$@)ar rcs $@ $^
 $(BUILD)/tests/bench: tests/bench/bench.c $(BUILD)/libsimclr.a
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MF $@.d -o $@ $< $(BUILD)/libsimclr.a $(LDLIBS)
+	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MF $@.d $(LDFLAGS) -o $@ $< $(BUILD)/libsimclr.a $(LDLIBS)
 $(BUILD)/tests/emulate.so: tests/emulate.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -fPIC -shared -MMD -MF $@.d -o $@ $< -lm
@@ -81,7 +83,7 @@ $(BUILD)/%.o: tests/fuzz/%.c
 	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -c -o $@ $<
 $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libsimclr.a
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MF $@.d -o $@ $< $(BUILD)/libsimclr.a $(LDLIBS) -lcmocka
+	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MF $@.d $(LDFLAGS) -o $@ $< $(BUILD)/libsimclr.a $(LDLIBS) -lcmocka
 
 # ---- what it needs ----
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "fail.h"
+#include "isa.h"
 
 static const char *name = "simclr";
 
@@ -210,6 +211,8 @@ void options_parse(const struct program *p, int argc, char **argv, int *operands
         table[used++] = (struct option){
             o->name, o->kind == OPTION_SWITCH ? no_argument : required_argument, NULL, 0};
     }
+    if (isa_check() < 0)
+        usage_fail("%s", fail_message());
     which[used] = -1;
     table[used++] = (struct option){"help", no_argument, NULL, 0};
     opterr = 0;

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "isa.h"
+
 enum { COLUMNS = 16, ROWS = 4, FLOATS = 16 };
 
 static bool always(void)
@@ -42,16 +44,13 @@ static const struct product portable = {.name = "fp32-portable",
 
 #if defined(__x86_64__)
 
-#include <cpuid.h>
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 /* ---- AVX2 ---- */
 
 static bool has_avx2(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return isa_has(ISA_AVX2);
 }
 
 /* 6 x 16: 12 sums, 2 vectors of B and a value of A fill the 16 registers. */
@@ -101,8 +100,7 @@ static const struct product avx2 = {.name = "fp32-avx2",
 
 static bool has_avx512(void)
 {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    return isa_has(ISA_AVX512);
 }
 
 /* 8 x 32: 16 sums hide the latency of a multiply-add on two ports, and 10 loads go with each 16 of
@@ -153,7 +151,7 @@ static const struct product avx512 = {.name = "fp32-avx512",
 
 static bool has_avx512_bf16(void)
 {
-    return has_avx512() && __builtin_cpu_supports("avx512bf16");
+    return isa_has(ISA_AVX512_BF16);
 }
 
 /* The same shape; one instruction multiplies and adds a pair of bf16 in each lane. */
@@ -200,14 +198,9 @@ static const struct product avx512_bf16 = {.name = "bf16-avx512",
 
 /* ---- AMX ---- */
 
-/* The processor must have it, and Linux must let this process keep tiles (arch/x86/xstate.rst). */
 static bool has_amx(void)
 {
-    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
-    unsigned a, b, c, d;
-    const unsigned tile_and_bf16 = 1U << 24 | 1U << 22;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & tile_and_bf16) == tile_and_bf16 &&
-           has_avx512() && !syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
+    return isa_has(ISA_AMX);
 }
 
 static void begin_amx(void)

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "isa.h"
+
 static void transpose_portable(const char *const *from, int64_t c, bool pairs, char *to,
                                size_t pitch)
 {
@@ -108,7 +110,7 @@ static void transpose_avx512(const char *const *from, int64_t c, bool pairs, cha
 void transpose_rows(const char *const *from, int64_t c, bool pairs, char *to, size_t pitch)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")) {
+    if (isa_has(ISA_AVX512)) {
         transpose_avx512(from, c, pairs, to, pitch);
         return;
     }

@@ -12,11 +12,27 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "isa.h"
+#include "product.h"
+
 /* True in a program that runs under the emulator. What the machine has still runs on the machine.
  */
 static inline bool emulated(void)
 {
     return dlsym(RTLD_DEFAULT, "emulate_amx_bf16") != NULL;
+}
+
+/* True if the emulator can run kernel p. It lends instructions for bf16, but not the AVX-512
+ * registers that all kernels of bf16 go through when they store. */
+static inline bool lends(const struct product *p)
+{
+    return p->values == PRODUCT_BF16 && isa_has(ISA_AVX512);
+}
+
+/* True if kernel p can run here: on the machine, or under the emulator where that is loaded. */
+static inline bool runs(const struct product *p)
+{
+    return p->usable() || (emulated() && lends(p));
 }
 
 /* Starts this program again with the emulator, which lies beside it; returns there. Children that

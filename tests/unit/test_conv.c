@@ -47,11 +47,6 @@ static const int64_t shapes[][10] = {
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes, N_KINDS = sizeof kinds / sizeof *kinds };
 
-static bool runs(const struct product *p)
-{
-    return p && (p->usable() || emulated());
-}
-
 static struct conv_shape conv_shape(const int64_t n[10])
 {
     struct conv_shape s = {.images = n[0],
@@ -240,28 +235,29 @@ static void check_shape(const struct kind *k, const struct panel_values *v, int 
 
 static void test_against_double(void **state)
 {
-    (void)state;
-    for (int i = 0; i < N_KINDS; i++) {
-        const struct product *p = product_find(kinds[i].product);
-        if (!runs(p))
-            continue;
-        const struct panel_values v = {p, kinds[i].bf16_maps, kinds[i].split};
-        for (int shape = 0; shape < N_SHAPES; shape++)
-            if (p->usable() || multiplications(shape) < limit_emulated(p))
-                check_shape(&kinds[i], &v, shape, 1 + shape % 3);
+    const struct kind *k = *state;
+    const struct product *p = product_find(k->product);
+    if (!p || !runs(p)) {
+        print_message("%s: this machine can neither run nor emulate it\n", k->product);
+        skip();
     }
+    const struct panel_values v = {p, k->bf16_maps, k->split};
+    for (int shape = 0; shape < N_SHAPES; shape++)
+        if (p->usable() || multiplications(shape) < limit_emulated(p))
+            check_shape(k, &v, shape, 1 + shape % 3);
 }
 
 int main(int argc, char **argv)
 {
     (void)argc;
+    struct CMUnitTest tests[N_KINDS];
     for (int i = 0; i < N_KINDS; i++) {
         const struct product *p = product_find(kinds[i].product);
-        if (p && !p->usable())
+        if (p && !p->usable() && lends(p))
             run_emulated(argv);
+        tests[i] = (struct CMUnitTest){.name = kinds[i].product,
+                                       .test_func = test_against_double,
+                                       .initial_state = (void *)(uintptr_t)&kinds[i]};
     }
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_double),
-    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -334,13 +334,18 @@ static void check_vector(const struct vector_case *c, const struct vectors *befo
     }
 }
 
+static void needs_avx512(void)
+{
+    if (isa_has(ISA_AVX512))
+        return;
+    print_message("no AVX-512 here: nothing to hold the registers in\n");
+    skip();
+}
+
 static void test_vectors(void **state)
 {
     (void)state;
-    if (!__builtin_cpu_supports("avx512bw")) {
-        print_message("no AVX-512 here: nothing to hold the registers in\n");
-        skip();
-    }
+    needs_avx512();
     static uint8_t memory[8192];
     for (int round = 0; round < 60; round++)
         for (size_t n = 0; n < sizeof vector_cases / sizeof *vector_cases; n++) {
@@ -386,8 +391,7 @@ static void check_masked(const char *name, uint8_t *end)
 static void test_masked_lanes_are_not_read(void **state)
 {
     (void)state;
-    if (!__builtin_cpu_supports("avx512bw"))
-        skip();
+    needs_avx512();
     uint8_t *end = edge();
     check_masked("dot_zero_ymm", end);
     check_masked("one_zero", end);
@@ -401,8 +405,7 @@ RUN(dot_cleared, "rax", "rcx", "vzeroall\n\tvdpbf16ps (%[p]), %%zmm17, %%zmm0")
 static void test_cleared_registers(void **state)
 {
     (void)state;
-    if (!__builtin_cpu_supports("avx512bw"))
-        skip();
+    needs_avx512();
     const struct vector_case c = CASE(dot_cleared, DOT, 64, 0, 17, MEMORY);
     struct vectors v = {0};
     uint32_t operand[16];

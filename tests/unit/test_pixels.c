@@ -19,6 +19,7 @@
 #include "frame_io.h"
 #include "geometry.h"
 #include "image.h"
+#include "isa.h"
 #include "noise.h"
 #include "random.h"
 #include "resample.h"
@@ -349,6 +350,15 @@ static void sizes(void **state)
     image_free(&image);
 }
 
+#ifdef NEEDS
+static void not_on_this_machine(void **state)
+{
+    (void)state;
+    print_message("this machine cannot run these kernels\n");
+    skip();
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -358,9 +368,9 @@ int main(void)
         cmocka_unit_test(sizes),
     };
 #ifdef NEEDS
-    if (!__builtin_cpu_supports(NEEDS)) {
-        puts("skipped: this machine has no " NEEDS);
-        return 0;
+    if (!isa_has(NEEDS)) {
+        const struct CMUnitTest none[] = {cmocka_unit_test(not_on_this_machine)};
+        return cmocka_run_group_tests(none, NULL, NULL);
     }
 #endif
     return cmocka_run_group_tests(tests, load, unload);

@@ -1,7 +1,7 @@
 /* test_pixels.c with the pixels' kernels as machines with AVX2, but without AVX-512, run them. */
 #pragma GCC push_options
 #if defined(__x86_64__)
-#define NEEDS "avx2"
+#define NEEDS ISA_AVX2
 #pragma GCC target("arch=x86-64-v3")
 #endif
 #include "kernels.h"
