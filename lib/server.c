@@ -212,7 +212,10 @@ static int next_from_socket(struct server *s, double seconds, struct frame **out
         struct envelope from;
         const double since = clock_now();
         const double rest = s->waiting_since + s->timeout - since;
-        int got = socket_receive(s->socket, complete ? seconds : rest > 0 ? rest : 0, out, &from);
+        double most = complete ? seconds : rest > 0 ? rest : 0;
+        if (seconds >= 0 && most > seconds)
+            most = seconds;
+        int got = socket_receive(s->socket, most, out, &from);
         s->waited += clock_now() - since;
         if (got < 0)
             return -1;
@@ -230,7 +233,7 @@ static int next_from_socket(struct server *s, double seconds, struct frame **out
             continue;
         if (check_gone(s) || (!complete && check_patience(s, present)))
             return -1;
-        if (complete && seconds >= 0 && clock_now() - since >= seconds)
+        if (seconds >= 0 && clock_now() - since >= seconds)
             return 2;
     }
 }

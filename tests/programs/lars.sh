@@ -3,7 +3,7 @@
 set -eu
 . "$(dirname "$0")/../lib.sh"
 
-if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+if ! python_has numpy; then
     skip "lars" "python3-numpy is not installed"
     done_testing
     exit
@@ -121,6 +121,14 @@ stopped() {
 mkfifo fifo
 check "SIGTERM between two steps saves the state" stopped
 
+stopped_alone() { # nobody has come: there is no step to finish, for which it would wait 20 s
+    local since=$SECONDS status=0
+    lars --listen ipc://alone.ipc --model alone.st 2>err &
+    catches_signals $! && kill $! && { wait $! || status=$?; }
+    [ $status = 1 ] && [ $((SECONDS - since)) -lt 15 ] && grep -q 'stopped by SIGTERM' err && [ ! -e alone.st ]
+}
+check "SIGTERM before a client has come ends at once" stopped_alone
+
 # A small file system: the old state stays whole when the new one does not fit.
 mkdir disk
 if mount -t tmpfs -o size=48k tmpfs disk 2>/dev/null; then
@@ -146,7 +154,7 @@ check_fails 1 "a folder that is not there" 'nowhere/m.st: No such file' \
 check_fails 2 "a rate of zero" '--lr' lars --lr nought
 check "--help" lars --help
 
-if /usr/bin/python3 -c 'import zmq' 2>/dev/null; then
+if python_has zmq; then
     shared() {
         local server one
         lars --warmup-steps 2 --listen "ipc://$T/opt.ipc" --state shared.st --save-every 1 --model shared_model.st &
