@@ -3,36 +3,63 @@
 
 PREFIX ?= /usr/local
 CC = gcc
-OPT = -O3 -g
-WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
-PKGS = libpng libjpeg libexif libarchive zlib openblas libzmq jansson
-OPENMP = -fopenmp
-CFLAGS = -std=gnu17 $(OPT) $(WARN) $(OPENMP) -fno-math-errno -fno-trapping-math
-CPPFLAGS = -iquote lib -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-LDLIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -llbfgs -lm
-# What chooses among clones asks lib/isa first.
-LDFLAGS = -Wl,--wrap=__cpu_indicator_init
+PKG_CONFIG = pkg-config
+# Yours to set on the command line: what the build cannot do without is added to them below.
+CFLAGS = -O3 -g
+CPPFLAGS =
+LDFLAGS =
+LDLIBS =
 
-# make SAN=1: AddressSanitizer and UBSan, in a tree of its own. FUZZ=1: the same by clang and with
-# libFuzzer, for `make fuzz`; without what computes, which is gcc's and takes bytes from nobody.
+# As many jobs as there are cores, unless -j says otherwise.
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS := $(MAKEFLAGS) $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+endif
+
+PKGS = libpng libjpeg libexif libarchive zlib openblas libzmq jansson
+WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(WERROR),-Werror)
+OPENMP = -fopenmp
+ALL_CFLAGS = -std=gnu17 $(WARN) $(OPENMP) -fno-math-errno -fno-trapping-math $(CFLAGS) $(INSTRUMENT)
+ALL_CPPFLAGS = -iquote lib -D_GNU_SOURCE $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null) $(CPPFLAGS)
+ALL_LDLIBS = $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) -llbfgs -lm $(LDLIBS)
+# What chooses among clones asks lib/isa first.
+ALL_LDFLAGS = -Wl,--wrap=__cpu_indicator_init $(LDFLAGS)
+
+# Instrumented builds, each in a tree of its own:
+#   SAN=1     AddressSanitizer and UBSan
+#   TSAN=1    ThreadSanitizer, by clang, whose OpenMP tells it what its threads wait for
+#   COV=1     gcov's counters
+#   FUZZ=1    as SAN=1, by clang and with libFuzzer, without what computes: that is gcc's, and takes
+#             bytes from nobody
 LIB_C = $(wildcard lib/*.c)
 COMPUTES = ahead augment bootstrap conv% cross_entropy engine grains initialize knn loss maps% \
 	network% ntxent pairs panel probe product stage strips transpose triples views winograd
 ifdef FUZZ
 BUILD = build/fuzz
 CC = clang
-OPT = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+CFLAGS = -O1 -g
+INSTRUMENT = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPENMP =
 WARN += -Wno-sign-conversion # which gcc's -Wconversion leaves out in C
 LIB_C := $(filter-out $(COMPUTES:%=lib/%.c),$(LIB_C))
 else ifdef SAN
 BUILD = build/san
-BIN = build/san/bin
-OPT = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+CFLAGS = -O1 -g
+INSTRUMENT = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else ifdef TSAN
+BUILD = build/tsan
+CC = clang
+CFLAGS = -O1 -g
+INSTRUMENT = -fsanitize=thread
+WARN += -Wno-sign-conversion -Wno-unknown-pragmas
+else ifdef COV
+BUILD = build/cov
+CFLAGS = -O1 -g
+INSTRUMENT = --coverage -fprofile-update=atomic
 else
 BUILD = build
 BIN = bin
 endif
+BIN ?= $(BUILD)/bin
 
 # make V=1 shows whole commands.
 ifdef V
@@ -41,49 +68,54 @@ else
 say = @printf '  %-3s %s\n' $(1) $(2);
 endif
 
+# Objects follow the compiler and its flags: another CFLAGS builds them anew.
+FLAGS = $(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS)
+$(shell mkdir -p $(BUILD); echo '$(subst ','\'',$(FLAGS))' | cmp -s - $(BUILD)/flags || \
+	echo '$(subst ','\'',$(FLAGS))' >$(BUILD)/flags)
+
 PROGRAMS = $(notdir $(wildcard cmd/*))
 LIB_OBJ = $(patsubst lib/%.c,$(BUILD)/lib/%.o,$(LIB_C))
 FUZZ_C = $(wildcard tests/fuzz/fuzz_*.c)
 UNIT = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 
 .DEFAULT_GOAL := all
-all: $(PROGRAMS:%=$(BIN)/%)
+all: $(PROGRAMS:%=$(BIN)/%) ## build the programs, into bin/ (the default)
 fuzzers: $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_C))
 unit: $(UNIT) $(BUILD)/tests/emulate.so $(BUILD)/tests/bench
 
 define program
 $(BIN)/$(1): $(BUILD)/cmd/$(1).o $(BUILD)/libsimclr.a
 	@mkdir -p $$(@D)
-	$(call say,LD,$$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $$@ $$^ $(LDLIBS)
-$(BUILD)/cmd/$(1).o: cmd/$(1)/$(1).c
+	$(call say,LD,$$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $$@ $$^ $(ALL_LDLIBS)
+$(BUILD)/cmd/$(1).o: cmd/$(1)/$(1).c $(BUILD)/flags
 	@mkdir -p $$(@D)
-	$(call say,CC,$$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -c -o $$@ $$<
+	$(call say,CC,$$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -c -o $$@ $$<
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 
-$(BUILD)/lib/%.o: lib/%.c
+$(BUILD)/lib/%.o: lib/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -c -o $@ $<
 $(BUILD)/libsimclr.a: $(LIB_OBJ)
 	@rm -f $@
-	$(call say,AR,$@)ar rcs $@ $^
+	$(call say,AR,$@)$(AR) rcs $@ $^
 $(BUILD)/tests/bench: tests/bench/bench.c $(BUILD)/libsimclr.a
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MF $@.d $(LDFLAGS) -o $@ $< $(BUILD)/libsimclr.a $(LDLIBS)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libsimclr.a $(ALL_LDLIBS)
 $(BUILD)/tests/emulate.so: tests/emulate.c
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -fPIC -shared -MMD -MF $@.d -o $@ $< -lm
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -fPIC -shared -MMD -MF $@.d -o $@ $< -lm
 $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(BUILD)/libinputs.a $(BUILD)/libsimclr.a
-	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -fsanitize=fuzzer -MMD -MF $@.d -o $@ $< $(BUILD)/libinputs.a $(BUILD)/libsimclr.a $(LDLIBS)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -fsanitize=fuzzer -MMD -MF $@.d -o $@ $< $(BUILD)/libinputs.a $(BUILD)/libsimclr.a $(ALL_LDLIBS)
 $(BUILD)/libinputs.a: $(patsubst tests/fuzz/%.c,$(BUILD)/%.o,$(filter-out $(FUZZ_C),$(wildcard tests/fuzz/*.c)))
 	@rm -f $@
-	$(call say,AR,$@)ar rcs $@ $^
-$(BUILD)/%.o: tests/fuzz/%.c
+	$(call say,AR,$@)$(AR) rcs $@ $^
+$(BUILD)/%.o: tests/fuzz/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -c -o $@ $<
 $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libsimclr.a
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(CFLAGS) $(CPPFLAGS) -MMD -MF $@.d $(LDFLAGS) -o $@ $< $(BUILD)/libsimclr.a $(LDLIBS) -lcmocka
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libsimclr.a $(ALL_LDLIBS) -lcmocka
 
 # ---- what it needs ----
 
@@ -91,6 +123,7 @@ DEBIAN = gcc libc6-dev pkg-config procps libpng-dev libjpeg-dev libexif-dev liba
 	zlib1g-dev libopenblas-dev libzmq3-dev libjansson-dev liblbfgs-dev
 DEBIAN_TESTS = libcmocka-dev shellcheck clang-format python3-numpy python3-pil python3-zmq zstd gnuplot-nox
 DEBIAN_FUZZ = clang libclang-rt-dev
+DEBIAN_TSAN = clang libclang-rt-dev libomp-dev
 
 # Installs what is missing on Debian and Ubuntu, after saying so; names it elsewhere.
 define install
@@ -108,17 +141,14 @@ elif [ -n "$$missing" ]; then \
 fi
 endef
 
-deps:
+deps: ## install the packages that the build needs (Debian, Ubuntu; elsewhere: name them)
 	@$(call install,$(DEBIAN))
-deps-check: deps
-	@$(call install,$(DEBIAN_TESTS))
+deps-check: deps ## and those that the tests need
+	@$(call install,$(DEBIAN_TESTS) $(if $(TSAN),$(DEBIAN_TSAN)))
 
 # ---- the two commands ----
 
 # make train DATA=cifar-10-batches-bin EPOCHS=100 ENCODER='encode --arch resnet50'
-# Seconds that one file of tests may take.
-TEST_TIMEOUT = 300
-
 DATA = shapes
 RUN = runs/$(notdir $(DATA))-$(shell date +%Y%m%d-%H%M%S)
 ifeq ($(DATA),shapes)
@@ -135,43 +165,62 @@ endif
 
 # Programs are built by a second make: what it needs may have been installed by this one.
 train: RUN := $(RUN)
-train: deps
-	@$(MAKE) --no-print-directory -s -j2 all
+train: deps ## build, train on DATA (drawn images if not given), evaluate
+	@$(MAKE) --no-print-directory -s all
 	pipelines/train --data $(DATA) --epochs $(EPOCHS) --encoder '$(ENCODER)' --loss '$(LOSS)' --optimizer '$(OPTIMIZER)' --run $(RUN)
 	pipelines/evaluate --run $(RUN)
 	@echo "The run lies in $(RUN)"
 
-check: deps-check
-	@$(MAKE) --no-print-directory -j2 all unit
-	@BIN=$(abspath $(BIN)) UNIT=$(abspath $(BUILD)/tests) TEST_TIMEOUT=$(TEST_TIMEOUT) tests/run
+# make check TESTS='links frame' runs the files whose path holds one of these words.
+TESTS =
+tests = $(if $(TSAN),TSAN_OPTIONS='suppressions=$(abspath tests/tsan.supp) ignore_noninstrumented_modules=1') \
+	BIN=$(abspath $(BIN)) UNIT=$(abspath $(BUILD)/tests) FIXTURES=$(abspath build/fixtures) tests/run
+check: deps-check ## build and run the quick tests; TESTS='links frame' runs some of all tests
+	@$(MAKE) --no-print-directory -s all unit
+	@$(tests) $(TESTS)
+check-all: deps-check ## the same with the long ones: whole runs, examples, Slurm, hosts, fuzzing
+	@$(MAKE) --no-print-directory -s all unit
+	@$(tests) --all $(TESTS)
 
 # make fuzz FUZZ_SECONDS=60 FUZZERS='frame link'; the seconds are for each of them.
 FUZZ_SECONDS = 600
 FUZZERS =
-fuzz: deps
+fuzz: deps ## fuzz everything that reads bytes: FUZZ_SECONDS=60 each, FUZZERS='frame link'
 	@$(call install,$(DEBIAN_FUZZ))
-	@$(MAKE) --no-print-directory -j2 FUZZ=1 fuzzers
+	@$(MAKE) --no-print-directory FUZZ=1 fuzzers
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(FUZZERS)
 
 # make bench BENCH=full; tests/bench/run --help says what else BENCH may hold.
-bench: deps
+bench: deps ## measure speed and memory, beside PyTorch where that is installed; BENCH=full
 	@$(call install,python3)
-	@$(MAKE) --no-print-directory -s -j2 all $(BUILD)/tests/bench
+	@$(MAKE) --no-print-directory -s all $(BUILD)/tests/bench
 	@BIN=$(abspath $(BIN)) BUILD=$(abspath $(BUILD)) tests/bench/run $(BENCH)
 
-lint:
-	clang-format --dry-run -Werror $(wildcard lib/*.[ch] cmd/*/*.c tests/*.c tests/*/*.[ch])
-	shellcheck -x $(wildcard pipelines/* tests/*.sh tests/run tests/slurm_cluster tests/programs/*.sh tests/bench/curve tests/bench/workers tests/fuzz/run tests/soak/kill-resume .ci/run)
+coverage: deps-check ## run all tests with counters; which lines they reach, by folder
+	@$(call install,gcovr)
+	@$(MAKE) --no-print-directory -s COV=1 all unit
+	@find build/cov -name '*.gcda' -delete
+	-@$(MAKE) --no-print-directory COV=1 check-all TESTS='$(TESTS)'
+	@tests/coverage build/cov
 
-install: all
+lint: ## formatting and shell scripts
+	clang-format --dry-run -Werror $(wildcard lib/*.[ch] cmd/*/*.c tests/*.c tests/*/*.[ch])
+	shellcheck -x $(wildcard pipelines/* tests/*/*.sh tests/lib.sh tests/run tests/coverage tests/slurm_cluster tests/bench/curve tests/bench/workers tests/fuzz/run tests/soak/kill-resume .ci/run)
+
+install: all ## programs, man pages, pipelines, examples below PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/simclr/pipelines $(DESTDIR)$(PREFIX)/share/simclr/examples
 	install $(PROGRAMS:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(wildcard cmd/*/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
 	install $(wildcard pipelines/*) $(DESTDIR)$(PREFIX)/share/simclr/pipelines
 	install $(wildcard examples/*) $(DESTDIR)$(PREFIX)/share/simclr/examples
 
-clean:
+clean: ## remove what was built
 	rm -rf build bin
 
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo "Variables: V=1 whole commands, WERROR=1 warnings are errors, SAN=1 COV=1 TSAN=1 instrumented"
+	@echo "builds in trees of their own, CFLAGS [$(CFLAGS)], PREFIX [$(PREFIX)]"
+
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all unit fuzzers deps deps-check train check fuzz bench lint install clean
+.PHONY: all unit fuzzers deps deps-check train check check-all fuzz bench coverage lint install clean help

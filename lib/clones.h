@@ -1,6 +1,6 @@
 /* clones: CLONES before a function compiles it once for each level of vector units and picks at run
- * time, so that one build is fast on new machines and still runs on old ones. SIMCLR_ISA (isa.h) hides
- * levels. */
+ * time, so that one build is fast on new machines and still runs on old ones. SIMCLR_ISA (isa.h)
+ * hides levels. */
 #ifndef CLONES_H
 #define CLONES_H
 

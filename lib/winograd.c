@@ -605,12 +605,18 @@ static void clear_tiles(const struct planes *v, int64_t n, int64_t channels)
             memset(planes_at(v, n, k) + q * v->position, 0, bytes);
 }
 
+/* Four values of two vectors a and b, counted through both. */
+#if defined(__clang__)
+#define PICK(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#else
+#define PICK(a, b, i, j, k, l)                                                                     \
+    __builtin_shuffle(a, b, (int32_t __attribute__((vector_size(16)))){i, j, k, l})
+#endif
+
 /* In squares of 4 x 4, of which a compiler makes two rounds of shuffles. */
 static inline void transpose(float from[LANES][LANES], float to[LANES][LANES])
 {
     typedef float quad __attribute__((vector_size(16)));
-    typedef int32_t order __attribute__((vector_size(16)));
-    const order low = {0, 4, 1, 5}, high = {2, 6, 3, 7}, left = {0, 1, 4, 5}, right = {2, 3, 6, 7};
     for (int64_t i = 0; i < LANES; i += 4)
         for (int64_t j = 0; j < LANES; j += 4) {
             quad a, b, c, d;
@@ -618,12 +624,12 @@ static inline void transpose(float from[LANES][LANES], float to[LANES][LANES])
             memcpy(&b, &from[i + 1][j], sizeof b);
             memcpy(&c, &from[i + 2][j], sizeof c);
             memcpy(&d, &from[i + 3][j], sizeof d);
-            const quad ab = __builtin_shuffle(a, b, low), ab2 = __builtin_shuffle(a, b, high);
-            const quad cd = __builtin_shuffle(c, d, low), cd2 = __builtin_shuffle(c, d, high);
-            a = __builtin_shuffle(ab, cd, left);
-            b = __builtin_shuffle(ab, cd, right);
-            c = __builtin_shuffle(ab2, cd2, left);
-            d = __builtin_shuffle(ab2, cd2, right);
+            const quad ab = PICK(a, b, 0, 4, 1, 5), ab2 = PICK(a, b, 2, 6, 3, 7);
+            const quad cd = PICK(c, d, 0, 4, 1, 5), cd2 = PICK(c, d, 2, 6, 3, 7);
+            a = PICK(ab, cd, 0, 1, 4, 5);
+            b = PICK(ab, cd, 2, 3, 6, 7);
+            c = PICK(ab2, cd2, 0, 1, 4, 5);
+            d = PICK(ab2, cd2, 2, 3, 6, 7);
             memcpy(&to[j][i], &a, sizeof a);
             memcpy(&to[j + 1][i], &b, sizeof b);
             memcpy(&to[j + 2][i], &c, sizeof c);

@@ -1,13 +1,19 @@
 # shellcheck shell=bash
 # Sourced by the shell tests. The built programs are on PATH, the current directory is a scratch
-# one ($T) that goes away at the end, $ROOT is the project's.
+# one ($T) that goes away at the end, $ROOT is the project's. Scripts run side by side and share
+# nothing: sockets and files lie in $T, tcp ports are those of $LOOPBACK.
 #
 #   check "what" COMMAND...                passes when the command succeeds
 #   check_fails STATUS "what" 'regex' COMMAND...
 #                                          passes when it exits with STATUS and writes exactly one
 #                                          line to stderr, which matches
 #   skip "what" "why"
-#   all_end PID...                       waits for all; succeeds when each ended with 0
+#   fixture NAME                           copies what tests/fixtures/NAME makes into $T; it is made
+#                                          once and kept, until what it is made of changes
+#   python_has MODULE...                   whether Debian's Python has these modules
+#   in_time COMMAND...                     fails with 124 where the command hangs
+#   catches_signals PID                    waits until the process would notice SIGTERM
+#   all_end PID...                         waits for all; succeeds when each ended with 0
 #   done_testing                           prints the counts; the script's last line
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -15,9 +21,17 @@ PATH=${BIN:-$ROOT/bin}:$PATH
 T=$(mktemp -d "${TMPDIR:-/tmp}/simclr-test.XXXXXX")
 trap 'rm -rf "$T"' EXIT
 cd "$T" || exit 1
+# An address for this script alone: all of 127.0.0.0/8 is this machine, so that scripts which run side
+# by side may listen on the same ports.
+# shellcheck disable=SC2034 # for the scripts
+LOOPBACK=127.$((1 + $$ / 65536 % 254)).$(($$ / 256 % 256)).$(($$ % 256))
+# Python's arithmetic here is small: threads of its own would only take time from what is tested.
+export OPENBLAS_NUM_THREADS=1
 passed=0 failed=0 skipped=0
 
 report() { # 0|1, what
+    [ -z "${LAPS:-}" ] || echo "# $(awk -v a="${lap:-$EPOCHREALTIME}" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }') s"
+    lap=$EPOCHREALTIME
     if [ "$1" = 0 ]; then
         passed=$((passed + 1))
         echo "ok - $2"
@@ -46,6 +60,48 @@ check_fails() {
         echo "# exit status $status, wanted $want; stderr, wanted one line like $regex:"
         sed 's/^/# /' "$T/.err" | head -n 10
     fi
+}
+
+# The maker's own text and the files in its line "# Made of:", bin/ being where the programs are, are
+# the key. It runs in an empty folder, and another script that wants the same waits for it.
+fixture() {
+    local maker=$ROOT/tests/fixtures/$1 kept=${FIXTURES:-$ROOT/build/fixtures} file key folder sources files=()
+    read -ra sources <<<"$(sed -n 's/^# Made of: //p' "$maker")"
+    for file in "${sources[@]}"; do
+        case $file in
+        bin/*) files+=("${BIN:-$ROOT/bin}/${file#bin/}") ;;
+        *) files+=("$ROOT/$file") ;;
+        esac
+    done
+    key=$(cat "$maker" "${files[@]}" | sha256sum | cut -c 1-16)
+    folder=$kept/$1-$key
+    mkdir -p "$kept"
+    (
+        flock 9
+        if [ ! -d "$folder" ]; then
+            rm -rf "$folder.new" && mkdir "$folder.new" && cd "$folder.new" || exit 1
+            ROOT=$ROOT "$maker" && mv "$folder.new" "$folder"
+        fi
+    ) 9>>"$kept/$1.lock" && cp -r "$folder/." "$T"
+}
+
+python_has() { # by looking: importing them takes seconds
+    /usr/bin/python3 -c 'import sys, importlib.util as u
+sys.exit(not all(map(u.find_spec, sys.argv[1:])))' "$@"
+}
+
+in_time() { # a guard against hangs, far beyond what any machine takes
+    timeout -k 5 "${HANG:-120}" "$@"
+}
+
+catches_signals() {
+    local mask
+    for _ in $(seq 1200); do
+        mask=$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null)
+        [ $((0x${mask:-0} & 0x4000)) = 0 ] || return 0
+        sleep 0.05
+    done
+    return 1
 }
 
 all_end() { # PID...: whether all end with 0

@@ -116,12 +116,12 @@ stranger() { # options
 at_once() { # command: without waiting for --timeout
     local started=$SECONDS status=0
     "$@" || status=$?
-    [ $((SECONDS - started)) -lt 15 ] || status=99
+    [ $((SECONDS - started)) -lt 200 ] || status=99
     return $status
 }
 check_fails 1 "a host whose key is not listed is refused, and told" \
     "^encode: tcp://10.77.0.1:700[01]: refused this program's key: it is not among the clients" \
-    at_once stranger --timeout 50 --curve-key stranger.key --curve-server-key server.pub
+    at_once stranger --timeout 300 --curve-key stranger.key --curve-server-key server.pub
 refused() {
     cat visited.gather.err visited.reduce.err
     grep -hE "^(gather: $gather_at|reduce: $reduce_at): " visited.gather.err visited.reduce.err |
@@ -129,10 +129,10 @@ refused() {
 }
 check "and the server names its key" refused
 check_fails 1 "a host without keys is refused" \
-    "^encode: tcp://10.77.0.1:700[01]: refused the handshake" stranger --timeout 2 --insecure
+    "^encode: tcp://10.77.0.1:700[01]: refused the handshake" stranger --timeout 10 --insecure
 check_fails 1 "so is one with the key of another server" \
     "^encode: tcp://10.77.0.1:700[01]: refused the handshake" \
-    stranger --timeout 2 --curve-key worker2.key --curve-server-key stranger.pub
+    stranger --timeout 10 --curve-key worker2.key --curve-server-key stranger.pub
 start_worker visited 2
 check "the run goes on with its last worker" end_well visited
 same_end() {
@@ -161,7 +161,7 @@ vanishes() {
     done
     tail -n 3 gone.*.err
     echo "after $((SECONDS - started)) s"
-    [ $((SECONDS - started)) -lt 20 ]
+    [ $((SECONDS - started)) -lt 200 ] # or it hangs
 }
 check "a host that vanishes: all ends soon" vanishes
 named() {

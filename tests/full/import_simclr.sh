@@ -10,7 +10,7 @@ if ! /usr/bin/python3 -c 'import importlib.util as u; assert u.find_spec("torchv
     exit 0
 fi
 check "what fits is imported; of what does not: one line, and nothing is written" \
-    /usr/bin/python3 "$ROOT/tests/programs/import_simclr.py" "$ROOT"
+    /usr/bin/python3 "$ROOT/tests/full/import_simclr.py" "$ROOT"
 /usr/bin/python3 "$ROOT/examples/import_simclr.py" v2sk.pth v2sk.st > v2sk.commands
 cat > agree.py <<'P'
 import sys; sys.path.insert(0, sys.argv[1] + "/tests")

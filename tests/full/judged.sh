@@ -7,25 +7,23 @@ set -eu
 evaluate=$ROOT/pipelines/evaluate
 small='encode --width 0.125'
 export OMP_WAIT_POLICY=passive
-mkdir images
-/usr/bin/python3 "$ROOT/tests/programs/tiny_cifar.py" images 300 100
-"$ROOT/pipelines/train" --run whole --data images --batch 32 --steps 3 --encoder "$small" >whole.out 2>&1
+fixture run
 
 beside() {
-    "$evaluate" --run whole --on h,z,random,x --bootstrap 100 >table || return 1
+    "$evaluate" --run run --on h,z,random,x --bootstrap 100 >table || return 1
     cat table
     [ "$(awk 'NR > 1 { print $1, $2 }' table | head -n 4 | paste -s -d ,)" = \
         "trained encoder,its projection,random encoder,raw pixels" ] &&
-        [ "$(cut -f 1-3 whole/evaluation/results.tsv | tail -n +2 | tr '\t' / | paste -s -d ' ')" = \
+        [ "$(cut -f 1-3 run/evaluation/results.tsv | tail -n +2 | tr '\t' / | paste -s -d ' ')" = \
             "trained/h/linear trained/h/knn projected/z/linear projected/z/knn random/h/linear random/h/knn pixels/x/linear pixels/x/knn" ]
 }
 check "h, z, random features and x beside each other" beside
 z_is_the_heads() {
     for part in train test; do
-        augment --data images --policy eval --batch 250 --split $part | $small --init whole/model.safetensors |
-            project --init whole/model.safetensors >z-$part.st
+        augment --data images --policy eval --batch 250 --split $part | $small --init run/model.safetensors |
+            project --init run/model.safetensors >z-$part.st
     done
-    evaluate --train z-train.st --test z-test.st --bootstrap 100 | cmp - whole/evaluation/projected-linear.json
+    evaluate --train z-train.st --test z-test.st --bootstrap 100 | cmp - run/evaluation/projected-linear.json
 }
 check "z is what the head makes of h" z_is_the_heads
 cat >classify.py <<END
@@ -40,21 +38,21 @@ for tensors, meta in frames.read_all(sys.stdin.buffer):
 frames.write_end(sys.stdout.buffer)
 END
 classified() {
-    "$evaluate" --run whole --on h,logits --projector '/usr/bin/python3 classify.py' --bootstrap 100 >table || return 1
+    "$evaluate" --run run --on h,logits --projector '/usr/bin/python3 classify.py' --bootstrap 100 >table || return 1
     awk '/its classifier/ { found = $3 >= 0 && $4 == "-" } END { exit !found }' table &&
-        awk -F '\t' '$2 == "logits" { found = $3 == "classifier" && $8 == "nan" && $9 == 100 } END { exit !found }' \
-            whole/evaluation/results.tsv
+        awk -F '\t' '$2 == "logits" { found = $3 == "classifier" && $8 == "nan" && $9 == 200 } END { exit !found }' \
+            run/evaluation/results.tsv
 }
-if /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+if python_has numpy; then
     check "logits of a classifier in the projector's place" classified
 else
     skip "logits of a classifier" "python3-numpy is not installed"
 fi
 transfer() {
-    "$evaluate" --run whole --data shapes --limit 300 --test-limit 90 --bootstrap 0 --out shapes >table &&
+    "$evaluate" --run run --data shapes --limit 300 --test-limit 90 --bootstrap 0 --out shapes >table &&
         [ "$(awk -F '\t' 'NR > 1 && $9 == 90' shapes/results.tsv | wc -l)" = 6 ]
 }
 check "features judged on other data" transfer
-check_fails 2 "a task of random features" 'tasks are judged on' "$evaluate" --run whole --on h,random --task flip
-check_fails 2 "an unknown tensor" "'y' is none of h, z, logits, random, x" "$evaluate" --run whole --on h,y
+check_fails 2 "a task of random features" 'tasks are judged on' "$evaluate" --run run --on h,random --task flip
+check_fails 2 "an unknown tensor" "'y' is none of h, z, logits, random, x" "$evaluate" --run run --on h,y
 done_testing

@@ -4,7 +4,7 @@
 #   VIEWS, SEEDS            of how much: 16 views of each of "1 2 3"
 set -eu
 . "$(dirname "$0")/../lib.sh"
-if ! /usr/bin/python3 -c 'import torch, torchvision' 2>/dev/null; then
+if ! python_has torch torchvision; then
     skip "gradients beside PyTorch's" "python3-torchvision is not installed"
     done_testing
     exit 0
@@ -12,7 +12,7 @@ fi
 read -ra seeds <<<"${SEEDS:-1 2 3}"
 
 py() {
-    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/precision.py" "$ROOT" "$@"
+    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/full/precision.py" "$ROOT" "$@"
 }
 
 lacking() { # options that this machine lacks the instructions for

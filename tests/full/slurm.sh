@@ -16,7 +16,7 @@ if [ -z "${SLURM_CLUSTER:-}" ]; then # this script once more, with a Slurm besid
     chmod 711 "$T" # for munged's socket
     mkdir tmp
     status=0
-    TMPDIR=$T/tmp "$ROOT/tests/slurm_cluster" "$ROOT/tests/programs/slurm.sh" 2>cluster.err || status=$?
+    TMPDIR=$T/tmp "$ROOT/tests/slurm_cluster" "$ROOT/tests/full/slurm.sh" 2>cluster.err || status=$?
     if [ $status = 77 ]; then
         skip "jobs of Slurm" "$(head -n 1 cluster.err)"
     else

@@ -191,4 +191,16 @@ def redo(folder, path, trace, *expected):
     print("worst", worst)
 
 
+def each(path):
+    """Runs the commands in the lines of a file, each as if it were the only one; says how each went."""
+    with open(path) as file:
+        for n, line in enumerate(file):
+            name, *words = line.split()
+            try:
+                globals()[name](*words)
+                print("ok", n)
+            except Exception as error:
+                print("not ok", n, repr(error))
+
+
 globals()[command](*arguments)

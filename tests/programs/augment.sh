@@ -48,38 +48,41 @@ done
 seconds_taken() { # OMP_WAIT_POLICY
     local TIMEFORMAT=%U
     { time OMP_WAIT_POLICY=$1 augment --data shapes --batch 24 --steps 9 --threads 2 --ahead 0 \
-        2>slow.err; } 2>slow.time | (sleep 4 && cat >slow.st)
+        2>slow.err; } 2>slow.time | (sleep 1.5 && cat >slow.st)
     [ ! -s slow.err ] && cat slow.time
 }
 waits_asleep() {
     seconds_taken passive >passive.time && seconds_taken active >active.time &&
         paste active.time passive.time | awk '{ exit !($1 < $2 + 0.5) }'
 }
-check "waiting for a slow reader takes no processor time" waits_asleep
+if [[ ${BIN:-} == */tsan/bin ]]; then
+    skip "waiting for a slow reader takes no processor time" "clang's OpenMP does not end there"
+else
+    check "waiting for a slow reader takes no processor time" waits_asleep
+fi
 
 # Neither a frame that takes long to make nor input that does not come keeps the program from ending.
 stopped() {
     local since=$SECONDS status=0
     augment --data shapes --size 8 --views 1024 --batch 1024 --steps 1 --threads 1 --policy simclr \
         --out large.st 2>stopped.err &
-    sleep 1
-    kill -TERM $!
+    catches_signals $! && sleep 0.5 && kill -TERM $!
     wait $! || status=$?
-    [ $status = 1 ] && [ $((SECONDS - since)) -lt 6 ] && grep -q 'stopped by SIGTERM' stopped.err
+    [ $status = 1 ] && [ $((SECONDS - since)) -lt 50 ] && grep -q 'stopped by SIGTERM' stopped.err
 }
 check "SIGTERM does not wait for a frame to be made" stopped
 augment --data shapes --batch 32 --steps 4 --views 1 --ops crop:1-1 --out images.st
 lost_reader() {
     local since=$SECONDS writer
     mkfifo stalls
-    { head -c 300000 images.st && exec sleep 60; } >stalls &
+    { head -c 300000 images.st && exec sleep 100; } >stalls &
     writer=$!
     {
         augment --data - --format frames --cache 0 --shuffle 4 --batch 32 --size 256 --steps 9 \
             --views 1 <stalls 2>lost.err || echo $? >lost.status
     } | (sleep 1 && head -c 1000 >/dev/null)
     kill $writer
-    grep -qx 1 lost.status && [ $((SECONDS - since)) -lt 20 ] && grep -q 'reader is gone' lost.err
+    grep -qx 1 lost.status && [ $((SECONDS - since)) -lt 50 ] && grep -q 'reader is gone' lost.err
 }
 check "a reader that goes away does not wait for input" lost_reader
 
@@ -153,16 +156,15 @@ check "what fails ahead fails after the frames before it" fails_late
 mkfifo unread broken-off
 stops() { # augment's arguments: SIGTERM ends one whose reader does not read and whose data stops
     local reader writer status=0 since=$SECONDS
-    { exec sleep 60; } <unread &
+    { exec sleep 100; } <unread &
     reader=$!
-    { tar cf - late | head -c 3000 && exec sleep 60; } >broken-off &
+    { tar cf - late | head -c 3000 && exec sleep 100; } >broken-off &
     writer=$!
     augment --batch 4 --steps 100000 "$@" <broken-off >unread 2>stopped.txt &
-    sleep 1
-    kill -TERM $!
+    catches_signals $! && sleep 0.5 && kill -TERM $!
     wait $! || status=$?
     kill $reader $writer
-    [ $status = 1 ] && [ $((SECONDS - since)) -lt 20 ] &&
+    [ $status = 1 ] && [ $((SECONDS - since)) -lt 50 ] &&
         [ "$(cat stopped.txt)" = 'augment: stopped by SIGTERM' ]
 }
 check "SIGTERM, while nobody reads" stops --data shapes --ahead 2M
@@ -222,16 +224,21 @@ for world in 2 3; do
 done
 
 # ---- the trace ----
-if ! /usr/bin/python3 -c 'import torchvision, PIL' 2>/dev/null; then
+if ! python_has torchvision PIL; then
     skip "views redone from the trace" "python3-torchvision or python3-pil is not installed"
 else
-    redone() { # WHAT FOLDER SIZE BATCH LIST LIST2 KIND...
-        local what=$1 folder=$2 size=$3 batch=$4 list=$5 list2=$6
+    redone() { # WHAT FOLDER SIZE BATCH LIST LIST2 KIND...: one Python redoes them all, below
+        local what=$1 folder=$2 size=$3 batch=$4 list=$5 list2=$6 n=${#redone[@]}
         shift 6
         augment --data "$folder" --size "$size" --batch "$batch" --steps 4 --ops "$list" \
-            --ops2 "$list2" --out redo.st --trace redo.jsonl
-        check "$what" py redo "$folder" redo.st redo.jsonl "$@"
+            --ops2 "$list2" --out "redo$n.st" --trace "redo$n.jsonl"
+        echo redo "$folder" "redo$n.st" "redo$n.jsonl" "$@" >>redo.list
+        redone+=("$what")
     }
+    redone_as_told() { # NUMBER
+        grep -qx "ok $1" redo.results || { cat redo.results && return 1; }
+    }
+    redone=()
     places=crop:0.08-1,flip:0.5,rotate,cutout:0.5:0.1-0.9
     colors=flip:0.5,jitter:0.8:0.5,gray:0.2,blur:0.5:0.1-2
     rest=jitter:0.5,solarize:0.5,noise:0.5:0-0.2,sobel:0.5,blur:0.3
@@ -242,7 +249,7 @@ else
     redone "--ops2: solarize, noise, sobel, redone by torchvision and numpy" cifar 32 32 gray:0 $rest \
         crop jitter solarize noise sobel blur
     check "--ops2 leaves the first view alone" \
-        test "$(grep '"view":0' redo.jsonl | grep -cv '"ops":\[{"op":"crop",[^{]*}\]}')" = 0
+        test "$(grep '"view":0' redo2.jsonl | grep -cv '"ops":\[{"op":"crop",[^{]*}\]}')" = 0
     mkdir pictures squares
     py pictures pictures 500x375 301x203 97x150 1x1 3x40 224x224 33x34 640x31
     py pictures squares 97x97 97x97 97x97 97x97
@@ -251,6 +258,10 @@ else
         crop flip rotate cutout
     redone "every operation at 97 pixels" squares 97 4 flip,rotate,cutout,$colors $rest \
         crop flip rotate cutout jitter gray blur solarize noise sobel
+    py each redo.list >redo.results 2>&1 || true
+    for n in "${!redone[@]}"; do
+        check "${redone[n]}" redone_as_told "$n"
+    done
     augment --data cifar --batch 8 --steps 1 --policy eval --trace eval.jsonl --out eval.st
     check "center is in the trace, with its box" grep -q \
         '{"epoch":0,"index":3,"view":0,"ops":\[{"op":"center","x":0,"y":0,"w":32,"h":32}\]}' eval.jsonl

@@ -11,7 +11,7 @@ py() {
 }
 small='encode --width 0.125'
 
-if /usr/bin/python3 -c 'import torchvision' 2>/dev/null; then
+if python_has torchvision; then
     py make
     step() { # name, options of encode, options of classify
         $small --stem cifar --init init.st --in step.st $2 \
@@ -48,7 +48,7 @@ train() { # folder, options of encode
         wait $server
 }
 check "two steps" train all ''
-if /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+if python_has numpy; then
     for block in layer2 layer4; do
         freezing() {
             train $block "--init all/model.st --freeze $block" && py frozen all/model.st $block/model.st $block
@@ -108,7 +108,7 @@ check "end in one's bits" cmp twice/model.st layer2/model.st
 check "two workers, of which all is frozen" workers 2 thrice '--init all/model.st --freeze layer4'
 check "end in one's bits" cmp thrice/model.st layer4/model.st
 
-if /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+if python_has numpy; then
     py bad
     refuses() { # file, options
         classify --in "$@" --opt 'exec:sgd --model no.st 2>/dev/null' --out out.st

@@ -35,8 +35,7 @@ done
 
 # Over tcp, with keys for this run; by a command in ssh's place, which has another environment; and
 # by one in srun's.
-port=$((20000 + $$ % 10000))
-over_tcp=(--steps 12 "${small[@]}" --address 127.0.0.1 --port "$port")
+over_tcp=(--steps 12 "${small[@]}" --address "$LOOPBACK" --port 7000)
 check "over tcp with keys" run_and_compare tcp --workers 2 "${over_tcp[@]}"
 cat >fake-ssh <<'END'
 #!/bin/sh
@@ -74,8 +73,8 @@ check "no key is left" no_keys
 check_fails 2 "--hosts and --srun" 'exclude each other' "$distributed" --hosts hosts --srun srun
 
 # Pre-emption: SIGTERM saves a state; the run goes on with fewer workers.
-steps_made() { # FOLDER, at least so many, within 30 s
-    for _ in $(seq 300); do
+steps_made() { # FOLDER, at least so many
+    for _ in $(seq 1200); do
         [ "$(cut -f1 "$1/metrics.tsv" 2>/dev/null | tail -n 1)" -ge "$2" ] 2>/dev/null && return
         sleep 0.1
     done
@@ -126,17 +125,11 @@ always_dies() {
 check "one that always dies is given up" always_dies
 broken() {
     local status=0
-    timeout 30 "$distributed" --run broken --workers 2 "${options[@]}" --steps 5 --encoder 'encode --arch lenet' \
+    in_time "$distributed" --run broken --workers 2 "${options[@]}" --steps 5 --encoder 'encode --arch lenet' \
         >broken.out 2>&1 || status=$?
     cat broken.out
     [ $status = 1 ] && grep -q -- '--arch' broken.out && ! grep -q again broken.out
 }
 check "a worker that can't start: no second try" broken
 check "nothing is left running" sh -c '! pgrep -f "$PWD"'
-
-if [[ ${BIN:-} == */san/bin ]]; then
-    skip "kills of random processes" "they run without sanitizers"
-else
-    check "kills of random processes" "$ROOT/tests/soak/kill-resume" --kills 3 --seed 1
-fi
 done_testing

@@ -10,7 +10,7 @@ judges() {
     PYTHONDONTWRITEBYTECODE=1 OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1 \
         /usr/bin/python3 -W ignore "$ROOT/tests/programs/judges.py" "$ROOT" "$@"
 }
-if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+if ! python_has numpy; then
     skip "evaluate" "python3-numpy is not installed"
     done_testing
     exit
@@ -21,7 +21,7 @@ for kind in good unlabelled negative huge one-class views narrow nan pixels; do
 done
 : >empty.st
 
-if /usr/bin/python3 -c 'import sklearn' 2>/dev/null; then
+if python_has sklearn; then
     check "the probe is scikit-learn's at a given l2" py sklearn_agrees train.st test.st --l2 0.003
     check "and at the l2 that it chooses" py sklearn_agrees train.st test.st
     check "on few rows, many features, separable and rare classes" \

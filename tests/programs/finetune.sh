@@ -10,7 +10,7 @@ small='encode --width 0.125'
 finetune() { # folder, options
     local folder=$1
     shift
-    "$ROOT/pipelines/finetune" --run "$folder" --batch 16 "$@" >"$folder.out" 2>&1
+    "$ROOT/pipelines/finetune" --run "$folder" --data images --batch 16 "$@" >"$folder.out" 2>&1
 }
 if ! evaluate --help | grep -q classifier; then
     skip "finetune" "evaluate has no method classifier"
@@ -18,19 +18,19 @@ if ! evaluate --help | grep -q classifier; then
     exit
 fi
 
-"$ROOT/pipelines/train" --run pretrained --batch 16 --steps 2 --encoder "$small" >pretrained.out 2>&1
+fixture run
 check "from random parameters" finetune scratch --steps 4 --labels 0.05 --encoder "$small"
-check "from a run, of which a part is frozen" finetune tuned --from pretrained --steps 3 --labels 0.1 --freeze layer2
-check "linear evaluation" finetune linear --from pretrained/model.safetensors --encoder "$small" --steps 3 --freeze layer4
+check "from a run, of which a part is frozen" finetune tuned --from run --steps 3 --labels 0.1 --freeze layer2
+check "linear evaluation" finetune linear --from run/model.safetensors --encoder "$small" --steps 3 --freeze layer4
 one_line() {
     [ "$(grep -c 'top-1 on the test split: [0-9.]* %' "$1.out")" = 1 ] && grep -q '"top1"' "$1/test.json"
 }
 for run in scratch tuned linear; do
     check "$run: top-1 in a line and as JSON" one_line $run
 done
-if /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+if python_has numpy; then
     numpy_counts() {
-        augment --data shapes --split test --policy eval --batch 250 | $small --init tuned/model.safetensors |
+        augment --data images --split test --policy eval --batch 250 | $small --init tuned/model.safetensors |
             classify --init tuned/model.safetensors >logits.st
         local want have
         want=$(/usr/bin/python3 "$ROOT/tests/programs/classify.py" "$ROOT" top1 logits.st)
@@ -39,7 +39,7 @@ if /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
     }
     check "it is what numpy counts" numpy_counts
     moved() {
-        /usr/bin/python3 "$ROOT/tests/programs/classify.py" "$ROOT" frozen pretrained/model.safetensors \
+        /usr/bin/python3 "$ROOT/tests/programs/classify.py" "$ROOT" frozen run/model.safetensors \
             linear/model.safetensors layer4
     }
     check "linear evaluation leaves the encoder alone" moved

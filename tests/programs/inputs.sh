@@ -6,16 +6,12 @@ set -eu
 py() {
     PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/inputs.py" "$ROOT" "$@"
 }
-if ! /usr/bin/python3 -c 'import PIL, numpy' 2>/dev/null; then
+if ! python_has PIL numpy; then
     skip "inputs" "python3-pil or python3-numpy is not installed"
     done_testing
     exit
 fi
-py data .
-py idx .
-py cifar100 .
-py jpegs jpegs
-py damaged .
+fixture inputs
 
 # ---- the same images, however they come ----
 views=(--batch 16 --epochs 2 --seed 3)
@@ -93,7 +89,6 @@ augment --data jpegs --policy eval --orient --out turned.frames
 check "--orient turns them as PIL does" py pictures jpegs turned.frames turned
 check "and without it some differ" test "$(cksum <jpegs.frames)" != "$(cksum <turned.frames)"
 for kind in jpg png; do
-    py large large-$kind $kind
     augment --data large-$kind --policy simclr --size 64 --batch 8 --steps 2 --out full.frames
     augment --data large-$kind --policy simclr --size 64 --batch 8 --steps 2 --reduced --out reduced.frames
 done
@@ -150,8 +145,16 @@ from() { # FILE ARGUMENTS...
     augment "$@" <"$file" >/dev/null
 }
 stopped() { # while it waits for a writer that says nothing
-    sleep 3 | timeout -s TERM 0.5 augment --data - "$@" --out stopped.frames 2>stopped.err
-    grep -q 'stopped by SIGTERM' stopped.err
+    local writer augment status=0
+    [ -p says-nothing ] || mkfifo says-nothing
+    sleep 100 >says-nothing &
+    writer=$!
+    augment --data - "$@" --out stopped.frames <says-nothing 2>stopped.err &
+    augment=$!
+    catches_signals $augment && sleep 0.2 && kill -TERM $augment
+    wait $augment || status=$?
+    kill $writer
+    [ $status = 1 ] && grep -q 'stopped by SIGTERM' stopped.err
 }
 check "SIGTERM while the first bytes are waited for" stopped
 check "and by the reader of archives" stopped --format tar
@@ -181,6 +184,13 @@ skipping() {
 }
 check "six in 707 are skipped, five named, all counted" skipping
 check "their rows are left out of an evaluation" py distinct skipped.frames 701
+if [[ ${BIN:-} == */san/bin ]]; then
+    skip "memory stays bounded" "sanitizers need some of their own"
+else # a picture of 8000 x 8000 pixels is 192 MB
+    check "memory stays bounded" py memory 300000000 "$(command -v augment)" \
+        --data many --size 16 --batch 50 --epochs 1 --threads 1 --out /dev/null
+fi
+rm many/bomb.png # it takes a second each time
 training() { # THREADS
     augment --data many --size 16 --batch 50 --epochs 2 --threads "$1" 2>/dev/null
 }
@@ -206,12 +216,6 @@ too_many() {
     tail -n 1 refused.err | grep -q 'unreadable one of [0-9]* images, and more than 1 %' || return 1
 }
 check "more than 1 % end the run" too_many
-if [[ ${BIN:-} == */san/bin ]]; then
-    skip "memory stays bounded" "sanitizers need some of their own"
-else # a picture of 8000 x 8000 pixels is 192 MB
-    check "memory stays bounded" py memory 300000000 "$(command -v augment)" \
-        --data many --size 16 --batch 50 --epochs 1 --threads 1 --out /dev/null
-fi
 
 head -c 100000 set.tar >cut.tar
 head -c 60000 set.tar.gz >cut.tar.gz
@@ -233,7 +237,7 @@ absolute() {
 }
 check "absolute paths are only names" absolute
 endless() {
-    /usr/bin/python3 - <<'END' | timeout 100 augment --data - --format tar --on-error stop --out stopped.frames
+    /usr/bin/python3 - <<'END' | in_time augment --data - --format tar --on-error stop --out stopped.frames
 import sys
 block = open("header", "rb").read() * 4096
 try:

@@ -6,7 +6,7 @@ set -eu
 py() {
     PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/sinks.py" "$ROOT" "$@"
 }
-if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+if ! python_has numpy; then
     skip "inspect" "python3-numpy is not installed"
     done_testing
     exit
@@ -36,7 +36,7 @@ limited() {
 check "--limit" limited
 
 check "drawing a contact sheet" inspect --png sheet.png images.st
-if /usr/bin/python3 -c 'import PIL' 2>/dev/null; then
+if python_has PIL; then
     check "views stand side by side, scaled up" py sheet sheet.png
 else
     skip "the contact sheet's pixels" "python3-pil is not installed"

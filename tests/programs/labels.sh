@@ -43,7 +43,7 @@ P
 py() {
     /usr/bin/python3 labels.py "$ROOT" "$@"
 }
-if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+if ! python_has numpy; then
     skip "labels" "python3-numpy is not installed"
     done_testing
     exit

@@ -5,7 +5,7 @@ set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive
 
-if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+if ! python_has numpy; then
     skip "losses" "python3-numpy is not installed"
     done_testing
     exit

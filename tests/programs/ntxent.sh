@@ -3,7 +3,7 @@
 set -eu
 . "$(dirname "$0")/../lib.sh"
 
-if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+if ! python_has numpy; then
     skip "ntxent" "python3-numpy is not installed"
     done_testing
     exit

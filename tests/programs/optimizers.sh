@@ -5,7 +5,7 @@ set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"
 
-if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+if ! python_has numpy; then
     skip "sgd and adam" "python3-numpy is not installed"
     done_testing
     exit
@@ -16,7 +16,7 @@ py() {
 }
 py run 0 10 10 >all.st
 
-if /usr/bin/python3 -c 'import torch' 2>/dev/null; then
+if python_has torch; then
     ten() { # name, command: ten steps
         local name=$1
         shift

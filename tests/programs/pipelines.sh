@@ -13,7 +13,7 @@ small='encode --width 0.125'
 run() { # folder, options of pipelines/train
     local folder=$1
     shift
-    "$train" --run "$folder" --batch 32 --seed 7 "$@" >"$folder.out" 2>&1
+    "$train" --run "$folder" --batch 32 --seed 7 --augment "augment --size 16" "$@" >"$folder.out" 2>&1
 }
 same_model() {
     cmp "$1/model.safetensors" "$2/model.safetensors"
@@ -23,7 +23,7 @@ same_model() {
 for n in 1 2 3; do
     check "10 steps on $n threads" run threads$n --steps 10 --encoder "$small --threads $n" \
         --projector "project --threads $n" --loss "ntxent --threads $n" \
-        --augment "augment --threads $n"
+        --augment "augment --size 16 --threads $n"
 done
 check "1 and 2 threads end in the same bits" same_model threads1 threads2
 check "1 and 3 threads end in the same bits" same_model threads1 threads3
@@ -32,7 +32,7 @@ check_fails 1 "so the comparison can fail" '' sh -c 'cmp threads1/model.safetens
 
 # Coprocesses on pipes, each stage with an optimizer of its own, against sockets.
 over_pipes() {
-    augment --data shapes --batch 32 --steps 5 --seed 7 |
+    augment --data shapes --size 16 --batch 32 --steps 5 --seed 7 |
         $small --seed 7 --opt "exec:lars --warmup-steps 2 --model pipes-encoder.st" \
             --next "exec:project --seed 7 --opt 'exec:lars --warmup-steps 2 --model pipes-head.st' --next exec:ntxent" \
             >pipes-metrics.st
@@ -42,7 +42,7 @@ over_sockets() {
     lars --warmup-steps 2 --listen ipc://o2 --model sockets-head.st &
     ntxent --listen ipc://loss &
     project --seed 7 --opt ipc://o2 --next ipc://loss --listen ipc://head &
-    augment --data shapes --batch 32 --steps 5 --seed 7 --out ipc://views &
+    augment --data shapes --size 16 --batch 32 --steps 5 --seed 7 --out ipc://views &
     $small --seed 7 --opt ipc://o1 --next ipc://head --in ipc://views >sockets-metrics.st || return 1
     for job in $(jobs -p); do
         wait "$job" || return 1
@@ -65,7 +65,7 @@ same_losses() { # steps, at most so far apart, folder, folder
         $1 < steps { d = $c - loss[$1]; if (d < 0) d = -d; if (!(d <= most)) { print $1, d; bad = 1 } n++ }
         END { exit bad || n != steps }' "$3/metrics.tsv" "$4/metrics.tsv"
 }
-if $python -c 'import numpy' 2>/dev/null; then
+if python_has numpy; then
     in_python="$python $ROOT/examples/ntxent.py"
     check "the loss as a Python program" run python --steps 10 --encoder "$small" --loss "$in_python"
     check "its first losses are ntxent's to 1e-4" same_losses 5 1e-4 threads1 python
@@ -93,7 +93,7 @@ check_fails 2 "an unknown option" "unknown option '--lose'" "$train" --lose x
 
 # A stage that fails: everything ends, and the culprit is named.
 fails() {
-    ! timeout 30 "$train" --run broken --batch 32 --steps 5 --encoder "$small" "$@" \
+    ! in_time "$train" --run broken --batch 32 --steps 5 --restarts 0 --encoder "$small" "$@" \
         >broken.out 2>&1
 }
 for stage in augment encoder projector loss optimizer; do
@@ -105,7 +105,7 @@ done
 
 # Features, probe and neighbours, beside a random encoder and pixels.
 evaluation() {
-    "$ROOT/pipelines/evaluate" --run threads1 --limit 300 >evaluation.out &&
+    "$ROOT/pipelines/evaluate" --run threads1 --limit 300 --test-limit 100 >evaluation.out &&
         [ "$(awk '$NF + 0 > 5 && $NF + 0 <= 100' evaluation.out | wc -l)" = 3 ]
 }
 check "pipelines/evaluate prints three rows of plausible figures" evaluation

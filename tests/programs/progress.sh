@@ -6,7 +6,7 @@ set -eu
 py() {
     PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/sinks.py" "$ROOT" "$@"
 }
-if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+if ! python_has numpy; then
     skip "progress" "python3-numpy is not installed"
     done_testing
     exit

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Time series: how they are read, their views, the network for them, and a whole run.
+# Time series: how they are read, their views, and the network for them.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive
 
-if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+if ! python_has numpy; then
     skip "series" "python3-numpy is not installed"
     done_testing
     exit 0
@@ -159,19 +159,11 @@ check "one process trains" alone
 check "2 workers train" two_workers
 check "and end in the same bits" cmp alone.st two.st
 
-# ---- a whole run ----
-check "waves, with the pipeline" "$ROOT/pipelines/train" --run run --data waves --augment 'augment --format series' \
-    --encoder 'encode --arch resnet1d --width 0.25' --steps 60 --loss "ntxent --temperature 0.2" \
-    --optimizer "lars --scaling sqrt --base-lr 0.2 --warmup-steps 10"
-check "its evaluation" "$ROOT/pipelines/evaluate" --run run --limit 2000
-check "the trained encoder is far better than raw samples" py better run/evaluation/trained-knn.json run/evaluation/pixels-knn.json
-check "and than a random one" py better run/evaluation/trained-knn.json run/evaluation/random-knn.json
-
 # ---- a sheet of plots ----
 check "series are drawn" inspect --png sheet.png three.st
 py plots
 inspect --png plots.png plots.st >plots.txt
-if /usr/bin/python3 -c 'import PIL' 2>/dev/null; then
+if python_has PIL; then
     check "as lines over time" py plots plots.png
 else
     skip "as lines over time" "python3-pil is not installed"

@@ -4,16 +4,16 @@ set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE=1
 
-if ! /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+if ! python_has numpy; then
     skip "shard" "python3-numpy is not installed"
     done_testing
     exit
 fi
 py() {
-    timeout 30 /usr/bin/python3 "$ROOT/tests/programs/shard.py" "$ROOT" "$@"
+    in_time /usr/bin/python3 "$ROOT/tests/programs/shard.py" "$ROOT" "$@"
 }
 optimizer_py() {
-    timeout 30 /usr/bin/python3 "$ROOT/tests/programs/optimizer.py" "$ROOT" "$@"
+    in_time /usr/bin/python3 "$ROOT/tests/programs/optimizer.py" "$ROOT" "$@"
 }
 lars="lars --warmup-steps 1"
 links() { # K, NAME, options: K optimizers that write NAME.k.model and NAME.k.state
@@ -27,8 +27,8 @@ links() { # K, NAME, options: K optimizers that write NAME.k.model and NAME.k.st
 # ---- as one optimizer ----
 
 train() { # NAME, LINK of encode's optimizer, LINK of project's, options of augment; LOSS
-    augment --data shapes --batch 16 --steps 4 "${@:4}" |
-        encode --width 0.25 --opt "$2" --next "exec:project --opt '$3' --next 'exec:${LOSS:-ntxent}'" >"$1.metrics"
+    augment --data shapes --size 16 --batch 16 --steps 4 "${@:4}" |
+        encode --width 0.125 --opt "$2" --next "exec:project --opt '$3' --next 'exec:${LOSS:-ntxent}'" >"$1.metrics"
 }
 check "a run with one optimizer a stage" train alone "exec:$lars --model alone.model" "exec:$lars --model head.model"
 same_metrics() { # NAME, NAME
@@ -64,8 +64,8 @@ reduced() { # NAME, LINK of the optimizer
         --next "exec:project --opt 'exec:lars --model /dev/null' --next exec:ntxent" &
     pids+=($!)
     for rank in 0 1; do
-        augment --data shapes --batch 16 --steps 3 --shard $rank/2 |
-            encode --width 0.25 --opt ipc://reduce.ipc --next ipc://gather.ipc >"$1.$rank.metrics" &
+        augment --data shapes --size 16 --batch 16 --steps 3 --shard $rank/2 |
+            encode --width 0.125 --opt ipc://reduce.ipc --next ipc://gather.ipc >"$1.$rank.metrics" &
         pids+=($!)
     done
     all_end "${pids[@]}"
@@ -94,7 +94,7 @@ meet() { # each answers when the other has its request, too
 }
 check "the optimizers work at the same time, on more than a pipe holds" meet
 
-if /usr/bin/python3 -c 'import zmq' 2>/dev/null; then
+if python_has zmq; then
     ahead() {
         shard --listen "ipc://$T/ahead.ipc" --next "$(links 2 ahead)" &
         local server=$! one
@@ -166,8 +166,8 @@ workers() { # NAME, optimizers
     gather --world 2 --listen ipc://rows.ipc --next "$head" &
     pids+=($!)
     for rank in 0 1; do
-        augment --data shapes --batch 16 --steps 3 --shard $rank/2 |
-            encode --width 0.25 --opt "exec:shard --next $list" --sync ipc://sync.ipc \
+        augment --data shapes --size 16 --batch 16 --steps 3 --shard $rank/2 |
+            encode --width 0.125 --opt "exec:shard --next $list" --sync ipc://sync.ipc \
                 --next ipc://rows.ipc >"$1.$rank.metrics" &
         pids+=($!)
     done
@@ -193,7 +193,7 @@ dies() {
 check "an optimizer that dies ends the run, and is named" dies
 wrong() { # HOW: of the second of two
     local peer="exec /usr/bin/python3 $ROOT/tests/programs/shard.py $ROOT answer"
-    shard --timeout 5 --next "exec:$peer ok,exec:$peer $*" --in all.st --out out
+    shard --timeout 60 --next "exec:$peer ok,exec:$peer $*" --in all.st --out out
 }
 named='^shard: exec:exec .* answer'
 check_fails 1 "an answer that lacks a tensor" "$named drop: its answer: the frame has no tensor bn1" wrong drop

@@ -7,18 +7,15 @@ export OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE=1
 steps=7
 
 py() { # of augment.py
-    timeout 30 /usr/bin/python3 "$ROOT/tests/programs/augment.py" "$ROOT" "$@"
+    in_time /usr/bin/python3 "$ROOT/tests/programs/augment.py" "$ROOT" "$@"
 }
 peer="/usr/bin/python3 $ROOT/tests/programs/peer.py $ROOT"
 python='' zmq=''
-! /usr/bin/python3 -c 'import numpy' 2>/dev/null || python=1
-! /usr/bin/python3 -c 'import numpy, zmq' 2>/dev/null || zmq=1
-within() { # seconds, command...: fails where it takes longer
-    timeout -k 1 "$@"
-}
+! python_has numpy || python=1
+! python_has numpy zmq || zmq=1
 address() { # of a number
     if [ "${network:-ipc}" = tcp ]; then
-        echo "tcp://127.0.0.1:$((20000 + $$ % 10000 + $1))"
+        echo "tcp://$LOOPBACK:$((7000 + $1))"
     else
         echo "ipc://$T/$1.ipc"
     fi
@@ -160,7 +157,7 @@ network=tcp
 check "2 augmenters, 2 encoders, over tcp: the same bits" two_by_two
 network=ipc
 swapped() {
-    within 20 "${encoder[@]}" --in "exec:$views --turn 1/2 2>/dev/null,exec:$views --turn 0/2 2>/dev/null" \
+    in_time "${encoder[@]}" --in "exec:$views --turn 1/2 2>/dev/null,exec:$views --turn 0/2 2>/dev/null" \
         --opt "exec:lars 2>/dev/null" --next "exec:project --opt 'exec:lars' --next exec:ntxent 2>/dev/null" >swapped
 }
 check_fails 1 "a list in the wrong order" '^encode: augment starts at step 1, the optimizer is at step 0' swapped
@@ -176,7 +173,7 @@ judged() {
 }
 check "evaluate takes a list" judged
 first() {
-    [ "$(within 5 inspect --limit 3 --meta step --in "$(commands 2 --epochs 100)" | tr '\n' ' ')" = "0 1 2 " ]
+    [ "$(in_time inspect --limit 3 --meta step --in "$(commands 2 --epochs 100)" | tr '\n' ' ')" = "0 1 2 " ]
 }
 check "a reader that wants the first few" first
 # A server answers the end soon, although its clients keep their pipes open; it waits for all at once.
@@ -187,7 +184,7 @@ held_open() {
             encode --width 0.25 --threads 1 >held$i.st
         list+="${list:+,}exec:cat held$i.st; sleep 100"
     done
-    within 7 project --layers 0 --in "$list" >held.st && [ "$(inspect --meta step held.st | wc -l)" = 4 ]
+    in_time project --layers 0 --in "$list" >held.st && [ "$(inspect --meta step held.st | wc -l)" = 4 ]
 }
 check "ends that stay open" held_open
 
@@ -197,12 +194,12 @@ late() { # A comes a second after B
     local pids=($!)
     $views --turn 1/2 --out "$(address 1)" &
     pids+=($!)
-    [ "$(within 20 inspect --meta step --in "$(addresses 2)" | tr '\n' ' ')" = "$(seq -s' ' 0 $((steps - 1))) " ] &&
+    [ "$(in_time inspect --meta step --in "$(addresses 2)" | tr '\n' ' ')" = "$(seq -s' ' 0 $((steps - 1))) " ] &&
         all_end "${pids[@]}"
 }
 check "one that comes late" late
 over_ipc() { # reads K streams; stdin is not theirs
-    within 20 inspect --meta step --in "$(addresses "$1")" "${@:2}" >steps.read
+    in_time inspect --meta step --in "$(addresses "$1")" "${@:2}" >steps.read
 }
 ends_early() {
     ($views --turn 0/2 --out "$(address 0)" 2>/dev/null &)
@@ -263,7 +260,7 @@ else
         pids+=($!)
         $views --turn 1/2 | $peer slowly 0.2 | copy --out "$(address 1)" &
         pids+=($!)
-        within 90 inspect --meta step --in "$(addresses 2)" | while read -r step; do
+        in_time inspect --meta step --in "$(addresses 2)" | while read -r step; do
             lines=$(wc -l <quick.jsonl)
             echo "$step $((lines / 128 - step / 2))"
         done >ahead

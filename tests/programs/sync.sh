@@ -3,20 +3,20 @@
 set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive
-steps=20 network=ipc sync=1 # network: ipc, tcp or pipes
-encoder=(encode --width 0.25 --threads 1)
+steps=4 network=ipc sync=1 # network: ipc, tcp or pipes
+encoder=(encode --width 0.125 --threads 1)
 head='project --threads 1'
-optimizer=(lars --save-every 0 --warmup-steps 5 --lr 0.5)
+optimizer=(lars --save-every 0 --warmup-steps 2 --lr 0.5)
 
 address() { # of a filter
     if [ $network = tcp ]; then
-        echo "tcp://127.0.0.1:$((20000 + $$ % 10000 + $1))"
+        echo "tcp://$LOOPBACK:$((7000 + $1))"
     else
         echo "ipc://link$1.ipc"
     fi
 }
 views() {
-    augment --data shapes --batch 16 --steps $steps --threads 1 "$@"
+    augment --data shapes --size 16 --batch 16 --steps $steps --threads 1 "$@"
 }
 projector() { # OPTIMIZER
     echo "exec:$head --opt '$1' --next 'exec:ntxent --threads 1'"
@@ -77,14 +77,14 @@ network=pipes
 check "float32: 2 workers over pipes" same fpipes 2
 network=ipc
 
-# Stopped at 4 workers, after the eighth step; gone on with by 2.
+# Stopped at 4 workers, after the second step; gone on with by 2.
 stopped_and_resumed() {
-    local saved=(--state part.state --save-every 4) well=("${encoder[@]}")
-    local encoder=("$ROOT/tests/programs/fail-after" 8 "${well[@]}" --timeout 5)
+    local saved=(--state part.state --save-every 2) well=("${encoder[@]}")
+    local encoder=("$ROOT/tests/programs/fail-after" 2 "${well[@]}" --timeout 20)
     spread part 4 "${saved[@]}" 2>part.err && return 1
     encoder=("${well[@]}")
-    [ "$(inspect --meta step part.state)" = 8 ] &&
-        START=8 spread rest 2 "${saved[@]}" --resume && cmp rest.st alone.st
+    [ "$(inspect --meta step part.state)" = 2 ] &&
+        START=2 spread rest 2 "${saved[@]}" --resume && cmp rest.st alone.st
 }
 check "float32: stopped at 4 workers, resumed at 2" stopped_and_resumed
 
@@ -125,7 +125,7 @@ first_change() { # of weights, against the single process's
     alone one && spread third 3 &&
         /usr/bin/python3 "$ROOT/tests/programs/first_change.py" "$ROOT" start.st one.st third.st
 }
-if /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+if python_has numpy; then
     check "3 workers: the first change of weights to 2e-2" first_change
 else
     skip "3 workers: the first change of weights" "no numpy"

@@ -17,7 +17,7 @@ labelled() { # OPERATION SHARE...
     views --ops $all --target "$operation" --trace trace --out "$1.st" &&
         py outcomes "$operation" "$1.st" trace "${@:2}"
 }
-if /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+if python_has numpy; then
     check "y is the quarter turns" labelled rotate 0.25 0.25 0.25 0.25
     for pair in flip:0.5 jitter:0.6 gray:0.4 blur:0.5 solarize:0.3 cutout:0.5 noise:0.5 sobel:0.2; do
         name=${pair%:*} share=${pair#*:}
@@ -53,10 +53,8 @@ usage "a target twice" 'gray stands among the operations twice' --ops center,gra
 usage "a target of a list that is not given" '--ops or --policy' --views 1 --target gray
 usage "a target that is no operation" "'crop' is none of class" --ops crop --views 1 --target crop
 
-mkdir images
-/usr/bin/python3 "$ROOT/tests/programs/tiny_cifar.py" images 400 200
-# A short run; its figures say little, but a random network's features show colour.
-"$ROOT/pipelines/train" --run run --data images --steps 4 --batch 32 --encoder 'encode --width 0.125' >run.out 2>&1
+# Its figures say little, but a random network's features show colour.
+fixture run
 tasks() {
     "$ROOT/pipelines/evaluate" --run run --task color,rotation --bootstrap 200 >table || return 1
     cat table

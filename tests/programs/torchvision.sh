@@ -2,30 +2,12 @@
 # Checkpoints go to torchvision and come from it; features agree.
 set -eu
 . "$(dirname "$0")/../lib.sh"
-if ! /usr/bin/python3 -c 'import torch, torchvision' 2> /dev/null; then
+if ! python_has torch torchvision; then
     skip "torchvision loads and is loaded" "python3-torchvision is not installed"
     done_testing
     exit 0
 fi
-cat > there.py <<'P'
-"""A ResNet-50 with torchvision's own names, running statistics of its own, to be loaded here."""
-import sys; sys.path.insert(0, sys.argv[1] + "/tests")
-import numpy as np, torch, torchvision, frames
-torch.manual_seed(3)
-m = torchvision.models.resnet50()
-x = torch.rand(6, 3, 64, 72)
-m.train()(x)
-m.eval()
-m.fc = torch.nn.Identity()
-with torch.no_grad():
-    h = m(x)
-with open("theirs.st", "wb") as f:
-    frames.write(f, {k: v.numpy() for k, v in m.state_dict().items()})
-with open("x.st", "wb") as f:
-    frames.write(f, {"x": np.ascontiguousarray(x.permute(0, 2, 3, 1).numpy()).reshape(3, 2, 64, 72, 3)})
-with open("want.st", "wb") as f:
-    frames.write(f, {"h": h.numpy()})
-P
+fixture torchvision_resnet50
 cat > agree.py <<'P'
 import sys; sys.path.insert(0, sys.argv[1] + "/tests")
 import numpy as np, frames
@@ -55,7 +37,6 @@ with torch.no_grad():
 with open("want18.st", "wb") as f:
     frames.write(f, {"h": h.numpy()})
 P
-/usr/bin/python3 there.py "$ROOT"
 encode --arch resnet50 --init theirs.st < x.st > got.st
 check "torchvision's ResNet-50 computes the same here" /usr/bin/python3 agree.py "$ROOT" got.st want.st
 

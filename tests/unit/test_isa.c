@@ -42,7 +42,7 @@ static int look(void)
         if (product_find(*name)->usable())
             printf("usable %s\n", *name);
     printf("fuses %d\n", fuses());
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__clang__)
     printf("clones %d %d\n", !!__builtin_cpu_supports("x86-64-v3"),
            !!__builtin_cpu_supports("x86-64-v4"));
 #endif

@@ -40,8 +40,9 @@ static float *filled(const char *name, size_t n)
 {
     float *v = malloc((n ? n : 1) * sizeof *v);
     assert_non_null(v);
+    const uint32_t key = key_of(name);
     for (size_t i = 0; i < n; i++)
-        v[i] = unit(key_of(name), i);
+        v[i] = unit(key, i);
     return v;
 }
 
@@ -63,20 +64,20 @@ static void fill_parameters(struct parameters *p)
         if (a->dtype != DTYPE_F32)
             continue;
         const double fan_in = (double)a->count / (double)(a->ndim ? a->shape[0] : 1);
-        for (size_t j = 0; j < a->count; j++) {
-            double u = (double)unit(key_of(a->name), j);
-            if (is_identity(a))
-                u = j % (size_t)(a->shape[1] + 1) == 0;
-            else if (a->ndim > 1)
-                u = u * sqrt(6 / fan_in);
-            else if (ends(a->name, "running_mean") || !strcmp(a->name, "bn1.bias"))
-                u = 0.25 * u;
-            else if (ends(a->name, "bias"))
-                u = 1.5 + 0.5 * u;
-            else
-                u = (ends(a->name, "bn3.weight") ? 0.5 : 1) * (1 + 0.25 * u);
-            ((float *)a->value)[j] = (float)u;
-        }
+        const uint32_t key = key_of(a->name);
+        double mean = 0, width = 1;
+        if (a->ndim > 1)
+            width = sqrt(6 / fan_in);
+        else if (ends(a->name, "running_mean") || !strcmp(a->name, "bn1.bias"))
+            width = 0.25;
+        else if (ends(a->name, "bias"))
+            mean = 1.5, width = 0.5;
+        else
+            mean = ends(a->name, "bn3.weight") ? 0.5 : 1, width = 0.25 * mean;
+        const bool identity = is_identity(a);
+        for (size_t j = 0; j < a->count; j++)
+            ((float *)a->value)[j] = identity ? j % (size_t)(a->shape[1] + 1) == 0
+                                              : (float)(mean + width * (double)unit(key, j));
     }
 }
 
