@@ -205,7 +205,7 @@ coverage: deps-check ## run all tests with counters; which lines they reach, by 
 
 lint: ## formatting and shell scripts
 	clang-format --dry-run -Werror $(wildcard lib/*.[ch] cmd/*/*.c tests/*.c tests/*/*.[ch])
-	shellcheck -x $(wildcard pipelines/* tests/*/*.sh tests/lib.sh tests/run tests/coverage tests/slurm_cluster tests/bench/curve tests/bench/workers tests/fuzz/run tests/soak/kill-resume .ci/run)
+	shellcheck -x $(wildcard pipelines/* tests/*/*.sh tests/fixtures/* tests/lib.sh tests/run tests/coverage tests/slurm_cluster tests/bench/curve tests/bench/workers tests/fuzz/run tests/soak/kill-resume .ci/run)
 
 install: all ## programs, man pages, pipelines, examples below PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/simclr/pipelines $(DESTDIR)$(PREFIX)/share/simclr/examples

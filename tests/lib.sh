@@ -50,10 +50,11 @@ check() {
 }
 
 check_fails() {
-    local want=$1 what=$2 regex=$3 status=0
+    local want=$1 what=$2 regex=$3 status=0 said
     shift 3
     "$@" >"$T/.out" 2>"$T/.err" </dev/null || status=$?
-    if [ "$status" = "$want" ] && [ "$(wc -l <"$T/.err")" = 1 ] && grep -qE -- "$regex" "$T/.err"; then
+    mapfile said <"$T/.err"
+    if [ "$status" = "$want" ] && [ ${#said[@]} = 1 ] && [[ ${said[0]} == *$'\n' && ${said[0]%$'\n'} =~ $regex ]]; then
         report 0 "$what"
     else
         report 1 "$what"

@@ -7,13 +7,16 @@ set -eu
 . "$(dirname "$0")/../lib.sh"
 
 run() { # folder, encode's options
-    local folder=$1
+    local folder=$1 optimizer="exec:lars --warmup-steps 1 --model $1"
     shift
-    "$ROOT/pipelines/train" --run "$folder" --batch 24 --seed 3 --steps 3 \
-        --augment 'augment --grains 4' --encoder "encode --width 0.125 $*" >"$folder.out" 2>&1
+    mkdir "$folder"
+    augment --data shapes --batch 24 --seed 3 --steps 3 --grains 4 |
+        encode --width 0.125 --seed 3 "$@" --opt "$optimizer/model.safetensors" \
+            --next "exec:project --seed 3 --opt '$optimizer/head.safetensors' --next exec:ntxent" |
+        progress --log "$folder/metrics.tsv" >"$folder.st" 2>"$folder.err"
 }
 same_model() {
-    cmp "$1/model.safetensors" "$2/model.safetensors"
+    cmp "$1/model.safetensors" "$2/model.safetensors" && cmp "$1/head.safetensors" "$2/head.safetensors"
 }
 first_loss() {
     awk -F'\t' 'FNR == 1 { for (i = 1; i <= NF; i++) if ($i == "loss") c = i } FNR == 2 { print $c }' \
@@ -49,7 +52,7 @@ peak() { # file, encode's options
     local file=$1
     shift
     /usr/bin/python3 peak.py "$file" "$ROOT/pipelines/train" --run "$file-run" --batch 256 --steps 1 \
-        --encoder "encode --width 0.25 $*"
+        --encoder "encode --width 0.125 $*"
 }
 check "512 views at once" peak whole.kib
 check "512 views in chunks of 32 images" peak chunk.kib --chunk 32
