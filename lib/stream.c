@@ -306,6 +306,15 @@ void source_close(struct source *s)
     free(s);
 }
 
+/* A socket is bound once. Asking whether its address is in use would disturb the first one. */
+static bool bound_already(const struct source *s, const char *endpoint)
+{
+    for (int i = 0; i < s->n; i++)
+        if (!strcmp(s->feeds[i]->name, endpoint) && endpoint_kind(endpoint) == ENDPOINT_SOCKET)
+            return true;
+    return false;
+}
+
 struct source *source_open(const char *endpoint, const struct link_config *config)
 {
     struct source *s = calloc(1, sizeof *s);
@@ -321,6 +330,8 @@ struct source *source_open(const char *endpoint, const struct link_config *confi
             fail("%s: out of memory", endpoint);
         else if (s->n == ENDPOINTS_MAX)
             fail("a list of more than %d streams", ENDPOINTS_MAX);
+        else if (bound_already(s, one))
+            fail("%s: stands twice among the streams", one);
         else
             s->feeds[s->n] = feed_open(one, config);
         free(one);
