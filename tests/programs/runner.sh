@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# tests/run: what it counts, in which order, and that nothing which went wrong is counted as passed.
+set -eu
+. "$(dirname "$0")/../lib.sh"
+
+mkdir -p tests/programs tests/full unit
+cp "$ROOT/tests/run" tests/
+script() { # PATH, LINE...
+    local path=$1
+    shift
+    printf '%s\n' "$@" >"tests/$path"
+}
+script programs/fine.sh 'echo "ok - one"' 'echo "ok - two # skipped: why"' 'sleep 1; touch fine.done'
+script programs/alone.sh '# Runs alone: it looks for what the others leave' '[ -e fine.done ] && echo "ok - last"'
+script full/long.sh 'echo "ok - long"'
+run() { # WORDS of tests/run: its status, what it printed in out
+    local status=0
+    UNIT=$T/unit BIN=$T JOBS=2 bash tests/run "$@" >out 2>err || status=$?
+    cat out err
+    return $status
+}
+closes() { # LINE, WORDS
+    run "${@:2}" && [ "$(tail -n 1 out)" = "$1" ]
+}
+check "the quick tier, and who runs alone comes last" closes '2 passed, 0 failed, 1 skipped'
+check "all" closes '3 passed, 0 failed, 1 skipped' --all
+check "the slowest is the last row" sh -c 'tail -n 2 out | head -n 1 | grep -q fine'
+check "one of the other tier, by its name" closes '1 passed, 0 failed, 0 skipped' long
+check_fails 2 "a name that no test has" '^no test is called so: nonesuch$' bash tests/run nonesuch
+
+fails() { # WHAT IT SAYS, LINES of the script
+    script programs/bad.sh "${@:2}"
+    ! run bad && tail -n 1 out | grep -q ', 1 failed, 0 skipped$' && grep -q "$1" out
+}
+check "a case that fails" fails 'not ok - it' 'echo "ok - that"' 'echo "not ok - it"' 'exit 1'
+check "a script that stops half-way" fails 'ended with status 3' 'echo "ok - that"' 'exit 3'
+check "one that is killed" fails 'ended with status' 'echo "ok - that"' 'kill -KILL $$'
+check "one that counts nothing" fails 'ended with status 0' 'exit 0'
+hangs() {
+    TEST_TIMEOUT=1 fails 'no end within 1 s' 'echo "ok - that"' 'sleep 1000'
+}
+check "one that hangs" hangs
+done_testing
