@@ -64,8 +64,8 @@ check_fails 1 "fails while a step is computed" '^encode: exec:.*last_words: peer
 check_fails 1 "answers another request" "answered request 1, where 0 was next" ask "exec:$peer serve seq"
 check_fails 1 "ends instead of answering" "ended before it had answered" ask "exec:$peer serve end"
 check_fails 1 "fails after its last answer" "exited with status 3" ask "exec:$peer serve late-three"
-check_fails 1 "stays after the end" "did not end within 1 s" \
-    in_time project --layers 0 --timeout 1 --next "exec:exec $peer serve stay" --in h.st
+check_fails 1 "stays after the end" "did not end within 8 s" \
+    in_time project --layers 0 --timeout 8 --next "exec:exec $peer serve stay" --in h.st
 check_fails 1 "is no link" "a link is exec:CMD" ask h.st
 
 # ---- several requests in flight, larger than any pipe ----
@@ -240,9 +240,19 @@ check_fails 1 "no server" "none.ipc: nobody answered within 0.5 s" \
     in_time project --layers 0 --timeout 0.5 --next "ipc://$T/none.ipc" --in h.st
 check_fails 1 "no client" "none.ipc: no client came within 0.5 s" \
     in_time ntxent --timeout 0.5 --listen "ipc://$T/none.ipc"
+listens() { # address: waits until somebody does
+    local at=${1#*://}
+    case $1 in
+    ipc:*) appears "$at" ;;
+    *) for _ in $(seq 1200); do
+        (exec 3<>"/dev/tcp/${at%:*}/${at##*:}") 2>/dev/null && return
+        sleep 0.05
+    done ;;
+    esac
+}
 in_use() { # address
     ntxent --listen "$1" 2>/dev/null &
-    sleep 0.3
+    listens "$1"
     ntxent --timeout 1 --listen "$1"
     local status=$?
     kill $!

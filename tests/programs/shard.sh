@@ -203,8 +203,8 @@ check_fails 1 "an answer of another dtype" "$named dtype: its answer: tensor .* 
 check_fails 1 "an answer that is an error" "$named error: it hurts" wrong error
 check_fails 1 "an answer to a join at another step" \
     "answer ok is at step 0, exec:.* at step 7: the states belong to different steps" wrong step 7
-check_fails 1 "an answer that does not come" "exec:sleep 60: no answer within 0.5 s" \
-    shard --timeout 0.5 --next "exec:cat,exec:sleep 60" --in all.st --out out
+check_fails 1 "an answer that does not come" "exec:sleep 60: no answer within 5 s" \
+    shard --timeout 5 --next "exec:cat,exec:sleep 60" --in all.st --out out
 optimizer_py run 0 2 6 noend >noend.st
 check_fails 1 "no end frame" '^shard: stdin: ended without an end frame' \
     sh -c 'cat noend.st | shard --next exec:cat,exec:cat >out'
