@@ -39,7 +39,7 @@ class Worker:
         self.seq += 1
 
     def receive(self):
-        assert self.socket.poll(20000), "no answer within 20 s"
+        assert self.socket.poll(100000), "no answer within 100 s"
         return frames.read(io.BytesIO(self.socket.recv()))
 
     def end(self):

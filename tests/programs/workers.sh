@@ -73,19 +73,26 @@ if python_has numpy zmq; then
         cat server.err
         [ $status = 0 ] && [ "$(grep -cE "$2" server.err)" = "$3" ] && [ "$(wc -l <server.err)" = "$3" ]
     }
-    for address in ipc://server.ipc "tcp://$LOOPBACK:7000"; do
-        of=${address%%:*}
-        check "$of: a rank that came twice" beside twice "refused a peer: rank 0 came twice" 1 "$address"
-        check "$of: a rank of another world" beside unknown "refused a peer: .* rank 5 of 4" 1 "$address"
-        check "$of: a frame of no rank" beside nobody "refused a peer: a frame without .rank." 1 "$address"
-        check "$of: a late frame" beside late "refused a peer: rank 1 sent step [0-2] again" 3 "$address"
-        check "$of: nonsense" beside garbage "refused a peer: a message: " 1 "$address"
-        check "$of: an error frame" beside error "refused a peer: an error frame" 1 "$address"
-        check "$of: a peer that says nothing" beside mute . 0 "$address"
-        check "$of: a port scanner" beside scanner "refused a peer: not ZeroMQ" 2 "$address"
+    port=7000
+    of_its_own() { # HOW, regex, lines: at an address that no other case has used
+        port=$((port + 1))
+        case $of in
+        ipc) beside "$@" "ipc://server$port.ipc" ;;
+        tcp) beside "$@" "tcp://$LOOPBACK:$port" ;;
+        esac
+    }
+    for of in ipc tcp; do
+        check "$of: a rank that came twice" of_its_own twice "refused a peer: rank 0 came twice" 1
+        check "$of: a rank of another world" of_its_own unknown "refused a peer: .* rank 5 of 4" 1
+        check "$of: a frame of no rank" of_its_own nobody "refused a peer: a frame without .rank." 1
+        check "$of: a late frame" of_its_own late "refused a peer: rank 1 sent step [0-2] again" 3
+        check "$of: nonsense" of_its_own garbage "refused a peer: a message: " 1
+        check "$of: an error frame" of_its_own error "refused a peer: an error frame" 1
+        check "$of: a peer that says nothing" of_its_own mute . 0
+        check "$of: a port scanner" of_its_own scanner "refused a peer: not ZeroMQ" 2
         export SIMCLR_RUN=ours
-        check "$of: another run" beside run "refused a peer: a frame of run theirs, not of ours" 1 "$address"
-        check "$of: no run" beside norun "refused a peer: a frame of no run, not of ours" 1 "$address"
+        check "$of: another run" of_its_own run "refused a peer: a frame of run theirs, not of ours" 1
+        check "$of: no run" of_its_own norun "refused a peer: a frame of no run, not of ours" 1
         unset SIMCLR_RUN
     done
 else
