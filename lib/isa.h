@@ -3,8 +3,8 @@
  *
  * SIMCLR_ISA=avx2 makes every program choose the kernels that it would choose on a machine whose
  * best is AVX2: the block products (product.h), the clones (clones.h) and the transposition. So one
- * machine can test and time what a lesser one runs. Where the variable is not
- * set, or empty, nothing is hidden. */
+ * machine can test and time what a lesser one runs. Where the variable is not set, or empty,
+ * nothing is hidden. */
 #ifndef ISA_H
 #define ISA_H
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What machines run that have fewer instruction sets than this one: the unit tests of what computes at
-# each lower level, and a network's features beside this machine's own.
+# Runs the unit tests of what computes at each level of instruction sets below this machine's own, and
+# compares a network's features with those at this machine's level.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 unit=${UNIT:-$ROOT/build/tests}

@@ -73,7 +73,7 @@ check "no key is left" no_keys
 check_fails 2 "--hosts and --srun" 'exclude each other' "$distributed" --hosts hosts --srun srun
 
 # Pre-emption: SIGTERM saves a state; the run goes on with fewer workers.
-steps_made() { # FOLDER, at least so many
+steps_made() { # FOLDER, N: waits until at least N steps are logged
     for _ in $(seq 1200); do
         [ "$(cut -f1 "$1/metrics.tsv" 2>/dev/null | tail -n 1)" -ge "$2" ] 2>/dev/null && return
         sleep 0.1

@@ -38,7 +38,7 @@ static bool fuses(void)
     return square_less(1 + e, 1 + 2 * e) != 0;
 }
 
-/* What a process does that was started to look: a word for each thing that it found. */
+/* Prints what this process sees of the machine, a line for each fact. */
 static int look(void)
 {
     printf("check %s\n", isa_check() < 0 ? fail_message() : "ok");
@@ -55,8 +55,8 @@ static int look(void)
     return 0;
 }
 
-/* What such a process prints under SIMCLR_ISA=value, beside an environment that is longer than one
- * read of it. */
+/* Returns what a process prints that is started with SIMCLR_ISA=value (NULL: unset), and with an
+ * environment that is longer than one read of it. */
 static char *seen(const char *value)
 {
     static char text[2000];
