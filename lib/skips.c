@@ -16,6 +16,8 @@ struct skips {
     pthread_mutex_t mutex;
     int64_t *indices; /* ascending */
     int64_t n, capacity;
+    int64_t labels;     /* that could not be read */
+    char *label_defect; /* what the last of them was */
 };
 
 struct skips *skips_new(bool stop)
@@ -36,6 +38,7 @@ void skips_free(struct skips *s)
         return;
     pthread_mutex_destroy(&s->mutex);
     free(s->indices);
+    free(s->label_defect);
     free(s);
 }
 
@@ -68,17 +71,28 @@ static const char *ordinal(int64_t n)
     return last == 1 ? "st" : last == 2 ? "nd" : last == 3 ? "rd" : "th";
 }
 
+static bool too_many(int64_t n, int64_t images)
+{
+    return n > 1 && n > images / 100;
+}
+
+/* Tells the nth defect, if it is one of the first. */
+static void tell(int64_t n, const char *what)
+{
+    if (n <= NAMED)
+        program_warn("%s: %s%s", fail_message(), what,
+                     n == NAMED ? " (further ones are only counted)" : "");
+}
+
 static int count(struct skips *s, int64_t index, int64_t images)
 {
     const int is_new = remember(s, index);
     if (is_new < 1)
         return is_new;
-    if (s->n > 1 && s->n > images / 100)
+    if (too_many(s->n, images))
         return fail("%s: the %lld%s unreadable one of %lld images, and more than 1 %%",
                     fail_message(), (long long)s->n, ordinal(s->n), (long long)images);
-    if (s->n <= NAMED)
-        program_warn("%s: skipped%s", fail_message(),
-                     s->n == NAMED ? " (further ones are only counted)" : "");
+    tell(s->n, "skipped");
     return 0;
 }
 
@@ -88,6 +102,42 @@ int skips_image(struct skips *s, int64_t index, int64_t images)
         return -1;
     pthread_mutex_lock(&s->mutex);
     const int result = count(s, index, images);
+    pthread_mutex_unlock(&s->mutex);
+    return result;
+}
+
+static int count_label(struct skips *s, int64_t before)
+{
+    if (before < s->labels)
+        return 0;
+    char *defect = strdup(fail_message());
+    if (!defect)
+        return fail("out of memory");
+    free(s->label_defect);
+    s->label_defect = defect;
+    s->labels++;
+    tell(s->labels, "its image is left out");
+    return 0;
+}
+
+int skips_label(struct skips *s, int64_t before)
+{
+    if (s->stop)
+        return -1;
+    pthread_mutex_lock(&s->mutex);
+    const int result = count_label(s, before);
+    pthread_mutex_unlock(&s->mutex);
+    return result;
+}
+
+int skips_labels_check(struct skips *s, int64_t images)
+{
+    pthread_mutex_lock(&s->mutex);
+    const int result =
+        too_many(s->labels, images)
+            ? fail("%s: the %lld%s label of %lld images that cannot be read, and more than 1 %%",
+                   s->label_defect, (long long)s->labels, ordinal(s->labels), (long long)images)
+            : 0;
     pthread_mutex_unlock(&s->mutex);
     return result;
 }
@@ -103,4 +153,9 @@ int skips_archive(struct skips *s)
 int64_t skips_count(const struct skips *s)
 {
     return s->n;
+}
+
+int64_t skips_labels(const struct skips *s)
+{
+    return s->labels;
 }

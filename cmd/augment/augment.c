@@ -215,6 +215,9 @@ static int finish(struct ahead *made, struct sink *sink, int result)
     if (images.skips && skips_count(images.skips))
         program_warn("skipped images that cannot be read: %lld",
                      (long long)skips_count(images.skips));
+    if (images.skips && skips_labels(images.skips))
+        program_warn("left out images whose labels cannot be read: %lld",
+                     (long long)skips_labels(images.skips));
     views_close(&views);
     selection_close(&images);
     return result;

@@ -119,13 +119,44 @@ static void skipped(void **state)
     skips_free(s);
 }
 
+static int bad_label(struct skips *s, int64_t before)
+{
+    (fail)("set.tar: %lld.cls: no number", (long long)before);
+    return skips_label(s, before);
+}
+
+/* Counted apart from images, and judged where it is known of how many they are. */
+static void labels(void **state)
+{
+    (void)state;
+    struct skips *s = skips_new(true);
+    assert_int_equal(bad_label(s, 0), -1);
+    assert_string_equal(fail_message(), "set.tar: 0.cls: no number");
+    skips_free(s);
+
+    s = skips_new(false);
+    assert_int_equal(bad_label(s, 0), 0);
+    assert_int_equal(skips_labels_check(s, 1), 0); /* one, however few there are */
+    assert_int_equal(damage(s, 5, 100), 0);        /* no second defect of the same kind */
+    assert_int_equal(bad_label(s, 1), 0);
+    assert_int_equal(skips_labels_check(s, 200), 0);
+    assert_int_equal(skips_labels_check(s, 199), -1);
+    assert_string_equal(fail_message(),
+                        "set.tar: 1.cls: no number: the 2nd label of 199 images that cannot be "
+                        "read, and more than 1 %");
+    assert_int_equal(bad_label(s, 0) | bad_label(s, 1), 0); /* another pass */
+    assert_int_equal(skips_labels(s), 2);
+    assert_int_equal(bad_label(s, 2), 0);
+    assert_int_equal(skips_labels(s), 3);
+    assert_int_equal(skips_count(s), 1);
+    skips_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(braces),
-        cmocka_unit_test(numbers),
-        cmocka_unit_test(kept),
-        cmocka_unit_test(skipped),
+        cmocka_unit_test(braces),  cmocka_unit_test(numbers), cmocka_unit_test(kept),
+        cmocka_unit_test(skipped), cmocka_unit_test(labels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
