@@ -58,22 +58,26 @@ static bool folder_has(const char *folder, const char *const *files)
     return found;
 }
 
-static bool archive_has(const char *path, const struct kind *kind)
+static bool archive_has(const char *path, const char *const *files)
 {
     struct tar *t = tar_open(path);
     struct tar_entry e;
     bool found = false;
     for (int i = 0; t && i < LOOK_AT && !found && tar_next(t, &e) == 1; i++)
-        found = is_among(basename(e.path), kind->train) || is_among(basename(e.path), kind->test);
+        found = is_among(basename(e.path), files);
     tar_close(t);
     return found;
 }
 
+static bool has_any(const char *path, const char *const *files)
+{
+    return dataset_is_folder(path) ? folder_has(path, files) : archive_has(path, files);
+}
+
 static bool recognize(const char *path, const struct kind *kind)
 {
-    if (dataset_is_folder(path))
-        return folder_has(path, kind->train) || folder_has(path, kind->test);
-    return dataset_is_file(path) && archive_has(path, kind);
+    return (dataset_is_folder(path) || dataset_is_file(path)) &&
+           (has_any(path, kind->train) || has_any(path, kind->test));
 }
 
 CLONES
@@ -112,6 +116,14 @@ static int add_records(struct dataset *set, const struct kind *kind, const struc
     return 0;
 }
 
+/* A part of the training images would train without a word. */
+static int fail_missing(const char *where, const char *file, const struct kind *kind)
+{
+    return kind->train[1] ? fail("%s: has no %s; the training part is the five files %s to %s",
+                                 where, file, kind->train[0], kind->train[MAX_FILES - 1])
+                          : fail("%s: has no %s", where, file);
+}
+
 static int read_folder(struct dataset *set, const struct kind *kind, const char *folder,
                        const char *const *files)
 {
@@ -122,7 +134,9 @@ static int read_folder(struct dataset *set, const struct kind *kind, const char 
         s.file = path;
         if (!path)
             result = fail("%s: out of memory", folder);
-        else if (access(path, F_OK) == 0)
+        else if (access(path, F_OK) != 0)
+            result = fail_missing(folder, *files, kind);
+        else
             result = sample_read_file(&s) || add_records(set, kind, &s) ? -1 : 0;
         free(path);
     }
@@ -137,7 +151,7 @@ static int read_entry(struct tar *t, const struct tar_entry *e, const char *path
     int i = 0;
     while (files[i] && strcmp(files[i], basename(e->path)) != 0)
         i++;
-    if (!files[i])
+    if (!files[i] || e->kind != TAR_FILE)
         return 0;
     struct sample *s = &places[i];
     s->file = path;
@@ -154,13 +168,16 @@ static int read_archive(struct dataset *set, const struct kind *kind, const char
     struct sample places[MAX_FILES] = {0};
     struct tar *t = tar_open(path);
     struct tar_entry e;
-    int result = t ? 0 : -1, there;
+    int result = t ? 0 : -1, there, n = 0;
+    while (files[n])
+        n++;
     while (result == 0 && (there = tar_next(t, &e)) != 0)
         result = there < 0 ? -1 : read_entry(t, &e, path, files, places);
     tar_close(t);
     for (int i = 0; i < MAX_FILES; i++) {
-        if (result == 0 && places[i].file)
-            result = add_records(set, kind, &places[i]);
+        if (result == 0 && i < n)
+            result = places[i].file ? add_records(set, kind, &places[i])
+                                    : fail_missing(path, files[i], kind);
         sample_free(&places[i]);
     }
     return result;
@@ -171,13 +188,15 @@ static int open_set(struct dataset *set, const struct dataset_place *place, cons
     set->state = calloc(1, sizeof(struct cifar));
     if (!set->state)
         return fail("%s: out of memory", place->path);
-    const char *const *files = strcmp(place->split, "test") == 0 ? kind->test : kind->train;
+    const bool train = strcmp(place->split, "train") == 0, test = strcmp(place->split, "test") == 0;
+    const char *const *files = test ? kind->test : kind->train;
+    if (place->hold && has_any(place->path, kind->test))
+        return layout_has_test(place->path);
+    if ((!train && !test) || !has_any(place->path, files))
+        return layout_no_part(place->path, place->split);
     if (dataset_is_folder(place->path) ? read_folder(set, kind, place->path, files)
                                        : read_archive(set, kind, place->path, files))
         return -1;
-    if (set->count == 0)
-        return fail("%s: no %s in it", place->path,
-                    files == cifar10.train ? "data_batch_1.bin to data_batch_5.bin" : *files);
     set->classes = kind->classes;
     set->native_size = SIDE;
     return 0;

@@ -6,10 +6,16 @@
 #include <stdint.h>
 
 #include "dataset.h"
+#include "layout.h"
+#include "passed_over.h"
+#include "tar_links.h"
 
-/* What open() is given. */
+/* What open() is given. A format whose data has no part for the split fails with
+ * layout_no_part(). With `hold` the split is "train", and data that has a test part is refused with
+ * layout_has_test(). */
 struct dataset_place {
     const char *path, *split;
+    bool hold;
     int size;
 };
 
@@ -21,9 +27,19 @@ struct dataset {
     bool rewinds;     /* rewind() works */
     bool costly;
     int64_t count;
-    int classes, native_size; /* native_size 0: dataset.c finds out */
-    int channels;             /* of series; their samples are F32 (native_size,channels) */
-    /* dataset.c's own, for sets in sequence. */
+    int classes, native_size;       /* native_size 0: dataset.c finds out */
+    int channels;                   /* of series; their samples are F32 (native_size,channels) */
+    const char *const *class_names; /* by number; NULL: classes are numbers */
+    /* Of a set whose parts and classes are told by paths, else NULL; made by open(), freed by
+     * dataset.c. In sequence, dataset.c adds the images to it. */
+    struct layout *layout;
+    bool labelled; /* labels do not follow from the layout, but stand in the samples */
+    struct passed_over passed_over; /* ignored from when it is `told` */
+    bool told;
+    int64_t bad_labels; /* in this pass */
+    bool failed;        /* next() failed for another reason than an archive that breaks off */
+    /* dataset.c's own. */
+    char *name; /* for messages */
     struct held *held;
     struct skips *skips;
 };
@@ -36,27 +52,66 @@ struct dataset_format {
     int (*open)(struct dataset *set, const struct dataset_place *place);
     int (*get)(const struct dataset *set, int64_t i, struct sample *s);
     int64_t (*label)(const struct dataset *set, int64_t i);
-    /* For sets in sequence, which need neither get() nor label(): as dataset_next() and
-     * dataset_rewind(). Where labels follow from names, next() sets class_name and leaves label at
-     * -1. */
+    /* What identifies image i among all of them, wherever the set lies; valid as long as it is.
+     * NULL: its number does. */
+    const char *(*name_of)(const struct dataset *set, int64_t i);
+    /* For sets in sequence, which need none of these: as dataset_next() and dataset_rewind(), but
+     * of all parts, and of a set with a layout with the path, and links, in the sample. */
     int (*next)(struct dataset *set, struct sample *s);
     int (*rewind)(struct dataset *set);
     void (*close)(struct dataset *set); /* frees state */
 };
 
+/* An image of a set with a layout, by the item it is one of: see dataset_arrange(). */
+struct arranged {
+    int64_t source; /* the item that has its bytes */
+    char *path;     /* this one's own */
+    int64_t label;
+};
+
+/* Makes images of n items of archives: follows links, settles the layout, keeps the images of the
+ * split and their labels: those of the layout, or `labels` of the items if set->labelled. Counts
+ * what is passed over. -1 with a message. The list is the caller's, to be freed with
+ * dataset_arranged_free(); NULL on failure. */
+int dataset_arrange(struct dataset *set, const struct dataset_place *place,
+                    const struct tar_item *items, const int64_t *labels, int64_t n,
+                    struct arranged **list, int64_t *n_list);
+void dataset_arranged_free(struct arranged *list, int64_t n);
+
+/* Leaves the message that there is no image, and what there is instead: -1. */
+int dataset_fail_empty(struct dataset *set);
+
+/* Counts an image that layout_find() says lies elsewhere; true: it belongs to the part. */
+bool dataset_keeps(struct dataset *set, enum layout_place found);
+
 /* For a format that met an archive which breaks off, with the message set: 0: go on behind it, -1:
  * fail. */
 int dataset_broke_off(const struct dataset *set);
+/* For a format that met a label which cannot be read, with the message set: 0: leave the image out,
+ * -1: fail. */
+int dataset_bad_label(struct dataset *set);
 
 /* Is there a folder, or a regular file, of that name? */
 bool dataset_is_folder(const char *path);
 bool dataset_is_file(const char *path);
 
-/* The path of a folder's first file, in the order of bytes, whose name fits a split ("train",
- * "test", or NULL: any); the caller's. Names that begin with a dot are left out. NULL, without a
- * message, if there is none. */
-char *dataset_find(const char *folder, bool (*fits)(const char *name, const char *split),
-                   const char *split);
+/* The path of a folder's first file, in the order of bytes, whose name fits; the caller's. Names
+ * that begin with a dot are left out. NULL, without a message, if there is none. */
+char *dataset_find(const char *folder, bool (*fits)(const char *name));
+
+/* The files of a data set that has a file for each part, or is one file. */
+struct part_files {
+    char *wanted;                    /* of the split */
+    char *parts[PART_UNLABELED + 1]; /* all, or NULL: the first of each part, by enum part */
+};
+
+/* Finds them among the files of place->path whose names fit, or takes the file that place->path is.
+ * A file that names no part is the training part if it is alone. Of a file and its .gz twin the
+ * first is taken. -1 with a message: the part is missing, or has two files. part_files_free() in
+ * any case. */
+int dataset_find_part(const struct dataset_place *place, bool (*fits)(const char *name),
+                      enum part (*part_of)(const char *name), struct part_files *files);
+void part_files_free(struct part_files *files);
 
 /* A file, FIFO, or stdin: copies its first n bytes without taking them away, waiting for them. How
  * many there are; fewer at the end. 0 where that is not possible. */

@@ -31,6 +31,8 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
     struct frames *f = set->state = calloc(1, sizeof *f);
     if (!f || !(f->path = strdup(place->path)))
         return fail("%s: out of memory", place->path);
+    if (strcmp(place->split, "train") != 0)
+        return layout_no_part(set->name, place->split);
     set->in_sequence = true;
     set->rewinds = dataset_is_file(f->path);
     f->source = source_open(f->path, &link_config);

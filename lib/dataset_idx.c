@@ -144,14 +144,9 @@ static char *labels_of(const char *images)
     return NULL;
 }
 
-static bool is_test_name(const char *name)
+static enum part part_of(const char *name)
 {
-    return strstr(name, "t10k") || strstr(name, "test");
-}
-
-static bool is_images(const char *name, const char *split)
-{
-    return names_images(name) && (!split || is_test_name(name) == (strcmp(split, "test") == 0));
+    return strstr(name, "t10k") ? PART_TEST : layout_part_of_file(name);
 }
 
 /* ---- the format ---- */
@@ -159,7 +154,7 @@ static bool is_images(const char *name, const char *split)
 static bool recognize(const char *path)
 {
     if (dataset_is_folder(path)) {
-        char *images = dataset_find(path, is_images, NULL);
+        char *images = dataset_find(path, names_images);
         free(images);
         return images != NULL;
     }
@@ -176,14 +171,14 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
     set->state = calloc(1, sizeof(struct idx));
     if (!set->state)
         return fail("%s: out of memory", place->path);
-    char *images = dataset_is_folder(place->path)
-                       ? dataset_find(place->path, is_images, place->split)
-                       : strdup(place->path);
-    if (!images)
-        return fail("%s: no IDX file with images for the %s split", place->path, place->split);
-    char *labels = labels_of(images);
-    const int result = read_images(set, images) || (labels && read_labels(set, labels)) ? -1 : 0;
-    free(images);
+    struct part_files files;
+    char *labels = NULL;
+    int result = dataset_find_part(place, names_images, part_of, &files);
+    if (result == 0) {
+        labels = labels_of(files.wanted);
+        result = read_images(set, files.wanted) || (labels && read_labels(set, labels)) ? -1 : 0;
+    }
+    part_files_free(&files);
     free(labels);
     const struct idx *x = set->state;
     set->native_size = x->width == x->height ? x->width : 0;

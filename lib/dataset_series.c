@@ -5,12 +5,11 @@
  *   NAME.csv, .tsv, .txt
  *                      a series a line, C = 1, in the layout of the UCR archive: the label, then T
  *                      values, separated by a comma, or by blanks and tabs
- *   a folder           with such a file for each split, whose name has "train" or "test" in it, in
- *                      large or small letters; of several the first in the order of bytes
+ *   a folder           with such a file for each part, which its name tells (layout.h)
  *   waves              drawn (waves.h)
  *
- * Labels may be any numbers. Classes are the different ones in ascending order, those of both
- * splits of a folder, so that they are the same in both. */
+ * Labels may be any numbers. Classes are the different ones in ascending order, those of all parts
+ * of a folder, and are named by these numbers: so they are found again in another file. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -41,6 +40,7 @@ struct series {
     int64_t n_values, capacity;
     struct numbers labels;  /* of each series, or none */
     struct numbers classes; /* different ones, ascending */
+    char **class_names;
 };
 
 static int add_number(struct numbers *numbers, double x, const char *path)
@@ -277,8 +277,8 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* other: the file of the other split, or NULL. */
-static int number_classes(struct dataset *set, const char *other)
+/* Classes are those of all parts. */
+static int number_classes(struct dataset *set, const struct part_files *files)
 {
     struct series *s = set->state;
     struct numbers *c = &s->classes;
@@ -287,8 +287,10 @@ static int number_classes(struct dataset *set, const char *other)
             return -1;
     if (!s->labels.n)
         return 0;
-    if (other && add_labels_of(other, c))
-        return -1;
+    for (int i = 0; i <= PART_VALIDATION; i++)
+        if (files->parts[i] && strcmp(files->parts[i], s->path) != 0 &&
+            add_labels_of(files->parts[i], c))
+            return -1;
     qsort(c->list, (size_t)c->n, sizeof *c->list, ascending);
     int64_t n = 0;
     for (int64_t i = 0; i < c->n; i++)
@@ -298,6 +300,11 @@ static int number_classes(struct dataset *set, const char *other)
     if (n > INT32_MAX)
         return fail("%s: more classes than are counted", s->path);
     set->classes = (int)n;
+    s->class_names = calloc((size_t)n, sizeof *s->class_names);
+    for (int64_t i = 0; i < n; i++)
+        if (!s->class_names || asprintf(&s->class_names[i], "%.15g", c->list[i]) < 0)
+            return fail("%s: out of memory", s->path);
+    set->class_names = (const char *const *)s->class_names;
     return 0;
 }
 
@@ -309,11 +316,6 @@ static bool names_series(const char *name)
            ends_with(name, ".csv") || ends_with(name, ".tsv") || ends_with(name, ".txt");
 }
 
-static bool is_series(const char *name, const char *split)
-{
-    return names_series(name) && strcasestr(name, split);
-}
-
 /* A folder says nothing of what is in it, and has to be called series by --format. */
 static bool recognize(const char *path)
 {
@@ -323,9 +325,13 @@ static bool recognize(const char *path)
 
 /* ---- the format ---- */
 
-static int open_waves(struct dataset *set)
+static int open_waves(struct dataset *set, const struct dataset_place *place)
 {
     const struct series *s = set->state;
+    if (place->hold)
+        return layout_has_test("waves");
+    if (!s->test && strcmp(place->split, "train") != 0)
+        return layout_no_part("waves", place->split);
     set->count = s->test ? WAVES_TEST : WAVES_TRAIN;
     set->classes = WAVES_CLASSES;
     set->native_size = WAVES_LENGTH;
@@ -341,18 +347,31 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
     s->test = strcmp(place->split, "test") == 0;
     s->waves = strcmp(place->path, "waves") == 0;
     if (s->waves)
-        return open_waves(set);
-    const bool folder = dataset_is_folder(place->path);
-    s->path = folder ? dataset_find(place->path, is_series, place->split) : strdup(place->path);
-    if (!s->path)
-        return fail("%s: no file of series for the %s split", place->path, place->split);
-    char *other = folder ? dataset_find(place->path, is_series, s->test ? "train" : "test") : NULL;
-    const int result = (ends_with(s->path, ".npy") ? read_array : read_text)(set, s->path) ||
-                               number_classes(set, other)
-                           ? -1
-                           : 0;
-    free(other);
+        return open_waves(set, place);
+    struct part_files files;
+    int result = dataset_find_part(place, names_series, layout_part_of_file, &files);
+    if (result == 0) {
+        s->path = files.wanted;
+        files.wanted = NULL;
+        result = ends_with(s->path, ".npy") ? read_array(set, s->path) : read_text(set, s->path);
+    }
+    if (result == 0)
+        result = number_classes(set, &files);
+    part_files_free(&files);
     return result;
+}
+
+static int64_t label(const struct dataset *set, int64_t i)
+{
+    const struct series *series = set->state;
+    if (series->waves)
+        return i % WAVES_CLASSES;
+    if (!series->labels.n)
+        return -1;
+    const struct numbers *c = &series->classes;
+    const double *class =
+        bsearch(&series->labels.list[i], c->list, (size_t)c->n, sizeof *c->list, ascending);
+    return class - c->list;
 }
 
 static int get(const struct dataset *set, int64_t i, struct sample *s)
@@ -367,18 +386,12 @@ static int get(const struct dataset *set, int64_t i, struct sample *s)
         if (sample_reserve(s, each * sizeof(float)))
             return -1;
         waves_draw(series->test, (uint32_t)i, (float *)(void *)s->buffer);
-        s->label = i % WAVES_CLASSES;
+        s->label = label(set, i);
         return 0;
     }
     s->bytes = (const uint8_t *)(series->values + (size_t)i * each);
     s->size = each * sizeof(float);
-    s->label = -1;
-    if (series->labels.n) {
-        const struct numbers *c = &series->classes;
-        const double *class =
-            bsearch(&series->labels.list[i], c->list, (size_t)c->n, sizeof *c->list, ascending);
-        s->label = class - c->list;
-    }
+    s->label = label(set, i);
     return 0;
 }
 
@@ -388,11 +401,18 @@ static void close_set(struct dataset *set)
     if (s) {
         free(s->path);
         free(s->values);
+        for (int64_t i = 0; s->class_names && i < s->classes.n; i++)
+            free(s->class_names[i]);
+        free(s->class_names);
         free(s->labels.list);
         free(s->classes.list);
     }
     free(s);
 }
 
-const struct dataset_format dataset_series = {
-    .name = "series", .recognize = recognize, .open = open_set, .get = get, .close = close_set};
+const struct dataset_format dataset_series = {.name = "series",
+                                              .recognize = recognize,
+                                              .open = open_set,
+                                              .get = get,
+                                              .label = label,
+                                              .close = close_set};

@@ -20,7 +20,9 @@ enum random_purpose {
     RANDOM_SPLIT,   /* choosing rows for validation */
     RANDOM_SAMPLE,  /* resampled test rows; index is the sample's number */
     RANDOM_WAVE,    /* a series of the built-in data set */
-    RANDOM_LABELS   /* choosing images whose labels are used */
+    RANDOM_LABELS,  /* choosing images whose labels are used */
+    RANDOM_LIMIT,   /* choosing images at all */
+    RANDOM_HOLD     /* choosing images that are kept back for a test */
 };
 
 struct random {

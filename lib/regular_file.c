@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,4 +26,29 @@ int regular_file_open(const char *path, int64_t *size)
     if (fd >= 0)
         close(fd);
     return -1;
+}
+
+int regular_file_text(const char *path, int64_t largest, char **text)
+{
+    int64_t size = 0, done = 0;
+    *text = NULL;
+    const int fd = regular_file_open(path, &size);
+    if (fd < 0)
+        return -1;
+    int result = size <= largest ? 0 : fail("%s: more than %lld bytes", path, (long long)largest);
+    if (result == 0 && !(*text = calloc(1, (size_t)size + 1)))
+        result = fail("%s: out of memory", path);
+    while (result == 0 && done < size) {
+        const ssize_t n = read(fd, *text + done, (size_t)(size - done));
+        if (n <= 0)
+            result = fail("%s: %s", path, n < 0 ? strerror(errno) : "truncated");
+        else
+            done += n;
+    }
+    close(fd);
+    if (result) {
+        free(*text);
+        *text = NULL;
+    }
+    return result;
 }

@@ -9,4 +9,7 @@
  * bytes. -1 with a message that names the file. */
 int regular_file_open(const char *path, int64_t *size);
 
+/* Reads a whole one of at most `largest` bytes; the text is the caller's. -1 with a message. */
+int regular_file_text(const char *path, int64_t largest, char **text);
+
 #endif

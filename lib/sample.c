@@ -30,7 +30,7 @@ void sample_free(struct sample *s)
 {
     free(s->buffer);
     free(s->text);
-    free(s->class_text);
+    free(s->link);
     *s = (struct sample){0};
 }
 

@@ -20,11 +20,11 @@ struct sample {
     /* For messages, in the source's memory or in text: "train-003.tar", "dog/17.jpg" (NULL: the
      * file is the image). */
     const char *file, *member;
-    const char *class_name; /* of an image whose label follows from a name, until it is numbered */
     /* Below: memory of its own, which one sample after the other can use. Start with {0}. */
     uint8_t *buffer;
     size_t capacity;
-    char *text, *class_text;
+    char *text;
+    char *link; /* of a link in an archive, which has no bytes: the path that it leads to */
 };
 
 /* Makes room for `size` bytes in buffer and points bytes there. -1: memory is out. */

@@ -16,14 +16,11 @@ struct selection {
     /* Filled by the caller. */
     const char *data, *format, *split; /* as dataset_open() takes them; data is "" for shapes */
     bool stop_on_error;                /* at an image that cannot be read; else it is skipped */
-    int64_t cache;            /* bytes of images to hold, or of a stream's shuffle buffer */
-    int64_t shuffle;          /* images in that buffer */
-    int64_t limit;            /* only the first so many; 0: all */
-    double labels;            /* of these only a share; 1: all */
-    int64_t labels_per_class; /* or only so many of each class; 0: all */
-    int64_t labels_seed;      /* which ones: see subset.h */
-    struct batches batches;   /* checked; `images` and `chosen` are set here */
-    bool epochs_given;        /* batches.epochs is no default, to be cut to 1 for a stream */
+    int64_t cache;           /* bytes of images to hold, or of a stream's shuffle buffer */
+    int64_t shuffle;         /* images in that buffer */
+    struct subset_wish wish; /* labels 1: all; `held` is set here */
+    struct batches batches;  /* checked; `images` and `chosen` are set here */
+    bool epochs_given;       /* batches.epochs is no default, to be cut to 1 for a stream */
     /* Set by selection_open(). */
     struct skips *skips;
     struct dataset *set;
@@ -33,6 +30,8 @@ struct selection {
 
 /* size: of the views, in pixels; 0 where it follows the images. A stream that cannot be counted has
  * one epoch, and as many images as `limit` or else batches.steps say.
+ *
+ * A stream takes its first wish.limit images, which a line on stderr says.
  *
  * -1 with a message: one of dataset_open(), subset_choose(), batches_init() or rows_init(); or
  * neither of the two says how many, or more epochs were given. selection_close() in any case. */

@@ -15,7 +15,7 @@
 
 enum {
     BLOCK = 1 << 16,
-    /* So many entries in a row that are no files: folders, links, what an archive without an end
+    /* So many entries in a row that are neither files nor links: what an archive without an end
      * would bring. */
     MAX_PASSED_OVER = 1 << 20
 };
@@ -118,11 +118,19 @@ void tar_close(struct tar *t)
     free(t);
 }
 
-/* A file of bytes: no link, no holes. */
-static bool is_plain_file(struct archive_entry *e)
+/* Tells what an entry is; false: nothing that could hold an image. */
+static bool take_kind(struct archive_entry *from, struct tar_entry *e)
 {
-    return archive_entry_filetype(e) == AE_IFREG && !archive_entry_hardlink(e) &&
-           archive_entry_size_is_set(e) && archive_entry_sparse_count(e) == 0;
+    *e = (struct tar_entry){.offset = -1};
+    if ((e->link = archive_entry_hardlink(from)))
+        e->kind = TAR_HARD_LINK;
+    else if (archive_entry_filetype(from) == AE_IFLNK && (e->link = archive_entry_symlink(from)))
+        e->kind = TAR_SYMBOLIC_LINK;
+    else if (archive_entry_filetype(from) != AE_IFREG)
+        return false;
+    else if (!archive_entry_size_is_set(from) || archive_entry_sparse_count(from) > 0)
+        e->kind = TAR_SPARSE;
+    return true;
 }
 
 int tar_next(struct tar *t, struct tar_entry *e)
@@ -136,12 +144,14 @@ int tar_next(struct tar *t, struct tar_entry *e)
         const char *path = archive_entry_pathname(t->entry);
         if (!path) /* not in this locale's letters */
             path = archive_entry_pathname_utf8(t->entry);
-        if (!path || !is_plain_file(t->entry))
+        if (!path || !take_kind(t->entry, e))
             continue;
-        const bool seekable =
-            t->regular && archive_filter_code(t->archive, 0) == ARCHIVE_FILTER_NONE;
-        *e = (struct tar_entry){path, archive_entry_size(t->entry),
-                                seekable ? archive_filter_bytes(t->archive, 0) : -1};
+        e->path = path;
+        if (e->kind != TAR_FILE)
+            return 1;
+        e->size = archive_entry_size(t->entry);
+        if (t->regular && archive_filter_code(t->archive, 0) == ARCHIVE_FILTER_NONE)
+            e->offset = archive_filter_bytes(t->archive, 0);
         return 1;
     }
     return fail("%s: %d entries in a row are no files", t->name, MAX_PASSED_OVER);

@@ -1,6 +1,7 @@
 #include "views.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,6 +106,41 @@ int views_open(struct views *v)
     return choose_size(v) || prepare_cache(v) || prepare_augment(v) || prepare_drawn(v) ? -1 : 0;
 }
 
+/* A name as JSON has it: bytes that are no UTF-8 are shown as \\xNN, so that names stay different.
+ */
+static json_t *to_json(const char *name)
+{
+    json_t *text = json_string(name);
+    if (text)
+        return text;
+    char *escaped = malloc(4 * strlen(name) + 1);
+    size_t n = 0;
+    for (; escaped && *name; name++)
+        n += (size_t)sprintf(escaped + n, (unsigned char)*name < 128 ? "%c" : "\\x%02x",
+                             (unsigned char)*name);
+    text = escaped ? json_string(escaped) : NULL;
+    free(escaped);
+    return text;
+}
+
+/* Names of classes travel once, with the stream's first frame. */
+static int set_class_names(struct frame *f, const struct views *v)
+{
+    const char *const *names = dataset_class_names(v->images->set);
+    json_t *list = json_array();
+    for (int i = 0; list && i < dataset_classes(v->images->set); i++)
+        if (json_array_append_new(list, to_json(names[i]))) {
+            json_decref(list);
+            list = NULL;
+        }
+    char *text = list ? json_dumps(list, JSON_COMPACT) : NULL;
+    if (text)
+        frame_set_meta(f, "class_names", text);
+    json_decref(list);
+    free(text);
+    return text ? 0 : fail("out of memory for the names of classes");
+}
+
 static void set_metas(struct frame *f, const struct views *v, const struct batch *row)
 {
     const struct batches *b = &v->images->batches;
@@ -157,6 +193,12 @@ int views_next(void *user, const atomic_bool *stop, struct frame **out)
     if (v->outcome >= 0)
         set_outcomes(v, f);
     set_metas(f, v, &b);
+    if (v->outcome < 0 && !v->named && dataset_class_names(v->images->set) &&
+        set_class_names(f, v)) {
+        frame_free(f);
+        return -1;
+    }
+    v->named = true;
     v->step += v->turns;
     *out = f;
     return 1;

@@ -41,6 +41,7 @@ struct views {
     struct view *drawn; /* a batch's; only for the trace and a target */
     FILE *trace_file;
     int64_t step; /* of the next frame */
+    bool named;   /* the first frame, with the names of classes, was made */
 };
 
 /* Reads the lists of operations. The default is simclr, or simclr-series; views_open() makes it

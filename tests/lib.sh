@@ -11,6 +11,7 @@
 #   fixture NAME                           copies what tests/fixtures/NAME makes into $T; it is made
 #                                          once and kept, until what it is made of changes
 #   python_has MODULE...                   whether Debian's Python has these modules
+#   without_names [FILE]                   a stream without class_names, to compare the rest
 #   in_time COMMAND...                     fails with 124 where the command hangs
 #   catches_signals PID                    waits until the process would notice SIGTERM
 #   all_end PID...                         waits for all; succeeds when each ended with 0
@@ -28,6 +29,10 @@ LOOPBACK=127.$((1 + $$ / 65536 % 254)).$(($$ / 256 % 256)).$(($$ % 256))
 # Python's arithmetic here is small: threads of its own would only take time from what is tested.
 export OPENBLAS_NUM_THREADS=1
 passed=0 failed=0 skipped=0
+
+without_names() {
+    python3 "$ROOT/tests/without_names.py" <"${1:-/dev/stdin}"
+}
 
 report() { # 0|1, what
     [ -z "${LAPS:-}" ] || echo "# $(awk -v a="${lap:-$EPOCHREALTIME}" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }') s"

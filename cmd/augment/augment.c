@@ -17,7 +17,7 @@ static struct selection images = {
     .data = "",
     .format = "auto",
     .split = "train",
-    .labels = 1,
+    .wish = {.labels = 1},
     .cache = 1 << 30,
     .shuffle = 8192,
     .batches = {.batch = 512, .epochs = 100, .world = 1},
@@ -33,7 +33,7 @@ static struct views views = {
     .turns = 1,
 };
 static const char *on_error = "skip", *shard = "", *turn = "", *out = "-";
-static int64_t seed, ahead = 64 << 20;
+static int64_t seed, labels_seed, ahead = 64 << 20;
 static bool views_given;
 
 static const struct option_spec options[] = {
@@ -43,14 +43,18 @@ static const struct option_spec options[] = {
     {"format", OPTION_CHOICE, &images.format, "NAME", .help = "what lies there",
      .choices = dataset_formats},
     {"split", OPTION_CHOICE, &images.split, "NAME", .help = "which part of it",
-     .choices = "train|test"},
-    {"limit", OPTION_INT, &images.limit, "IMAGES", .help = "take the first so many (0: all)",
-     .min = 0, .max = 4294967295.0},
-    {"labels", OPTION_DOUBLE, &images.labels, "SHARE",
+     .choices = "train|test|unlabeled"},
+    {"hold", OPTION_DOUBLE, &images.wish.hold, "SHARE",
+     .help = "of data without a test part: the share of each class that is its test part", .min = 0,
+     .max = 0.99},
+    {"limit", OPTION_INT, &images.wish.limit, "IMAGES",
+     .help = "take only so many, of each class in proportion (0: all)", .min = 0,
+     .max = 4294967295.0},
+    {"labels", OPTION_DOUBLE, &images.wish.labels, "SHARE",
      .help = "only this share of the images, as many of each class", .min = 1e-9, .max = 1},
-    {"labels-per-class", OPTION_INT, &images.labels_per_class, "N",
+    {"labels-per-class", OPTION_INT, &images.wish.labels_per_class, "N",
      .help = "only so many images of each class (0: all)", .min = 0, .max = 1 << 30},
-    {"labels-seed", OPTION_INT, &images.labels_seed, "N", .help = "which ones these are", .min = 0,
+    {"labels-seed", OPTION_INT, &labels_seed, "N", .help = "which ones these are", .min = 0,
      .max = 9e15},
     {"on-error", OPTION_CHOICE, &on_error, "WHAT",
      .help = "an unreadable image: skip it, up to 1 % of all, or stop", .choices = "skip|stop"},
@@ -176,12 +180,15 @@ static void check_flags(void)
         views.n_views = 1;
     if (b->evaluation && !images.epochs_given)
         b->epochs = 1;
-    if (images.labels < 1 && images.labels_per_class)
+    if (images.wish.labels < 1 && images.wish.labels_per_class)
         usage_fail("--labels and --labels-per-class exclude each other");
     if (views_check(&views))
         usage_fail("%s", fail_message());
     images.stop_on_error = strcmp(on_error, "stop") == 0;
     b->seed = (uint64_t)seed;
+    images.wish.labels_seed = (uint64_t)labels_seed;
+    if (images.wish.hold > 0 && strcmp(images.split, "unlabeled") == 0)
+        usage_fail("--hold divides labelled data, and --split unlabeled is another part");
     views.sharded = *shard;
     if (*shard)
         parse_part("shard", shard, "RN", &b->rank, &b->world);
@@ -218,6 +225,8 @@ static int finish(struct ahead *made, struct sink *sink, int result)
     if (images.skips && skips_labels(images.skips))
         program_warn("left out images whose labels cannot be read: %lld",
                      (long long)skips_labels(images.skips));
+    if (images.set && result == 0)
+        dataset_tell_passed_over(images.set);
     views_close(&views);
     selection_close(&images);
     return result;

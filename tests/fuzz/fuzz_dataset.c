@@ -98,8 +98,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     link_config.max_frame = INPUT_MAX_FRAME;
     struct skips *skips = skips_new(how & 2);
     assert(skips);
-    struct dataset *set = dataset_open(path, formats[format % 8], how & 4 ? "test" : "train", 32,
-                                       how & 8 ? 0 : 1 << 20, skips);
+    struct dataset *set = dataset_open(path, formats[format % 8], how & 4 ? "test" : "train",
+                                       how & 32, 32, how & 8 ? 0 : 1 << 20, skips);
     if (set)
         read_all(set);
     dataset_close(set);

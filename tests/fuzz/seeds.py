@@ -381,6 +381,9 @@ def datasets():
         with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
             for name, content in files:
                 info = tarfile.TarInfo(name)
+                if isinstance(content, tuple):
+                    info.type, info.linkname = content
+                    content = b""
                 info.size = len(content)
                 archive.addfile(info, io.BytesIO(content))
         return out.getvalue().rstrip(b"\0") + bytes(1024)
@@ -403,16 +406,25 @@ def datasets():
         return b"\x93NUMPY" + bytes([version, 0]) + length + text + data
 
     auto, cifar10, folders, cifar100, idx, archive, frames, series = (bytes([i]) for i in range(8))
-    plain, file, strict, test, stream = (bytes([i]) for i in (0, 1, 2, 4, 9))
+    plain, file, strict, test, stream, hold = (bytes([i]) for i in (0, 1, 2, 4, 9, 32))
     dots = (png(1, 1, 8, 0, bytes([0, grey])) for grey in range(256))
     dot = next(image for image in dots if CUT not in image)
     pair = tar(("a/1.png", dot), ("a/1.cls", b"3\n"))
     classes = tar(("./a/1.png", dot), ("b/2.png", dot), ("b/x", b""))
+    hard, symbolic = tarfile.LNKTYPE, tarfile.SYMTYPE
+    links = tar(("a/1.png", dot), ("b/1.png", (hard, "a/1.png")), ("b/2.png", (symbolic, "../a/1.png")),
+                ("c", (symbolic, "a")))
+    lost = tar(("b/1.png", (hard, "1.png")), ("b/2.png", (symbolic, "2.png")), ("c", (symbolic, ".")))
+    tiny = ((b"t/train/n2/images/1.png", b"="), (b"t/train/n1/images/1.png", b"="),
+            (b"t/val/images/v.png", b"="), (b"t/wnids.txt", b"n2\nn1\n"),
+            (b"t/val/val_annotations.txt", b"v.png\tn1\t0\n"))
     grey = b"\0\0\10\3\0\0\0\2\0\0\0\1\0\0\0\3abcdef"
     x = frame(header(x=("U8", [2, 1, 1, 3], 0, 6), y=("I64", [2], 6, 22)), b"abcdef" + bytes(16))
     end = frame(header({"end": "1"}))
     cases = {
-        "cifar10": auto + plain + folder((b"data_batch_1.bin", b"#012"), (b"data_batch_3.bin", b"#9")),
+        "cifar10": auto + plain + folder(*((b"data_batch_%d.bin" % i, b"#012") for i in range(1, 6))),
+        "cifar10_missing": auto + plain + folder((b"data_batch_1.bin", b"#012"), (b"data_batch_3.bin", b"#9")),
+        "cifar10_hold": auto + hold + folder(*((b"data_batch_%d.bin" % i, b"#012") for i in range(1, 6))),
         "cifar10_test": auto + test + folder((b"test_batch.bin", b"#42")),
         "cifar10_label": auto + plain + folder((b"data_batch_1.bin", b"#1:")),
         "cifar10_short": cifar10 + plain + folder((b"data_batch_1.bin", b"abc")),
@@ -425,6 +437,12 @@ def datasets():
         "folder_flat": folders + plain + folder((b"1.png", b"="), (b".hidden.png", b"=")),
         "folder_split": auto + plain + folder((b"train/a/1.png", b"="), (b"test/a/2.png", b"=")),
         "folder_val": auto + test + folder((b"train/a/1.png", b"="), (b"val/a/x/2.png", b"=")),
+        "folder_parts": folders + test + folder((b"Train/a/1.png", b"="), (b"validation/b/2.png", b"="),
+                                                (b"valid/b/2.png", b"="), (b"x.png", b"=")),
+        "folder_hold": folders + hold + folder((b"p/a/1.png", b"="), (b"p/b/2.png", b"="), (b"p/b/3.gif", b"")),
+        "folder_tiny": auto + plain + folder(*tiny),
+        "folder_tiny_test": auto + test + folder(*tiny),
+        "folder_tiny_bad": auto + test + folder(*tiny[:3], (b"t/wnids.txt", b"n2\nn2\n"), tiny[4]),
         "folder_bad": folders + plain + folder((b"a/1.png", b"="), (b"a/2.png", b"\x89PNG")),
         "folder_first_bad": folders + plain + folder((b"a/1.png", b"")),
         "folder_of_png": folders + plain + folder((b"a/1.png/2.png", b"=")),
@@ -439,6 +457,14 @@ def datasets():
         "idx_gz": auto + file + folder((b"a.gz", packed(grey))),
         "tar": auto + file + folder((b"a.tar", pair)),
         "tar_classes": auto + file + folder((b"a.tar", classes)),
+        "tar_tiny": auto + b"\5" + folder((b"a.tar.gz", packed(tar(*((n.decode(), dot if c == b"=" else c)
+                                                        for n, c in tiny))))),
+        "tar_links": auto + file + folder((b"a.tar", links)),
+        "tar_links_gz": auto + file + folder((b"a.tar.gz", packed(links))),
+        "tar_links_stream": archive + stream + folder((b"a.tar.gz", packed(links))),
+        "tar_links_lost": auto + file + folder((b"a.tar", lost)),
+        "tar_key": auto + file + folder((b"a.tar.gz", packed(tar(("1.cls", b"1"), ("1.png", dot), ("1.seg.png", dot),
+                                                       ("2.cls", b"1"))))),
         "tar_stream": archive + stream + folder((b"a.tar.gz", packed(classes))),
         "tar_gz": auto + file + folder((b"a.tar.gz", packed(classes))),
         "tar_cut": archive + file + folder((b"a.tar", pair[:700])),

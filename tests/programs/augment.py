@@ -32,8 +32,11 @@ def images(file):
     return pixels.clip(0, 255).astype(np.uint8), rng.integers(0, 10, 50).astype(np.uint8)
 
 
+TRAIN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
+
+
 def data(folder, *files):
-    for file in files or ("data_batch_1.bin", "data_batch_2.bin", "test_batch.bin"):
+    for file in files or TRAIN + ("test_batch.bin",):
         pixels, labels = images(file)
         planes = pixels.transpose(0, 3, 1, 2).reshape(50, 3072)
         with open(f"{folder}/{file}", "wb") as out:
@@ -56,6 +59,18 @@ def rows(path, first, last):
     labels = np.concatenate([t["y"] for t, _ in stream(path)])
     assert index.tolist() == list(range(int(first), int(last) + 1)), index
     assert (labels == images("test_batch.bin")[1][index]).all(), labels
+
+
+def sample(path, count):
+    """Each class in its share, in the order of the data, and not its first images."""
+    index = np.concatenate([t["index"] for t, _ in stream(path)])
+    labels = np.concatenate([t["y"] for t, _ in stream(path)])
+    every = images("test_batch.bin")[1]
+    assert len(index) == int(count) and (np.diff(index) > 0).all(), index
+    assert index.tolist() != list(range(int(count)))
+    assert (labels == every[index]).all(), labels
+    share = np.bincount(every, minlength=10) * int(count) / len(every)
+    assert (abs(np.bincount(labels, minlength=10) - share) <= 1).all(), labels
 
 
 def join(whole, *parts):
@@ -102,7 +117,7 @@ def source_images(folder):
     files = sorted(os.listdir(folder))
     if files[0].endswith(".png"):
         return [np.array(Image.open(f"{folder}/{file}")) for file in files]
-    return np.concatenate([images(f)[0] for f in ("data_batch_1.bin", "data_batch_2.bin")])
+    return np.concatenate([images(f)[0] for f in TRAIN])
 
 
 def sobel(view):

@@ -205,8 +205,12 @@ check "evaluation keeps the partial batch" same_text eval.txt \
 index[20] x[20,1,32,32,3] y[20] batch=20 classes=10 epoch=0 grains=4 step=1 steps=3 steps_per_epoch=3
 index[10] x[10,1,32,32,3] y[10] batch=10 classes=10 epoch=0 grains=2 step=2 steps=3 steps_per_epoch=3'
 check "evaluation keeps the order and labels" py rows eval.st 0 49
-augment --data cifar --split test --ops center --limit 7 --out limit.st
-check "--limit takes the first images" py rows limit.st 0 6
+for limit in 10 25 49; do
+    augment --data cifar --split test --ops center --limit $limit --out limit.st
+    check "--limit $limit takes of each class in proportion" py sample limit.st $limit
+    check "the same for any seed and threads" cmp limit.st \
+        <(augment --data cifar --split test --ops center --limit $limit --seed 5 --threads 3)
+done
 augment --data shapes --size 40 --views 3 --batch 6 --steps 1 --shard 1/4 --out big.st
 py describe big.st >big.txt
 check "size, views and uneven shards" same_text big.txt \

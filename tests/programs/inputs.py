@@ -140,13 +140,15 @@ def cifar100(folder):
         members.append((f"cifar-100-binary/{split}.bin", records))
     archive(f"{folder}/cifar-100-binary.tar.gz", "w:gz", members)
     # CIFAR-10 in the order in which it is distributed, which is not that of the names.
-    for file, label in ("data_batch_1", 1), ("test_batch", 7), ("data_batch_5", 5), ("data_batch_2", 2):
+    files = {"data_batch_1": 1, "test_batch": 7, "data_batch_5": 5, "data_batch_2": 2,
+             "data_batch_4": 4, "data_batch_3": 3}
+    for file, label in files.items():
         pixels, _ = fine_images("train")
         put(f"{folder}/cifar-10-batches-bin/{file}.bin",
             b"".join(bytes([label]) + p.tobytes() for p in pixels))
     archive(f"{folder}/cifar-10-binary.tar.gz", "w:gz",
             [(f"cifar-10-batches-bin/{f}.bin", open(f"{folder}/cifar-10-batches-bin/{f}.bin", "rb").read())
-             for f in ("data_batch_1", "test_batch", "data_batch_5", "data_batch_2")])
+             for f in files])
 
 
 def jpegs(folder):

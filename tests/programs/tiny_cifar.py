@@ -7,10 +7,12 @@ import random
 import sys
 
 folder, *counts = sys.argv[1:]
-for name, count in zip(("data_batch_1", "test_batch"), map(int, counts)):
+train, test = map(int, counts)
+files = [(f"data_batch_{n + 1}", range(train * n // 5, train * (n + 1) // 5)) for n in range(5)]
+for name, images in files + [("test_batch", range(test))]:
     draw = random.Random(name)
     with open(f"{folder}/{name}.bin", "wb") as file:
-        for i in range(count):
+        for i in images:
             label = i % 10
             own = random.Random(label)  # 16 blocks of 8 x 8 in each channel
             blocks = [[own.randrange(256) for _ in range(16)] for _ in range(3)]

@@ -21,7 +21,7 @@ static struct skips *skips;
 
 static struct dataset *open_set(const char *path, const char *format, const char *split, int size)
 {
-    return dataset_open(path, format, split, size, 1 << 20, skips);
+    return dataset_open(path, format, split, false, size, 1 << 20, skips);
 }
 
 static char folder[] = "/tmp/test_dataset.XXXXXX";
@@ -90,11 +90,15 @@ static void cifar10(void **state)
             records[i][k] = (uint8_t)(k / 4 + i);
     }
     mkdir(in_folder("cifar"), 0755);
-    write_bytes("cifar/data_batch_2.bin", records, sizeof records[0]);
-    write_bytes("cifar/data_batch_5.bin", records[1], 2 * sizeof records[0]);
+    write_bytes("cifar/data_batch_1.bin", records[0], sizeof records[0]);
+    write_bytes("cifar/data_batch_2.bin", records[1], 2 * sizeof records[0]);
+    write_bytes("cifar/data_batch_3.bin", records[0], sizeof records[0]);
+    write_bytes("cifar/data_batch_5.bin", records[0], sizeof records[0]);
+    assert_refused("cifar", "auto", "train", "cifar: has no data_batch_4.bin");
+    write_bytes("cifar/data_batch_4.bin", records[0], sizeof records[0]);
     struct dataset *set = open_set(in_folder("cifar"), "auto", "train", 0);
     assert_non_null(set);
-    assert_int_equal(dataset_count(set), 3);
+    assert_int_equal(dataset_count(set), 6);
     assert_int_equal(dataset_classes(set), 10);
     assert_int_equal(dataset_native_size(set), 32);
     struct sample image = {0};
@@ -107,7 +111,8 @@ static void cifar10(void **state)
                 assert_int_equal(image.bytes[3 * p + c], records[i][1 + 1024 * c + p]);
     }
     dataset_close(set);
-    assert_refused("cifar", "auto", "test", "no test_batch.bin");
+    assert_refused("cifar", "auto", "test", "cifar has no test part (train, test, val)");
+    assert_refused("cifar", "auto", "unlabeled", "cifar has no unlabeled part");
 
     write_bytes("cifar/test_batch.bin", records, sizeof records - 1);
     assert_refused("cifar", "cifar10", "test", "test_batch.bin: 9218 bytes are no whole number");
@@ -166,7 +171,8 @@ static void folders(void **state)
     /* No sub-folders: no labels. */
     assert_refused("set/plain", "auto", "train", "no PNG or JPEG file");
     copy_png("grey1", "set/plain/1.png");
-    set = open_set(in_folder("set/plain"), "folder", "test", 0);
+    assert_refused("set/plain", "folder", "test", "plain has no test part (train, test, val)");
+    set = open_set(in_folder("set/plain"), "folder", "train", 0);
     assert_non_null(set);
     assert_int_equal(dataset_classes(set), 0);
     assert_int_equal(dataset_get(set, 0, &image), 0);
