@@ -49,7 +49,7 @@ static void draw(const struct samples *s, int64_t sample, int64_t (*counts)[2])
         seen++;
     }
     s->top1[sample] = (double)right / (double)s->n;
-    s->top5[sample] = s->classes < 5 ? 1 : (double)near / (double)s->n;
+    s->top5[sample] = (double)near / (double)s->n;
     s->mean_class[sample] = sum / (double)seen;
 }
 

@@ -117,11 +117,14 @@ static void vote(struct candidates *c, const struct search *s, int64_t row, doub
         n->exact = scale > 0 ? dot(s->test->x + row * width, x, width) / scale : 0;
     }
     qsort(c->list, (size_t)c->count, sizeof *c->list, by_exact);
-    memset(votes, 0, (size_t)s->classes * sizeof *votes);
+    for (int i = 0; i < s->classes; i++)
+        votes[i] = -INFINITY; /* a class that nobody votes for is out of the question */
     /* Relative to the nearest one's vote, so that a low temperature does not overflow. */
-    for (int64_t i = 0; i < s->k; i++)
-        votes[s->train->y[c->list[i].row]] +=
-            exp((c->list[i].exact - c->list[0].exact) / s->temperature);
+    for (int64_t i = 0; i < s->k; i++) {
+        double *of_class = &votes[s->train->y[c->list[i].row]];
+        *of_class = (*of_class > -INFINITY ? *of_class : 0) +
+                    exp((c->list[i].exact - c->list[0].exact) / s->temperature);
+    }
     s->verdicts[row] = verdict_of(votes, s->classes, s->test->y[row]);
 }
 

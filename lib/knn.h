@@ -7,7 +7,8 @@
 #include "scores.h"
 
 /* For each test row, the k training rows of highest cosine similarity s (of equal ones, the lower
- * row) vote for their label with exp(s / temperature). A row of zeros has similarity 0 to all.
+ * row) vote for their label with exp(s / temperature). A row of zeros has similarity 0 to all; a
+ * class without a vote is no candidate, so it is in no top 5.
  * Writes test->n verdicts over `classes` classes (more than any label). The result is that of exact
  * similarities in float64 and does not depend on the number of threads. -1 with a message: k below
  * 1 or above the training rows, widths that differ, out of memory. */

@@ -13,6 +13,8 @@ struct verdict verdict_of(const double *score, int classes, int64_t label)
             v.predicted = c;
         v.rank += score[c] > score[label] || (score[c] == score[label] && c < label);
     }
+    if (!(score[label] > -INFINITY))
+        v.rank = VERDICT_UNRANKED;
     return v;
 }
 
@@ -33,7 +35,7 @@ int scores_make(struct scores *s, const struct verdict *v, const int64_t *y, int
         s->confusion[y[i] * classes + v[i].predicted]++;
     }
     s->top1 = (double)right / (double)n;
-    s->top5 = classes < 5 ? 1 : (double)near / (double)n;
+    s->top5 = (double)near / (double)n;
 
     int seen = 0;
     for (int c = 0; c < classes; c++) {

@@ -10,13 +10,17 @@ struct verdict {
     int32_t rank;      /* how many classes come before the true one, 0 when it is right */
 };
 
-/* From a row's scores of each class; -INFINITY for what is out of the question. */
+/* The rank of a true class that is out of the question: it is in no top 5. */
+#define VERDICT_UNRANKED INT32_MAX
+
+/* From a row's scores of each class; -INFINITY for what is out of the question, such as a class
+ * that got no vote or has no training rows. At least one class must be in question. */
 struct verdict verdict_of(const double *score, int classes, int64_t label);
 
 struct scores {
     int classes;
     int64_t n;
-    double top1, top5; /* fractions of the rows; top5 is 1 when there are fewer than 5 classes */
+    double top1, top5; /* fractions of the rows */
     double *per_class; /* [classes] fraction of the class's rows that are right; NaN without rows */
     double mean_class; /* the mean of per_class over the classes that have rows */
     int64_t *confusion; /* [classes,classes]: the true class's row, the predicted class's column */

@@ -11,7 +11,8 @@ scikit-learn's LogisticRegression in float64 on standardized features, C = 1 / (
 classes seen.
 
 knn_K_T [90,2]: predicted class, and how many classes come before the true one, with float64
-similarities; of equal similarities the lower row comes first, of equal votes the lower class."""
+similarities; of equal similarities the lower row comes first, of equal votes the lower class. A true
+class without a vote has 2^31 - 1 before it: it is no candidate."""
 
 import os
 import sys
@@ -72,6 +73,8 @@ def neighbours(k, temperature):
         np.add.at(votes, train_y[nearest], np.exp((row[nearest] - row[nearest[0]]) / temperature))
         out[i, 0] = votes.argmax()
         out[i, 1] = list(np.argsort(-votes, kind="stable")).index(test_y[i])
+        if test_y[i] not in train_y[nearest]:
+            out[i, 1] = 2**31 - 1
     return out
 
 

@@ -34,6 +34,7 @@ fi
 check "neighbours of 5000 rows are numpy's" judges neighbours 5000 24 20 0.1 float
 check "where many rows are equal" judges neighbours 5000 6 20 0.1 grid
 check "and where few neighbours weigh much" judges neighbours 400 3 200 0.02 grid
+check "a class without a vote or training rows is in no top 5" judges unvoted
 check "logits of a classifier" judges classifier
 check "intervals are those of a bootstrap in numpy" judges intervals
 

@@ -144,11 +144,30 @@ def neighbours(n, width, k, temperature, kind):
         votes[np.arange(300), y[nearest[:, j]]] += weight
     order = np.argsort(-votes, axis=1, kind="stable")
     rank = (order == y[n:, None]).argmax(axis=1)
+    voted = (y[nearest] == y[n:, None]).any(axis=1)
+    rank[~voted] = classes  # a class without a vote is no candidate
     confusion = np.zeros((classes, classes), int)
     np.add.at(confusion, (y[n:], order[:, 0]), 1)
     assert (np.array(found["confusion"]) == confusion).all(), np.array(found["confusion"]) - confusion
     assert abs(found["top1"] - (rank == 0).mean()) < 1e-8, (found["top1"], (rank == 0).mean())
     assert abs(found["top5"] - (rank < 5).mean()) < 1e-8, (found["top5"], (rank < 5).mean())
+
+
+def unvoted():
+    """The top 5 hold no class that got no vote, whatever the number of classes; nor do the intervals."""
+    x = np.random.default_rng(12).normal(size=(40, 4))
+    for train, truth, k, right in ((9, 1, 1, 0), (9, 1, 40, 0), (0, 1, 1, 0), (1, 1, 1, 1)):
+        write("judged-train.st", x, np.full(40, train))
+        write("judged-test.st", x, np.full(40, truth))
+        found = evaluate(
+            "--method", "knn", "--k", k, "--train", "judged-train.st", "--test", "judged-test.st", "--bootstrap", 20
+        )
+        assert [found[key] for key in ("top1", "top5", "top5_low", "top5_high")] == [right] * 4, found
+    # Of the linear probe's candidates none is a class that has no training rows.
+    write("judged-train.st", x, np.arange(40) % 2)
+    write("judged-test.st", x, np.full(40, 2))
+    found = evaluate("--l2", 0.1, "--train", "judged-train.st", "--test", "judged-test.st", "--bootstrap", 20)
+    assert [found[key] for key in ("top1", "top5", "top5_high")] == [0, 0, 0], found
 
 
 def classifier():

@@ -7,13 +7,14 @@
 #include <cmocka.h>
 #include <math.h>
 
+#include "bootstrap.h"
 #include "scores.h"
 
 static void test_verdicts(void **state)
 {
     (void)state;
     const double score[6] = {0.5, 2, 2, -INFINITY, -1, 0.5};
-    const int ranks[6] = {2, 0, 1, 5, 4, 3};
+    const int ranks[6] = {2, 0, 1, VERDICT_UNRANKED, 4, 3};
     for (int label = 0; label < 6; label++) {
         struct verdict v = verdict_of(score, 6, label);
         assert_int_equal(v.predicted, 1);
@@ -60,12 +61,31 @@ static void test_few_classes(void **state)
     scores_free(&s);
 }
 
+/* However few classes there are, one that is out of the question is in no top 5. */
+static void test_unranked(void **state)
+{
+    (void)state;
+    const int64_t y[4] = {1, 1, 0, 0};
+    struct verdict v[4];
+    for (int i = 0; i < 4; i++)
+        v[i] = verdict_of((double[]){1, i == 1 ? 0 : -INFINITY}, 2, y[i]);
+    struct scores s;
+    struct intervals sampled;
+    assert_int_equal(scores_make(&s, v, y, 4, 2), 0);
+    assert_float_equal(s.top1, 0.5, 0);
+    assert_float_equal(s.top5, 0.75, 0);
+    scores_free(&s);
+    assert_int_equal(bootstrap(&sampled, v, y, 1, 2, 10, 0.9, 0), 0); /* the first row alone */
+    assert_float_equal(sampled.top5.high, 0, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_verdicts),
         cmocka_unit_test(test_scores),
         cmocka_unit_test(test_few_classes),
+        cmocka_unit_test(test_unranked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
