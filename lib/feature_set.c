@@ -90,15 +90,55 @@ static int64_t check_shape(struct feature_set *f, const struct tensor *t)
     return t->shape[0];
 }
 
+/* Two streams that were put together may number their classes differently. */
+static int take_names(struct feature_set *f, const struct frame *frame)
+{
+    const char *text = f->by_number ? NULL : frame_meta(frame, "class_names");
+    const bool first = !f->begun;
+    f->begun = true;
+    if (!text || (f->names_text && !strcmp(text, f->names_text)))
+        return 0;
+    if (!first)
+        return fail("the class_names of a later frame are not those of the first: these are "
+                    "streams of different data; judge one (or --match numbers)");
+    if (!(f->names_text = strdup(text)))
+        return fail("out of memory for the class names");
+    return class_names_parse(&f->names, text);
+}
+
+static int check_label(const struct feature_set *f, int64_t row, int64_t label)
+{
+    if (label == -1)
+        return fail(
+            "row %lld has label -1 in 'y', which is none: only labelled images can be judged "
+            "(class folders, or a format with labels)",
+            (long long)row);
+    if (label < 0 || label >= FEATURE_SET_MAX_CLASSES)
+        return fail("row %lld has label %lld in 'y'; labels are from 0 to %d", (long long)row,
+                    (long long)label, FEATURE_SET_MAX_CLASSES - 1);
+    if (f->names_text && label >= f->names.n)
+        return fail("row %lld has label %lld, where class_names has %d names", (long long)row,
+                    (long long)label, f->names.n);
+    return 0;
+}
+
+static const struct tensor *find_labels(const struct frame *frame, int64_t rows)
+{
+    if (frame_find(frame, "y"))
+        return frame_need(frame, "y", DTYPE_I64, 1, (int64_t[]){rows});
+    fail("no tensor 'y': without labels nothing can be judged");
+    return NULL;
+}
+
 int feature_set_add(struct feature_set *f, const struct frame *frame, const char *on)
 {
     const struct tensor *t = pick(frame, *f->on ? f->on : on);
     if (!t)
         return -1;
     int64_t rows = check_shape(f, t);
-    if (rows < 0)
+    if (rows < 0 || take_names(f, frame))
         return -1;
-    const struct tensor *y = frame_need(frame, "y", DTYPE_I64, 1, (int64_t[]){rows});
+    const struct tensor *y = find_labels(frame, rows);
     if (!y || grow(f, rows))
         return -1;
     snprintf(f->on, sizeof f->on, "%s", t->name);
@@ -119,9 +159,8 @@ int feature_set_add(struct feature_set *f, const struct frame *frame, const char
         int64_t label = ((const int64_t *)y->data)[i];
         if (!row_is_finite(x + i * f->width, f->width))
             return fail("row %lld of '%s' holds NaN or infinity", (long long)(f->n + i), t->name);
-        if (label < 0 || label >= FEATURE_SET_MAX_CLASSES)
-            return fail("row %lld has label %lld; labels are from 0 to %d", (long long)(f->n + i),
-                        (long long)label, FEATURE_SET_MAX_CLASSES - 1);
+        if (check_label(f, f->n + i, label))
+            return -1;
         f->y[f->n + i] = label;
         if (label >= f->classes)
             f->classes = (int)label + 1;
@@ -157,5 +196,7 @@ void feature_set_free(struct feature_set *f)
 {
     free(f->x);
     free(f->y);
+    free(f->names_text);
+    class_names_free(&f->names);
     *f = (struct feature_set){0};
 }

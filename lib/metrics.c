@@ -9,9 +9,9 @@
 
 static const char *const known[] = {
     "step", "epoch", "loss", "accuracy", "contrast_acc", "contrast_entropy", "lr", "views_per_s"};
-static const char *const described[] = {"steps", "steps_per_epoch", "batch", "grains", "seq",
-                                        "rank",  "world",           "crc32", "kind",   "end",
-                                        "run",   "classes"};
+static const char *const described[] = {"steps", "steps_per_epoch", "batch",  "grains",     "seq",
+                                        "rank",  "world",           "crc32",  "kind",       "end",
+                                        "run",   "classes",         "images", "class_names"};
 
 static bool listed(const char *const *list, size_t n, const char *key)
 {

@@ -277,6 +277,31 @@ static int64_t held_of(int64_t n, double holdout)
     return (int64_t)((double)n * holdout);
 }
 
+/* Whether the i-th row in order of class is held out. Of neighbours at least one is not, so every
+ * class keeps a row unless it has but one, which stays. */
+static bool is_held_out(const struct feature_set *x, const int64_t *sorted, int64_t i,
+                        double holdout)
+{
+    const int64_t label = x->y[sorted[i]];
+    const bool alone =
+        (i == 0 || x->y[sorted[i - 1]] != label) && (i + 1 == x->n || x->y[sorted[i + 1]] != label);
+    return held_of(i + 1, holdout) > held_of(i, holdout) && !alone;
+}
+
+int64_t probe_held_out(const struct feature_set *train, int classes, double holdout)
+{
+    int64_t *rows = calloc((size_t)classes, sizeof *rows), held = 0, i = 0;
+    if (!rows)
+        return fail("out of memory for %d classes", classes);
+    for (int64_t j = 0; j < train->n; j++)
+        rows[train->y[j]]++;
+    for (int c = 0; c < classes; c++) /* as is_held_out() counts the rows in order of class */
+        for (const int64_t end = i + rows[c]; i < end; i++)
+            held += rows[c] > 1 && held_of(i + 1, holdout) > held_of(i, holdout);
+    free(rows);
+    return held;
+}
+
 static int by_l2(const void *a, const void *b)
 {
     const double s = ((const struct probe_trial *)a)->l2, t = ((const struct probe_trial *)b)->l2;
@@ -287,11 +312,14 @@ static int by_l2(const void *a, const void *b)
 static int choose_l2(struct fit *f, struct probe *p, double holdout, const int64_t *sorted,
                      int64_t *split)
 {
-    int64_t total = f->x->n, n = 0, held = held_of(total, holdout),
-            *held_out = split + total - held;
+    int64_t total = f->x->n, n = 0, held = 0;
     for (int64_t i = 0; i < total; i++)
-        *(held_of(i + 1, holdout) > held_of(i, holdout) ? held_out++ : &split[n++]) = sorted[i];
-    held_out = split + n;
+        if (!is_held_out(f->x, sorted, i, holdout))
+            split[n++] = sorted[i];
+    int64_t *held_out = split + n;
+    for (int64_t i = 0; i < total; i++)
+        if (is_held_out(f->x, sorted, i, holdout))
+            held_out[held++] = sorted[i];
     f->rows = split;
     f->n = n;
 
@@ -370,7 +398,10 @@ int probe_fit(struct probe *p, const struct feature_set *train, int classes, dou
               double holdout)
 {
     *p = (struct probe){.classes = classes, .width = train->width};
-    if (l2 < 0 && held_of(train->n, holdout) < 2)
+    const int64_t held = l2 < 0 ? probe_held_out(train, classes, holdout) : 2;
+    if (held < 0)
+        return -1;
+    if (held < 2)
         return fail("%lld training rows are too few to choose l2: give it", (long long)train->n);
     if (train->width > INT32_MAX / 2 / classes)
         return fail("%lld features of %d classes are too many", (long long)train->width, classes);

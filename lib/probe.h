@@ -35,10 +35,15 @@ struct probe {
 /* Fits to the training rows. With l2 < 0 it is chosen: a share `holdout` of the rows is held out,
  * evenly among the rows in order of class and then of the stream (0.1: every tenth); of 1, 0.1, ...
  * 1e-6, and of the half decades beside the best of these, the one with the highest accuracy there
- * is taken (of equals, the largest), and all rows are fitted again. -1 with a message: fewer than
- * two classes, fewer than two rows to hold out, no convergence, out of memory. */
+ * is taken (of equals, the largest), and all rows are fitted again. A class's only row is not held
+ * out. -1 with a message: fewer than two classes, fewer than two rows to hold out, no convergence,
+ * out of memory. */
 int probe_fit(struct probe *p, const struct feature_set *train, int classes, double l2,
               double holdout);
+
+/* How many training rows are held out to choose l2; below 2 it cannot be chosen. -1 with a message:
+ * out of memory. */
+int64_t probe_held_out(const struct feature_set *train, int classes, double holdout);
 
 /* Writes x->n verdicts. -1 if the width differs or memory is out. */
 int probe_classify(const struct probe *p, const struct feature_set *x, struct verdict *verdicts);

@@ -262,6 +262,8 @@ static struct frame *output_frame(struct run *run, const struct frame *request,
         (const char *const[]){run->stage->input, NULL});
     if (!f)
         return NULL;
+    if (grains > 0) /* what classes are called is for the evaluator alone */
+        frame_drop_meta(f, "class_names");
     if (forward(run, input, frame_find(f, run->stage->output)->data)) {
         frame_free(f);
         return NULL;

@@ -14,14 +14,16 @@
 #include "link.h"
 #include "options.h"
 #include "probe.h"
+#include "same_classes.h"
 #include "scores.h"
 #include "signals.h"
 #include "status.h"
 
 static const char *train_endpoint = "", *test_endpoint = "", *method = "linear", *on = "";
+static const char *match = "names";
 static int64_t k = 200, threads = 0, times = 1000, seed = 0;
 static double temperature = 0.1, l2 = 0, holdout = 0.1, confidence = 0.95;
-static bool l2_given, classifier;
+static bool l2_given, holdout_given, k_given, classifier, by_number;
 
 static const struct option_spec options[] = {
     {"train", OPTION_STRING, &train_endpoint, "STREAM", "features to learn from", 0, 0, 0, 0},
@@ -32,10 +34,14 @@ static const struct option_spec options[] = {
     {"l2", OPTION_DOUBLE, &l2, "L",
      "linear: weight of L/2 ||W||^2; without: chosen on held-out rows", 1e-12, 1e12, 0, &l2_given},
     {"holdout", OPTION_DOUBLE, &holdout, "SHARE", "of the training rows, to choose l2 on", 1e-3,
-     0.5, 0, 0},
-    {"k", OPTION_INT, &k, "K", "knn: neighbours that vote", 1, 1e9, 0, 0},
+     0.5, 0, &holdout_given},
+    {"k", OPTION_INT, &k, "K", "knn: neighbours that vote; without: all rows if there are fewer", 1,
+     1e9, 0, &k_given},
     {"temperature", OPTION_DOUBLE, &temperature, "T", "knn: a vote weighs exp(similarity/T)", 1e-6,
      1e6, 0, 0},
+    {"match", OPTION_CHOICE, &match, "HOW",
+     "what makes two classes the same: their names, or their numbers alone", 0, 0, "names|numbers",
+     0},
     {"bootstrap", OPTION_INT, &times, "N", "samples of the test rows for intervals; 0: none", 0,
      1e6, 0, 0},
     {"confidence", OPTION_DOUBLE, &confidence, "P", "of the intervals", 0.01, 0.9999, 0, 0},
@@ -49,6 +55,7 @@ static const char details[] =
     "one JSON object: top1, top5 (fractions), per_class, mean_per_class, confusion (a row a\n"
     "true class), n_train, n_test, the method's settings, and intervals (top1_low, top1_high,\n"
     "...). The classifier needs no training rows: --test holds logits F32 [B,C] or [B,1,C].\n"
+    "Where both streams carry class_names, labels are matched by these.\n"
     "A STREAM is an endpoint: a file, - (stdin, for one of the two), exec:COMMAND, tcp:// or\n"
     "ipc://.\n"
     "\n"
@@ -65,6 +72,7 @@ static void parse(int argc, char **argv)
     };
     options_parse(&program, argc, argv, NULL);
     classifier = strcmp(method, "classifier") == 0;
+    by_number = strcmp(match, "numbers") == 0;
     if (classifier && (*train_endpoint || *on))
         usage_fail("--method classifier judges the logits of --test: no --train, no --on");
     if (!*test_endpoint || (!*train_endpoint && !classifier))
@@ -92,6 +100,30 @@ static int take_logits(const struct feature_set *test, struct verdict *verdicts)
     return result;
 }
 
+/* k and l2 where the user leaves them to this program and the rows are too few for the usual ways.
+ */
+static int fit_settings(const struct feature_set *train, int classes)
+{
+    if (strcmp(method, "knn") == 0) {
+        if (k <= train->n || k_given)
+            return 0;
+        program_warn("all %lld training rows vote: they are fewer than k = %lld",
+                     (long long)train->n, (long long)k);
+        k = train->n;
+        return 0;
+    }
+    if (l2_given || holdout_given)
+        return 0;
+    const int64_t held = probe_held_out(train, classes, holdout);
+    if (held >= 2 || held < 0)
+        return held < 0 ? -1 : 0;
+    l2 = 1 / (double)train->n;
+    l2_given = true;
+    program_warn("%lld training rows are too few to choose l2: it is 1/%lld; --l2 sets another",
+                 (long long)train->n, (long long)train->n);
+    return 0;
+}
+
 static void add_trials(json_t *report, const struct probe *p)
 {
     json_t *sweep = json_array();
@@ -107,6 +139,8 @@ static int judge(const struct feature_set *train, const struct feature_set *test
 {
     if (classifier)
         return take_logits(test, verdicts);
+    if (fit_settings(train, classes))
+        return -1;
     if (strcmp(method, "knn") == 0) {
         json_object_set_new(report, "k", json_integer(k));
         json_object_set_new(report, "temperature", json_real(temperature));
@@ -183,8 +217,41 @@ static int read_logits(struct feature_set *test)
     if (test->width > FEATURE_SET_MAX_CLASSES || test->classes > test->width)
         return fail("%lld logits, where the highest label is %d; there may be up to %d",
                     (long long)test->width, test->classes - 1, FEATURE_SET_MAX_CLASSES);
+    if (test->names_text && test->names.n != test->width)
+        return fail("%lld logits, where class_names has %d names: the classifier was trained on "
+                    "other classes; --match numbers takes label i for logit i",
+                    (long long)test->width, test->names.n);
     test->classes = (int)test->width;
     return 0;
+}
+
+/* Tells which classes have rows in one stream alone. */
+static int tell_one_sided(const struct feature_set *train, const struct feature_set *test,
+                          int classes, const struct class_names *names)
+{
+    for (int side = 0; side < 2; side++) {
+        char text[SAME_CLASSES_TEXT];
+        int64_t rows;
+        const int n = same_classes_alone(side ? test : train, side ? train : test, classes, names,
+                                         &rows, text);
+        if (n < 0)
+            return -1;
+        if (n && side)
+            program_warn("classes without training rows: %d, whose %lld test rows count as wrong: "
+                         "%s",
+                         n, (long long)rows, text);
+        else if (n)
+            program_warn("classes without test rows: %d: %s", n, text);
+    }
+    return 0;
+}
+
+static void add_names(json_t *report, const struct class_names *names)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < names->n; i++)
+        json_array_append_new(list, json_string(names->list[i]));
+    json_object_set_new(report, "class_names", list);
 }
 
 static int read_rows(struct feature_set *train, struct feature_set *test)
@@ -197,9 +264,11 @@ static int read_rows(struct feature_set *train, struct feature_set *test)
                : 0;
 }
 
-static int evaluate(struct feature_set *train, struct feature_set *test)
+static int evaluate(struct feature_set *train, struct feature_set *test, struct class_names *names)
 {
-    if (read_rows(train, test))
+    train->by_number = test->by_number = by_number;
+    if (read_rows(train, test) ||
+        (!classifier && same_classes(train, train_endpoint, test, test_endpoint, names)))
         return -1;
     int classes = train->classes > test->classes ? train->classes : test->classes;
     struct verdict *verdicts = calloc((size_t)test->n, sizeof *verdicts);
@@ -215,10 +284,14 @@ static int evaluate(struct feature_set *train, struct feature_set *test)
         json_object_set_new(report, "n_train", json_integer(train->n));
     struct scores scores = {0};
     int result = judge(train, test, classes, verdicts, report);
+    if (!result && !classifier)
+        result = tell_one_sided(train, test, classes, names);
     if (!result)
         result = scores_make(&scores, verdicts, test->y, test->n, classes);
     status_clear();
     if (!result) {
+        if (classifier ? test->names.n : names->n)
+            add_names(report, classifier ? &test->names : names);
         add_scores(report, &scores);
         result = add_intervals(report, verdicts, test, classes);
     }
@@ -235,8 +308,10 @@ int main(int argc, char **argv)
     signals_setup();
     parse(argc, argv);
     struct feature_set train = {0}, test = {0};
-    int result = evaluate(&train, &test);
+    struct class_names names = {0};
+    int result = evaluate(&train, &test, &names);
     status_clear();
+    class_names_free(&names);
     feature_set_free(&train);
     feature_set_free(&test);
     return result ? program_fail() : 0;

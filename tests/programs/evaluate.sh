@@ -26,6 +26,7 @@ if python_has sklearn; then
     check "and at the l2 that it chooses" py sklearn_agrees train.st test.st
     check "on few rows, many features, separable and rare classes" \
         judges probe iris wine digits wide separable rare
+    check "small sets: k and l2 that the rows allow" judges few
     check "the sweep that it reports is scikit-learn's on the rows held out" judges sweep
 else
     skip "the probe against scikit-learn" "python3-sklearn is not installed"
@@ -36,6 +37,7 @@ check "where many rows are equal" judges neighbours 5000 6 20 0.1 grid
 check "and where few neighbours weigh much" judges neighbours 400 3 200 0.02 grid
 check "a class without a vote or training rows is in no top 5" judges unvoted
 check "logits of a classifier" judges classifier
+check "classes are the same by name" judges named
 check "intervals are those of a bootstrap in numpy" judges intervals
 
 knn() {
@@ -67,7 +69,7 @@ check_fails 1 "k above the training rows" 'k = 1000 neighbours of 600 training r
     evaluate --method knn --k 1000 --train train.st --test test.st
 check_fails 1 "no rows" 'empty.st: holds no rows' judge empty.st good.st
 check_fails 1 "no labels" "unlabelled.st: .*y" judge good.st unlabelled.st
-check_fails 1 "a negative label" 'row 0 has label -1' judge negative.st good.st
+check_fails 1 "no label" "negative.st: row 0 has label -1 in 'y', which is none: only labelled" judge negative.st good.st
 check_fails 1 "an absurd label" 'row 1 has label 1000000000000' judge huge.st good.st
 check_fails 1 "one class" 'all of class 0' judge one-class.st good.st
 check_fails 1 "two views" '2 views of each image.*--views 1' judge views.st good.st
@@ -87,8 +89,47 @@ check_fails 1 "a label above the logits" '3 logits, where the highest label is 3
 check_fails 2 "training rows of a classifier" 'no --train' logits --train good.st
 check_fails 1 "a classifier without logits" "no tensor 'logits'" \
     evaluate --method classifier --test good.st
-check_fails 1 "too few rows to hold some out" '40 training rows are too few to choose l2' \
+check_fails 1 "too few rows to hold out a share that is given" '40 training rows are too few to choose l2' \
     evaluate --train good.st --test good.st --holdout 0.04
+
+name() { # NAMES: rows of four classes called so
+    py rows good "$1"
+}
+name '["a","b","c","d"]' >abcd.st
+name '["e","f","g","h"]' >efgh.st
+name '["a","b","c"]' >abc.st
+name '["a","b","c","a"]' >twice.st
+name '["a","b",3,"d"]' >number.st
+name '{"a":1}' >object.st
+name '["a"' >broken.st
+name '[]' >nameless.st
+check_fails 1 "names in one stream" 'abcd.st has class names and good.st has none.*--match numbers' judge abcd.st good.st
+check_fails 1 "names in the other" 'abcd.st has class names and good.st has none' judge good.st abcd.st
+check_fails 1 "no name in common" 'abcd.st and efgh.st have no class in common.*a.*e' judge abcd.st efgh.st
+check_fails 1 "a label without a name" 'abc.st: row 3 has label 3, where class_names has 3 names' judge abc.st abcd.st
+check_fails 1 "no names at all" 'nameless.st: row 0 has label 0, where class_names has 0' judge abcd.st nameless.st
+check_fails 1 "a name twice" "twice.st: class_names: 'a' stands there twice" judge abcd.st twice.st
+check_fails 1 "a name that is a number" 'number.st: class_names: entry 2 is not a string' judge number.st abcd.st
+check_fails 1 "names in an object" 'object.st: class_names: not a JSON array' judge object.st abcd.st
+check_fails 1 "names that are no JSON" 'broken.st: class_names: not JSON' judge broken.st abcd.st
+check_fails 1 "streams of different names put together" 'class_names of a later frame are not those of the first' \
+    judge 'exec:cat abcd.st efgh.st' abcd.st
+by_number() { # each alone is refused above
+    local file
+    judge good.st good.st >want.json
+    for file in abcd efgh abc twice number object broken nameless; do
+        judge "$file.st" good.st --match numbers | cmp - want.json &&
+            judge good.st "$file.st" --match numbers | cmp - want.json || return 1
+    done
+}
+check "numbers alone, whatever the names" by_number
+logits_named() {
+    py rows few-labels "$1" >logits-named.st
+    evaluate --method classifier --test logits-named.st "${@:2}"
+}
+check_fails 1 "other names than logits" '3 logits, where class_names has 4 names.*--match numbers' \
+    logits_named '["a","b","c","d"]'
+check "unless numbers count" logits_named '["a","b","c","d"]' --match numbers
 check_fails 2 "a confidence that is none" '--confidence' judge good.st good.st --confidence 1
 check_fails 2 "no test stream" '--test' evaluate --train train.st
 done_testing

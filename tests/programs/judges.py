@@ -15,16 +15,21 @@ sys.path.insert(0, root + "/tests")
 import frames  # noqa: E402
 
 
-def write(path, x, y, name="h"):
+def write(path, x, y, name="h", classes=None):
+    """class_names stand in the first frame alone, as augment writes them."""
     with open(path, "wb") as file:
         for at in range(0, len(x), 500):
-            frames.write(file, {name: x[at : at + 500].astype(np.float32), "y": y[at : at + 500]})
+            meta = {} if classes is None or at else {"class_names": json.dumps(classes)}
+            frames.write(file, {name: x[at : at + 500].astype(np.float32), "y": y[at : at + 500]}, **meta)
         frames.write_end(file)
 
 
-def evaluate(*options):
+def evaluate(*options, told=None):
     run = ["evaluate", "--bootstrap", "0", *map(str, options)]
-    return json.loads(subprocess.run(run, stdout=subprocess.PIPE, check=True).stdout)
+    done = subprocess.run(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True, text=True)
+    if told is not None:
+        told[:] = done.stderr.splitlines()
+    return json.loads(done.stdout)
 
 
 def halves(x, y):
@@ -168,6 +173,83 @@ def unvoted():
     write("judged-test.st", x, np.full(40, 2))
     found = evaluate("--l2", 0.1, "--train", "judged-train.st", "--test", "judged-test.st", "--bootstrap", 20)
     assert [found[key] for key in ("top1", "top5", "top5_high")] == [0, 0, 0], found
+
+
+def named():
+    """Labels mean what class_names says: nearest neighbours by name, counted here in numpy."""
+    random = np.random.default_rng(14)
+    names = ["Zwiebel", "ü\U0001f415", "a\nb", 'say "x"', "", "東京"] + ["class %d" % i for i in range(2000)]
+    for a, b in (([0, 1, 2, 3], [2, 0, 5, 4]), ([7, 3], [3, 7]), (range(1999, 4, -1), [9, 1000, 1, 5])):
+        a, b = [names[i] for i in a], [names[i] for i in b]
+        union = a + [n for n in b if n not in a]
+        x = random.normal(size=(700, 5))
+        y, yt = random.integers(0, len(a), 600), random.integers(0, len(b), 100)
+        write("judged-train.st", x[:600], y, classes=a)
+        write("judged-test.st", x[600:], yt, classes=b)
+        told = []
+        found = evaluate("--method", "knn", "--k", 1, "--train", "judged-train.st", "--test", "judged-test.st", told=told)
+        unit = x.astype(np.float32).astype(np.float64)
+        unit /= np.sqrt((unit**2).sum(axis=1))[:, None]
+        predicted = [a[i] for i in y[(unit[600:] @ unit[:600].T).argmax(axis=1)]]
+        truth = [b[i] for i in yt]
+        expected = np.zeros((len(union), len(union)), int)
+        for t, q in zip(truth, predicted):
+            expected[union.index(t), union.index(q)] += 1
+        assert found["class_names"] == union
+        assert (np.array(found["confusion"]) == expected).all()
+        assert abs(found["top1"] - np.mean([t == q for t, q in zip(truth, predicted)])) < 1e-8
+        alone = {n for n in truth} - {a[i] for i in y}
+        rows = sum(t in alone for t in truth)
+        line = "classes without training rows: %d, whose %d test rows" % (len(alone), rows)
+        assert any(line in t for t in told) == bool(alone), (told, line)
+        unlearned = {a[i] for i in y} - {n for n in truth}
+        assert any("without test rows: %d:" % len(unlearned) in t for t in told) == bool(unlearned), told
+        # As numbers, they are other classes.
+        found = evaluate(
+            "--method", "knn", "--k", 1, "--match", "numbers", "--train", "judged-train.st", "--test", "judged-test.st"
+        )
+        assert "class_names" not in found
+        same = y[(unit[600:] @ unit[:600].T).argmax(axis=1)] == yt
+        assert abs(found["top1"] - same.mean()) < 1e-8
+    # A classifier's logits are in the test data's own order.
+    write("judged-logits.st", np.eye(3)[[0, 1, 2, 0]], np.array([0, 1, 1, 0]), "logits", ["x", "y", "z"])
+    found = evaluate("--method", "classifier", "--test", "judged-logits.st")
+    assert found["top1"] == 0.75 and found["class_names"] == ["x", "y", "z"]
+
+
+def few():
+    """Sets that are too small for the usual k and l2: all rows vote; l2 is 1/n, scikit-learn's own."""
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(15)
+    y = np.repeat(np.arange(3), 6)
+    x = (random.normal(size=(18, 4)) + np.eye(4)[y]).astype(np.float32)
+    write("judged-train.st", x, y)
+    write("judged-test.st", x[::2] + 0.1, y[::2])
+    both = ("--train", "judged-train.st", "--test", "judged-test.st")
+    told = []
+    found = evaluate(*both, told=told)
+    assert len(told) == 1 and "18 training rows are too few to choose l2" in told[0], told
+    assert abs(found["l2"] - 1 / 18) < 1e-9 and found["l2_sweep"] == []
+    mean, deviation = x.astype(float).mean(axis=0), x.astype(float).std(axis=0)
+    model = LogisticRegression(tol=1e-8, max_iter=10000).fit((x - mean) / deviation, y)
+    assert abs(model.score(((x[::2] + np.float32(0.1)) - mean) / deviation, y[::2]) - found["top1"]) < 1e-8
+    found = evaluate("--method", "knn", *both, told=told)
+    assert found["k"] == 18 and len(told) == 1 and "all 18 training rows vote" in told[0], (found, told)
+    explicit = evaluate("--method", "knn", "--k", 18, *both, told=told)
+    assert explicit == found and not told
+    # The only row of a class is never held out, whichever place it has: each class can be learned.
+    # 10 classes of one row and one of 90: of every tenth row in order of class, those of the 90 count.
+    y = np.r_[np.arange(10), np.full(90, 10)]
+    x = np.r_[10 * np.eye(10), np.full((90, 10), -3.0) + random.normal(size=(90, 10)) / 9]
+    write("judged-train.st", x, y)
+    found = evaluate("--train", "judged-train.st", "--test", "judged-train.st", told=told)
+    assert not told and len(found["l2_sweep"]) == 9 and all(t["accuracy"] == 1 for t in found["l2_sweep"]), found
+    # Eighteen classes of one row each, and two of one more: nothing can be held out.
+    y = np.r_[np.arange(18), 18, 18]
+    write("judged-train.st", random.normal(size=(20, 4)), y)
+    found = evaluate("--train", "judged-train.st", "--test", "judged-train.st", told=told)
+    assert len(told) == 1 and "20 training rows are too few" in told[0] and found["l2"] == 0.05, (told, found["l2"])
 
 
 def classifier():

@@ -56,11 +56,12 @@ def sklearn_agrees(train, test, *l2):
     assert ours["top1"] < ours["top5"] <= 1 and ours["iterations"] > 0
 
 
-def rows(**changes):
+def rows(class_names=None, **changes):
     """One frame of features with something wrong, or nothing."""
     tensors = {"h": np.ones((40, 1, 3), np.float32), "y": np.arange(40) % 4}
     tensors |= changes
-    frames.write(out, {k: v for k, v in tensors.items() if v is not None})
+    meta = {} if class_names is None else {"class_names": class_names}
+    frames.write(out, {k: v for k, v in tensors.items() if v is not None}, **meta)
     frames.write_end(out)
 
 
@@ -153,9 +154,10 @@ BAD = {
     "narrow": {"h": np.ones((40, 1, 2), np.float32)},
     "nan": {"h": np.where(np.arange(120).reshape(40, 1, 3) == 70, np.nan, 1).astype(np.float32)},
     "few-logits": {"h": None, "logits": np.zeros((40, 1, 3), np.float32)},
+    "few-labels": {"h": None, "logits": np.zeros((40, 1, 3), np.float32), "y": np.arange(40) % 3},
     "pixels": {"h": None, "x": np.arange(40 * 12, dtype=np.uint8).reshape(40, 1, 2, 2, 3)},
 }
 if command == "rows":
-    rows(**BAD[arguments[0]])
+    rows(*arguments[1:], **BAD[arguments[0]])
 else:
     globals()[command](*arguments)
