@@ -6,9 +6,10 @@
 #include <string.h>
 
 #include "fail.h"
-#include "frame_io.h"
 #include "half.h"
+#include "optimizer_parts.h"
 #include "signals.h"
+#include "sound.h"
 
 struct optimizer_config optimizer_config = {
     .schedule = {.lr = -1, .base_lr = -1, .warmup_epochs = 10, .warmup_steps = -1},
@@ -99,314 +100,72 @@ const struct option_spec optimizer_option_specs[] = {
     {0},
 };
 
-/* ---- what is owned ---- */
-
-enum {
-    NAME_MAX_BYTES = 400, /* of a parameter: SLOT/NAME fits into 512 */
-    STOP_PATIENCE = 20    /* seconds for the rest of a step, after a signal: Slurm gives 30 */
-};
-
-struct entry {
-    char *name;
-    enum dtype dtype;
-    int ndim;
-    int64_t shape[FRAME_MAX_DIMS];
-    size_t count, bytes;
-    void *value;
-    float *slots[4];
-    bool buffer;
-    bool frozen;     /* kept as it is: no gradient of it comes */
-    int client;      /* who joined with it; -1: nobody yet (a resumed state's) */
-    int64_t updated; /* the step it was last sent in; -1: not yet */
-};
-
-struct request { /* one that came before its step */
-    struct frame *frame;
-    int client;
-};
-
-struct optimizer {
-    struct server *server;
-    const struct optimizer_rule *rule;
-    const struct optimizer_config *config;
-    struct entry *entries;
-    int n_entries;
-    float *widened; /* NULL, or room for the largest parameter's gradient */
-    size_t largest; /* of its values */
-    int64_t step;   /* the one under way */
-    int64_t steps;  /* of the whole run, as the last request said */
-    int64_t saved;
-    struct {
-        bool joined, ended;
-        int64_t ahead; /* the latest step it sent anything for */
-    } * clients;
-    int n_clients;
-    struct request *waiting;
-    int n_waiting;
-};
-
-bool optimizer_is_buffer(const char *name)
-{
-    static const char *const endings[] = {".running_mean", ".running_var", ".num_batches_tracked"};
-    size_t length = strlen(name);
-    for (size_t i = 0; i < 3; i++)
-        if (length > strlen(endings[i]) && !strcmp(name + length - strlen(endings[i]), endings[i]))
-            return true;
-    return false;
-}
-
-bool optimizer_is_frozen(const char *list, const char *name)
-{
-    while (list && *list) {
-        const size_t length = strcspn(list, ",");
-        if (length && !strncmp(list, name, length) && (!name[length] || name[length] == '.'))
-            return true;
-        list += length + (list[length] == ',');
-    }
-    return false;
-}
-
-static struct entry *find(struct optimizer *o, const char *name)
-{
-    for (int i = 0; i < o->n_entries; i++)
-        if (!strcmp(o->entries[i].name, name))
-            return &o->entries[i];
-    return NULL;
-}
-
-static struct entry *add(struct optimizer *o, const struct tensor *t)
-{
-    struct entry e = {.dtype = t->dtype,
-                      .ndim = t->ndim,
-                      .count = tensor_count(t),
-                      .bytes = t->bytes,
-                      .buffer = optimizer_is_buffer(t->name),
-                      .client = -1,
-                      .updated = -1};
-    memcpy(e.shape, t->shape, sizeof e.shape);
-    if (strlen(t->name) > NAME_MAX_BYTES || strchr(t->name, '/')) {
-        fail("%.40s: a parameter's name has no '/' and at most %d bytes", t->name, NAME_MAX_BYTES);
-        return NULL;
-    }
-    if (!e.buffer && t->dtype != DTYPE_F32) {
-        fail("parameter %s is %s, not F32", t->name, dtype_name(t->dtype));
-        return NULL;
-    }
-    struct entry *entries = realloc(o->entries, (size_t)(o->n_entries + 1) * sizeof *entries);
-    if (entries)
-        o->entries = entries;
-    e.name = strdup(t->name);
-    e.value = malloc(t->bytes + 1);
-    bool good = entries && e.name && e.value;
-    for (int i = 0; !e.buffer && i < o->rule->n_slots; i++)
-        good = (e.slots[i] = calloc(e.count + 1, sizeof(float))) && good;
-    if (!good) {
-        free(e.name);
-        free(e.value);
-        for (int i = 0; i < o->rule->n_slots; i++)
-            free(e.slots[i]);
-        fail("out of memory for parameter %s", t->name);
-        return NULL;
-    }
-    memcpy(e.value, t->data, t->bytes);
-    if (e.count > o->largest) {
-        o->largest = e.count;
-        free(o->widened);
-        o->widened = NULL;
-    }
-    o->entries[o->n_entries] = e;
-    return &o->entries[o->n_entries++];
-}
-
-/* A gradient may come as BF16, and is answered so. */
-static bool is_half(const struct entry *e, const struct tensor *t)
-{
-    return !e->buffer && t->dtype == DTYPE_BF16;
-}
-
-static int check_shape(const struct entry *e, const struct tensor *t, bool half)
-{
-    bool same = (e->dtype == t->dtype || half) && e->ndim == t->ndim;
-    for (int i = 0; same && i < e->ndim; i++)
-        same = e->shape[i] == t->shape[i];
-    return same ? 0 : fail("%s has another shape or dtype than the parameter in force", t->name);
-}
-
-static void release(struct optimizer *o)
-{
-    for (int i = 0; i < o->n_entries; i++) {
-        free(o->entries[i].name);
-        free(o->entries[i].value);
-        for (int j = 0; j < o->rule->n_slots; j++)
-            free(o->entries[i].slots[j]);
-    }
-    for (int i = 0; i < o->n_waiting; i++)
-        frame_free(o->waiting[i].frame);
-    free(o->entries);
-    free(o->widened);
-    free(o->clients);
-    free(o->waiting);
-}
-
-/* ---- files ---- */
-
-static struct tensor_spec entry_spec(const struct entry *e, const char *name)
-{
-    struct tensor_spec spec = {name, e->dtype, e->ndim, {0}};
-    memcpy(spec.shape, e->shape, sizeof spec.shape);
-    return spec;
-}
-
-/* All entries, with their slots or without. */
-static struct frame *pack_all(const struct optimizer *o, bool slots)
-{
-    int most = o->n_entries * (1 + o->rule->n_slots), n = 0;
-    struct tensor_spec *specs = calloc((size_t)most + 1, sizeof *specs);
-    char(*names)[512] = calloc((size_t)most + 1, sizeof *names);
-    struct frame *f = NULL;
-    if (specs && names) {
-        for (int i = 0; i < o->n_entries; i++)
-            specs[n++] = entry_spec(&o->entries[i], o->entries[i].name);
-        for (int j = 0; slots && j < o->rule->n_slots; j++)
-            for (int i = 0; i < o->n_entries; i++) {
-                if (o->entries[i].buffer)
-                    continue;
-                snprintf(names[n], sizeof *names, "%s/%s", o->rule->slots[j], o->entries[i].name);
-                specs[n] = entry_spec(&o->entries[i], names[n]);
-                n++;
-            }
-        f = frame_new(specs, n);
-    } else
-        fail("out of memory");
-    for (int i = 0; f && i < o->n_entries; i++)
-        memcpy(frame_find(f, o->entries[i].name)->data, o->entries[i].value, o->entries[i].bytes);
-    n = o->n_entries;
-    for (int j = 0; f && slots && j < o->rule->n_slots; j++)
-        for (int i = 0; i < o->n_entries; i++)
-            if (!o->entries[i].buffer)
-                memcpy(frame_find(f, names[n++])->data, o->entries[i].slots[j],
-                       o->entries[i].bytes);
-    if (f) {
-        frame_set_meta(f, "kind", slots ? "state" : "model");
-        frame_set_meta(f, "optimizer", o->rule->name);
-        frame_set_meta_int(f, "step", o->step);
-        frame_set_meta_int(f, "steps", o->steps);
-    }
-    free(specs);
-    free(names);
-    return f;
-}
-
-static int save(const struct optimizer *o, const char *path, bool slots)
-{
-    if (!*path || o->n_entries == 0) /* nobody joined: what is there stays */
-        return 0;
-    struct frame *f = pack_all(o, slots);
-    int bad = f ? frame_save(f, path) : -1;
-    frame_free(f);
-    return bad;
-}
-
-static int save_state(struct optimizer *o)
-{
-    if (o->saved == o->step)
-        return 0;
-    o->saved = o->step;
-    return save(o, o->config->state, true);
-}
-
-/* DIR/model-200.safetensors, beside DIR/model.safetensors. */
-static int keep_model(const struct optimizer *o)
-{
-    const char *model = o->config->model, *slash = strrchr(model, '/');
-    const char *dot = strrchr(slash ? slash : model, '.');
-    const int stem = dot ? (int)(dot - model) : (int)strlen(model);
-    char *path;
-    if (!o->config->keep_every || o->step % o->config->keep_every)
-        return 0;
-    if (asprintf(&path, "%.*s-%" PRId64 "%s", stem, model, o->step, dot ? dot : "") < 0)
-        return fail("out of memory");
-    const int bad = save(o, path, false);
-    free(path);
-    return bad;
-}
-
-/* A state's tensors: the parameters first, then what belongs to their slots. */
-static int load_state(struct optimizer *o)
-{
-    const char *path = o->config->state, *kind, *name;
-    if (!*path)
-        return fail("--resume needs --state");
-    struct frame *f = frame_load(path);
-    if (!f)
-        return -1;
-    int bad = 0;
-    kind = frame_meta(f, "kind");
-    name = frame_meta(f, "optimizer");
-    if (!kind || strcmp(kind, "state") || !name || !frame_meta(f, "step"))
-        bad = fail("%s: not an optimizer's state", path);
-    else if (strcmp(name, o->rule->name))
-        bad = fail("%s: the state of %s, not of %s", path, name, o->rule->name);
-    else if (frame_meta_int(f, "step", 0, &o->step) || o->step < 0 || o->step > INT64_MAX / 2)
-        bad = fail("%s: step is no count", path);
-    for (int i = 0; !bad && i < f->n_tensors; i++)
-        if (!strchr(f->tensors[i].name, '/'))
-            bad = add(o, &f->tensors[i]) ? 0 : -1;
-    for (int i = 0; !bad && i < o->n_entries; i++)
-        for (int j = 0; !bad && !o->entries[i].buffer && j < o->rule->n_slots; j++) {
-            struct entry *e = &o->entries[i];
-            char slot[512];
-            snprintf(slot, sizeof slot, "%s/%s", o->rule->slots[j], e->name);
-            const struct tensor *t = frame_find(f, slot);
-            if (!t || check_shape(e, t, false))
-                bad = fail("%s: %s is missing or does not fit", path, slot);
-            else
-                memcpy(e->slots[j], t->data, t->bytes);
-        }
-    o->saved = o->step;
-    frame_free(f);
-    return bad;
-}
-
 /* ---- requests ---- */
+
+enum { STOP_PATIENCE = 20 }; /* seconds for the rest of a step, after a signal: Slurm gives 30 */
 
 /* A reply is the request with the values in force in place of what came: they have the same sizes.
  */
 static void put_values(struct optimizer *o, struct frame *f)
 {
     for (int i = 0; i < f->n_tensors; i++) {
-        const struct entry *e = find(o, f->tensors[i].name);
-        if (is_half(e, &f->tensors[i]))
+        const struct entry *e = optimizer_find(o, f->tensors[i].name);
+        if (optimizer_is_half(e, &f->tensors[i]))
             narrow_bf16(e->value, f->tensors[i].data, e->count);
         else
             memcpy(f->tensors[i].data, e->value, e->bytes);
     }
 }
 
+static bool same_part(const char *a, const char *b)
+{
+    const size_t n = strcspn(a, ".");
+    return n == strcspn(b, ".") && !strncmp(a, b, n);
+}
+
+/* A resumed state of a deeper network than the client's: of a part that the client has, the client
+ * has all. */
+static int check_left_over(const struct optimizer *o, const struct frame *request)
+{
+    for (int i = 0; i < o->n_entries; i++) {
+        const char *name = o->entries[i].name;
+        bool claimed = false;
+        for (int j = 0; j < request->n_tensors && !claimed; j++)
+            claimed = same_part(name, request->tensors[j].name);
+        if (claimed && !frame_find(request, name))
+            return fail("%s has %s, which the client's network has not", o->config->state, name);
+    }
+    return 0;
+}
+
 static int check_join(struct optimizer *o, int client, const struct frame *request)
 {
+    if (settings_check(o, request))
+        return -1;
     for (int i = 0; i < request->n_tensors; i++) {
         const struct tensor *t = &request->tensors[i];
-        const struct entry *e = find(o, t->name);
+        const struct entry *e = optimizer_find(o, t->name);
+        if (sound_tensor(t))
+            return fail("a client joined with parameters of which %s", fail_message());
         if (!e && o->config->resume)
             return fail("%s has no tensor %s, which a client joined with", o->config->state,
                         t->name);
         if (!e)
             continue;
-        if (check_shape(e, t, false))
+        if (optimizer_check_shape(e, t, false))
             return -1;
         if (e->client >= 0 && e->client != client && !o->clients[e->client].ended)
             return fail("clients %d and %d both joined with %s", e->client, client, t->name);
     }
-    return 0;
+    return o->config->resume && request->n_tensors ? check_left_over(o, request) : 0;
 }
 
 /* Takes over what a client joins with, as far as it is not known. */
 static int take_initial(struct optimizer *o, int client, const struct frame *request)
 {
     for (int i = 0; i < request->n_tensors; i++) {
-        struct entry *e = find(o, request->tensors[i].name);
-        if (!e && !(e = add(o, &request->tensors[i])))
+        struct entry *e = optimizer_find(o, request->tensors[i].name);
+        if (!e && !(e = optimizer_add(o, &request->tensors[i])))
             return -1;
         e->client = client;
         e->frozen = optimizer_is_frozen(frame_meta(request, "frozen"), e->name);
@@ -440,7 +199,7 @@ static int answer_join(struct optimizer *o, int client, struct frame *request)
         put_values(o, request);
     else { /* a rank that brings nothing wants to know everything */
         frame_free(request);
-        if (!(reply = pack_all(o, false)))
+        if (!(reply = optimizer_pack(o, false)))
             return -1;
         frame_drop_meta(reply, "optimizer");
     }
@@ -456,13 +215,13 @@ static int check_gradients(struct optimizer *o, const struct frame *request, boo
     *twice = false;
     for (int i = 0; i < request->n_tensors; i++) {
         const struct tensor *t = &request->tensors[i];
-        const struct entry *e = find(o, t->name);
+        const struct entry *e = optimizer_find(o, t->name);
         if (!e)
             return fail("a gradient of %s, which nobody joined with", t->name);
         if (e->frozen)
             return fail("%s %s, which is frozen", e->buffer ? "a value of" : "a gradient of",
                         t->name);
-        if (check_shape(e, t, is_half(e, t)))
+        if (optimizer_check_shape(e, t, optimizer_is_half(e, t)))
             return -1;
         *twice = e->updated == o->step;
         if (*twice)
@@ -474,9 +233,9 @@ static int check_gradients(struct optimizer *o, const struct frame *request, boo
 
 static int update(struct optimizer *o, const struct tensor *t, double lr)
 {
-    struct entry *e = find(o, t->name);
+    struct entry *e = optimizer_find(o, t->name);
     const float *gradient = t->data;
-    if (is_half(e, t)) {
+    if (optimizer_is_half(e, t)) {
         if (!o->widened && !(o->widened = malloc(o->largest * sizeof *o->widened)))
             return fail("out of memory");
         widen_bf16(t->data, o->widened, e->count);
@@ -501,6 +260,8 @@ static int take_step(struct optimizer *o, const struct frame *request, double *l
     if (at.steps <= 0 || at.steps_per_epoch <= 0 || at.batch <= 0)
         return fail("steps, steps_per_epoch and batch must be positive");
     o->steps = at.steps;
+    if (settings_take(o, request))
+        return -1;
     *lr = schedule_rate(&o->config->schedule, &at);
     for (int i = 0; i < request->n_tensors; i++)
         if (update(o, &request->tensors[i], *lr))
@@ -546,6 +307,17 @@ static bool untouched(const struct optimizer *o)
     return true;
 }
 
+/* What a resumed state holds and nobody joined with would stay as it is from here on. */
+static int check_unclaimed(struct optimizer *o)
+{
+    for (int i = 0; o->config->resume && !o->checked && i < o->n_entries; i++)
+        if (o->entries[i].client < 0)
+            return fail("%s has %s, which no client joined with: is a stage missing?",
+                        o->config->state, o->entries[i].name);
+    o->checked = true;
+    return 0;
+}
+
 /* If each client has done its step, the next one begins: the state is saved when its time has
  * come, and the requests that waited are answered. */
 static int finish_step(struct optimizer *o)
@@ -556,10 +328,13 @@ static int finish_step(struct optimizer *o)
                 return 0;
         if (untouched(o) && o->n_waiting == 0)
             return 0;
-        o->step++;
-        if (keep_model(o))
+        if (check_unclaimed(o))
             return -1;
-        if (o->config->save_every && o->step % o->config->save_every == 0 && save_state(o))
+        o->step++;
+        if (optimizer_keep_model(o))
+            return -1;
+        if (o->config->save_every && o->step % o->config->save_every == 0 &&
+            optimizer_save_state(o))
             return -1;
         if (stop_requested()) /* here, before anything of the next step */
             return 0;
@@ -690,18 +465,20 @@ int optimizer_serve(struct server *s, const struct optimizer_rule *rule,
     if (copy.schedule.base_lr < 0)
         copy.schedule.base_lr = copy.schedule.sqrt_scaling ? defaults.sqrt_lr : defaults.linear_lr;
     struct optimizer o = {.server = s, .rule = rule, .config = &copy, .saved = -1};
+    for (int i = 0; i < RUN_SETTINGS; i++)
+        o.run.values[i] = o.resumed.values[i] = -1;
     if (copy.keep_every && !*copy.model)
         return fail("--keep-every needs --model");
-    int bad = (config->resume && load_state(&o)) || serve(&o);
+    int bad = (config->resume && optimizer_load_state(&o)) || serve(&o);
     if (bad && stop_requested() && untouched(&o) && o.n_entries) {
         char message[256]; /* between two steps: nothing needs to be lost */
         snprintf(message, sizeof message, "%s", fail_message());
-        if (!save_state(&o))
+        if (!optimizer_save_state(&o))
             fail("%s after %" PRId64 " steps", message, o.step);
     }
     if (!bad)
-        bad = save_state(&o) || save(&o, copy.model, false);
-    release(&o);
+        bad = optimizer_save_state(&o) || optimizer_save(&o, copy.model, false);
+    optimizer_release(&o);
     return bad ? -1 : 0;
 }
 

@@ -35,10 +35,11 @@ bool optimizer_is_frozen(const char *list, const char *name);
 
 /* How a tensor changes in a step. */
 struct optimizer_rule {
-    const char *name;     /* "lars": written into the state */
-    int n_slots;          /* tensors of state for each parameter, as large as it */
-    const char *slots[4]; /* their names: "momentum" is stored as momentum/NAME */
-    const void *hyper;    /* handed to update */
+    const char *name;                  /* "lars": written into the state */
+    int n_slots;                       /* tensors of state for each parameter, as large as it */
+    const char *slots[4];              /* their names: "momentum" is stored as momentum/NAME */
+    const void *hyper;                 /* handed to update */
+    const struct option_spec *options; /* the program's own flags, which go into the state; NULL */
     /* Updates w (n) and its slots in place from gradient g; ndim is the tensor's. -1 if the
      * gradient is not finite. */
     int (*update)(const void *hyper, double lr, int64_t step, int ndim, size_t n, float *w,

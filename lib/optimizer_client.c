@@ -8,6 +8,7 @@
 #include "fail.h"
 #include "half.h"
 #include "optimizer.h"
+#include "sound.h"
 
 /* A message of this size moves fastest over pipes and sockets; see docs/links.md. */
 enum { BUCKET_BYTES = 1 << 20 };
@@ -132,7 +133,21 @@ static struct frame *pack_bucket(const struct optimizer_client *c)
 
 static int take_values(struct optimizer_client *c, const struct frame *reply)
 {
-    return parameters_load(c->parameters, reply, true, link_name(c->link));
+    return parameters_load(c->parameters, reply, link_name(c->link));
+}
+
+/* What is in force may be a resumed state's, and of another network. */
+static int check_values(const struct optimizer_client *c, const struct frame *reply)
+{
+    for (int i = 0; i < reply->n_tensors; i++) {
+        const struct tensor *t = &reply->tensors[i];
+        if (parameters_claim(c->parameters, t->name) && parameters_find(c->parameters, t->name) < 0)
+            return fail("%s: the optimizer has %s, which this network has not", link_name(c->link),
+                        t->name);
+        if (parameters_find(c->parameters, t->name) >= 0 && sound_tensor(t))
+            return fail("%s: %s", link_name(c->link), fail_message());
+    }
+    return 0;
 }
 
 int optimizer_join(struct optimizer_client *c, const struct frame *request, int64_t *next_step)
@@ -142,7 +157,8 @@ int optimizer_join(struct optimizer_client *c, const struct frame *request, int6
     struct frame *join = pack_values(c, c->rank == 0 ? c->parameters->n : 0), *reply;
     if (!join)
         return -1;
-    static const char *const keys[] = {"rank", "world", "grains", "batch"};
+    static const char *const keys[] = {"rank",   "world", "grains",         "batch",
+                                       "images", "steps", "steps_per_epoch"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (frame_meta(request, keys[i]))
             frame_set_meta(join, keys[i], frame_meta(request, keys[i]));
@@ -150,7 +166,8 @@ int optimizer_join(struct optimizer_client *c, const struct frame *request, int6
     name_frozen(c, join);
     if (link_request(c->link, join, &reply))
         return -1;
-    int bad = take_values(c, reply) || frame_meta_int(reply, "step", 0, next_step);
+    int bad = check_values(c, reply) || take_values(c, reply) ||
+              frame_meta_int(reply, "step", 0, next_step);
     for (int i = 0; !bad && i < c->parameters->n; i++)
         if (!frame_find(reply, c->parameters->list[i].name))
             bad = fail("%s: the answer to a join lacks %s", link_name(c->link),
@@ -162,8 +179,8 @@ int optimizer_join(struct optimizer_client *c, const struct frame *request, int6
 
 int optimizer_begin(struct optimizer_client *c, const struct frame *request)
 {
-    static const char *const keys[] = {"step", "steps", "steps_per_epoch", "batch", "epoch",
-                                       "rank", "world"};
+    static const char *const keys[] = {
+        "step", "steps", "steps_per_epoch", "batch", "images", "grains", "epoch", "rank", "world"};
     frame_free(c->metas);
     c->n_bucket = c->in_flight = 0;
     c->bucket_bytes = 0;

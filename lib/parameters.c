@@ -55,16 +55,21 @@ int parameters_find(const struct parameters *p, const char *name)
     return -1;
 }
 
-int parameters_load(struct parameters *p, const struct frame *f, bool keep_missing,
-                    const char *where)
+bool parameters_claim(const struct parameters *p, const char *name)
+{
+    const size_t n = strcspn(name, ".");
+    for (int i = 0; i < p->n; i++)
+        if (n == strcspn(p->list[i].name, ".") && !strncmp(p->list[i].name, name, n))
+            return true;
+    return false;
+}
+
+int parameters_load(struct parameters *p, const struct frame *f, const char *where)
 {
     for (int i = 0; i < p->n; i++) {
         const struct parameter *a = &p->list[i];
-        if (!frame_find(f, a->name)) {
-            if (keep_missing)
-                continue;
-            return fail("%s: no tensor %s", where, a->name);
-        }
+        if (!frame_find(f, a->name))
+            continue;
         const bool half = a->dtype == DTYPE_F32 && frame_find(f, a->name)->dtype == DTYPE_BF16;
         if (!frame_need(f, a->name, half ? DTYPE_BF16 : a->dtype, a->ndim, a->shape))
             return fail("%s: %s", where, fail_message());

@@ -46,11 +46,13 @@ void parameters_clear(struct parameters *p); /* frees what p points to, not p */
 /* The index of that name, or -1 (no message). */
 int parameters_find(const struct parameters *p, const char *name);
 
-/* Copies values out of f's tensors by name. Shape and dtype must match, but BF16 may stand for F32
- * and is widened. With keep_missing, a parameter that f lacks keeps its value; without, that is an
- * error. Tensors that are no parameter's are ignored. On failure (-1, `where` opens the message)
- * nothing was changed. */
-int parameters_load(struct parameters *p, const struct frame *f, bool keep_missing,
-                    const char *where);
+/* Whether a name begins with the same first part ("layer1" of "layer1.0.conv1.weight") as one of
+ * the parameters' names, so that it should be one of them. */
+bool parameters_claim(const struct parameters *p, const char *name);
+
+/* Copies values out of f's tensors by name; a parameter that f lacks keeps its value. Shape and
+ * dtype must match, but BF16 may stand for F32 and is widened. Tensors that are no parameter's are
+ * ignored. On failure (-1, `where` opens the message) nothing was changed. */
+int parameters_load(struct parameters *p, const struct frame *f, const char *where);
 
 #endif

@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "checkpoint.h"
 #include "clock.h"
 #include "fail.h"
-#include "frame_io.h"
 #include "initialize.h"
 #include "link.h"
 #include "metrics.h"
@@ -205,12 +205,7 @@ static int start(struct run *run, const struct frame *request, const struct tens
         network_share(run->net, add_workers, run);
     struct parameters *p = network_parameters(run->net);
     initialize_parameters(p, (uint64_t)config.seed);
-    if (!*config.init)
-        return 0;
-    struct frame *f = frame_load(config.init);
-    int status = f ? parameters_load(p, f, false, config.init) : -1;
-    frame_free(f);
-    return status;
+    return *config.init ? checkpoint_load(p, config.init, run->stage->flags) : 0;
 }
 
 /* On the first request of a training run: takes over the optimizer's parameters. */
@@ -420,6 +415,9 @@ static struct frame *infer(struct run *run, const struct frame *request)
 
 static int open_links(struct run *run)
 {
+    if (run->stage->identity && *config.init &&
+        checkpoint_lacks(run->stage->part, config.init, run->stage->flags))
+        return -1;
     if (*config.next && !(run->next = link_open(config.next, &link_config)))
         return -1;
     if (trains(run->stage) && *config.opt && !(run->opt = link_open(config.opt, &link_config)))

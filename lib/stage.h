@@ -29,9 +29,11 @@ struct stage {
      * input's place, a new frame with the output's gradient, `loss` and other metrics. NULL with a
      * message. */
     struct frame *(*loss)(const struct frame *output, int threads);
-    bool identity; /* no network: the output is the input, and make_plan is not called */
-    bool metrics;  /* the head of the pipeline: a training request is answered with a frame of
-                      metadata, and the input's gradient is not computed */
+    const char *flags; /* that make the network, for messages: "--layers or --dim" */
+    const char *part;  /* what names of its tensors begin with, for the identity, which has none */
+    bool identity;     /* no network: the output is the input, and make_plan is not called */
+    bool metrics;      /* the head of the pipeline: a training request is answered with a frame of
+                          metadata, and the input's gradient is not computed */
 };
 
 /* Serves requests until the callers are done; the program's exit status. Ends the program with

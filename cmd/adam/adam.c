@@ -76,5 +76,5 @@ int main(int argc, char **argv)
     options_parse(&program, argc, argv, NULL);
     signals_setup();
     return optimizer_run(
-        &(struct optimizer_rule){"adam", 2, {"exp_avg", "exp_avg_sq"}, &adam, update});
+        &(struct optimizer_rule){"adam", 2, {"exp_avg", "exp_avg_sq"}, &adam, options, update});
 }

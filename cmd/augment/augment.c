@@ -114,8 +114,8 @@ static const struct program program = {
     .summary = "makes random views of images, in batches",
     .details = "Frames out: x U8 [B,V,S,S,3], or of series F32 [B,V,1,S,C] with C channels;\n"
                "y I64 [B] (-1: no label), index I64 [B];\n"
-               "metadata step, steps, steps_per_epoch, batch, grains, epoch, classes (rank,\n"
-               "world).\n"
+               "metadata step, steps, steps_per_epoch, batch, images, grains, epoch, classes\n"
+               "(rank, world).\n"
                "\n"
                "Operations of --ops and --ops2, applied in order (with their defaults):\n"
                "  crop:0.08-1:1:0.75-1.3333  share of the area, probability, aspect; bicubic\n"

@@ -102,6 +102,10 @@ int main(int argc, char **argv)
         {options, stage_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     signals_setup();
-    return stage_run(&(struct stage){
-        .input = "h", .output = "logits", .begin = begin, .make_plan = make_plan, .loss = loss});
+    return stage_run(&(struct stage){.input = "h",
+                                     .output = "logits",
+                                     .begin = begin,
+                                     .make_plan = make_plan,
+                                     .flags = "--classes",
+                                     .loss = loss});
 }

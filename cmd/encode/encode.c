@@ -138,6 +138,7 @@ int main(int argc, char **argv)
                                      .images = true,
                                      .normalization = parse_normalization(normalize),
                                      .make_plan = make_plan,
+                                     .flags = "--arch, --width, --sk or --stem",
                                      .chunk = chunk,
                                      .metrics = true});
 }

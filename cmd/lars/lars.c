@@ -54,5 +54,5 @@ int main(int argc, char **argv)
         {options, optimizer_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     signals_setup();
-    return optimizer_run(&(struct optimizer_rule){"lars", 1, {"momentum"}, &lars, update});
+    return optimizer_run(&(struct optimizer_rule){"lars", 1, {"momentum"}, &lars, options, update});
 }

@@ -52,6 +52,10 @@ int main(int argc, char **argv)
                                      server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     signals_setup();
-    return stage_run(&(struct stage){
-        .input = "h", .output = "z", .make_plan = make_plan, .identity = layers == 0});
+    return stage_run(&(struct stage){.input = "h",
+                                     .output = "z",
+                                     .make_plan = make_plan,
+                                     .flags = "--layers, --hidden or --dim",
+                                     .part = "projector",
+                                     .identity = layers == 0});
 }

@@ -63,5 +63,5 @@ int main(int argc, char **argv)
     if (sgd.nesterov && !(sgd.momentum > 0))
         usage_fail("--nesterov needs --momentum");
     signals_setup();
-    return optimizer_run(&(struct optimizer_rule){"sgd", 1, {"momentum"}, &sgd, update});
+    return optimizer_run(&(struct optimizer_rule){"sgd", 1, {"momentum"}, &sgd, options, update});
 }

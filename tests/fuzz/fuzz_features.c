@@ -4,14 +4,15 @@
 
 #include <assert.h>
 
+#include "checkpoint.h"
 #include "head.h"
 #include "input.h"
 #include "resnet.h"
 
 static void load(struct parameters *p, const struct frame *f)
 {
-    for (int keep = 0; keep < 2; keep++)
-        parameters_load(p, f, keep, "it");
+    parameters_load(p, f, "it");
+    checkpoint_take(p, f, "it", "flags");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)

@@ -192,18 +192,18 @@ fi
 augment --data shapes --limit 50 --batch 24 --epochs 2 --out train.st
 py describe train.st >train.txt
 check "frames of training" same_text train.txt \
-    'index[24] x[24,2,32,32,3] y[24] batch=24 classes=10 epoch=0 grains=8 step=0 steps=4 steps_per_epoch=2
-index[24] x[24,2,32,32,3] y[24] batch=24 classes=10 epoch=0 grains=8 step=1 steps=4 steps_per_epoch=2
-index[24] x[24,2,32,32,3] y[24] batch=24 classes=10 epoch=1 grains=8 step=2 steps=4 steps_per_epoch=2
-index[24] x[24,2,32,32,3] y[24] batch=24 classes=10 epoch=1 grains=8 step=3 steps=4 steps_per_epoch=2'
+    'index[24] x[24,2,32,32,3] y[24] batch=24 classes=10 epoch=0 grains=8 images=50 step=0 steps=4 steps_per_epoch=2
+index[24] x[24,2,32,32,3] y[24] batch=24 classes=10 epoch=0 grains=8 images=50 step=1 steps=4 steps_per_epoch=2
+index[24] x[24,2,32,32,3] y[24] batch=24 classes=10 epoch=1 grains=8 images=50 step=2 steps=4 steps_per_epoch=2
+index[24] x[24,2,32,32,3] y[24] batch=24 classes=10 epoch=1 grains=8 images=50 step=3 steps=4 steps_per_epoch=2'
 mkdir cifar
 py data cifar
 augment --data cifar --split test --policy eval --batch 20 --grains 4 --out eval.st
 py describe eval.st >eval.txt
 check "evaluation keeps the partial batch" same_text eval.txt \
-    'index[20] x[20,1,32,32,3] y[20] batch=20 classes=10 epoch=0 grains=4 step=0 steps=3 steps_per_epoch=3
-index[20] x[20,1,32,32,3] y[20] batch=20 classes=10 epoch=0 grains=4 step=1 steps=3 steps_per_epoch=3
-index[10] x[10,1,32,32,3] y[10] batch=10 classes=10 epoch=0 grains=2 step=2 steps=3 steps_per_epoch=3'
+    'index[20] x[20,1,32,32,3] y[20] batch=20 classes=10 epoch=0 grains=4 images=50 step=0 steps=3 steps_per_epoch=3
+index[20] x[20,1,32,32,3] y[20] batch=20 classes=10 epoch=0 grains=4 images=50 step=1 steps=3 steps_per_epoch=3
+index[10] x[10,1,32,32,3] y[10] batch=10 classes=10 epoch=0 grains=2 images=50 step=2 steps=3 steps_per_epoch=3'
 check "evaluation keeps the order and labels" py rows eval.st 0 49
 for limit in 10 25 49; do
     augment --data cifar --split test --ops center --limit $limit --out limit.st
@@ -214,7 +214,7 @@ done
 augment --data shapes --size 40 --views 3 --batch 6 --steps 1 --shard 1/4 --out big.st
 py describe big.st >big.txt
 check "size, views and uneven shards" same_text big.txt \
-    'index[2] x[2,3,40,40,3] y[2] batch=6 classes=10 epoch=0 grains=2 rank=1 step=0 steps=1 steps_per_epoch=1666 world=4'
+    'index[2] x[2,3,40,40,3] y[2] batch=6 classes=10 epoch=0 grains=2 images=10000 rank=1 step=0 steps=1 steps_per_epoch=1666 world=4'
 
 # ---- shards ----
 for world in 2 3; do
