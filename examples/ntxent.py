@@ -68,6 +68,8 @@ def main():
         shape = header.get("z", {}).get("shape", [])
         if len(shape) != 3 or shape[1] != 2 or header["z"]["dtype"] != "F32":
             sys.exit("ntxent.py: need z F32 [B,2,d]")
+        if shape[0] < 2:
+            sys.exit("ntxent.py: a single image has no negatives")
         begin, end = header["z"]["data_offsets"]
         z = np.frombuffer(data[begin:end], "<f4").reshape(-1, shape[2]).astype(np.float64)
         dz, loss, accuracy, entropy = ntxent(z, temperature)

@@ -58,6 +58,9 @@ static int read_batch(const struct loss *loss, const struct frame *request,
     if (b < 1 || v < 1 || d < 1 || b > INT32_MAX / v || d > INT32_MAX)
         return fail("z is [%lld,%lld,%lld]: nothing to compare", (long long)b, (long long)v,
                     (long long)d);
+    if (b < 2)
+        return fail("z is of a single image, which has no negatives: train with a --batch of 2 or "
+                    "more; of several workers a loss takes all images at once (gather)");
     *batch = (struct loss_batch){.in = {.z = z->data,
                                         .n = b * v,
                                         .d = d,

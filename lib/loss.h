@@ -26,7 +26,7 @@ struct loss {
 /* Serves requests until the callers are done; the program's exit status. A request has `z` F32
  * [B,V,d]; the reply has `dz` of this shape, the request's metadata, and `loss`, `contrast_acc` and
  * `contrast_entropy`, without those that the loss does not tell (NAN). A loss that is not finite is
- * a failure. */
+ * a failure, and so is a batch of one image, which has no negatives. */
 int loss_run(const struct loss *loss);
 
 #endif

@@ -31,7 +31,7 @@ def make():
                 frames.write(file, tensors, step=i, seq=9 + i, mine="kept")
             frames.write_end(file)
 
-    write("z.st", *(batch(b, 2, d) for b, d in [(1, 3), (2, 2), (40, 17), (150, 64)]))
+    write("z.st", *(batch(b, 2, d) for b, d in [(3, 3), (2, 2), (40, 17), (150, 64)]))
     write("views.st", *(batch(b, v, d) for b, v, d in [(5, 1, 3), (9, 3, 8), (60, 4, 16)]))
     good = batch(4, 2, 4)
     bad = batch(4, 2, 4)
@@ -43,6 +43,7 @@ def make():
     write("noy.st", {"z": good["z"]})
     write("noz.st", {"y": good["y"]})
     write("bytes.st", {"z": np.zeros((3, 2, 4), np.uint8), "y": np.zeros(3, np.int64)})
+    write("single.st", batch(1, 2, 3))
     write("empty.st", {"z": np.zeros((0, 2, 4), np.float32), "y": np.zeros(0, np.int64)})
 
 

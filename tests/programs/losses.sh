@@ -44,6 +44,8 @@ refuses() { # program
     check_fails 1 "$1: no z" 'the frame has no tensor z' sh -c "$1 <noz.st >out"
     check_fails 1 "$1: another type" 'tensor z is U8' sh -c "$1 <bytes.st >out"
     check_fails 1 "$1: no images" 'nothing to compare' sh -c "$1 <empty.st >out"
+    check_fails 1 "$1: no negatives" 'z is of a single image, which has no negatives: .*--batch of 2' \
+        sh -c "$1 <single.st >out"
     check_fails 2 "$1: a word too many" "unexpected word 'z.st'" "$1" z.st
     check_fails 2 "$1: no threads" '--threads: 0 is not between' "$1" --threads 0
 }
@@ -74,4 +76,20 @@ train() { # loss
 check "supcon trains" train supcon
 check "ntlogistic trains" train 'ntlogistic --semi-hard'
 check "triplet trains" train triplet
+gathered() { # one image a worker: the loss sees both
+    local r pids=()
+    for r in 0 1; do
+        augment --data shapes --size 8 --batch 2 --steps 1 --shard $r/2 | encode --width 0.0625 >h$r.st
+    done
+    augment --data shapes --size 8 --batch 2 --steps 1 | encode --width 0.0625 |
+        project --layers 0 --next exec:ntxent >whole.st
+    gather --world 2 --listen "ipc://$T/g" --next exec:ntxent &
+    pids+=($!)
+    project --layers 0 --next "ipc://$T/g" <h0.st >g0.st &
+    pids+=($!)
+    project --layers 0 --next "ipc://$T/g" <h1.st >g1.st && all_end "${pids[@]}" &&
+        [ "$(inspect --meta loss g0.st)" = "$(inspect --meta loss whole.st)" ] &&
+        [ "$(inspect --meta loss g1.st)" = "$(inspect --meta loss whole.st)" ]
+}
+check "a worker may have one image" gathered
 done_testing

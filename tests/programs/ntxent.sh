@@ -37,6 +37,7 @@ check_fails 1 "one view" 'tensor z is F32 \[3,1,4\], not F32 \[\?,2,\?\]' sh -c 
 check_fails 1 "no z" 'the frame has no tensor z' sh -c 'ntxent <noz.st >out'
 check_fails 1 "another type" 'tensor z is U8' sh -c 'ntxent <bytes.st >out'
 check_fails 1 "no images" 'nothing to compare' sh -c 'ntxent <empty.st >out'
+check_fails 1 "no negatives" 'z is of a single image, which has no negatives' sh -c 'ntxent <single.st >out'
 check_fails 1 "an error frame" 'ntxent: stdin: augment: no data' sh -c 'ntxent <error.st >out'
 check_fails 1 "no file" 'missing.st: No such file' ntxent --in missing.st --out out
 check_fails 1 "a folder that is not there" 'nowhere/out' ntxent --in losses.st --out nowhere/out

@@ -13,4 +13,9 @@ check "loss, gradient, accuracy and entropy as PyTorch's in float64" \
     /usr/bin/python3 "$ROOT/tests/programs/ntxent_py.py" "$ROOT"
 check_fails 1 "a stream that breaks off" 'without an end frame' \
     /usr/bin/python3 "$ROOT/examples/ntxent.py" </dev/null
+single() {
+    /usr/bin/python3 -c 'import sys; sys.path.insert(0, sys.argv[1]); import numpy as np, frames
+frames.write(sys.stdout.buffer, {"z": np.ones((1, 2, 3), np.float32)})' "$ROOT/tests" | /usr/bin/python3 "$ROOT/examples/ntxent.py"
+}
+check_fails 1 "a single image" 'a single image has no negatives' single
 done_testing

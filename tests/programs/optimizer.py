@@ -42,13 +42,14 @@ def losses():
             frames.write_end(file)
 
     write("losses.st", *(({"z": z(b, d)}, {"step": i, "seq": 9 + i, "mine": "kept"})
-                         for i, (b, d) in enumerate([(1, 3), (2, 2), (40, 17), (150, 128)])))
+                         for i, (b, d) in enumerate([(3, 3), (2, 2), (40, 17), (150, 128)])))
     bad = z(4, 4)
     bad[2, 1, 3] = np.nan
     write("nan.st", ({"z": z(4, 4)}, {"step": 2}), ({"z": bad}, {"step": 3}))
     write("view.st", ({"z": np.zeros((3, 1, 4), np.float32)}, {}))
     write("noz.st", ({"h": z(3, 4)}, {}))
     write("bytes.st", ({"z": np.zeros((3, 2, 4), np.uint8)}, {}))
+    write("single.st", ({"z": z(1, 3)}, {}))
     write("empty.st", ({"z": np.zeros((0, 2, 4), np.float32)}, {}))
     write("error.st", ({}, {"error": "augment: no data"}))
     with open("one_end.st", "wb") as file:
