@@ -11,6 +11,7 @@
 
 #include "atomic_file.h"
 #include "fail.h"
+#include "foreign.h"
 #include "signals.h"
 
 /* A frame arrives in three parts: the header's length, the header, the data. `into`, `have` and
@@ -84,8 +85,17 @@ static int grow_header(struct frame_reader *r)
     return 0;
 }
 
+/* The first bytes tell more than that they are no length, or that no JSON follows. Keeps the
+ * message of a failure unless they do. */
+static void tell_foreign(const struct frame_reader *r)
+{
+    const char *kind = foreign_kind(r->length);
+    if (kind)
+        fail("%s: not a frame but %s", r->where, kind);
+}
+
 /* A part is complete: go on to the next. 1 when that was the last. */
-static int advance(struct frame_reader *r)
+static int advance_part(struct frame_reader *r)
 {
     if (r->part == PART_LENGTH) {
         uint64_t length = 0;
@@ -119,6 +129,15 @@ static int advance(struct frame_reader *r)
     return 1;
 }
 
+static int advance(struct frame_reader *r)
+{
+    const bool whole = r->part == PART_DATA;
+    const int done = advance_part(r);
+    if (done < 0 && !whole)
+        tell_foreign(r);
+    return done;
+}
+
 enum frame_reader_state frame_reader_step(struct frame_reader *r, int fd, struct frame **out)
 {
     size_t ask = r->want - r->have;
@@ -136,6 +155,8 @@ enum frame_reader_state frame_reader_step(struct frame_reader *r, int fd, struct
         static const char *const parts[] = {"the header's length", "the header", "the data"};
         fail("%s: truncated in %s, at byte %zu of %zu", r->where, parts[r->part], r->have,
              r->part == PART_HEADER ? r->header_length : r->want);
+        if (r->part == PART_HEADER)
+            tell_foreign(r);
         return FRAME_READER_FAILED;
     }
     r->have += (size_t)n;
