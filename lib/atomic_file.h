@@ -9,9 +9,12 @@ struct atomic_file {
     char *temporary, *path;
 };
 
-/* A temporary file beside path, which is copied; what is no regular file, such as /dev/null or a
- * FIFO, is written to as it is. -1 with a message. */
+/* A temporary file beside path, PATH.tmp-XXXXXX, locked while it is written. path is copied. What
+ * is no regular file, such as /dev/null or a FIFO, is written to as it is. -1 with a message. */
 int atomic_open(struct atomic_file *a, const char *path);
+/* Removes temporary files for this path whose writers were killed; those that are being written
+ * stay. atomic_open() does it too. */
+void atomic_clean(const char *path);
 /* Flushes, fsyncs and renames the file to its path; the old one stays whole if that fails. Frees
  * everything in any case. */
 int atomic_commit(struct atomic_file *a);

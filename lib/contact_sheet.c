@@ -1,6 +1,5 @@
 #include "contact_sheet.h"
 
-#include <errno.h>
 #include <math.h>
 #include <png.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 
 #include "atomic_file.h"
 #include "fail.h"
+#include "written.h"
 
 enum {
     GAP = 2,     /* pixels between the views of an image */
@@ -192,10 +192,11 @@ int contact_sheet_write(const struct tensor *x, int64_t max_images, const char *
                      .width = (png_uint_32)l.page_width,
                      .height = (png_uint_32)l.page_height,
                      .format = PNG_FORMAT_RGB};
-    int written = png_image_write_to_stdio(&png, out.file, 0, page, 0, NULL);
+    int drawn = png_image_write_to_stdio(&png, out.file, 0, page, 0, NULL);
     free(page);
-    if (!written) {
-        fail("%s: %s", path, png.message);
+    if (!drawn) {
+        if (!written(out.file, path))
+            fail("%s: %s", path, png.message);
         atomic_abandon(&out);
         return -1;
     }

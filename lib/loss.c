@@ -88,15 +88,13 @@ static int compute(const struct loss *loss, const struct frame *request,
 }
 
 /* NULL with a message. */
-static struct frame *answer(const struct loss *loss, const struct frame *request)
+static struct frame *answer(const struct loss *loss, const struct frame *request,
+                            const struct loss_batch *batch)
 {
-    struct loss_batch batch;
-    if (read_batch(loss, request, &batch))
-        return NULL;
-    const int64_t views = batch.views, images = batch.in.n / views;
+    const int64_t views = batch->views, images = batch->in.n / views;
     struct frame *reply =
-        frame_new(&(struct tensor_spec){"dz", DTYPE_F32, 3, {images, views, batch.in.d}}, 1);
-    if (reply && compute(loss, request, &batch, reply)) {
+        frame_new(&(struct tensor_spec){"dz", DTYPE_F32, 3, {images, views, batch->in.d}}, 1);
+    if (reply && compute(loss, request, batch, reply)) {
         frame_free(reply);
         return NULL;
     }
@@ -111,8 +109,12 @@ int loss_run(const struct loss *loss)
     struct frame *request;
     int client, got;
     while ((got = server_next(server, &request, &client, NULL)) > 0) {
-        struct frame *reply = answer(loss, request);
+        struct loss_batch batch;
+        const int bad = read_batch(loss, request, &batch);
+        struct frame *reply = bad ? NULL : answer(loss, request, &batch);
         frame_free(request);
+        if (bad && !server_refuse(server, client, false))
+            continue;
         if (!reply || server_reply(server, client, reply)) {
             got = -1;
             break;

@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "atomic_file.h"
 #include "fail.h"
+#include "written.h"
 
 static const char *const known[] = {
     "step", "epoch", "loss", "accuracy", "contrast_acc", "contrast_entropy", "lr", "views_per_s"};
@@ -121,8 +123,8 @@ static int copy_rows(struct metrics_log *log, FILE *old, FILE *to, int64_t first
         kept = true;
         fwrite(line, 1, (size_t)length, to);
     }
-    if (!result && ferror(old))
-        result = fail("%s: %s", log->path, strerror(errno));
+    if (!result && length < 0 && !feof(old))
+        result = fail("%s: cannot be read to its end", log->path);
     free(line);
     if (kept) {
         metrics_columns_free(&log->columns);
@@ -136,8 +138,10 @@ static int copy_rows(struct metrics_log *log, FILE *old, FILE *to, int64_t first
 
 static int rewrite(struct metrics_log *log, int64_t first)
 {
-    FILE *old = fopen(log->path, "re");
-    if (!old && errno != ENOENT)
+    struct stat status; /* a FIFO or device has no old rows */
+    const bool special = !stat(log->path, &status) && !S_ISREG(status.st_mode);
+    FILE *old = special ? NULL : fopen(log->path, "re");
+    if (!old && !special && errno != ENOENT)
         return fail("%s: %s", log->path, strerror(errno));
     struct atomic_file new;
     int result = atomic_open(&new, log->path);
@@ -186,7 +190,7 @@ struct metrics_log *metrics_log_open(const char *path, const struct frame *first
 int metrics_log_write(struct metrics_log *log, const struct frame *f)
 {
     metrics_write_row(log->file, &log->columns, f);
-    return fflush(log->file) ? fail("%s: %s", log->path, strerror(errno)) : 0;
+    return written(log->file, log->path);
 }
 
 int metrics_log_close(struct metrics_log *log)

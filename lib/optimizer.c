@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "atomic_file.h"
 #include "fail.h"
 #include "half.h"
 #include "optimizer_parts.h"
@@ -150,6 +151,8 @@ static int check_join(struct optimizer *o, int client, const struct frame *reque
         if (!e && o->config->resume)
             return fail("%s has no tensor %s, which a client joined with", o->config->state,
                         t->name);
+        if (!e && o->step > 0)
+            return fail("a client joined with %s after the first step", t->name);
         if (!e)
             continue;
         if (optimizer_check_shape(e, t, false))
@@ -405,6 +408,28 @@ static int know_client(struct optimizer *o, int client)
     return 0;
 }
 
+/* One that joined and left, and may be a stranger. If other clients are there and it brought
+ * parameters, the run cannot do without it: -1. Else they are nobody's again, or gone. */
+static int forget_client(struct optimizer *o, int client)
+{
+    bool others = false, owns = false;
+    for (int i = 0; i < o->n_clients; i++)
+        others = others || (i != client && o->clients[i].joined && !o->clients[i].ended);
+    for (int i = 0; i < o->n_entries; i++)
+        owns = owns || o->entries[i].client == client;
+    if (client >= o->n_clients || (others && owns))
+        return -1;
+    program_warn("%s: forgotten, having sent nothing but its join", fail_message());
+    for (int i = o->n_entries - 1; i >= 0; i--)
+        if (o->entries[i].client == client && o->config->resume)
+            o->entries[i].client = -1;
+        else if (o->entries[i].client == client)
+            optimizer_remove(o, i);
+    o->clients[client].joined = false;
+    o->clients[client].ended = true;
+    return 0;
+}
+
 /* A program that is asked to stop finishes the step that is under way, if its clients let it. */
 static int stop_between_steps(const struct optimizer *o)
 {
@@ -421,11 +446,14 @@ static int serve(struct optimizer *o)
     bool ends;
     if (server_listens(o->server))
         stop_grace(STOP_PATIENCE);
+    server_allow_leaving(o->server);
     while (!stop_between_steps(o)) {
         got = server_next_within(o->server, 0.2, &request, &client, &ends);
         if (got <= 0)
             return got;
-        if (got == 2)
+        if (got == 3 && forget_client(o, client))
+            return -1;
+        if (got > 1)
             continue;
         if (know_client(o, client)) {
             frame_free(request);
@@ -469,6 +497,9 @@ int optimizer_serve(struct server *s, const struct optimizer_rule *rule,
         o.run.values[i] = o.resumed.values[i] = -1;
     if (copy.keep_every && !*copy.model)
         return fail("--keep-every needs --model");
+    for (int i = 0; i < 2; i++) /* of a run that was killed while it saved */
+        if (*(i ? copy.model : copy.state))
+            atomic_clean(i ? copy.model : copy.state);
     int bad = (config->resume && optimizer_load_state(&o)) || serve(&o);
     if (bad && stop_requested() && untouched(&o) && o.n_entries) {
         char message[256]; /* between two steps: nothing needs to be lost */

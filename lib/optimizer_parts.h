@@ -65,6 +65,7 @@ struct optimizer {
 struct entry *optimizer_find(struct optimizer *o, const char *name); /* NULL: no message */
 /* Takes a copy of the tensor over. */
 struct entry *optimizer_add(struct optimizer *o, const struct tensor *t);
+void optimizer_remove(struct optimizer *o, int entry);
 /* A gradient may come as BF16, and is answered so. */
 bool optimizer_is_half(const struct entry *e, const struct tensor *t);
 int optimizer_check_shape(const struct entry *e, const struct tensor *t, bool half);

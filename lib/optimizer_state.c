@@ -97,14 +97,19 @@ int optimizer_check_shape(const struct entry *e, const struct tensor *t, bool ha
     return same ? 0 : fail("%s has another shape or dtype than the parameter in force", t->name);
 }
 
+void optimizer_remove(struct optimizer *o, int i)
+{
+    free(o->entries[i].name);
+    free(o->entries[i].value);
+    for (int j = 0; j < o->rule->n_slots; j++)
+        free(o->entries[i].slots[j]);
+    memmove(&o->entries[i], &o->entries[i + 1], (size_t)(--o->n_entries - i) * sizeof *o->entries);
+}
+
 void optimizer_release(struct optimizer *o)
 {
-    for (int i = 0; i < o->n_entries; i++) {
-        free(o->entries[i].name);
-        free(o->entries[i].value);
-        for (int j = 0; j < o->rule->n_slots; j++)
-            free(o->entries[i].slots[j]);
-    }
+    while (o->n_entries)
+        optimizer_remove(o, o->n_entries - 1);
     for (int i = 0; i < o->n_waiting; i++)
         frame_free(o->waiting[i].frame);
     free(o->entries);

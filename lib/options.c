@@ -12,6 +12,7 @@
 
 #include "fail.h"
 #include "isa.h"
+#include "written.h"
 
 static const char *name = "simclr";
 
@@ -119,7 +120,7 @@ static void print_help(const struct program *p, bool operands)
         printf("\n");
     }
     printf("  %-24s  %s\n", "--help", "print this and exit");
-    exit(fflush(stdout) ? 1 : 0);
+    exit(written_text() < 0 ? program_fail() : 0);
 }
 
 static bool is_choice(const char *choices, const char *text)

@@ -39,13 +39,15 @@ const struct option_spec server_option_specs[] = {
 
 /* A request that was handed out and not yet answered. */
 struct pending {
-    struct envelope envelope;
+    struct envelope *envelope;
     char *seq; /* NULL: the request had none */
 };
 
 struct client {
-    struct envelope envelope; /* the last one it used */
-    bool spoke, ended, refused;
+    struct envelope *envelope; /* the last one it used; NULL: it is gone, and said so before */
+    bool spoke;                /* it sent a request */
+    bool settled;              /* it was answered, and not only that it may join */
+    bool ended, refused;
     struct pending *pending;
     int n_pending, capacity;
 };
@@ -55,22 +57,39 @@ struct server {
     double timeout;
     char *listen;
     struct socket *socket; /* or: */
+    bool guarded;          /* whoever speaks is of this run: it has an ID, or keys */
     struct source *source;
     struct sink *sink;
     struct client *clients;
     int n_clients, expected;
+    bool leavers;         /* who joined and asked nothing else may leave */
     double waiting_since; /* for clients that are expected: the last one's coming */
     int64_t served;       /* requests over the socket */
     double waited;        /* seconds, for them */
 };
 
+static void drop_pending(struct pending *p)
+{
+    free(p->envelope);
+    free(p->seq);
+}
+
+/* Of one that will not speak again all that is kept is its number. */
+static void forget(struct client *c)
+{
+    while (c->n_pending)
+        drop_pending(&c->pending[--c->n_pending]);
+    free(c->pending);
+    free(c->envelope);
+    c->pending = NULL;
+    c->envelope = NULL;
+    c->capacity = 0;
+}
+
 static void free_server(struct server *s)
 {
-    for (int i = 0; i < s->n_clients; i++) {
-        for (int j = 0; j < s->clients[i].n_pending; j++)
-            free(s->clients[i].pending[j].seq);
-        free(s->clients[i].pending);
-    }
+    for (int i = 0; i < s->n_clients; i++)
+        forget(&s->clients[i]);
     free(s->clients);
     free(s->listen);
     free(s);
@@ -101,8 +120,10 @@ struct server *server_open(void)
     if (*s->listen) {
         if (endpoint_kind(s->listen) != ENDPOINT_SOCKET)
             fail("--listen %s: only tcp://addr:port and ipc://path can be listened on", s->listen);
-        else if ((s->socket = socket_open(SOCKET_ROUTER, s->listen, config)))
+        else if ((s->socket = socket_open(SOCKET_ROUTER, s->listen, config))) {
+            s->guarded = socket_is_guarded(s->socket);
             return s;
+        }
     } else if ((s->source = source_open(flags.in, config))) {
         source_set_patience(s->source, END_PATIENCE);
         if (add_client(s) == 0 && (s->sink = sink_open(flags.out, config)))
@@ -124,14 +145,16 @@ static bool same_peer(const struct envelope *a, const struct envelope *b)
 static int client_of(struct server *s, const struct envelope *from)
 {
     int i = 0;
-    while (i < s->n_clients && !same_peer(&s->clients[i].envelope, from))
+    while (i < s->n_clients && !(s->clients[i].envelope && same_peer(s->clients[i].envelope, from)))
         i++;
     if (i == s->n_clients) {
         s->waiting_since = clock_now();
         if (add_client(s) < 0)
             return -1;
+        if (!(s->clients[i].envelope = malloc(sizeof *from)))
+            return fail("out of memory");
     }
-    s->clients[i].envelope = *from;
+    *s->clients[i].envelope = *from;
     return i;
 }
 
@@ -146,9 +169,14 @@ static int remember(struct client *c, const struct frame *f)
         c->capacity = capacity;
     }
     const char *seq = frame_meta(f, "seq");
-    struct pending *p = &c->pending[c->n_pending];
-    *p = (struct pending){c->envelope, seq ? strdup(seq) : NULL};
-    c->n_pending++;
+    struct pending p = {c->envelope ? malloc(sizeof *p.envelope) : NULL, seq ? strdup(seq) : NULL};
+    if ((c->envelope && !p.envelope) || (seq && !p.seq)) {
+        drop_pending(&p);
+        return fail("out of memory");
+    }
+    if (c->envelope)
+        *p.envelope = *c->envelope;
+    c->pending[c->n_pending++] = p;
     return 0;
 }
 
@@ -160,28 +188,58 @@ int server_expect(struct server *s, int clients)
     return 0;
 }
 
+/* An end frame alone may come from anybody, unless strangers are kept out. */
+static bool is_client(const struct server *s, const struct client *c)
+{
+    return !c->refused && (c->spoke || (s->guarded && c->ended));
+}
+
 static int count_clients(const struct server *s, bool running)
 {
     int n = 0;
     for (int i = 0; i < s->n_clients; i++)
-        n += !s->clients[i].refused && !(running && s->clients[i].ended);
+        n += is_client(s, &s->clients[i]) && !(running && s->clients[i].ended);
     return n;
 }
 
-static int check_gone(const struct server *s)
+/* How many have nothing but ended. */
+static int count_silent(const struct server *s)
+{
+    int n = 0;
+    for (int i = 0; i < s->n_clients; i++)
+        n += s->clients[i].ended && !s->clients[i].spoke && !s->clients[i].refused;
+    return n;
+}
+
+/* A client that has left, with a message: 1 and *left if it may be none of this run, else -1. */
+static int check_gone(struct server *s, int *left)
 {
     for (int i = 0; i < s->n_clients; i++) {
-        const struct client *c = &s->clients[i];
-        if (!c->ended && !c->refused && socket_gone(s->socket, c->envelope.connection))
-            return fail("%s: client %d went away without an end frame", s->listen, i);
+        struct client *c = &s->clients[i];
+        if (!c->envelope || !socket_gone(s->socket, c->envelope->connection))
+            continue;
+        if (c->refused || (c->ended && !c->n_pending))
+            forget(c);
+        if (c->refused || c->ended)
+            continue;
+        fail("%s: client %d went away without an end frame", s->listen, i);
+        if (s->guarded || c->settled || !s->leavers)
+            return -1;
+        c->refused = true;
+        forget(c);
+        *left = i;
+        return 1;
     }
     return 0;
 }
 
+/* 1: nobody is waited for any longer, and that is well: who came had nothing to ask. */
 static int check_patience(const struct server *s, int present)
 {
     if (clock_now() - s->waiting_since < s->timeout)
         return 0;
+    if (present == 0 && count_silent(s) >= (s->expected ? s->expected : 1))
+        return 1;
     return present == 0 ? fail("%s: no client came within %g s", s->listen, s->timeout)
                         : fail("%s: %d of %d clients came within %g s", s->listen, present,
                                s->expected, s->timeout);
@@ -191,7 +249,8 @@ static int check_patience(const struct server *s, int present)
 static int refuse_message(struct server *s, const struct envelope *from)
 {
     for (int i = 0; i < s->n_clients; i++)
-        if (!s->clients[i].refused && same_peer(&s->clients[i].envelope, from)) {
+        if (is_client(s, &s->clients[i]) && s->clients[i].envelope &&
+            same_peer(s->clients[i].envelope, from)) {
             char why[768];
             snprintf(why, sizeof why, "%s", fail_message());
             return fail("%s: client %d sent %s", s->listen, i, why);
@@ -231,8 +290,11 @@ static int next_from_socket(struct server *s, double seconds, struct frame **out
         }
         if (got)
             continue;
-        if (check_gone(s) || (!complete && check_patience(s, present)))
-            return -1;
+        int patience = check_gone(s, client);
+        if (patience)
+            return patience < 0 ? -1 : 3;
+        if (!complete && (patience = check_patience(s, present)))
+            return patience < 0 ? -1 : 0;
         if (seconds >= 0 && clock_now() - since >= seconds)
             return 2;
     }
@@ -241,6 +303,11 @@ static int next_from_socket(struct server *s, double seconds, struct frame **out
 bool server_listens(const struct server *s)
 {
     return s->socket != NULL;
+}
+
+void server_allow_leaving(struct server *s)
+{
+    s->leavers = true;
 }
 
 int server_next(struct server *s, struct frame **out, int *client, bool *ends)
@@ -259,7 +326,7 @@ int server_next_within(struct server *s, double seconds, struct frame **out, int
             s->socket ? next_from_socket(s, seconds, out, &number) : source_next(s->source, out);
         if (client)
             *client = number;
-        if (got < 0 || got == 2)
+        if (got < 0 || got > 1)
             return got;
         struct client *c = &s->clients[number];
         if (got == 0) {
@@ -281,8 +348,8 @@ int server_next_within(struct server *s, double seconds, struct frame **out, int
             frame_free(*out);
             return -1;
         }
-        c->spoke = true;
         if (!frame_is_end(*out)) {
+            c->spoke = true;
             s->served++;
             c->ended = false; /* a client that goes on after an end: two runs in a row */
             if (remember(c, *out)) {
@@ -316,15 +383,19 @@ int server_reply(struct server *s, int client, struct frame *f)
         frame_set_meta(f, "seq", p.seq);
     else
         frame_drop_meta(f, "seq");
-    free(p.seq);
-    return s->socket ? socket_send(s->socket, &p.envelope, f) : sink_write(s->sink, f);
+    const char *kind = frame_meta(f, "kind");
+    c->settled = c->settled || !kind || strcmp(kind, "join");
+    const int bad = s->socket ? socket_send(s->socket, p.envelope, f) : sink_write(s->sink, f);
+    drop_pending(&p);
+    return bad;
 }
 
 int server_refuse(struct server *s, int client, bool stays)
 {
-    if (!s->socket || count_clients(s, false) < 2)
-        return -1;
     struct client *c = &s->clients[client];
+    if (!s->socket || (!stays && c->settled) ||
+        (count_clients(s, false) < 2 && (s->guarded || stays)))
+        return -1;
     char text[1200];
     snprintf(text, sizeof text, "%s: %s", program_name(), fail_message());
     socket_tell_refusal(s->socket, fail_message());
@@ -335,17 +406,17 @@ int server_refuse(struct server *s, int client, bool stays)
         struct pending *p = &c->pending[--c->n_pending];
         if (p->seq)
             frame_set_meta(error, "seq", p->seq);
-        free(p->seq);
+        drop_pending(p);
     }
-    if (!stays) {
-        while (c->n_pending)
-            free(c->pending[--c->n_pending].seq);
-        c->refused = true;
-    }
-    if (socket_gone(s->socket, c->envelope.connection))
+    if (!c->envelope || socket_gone(s->socket, c->envelope->connection))
         frame_free(error);
     else
-        socket_send(s->socket, &c->envelope, error); /* it may be gone: so much the better */
+        socket_send(s->socket, c->envelope, error); /* it may be gone: so much the better */
+    if (!stays) {
+        while (c->n_pending)
+            drop_pending(&c->pending[--c->n_pending]);
+        c->refused = true;
+    }
     return 0;
 }
 
@@ -382,8 +453,9 @@ void server_abandon(struct server *s)
             continue;
         if (!s->socket)
             sink_write(s->sink, error);
-        else if (!socket_gone(s->socket, s->clients[i].envelope.connection))
-            socket_send(s->socket, &s->clients[i].envelope, error);
+        else if (s->clients[i].envelope &&
+                 !socket_gone(s->socket, s->clients[i].envelope->connection))
+            socket_send(s->socket, s->clients[i].envelope, error);
         else
             frame_free(error);
     }

@@ -1,12 +1,12 @@
 #include "signals.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "clock.h"
+#include "descriptors.h"
 #include "fail.h"
 
 static volatile sig_atomic_t stop_signal;
@@ -43,10 +43,9 @@ static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
 
 void signals_setup(void)
 {
-    for (int fd = 0; fd < 3; fd++) /* opened the wrong way round: using them fails, as it should */
-        if (fcntl(fd, F_GETFD) < 0)
-            open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+    descriptors_setup();
     handle(SIGPIPE, SIG_IGN);
+    handle(SIGXFSZ, SIG_IGN);
     handle(SIGALRM, on_alarm);
     for (size_t i = 0; i < sizeof stop_signals / sizeof *stop_signals; i++) {
         struct sigaction old;
@@ -58,7 +57,9 @@ void signals_setup(void)
 
 void signals_reset(void)
 {
+    descriptors_reset();
     handle(SIGPIPE, SIG_DFL);
+    handle(SIGXFSZ, SIG_DFL);
     handle(SIGALRM, SIG_DFL);
     for (size_t i = 0; i < sizeof stop_signals / sizeof *stop_signals; i++) {
         struct sigaction old;

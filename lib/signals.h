@@ -5,10 +5,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* Call first in main. Standard descriptors that are closed are taken, so that no file is opened in
- * their place and gets what was meant for them. SIGPIPE is ignored, so a write to a reader that is
- * gone fails instead. SIGTERM, SIGINT and SIGHUP only set a flag and interrupt the present wait; a
- * wait that begins just after the signal is interrupted within a second. */
+/* Call first in main. Sees to descriptors (descriptors.h). SIGPIPE and SIGXFSZ are ignored, so a
+ * write to a reader that is gone, or beyond the size that a file may have, fails instead. SIGTERM,
+ * SIGINT and SIGHUP only set a flag and interrupt the present wait; a wait that begins just after
+ * the signal is interrupted within a second. */
 void signals_setup(void);
 
 /* The number of the signal that asked the program to stop, or 0. */

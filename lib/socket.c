@@ -1,6 +1,8 @@
 #include "socket.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +38,7 @@ struct socket {
     bool refused;
     bool denied;        /* a client: the server does not let its key in, and libzmq tries no more */
     int refusals;       /* of peers, that were told about */
+    bool keyed;         /* over tcp, with keys */
     const char *run;    /* whose frames are taken; "": any */
     const char *path;   /* of a listening ipc socket's file; NULL: none. Within endpoint */
     struct connection { /* accepted; the system uses descriptors again, so they are numbered */
@@ -139,6 +142,40 @@ static int check_path(const char *endpoint)
     return used ? fail("%s: Address already in use", endpoint) : 0;
 }
 
+/* To listen, libzmq takes numbers and the names of devices, such as eth0, but not of hosts: those
+ * are looked up here. As for a client, by IPv4. */
+static int bind_host(struct socket *s)
+{
+    char host[256], address[INET_ADDRSTRLEN], numeric[INET_ADDRSTRLEN + 32];
+    const char *at = s->endpoint + strlen("tcp://"), *colon = strrchr(at, ':');
+    const struct addrinfo wanted = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    if (!colon || (size_t)(colon - at) >= sizeof host)
+        return fail("%s: no host and port", s->endpoint);
+    snprintf(host, sizeof host, "%.*s", (int)(colon - at), at);
+    if (strlen(colon) > 16 || getaddrinfo(host, NULL, &wanted, &found))
+        return fail("%s: there is no device or host %s", s->endpoint, host);
+    const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)found->ai_addr;
+    inet_ntop(AF_INET, &in->sin_addr, address, sizeof address);
+    freeaddrinfo(found);
+    snprintf(numeric, sizeof numeric, "tcp://%s%s", address, colon);
+    return zmq_bind(s->zmq, numeric) ? fail("%s: %s", s->endpoint, zmq_why()) : 0;
+}
+
+static int bind_endpoint(struct socket *s)
+{
+    if (!zmq_bind(s->zmq, s->endpoint))
+        return 0;
+    if (zmq_errno() == ENODEV && !strncmp(s->endpoint, "tcp://", strlen("tcp://")))
+        return bind_host(s);
+    return fail("%s: %s", s->endpoint, zmq_why());
+}
+
+static int connect_endpoint(struct socket *s)
+{
+    return zmq_connect(s->zmq, s->endpoint) ? fail("%s: %s", s->endpoint, zmq_why()) : 0;
+}
+
 struct socket *socket_open(enum socket_role role, const char *endpoint,
                            const struct link_config *config)
 {
@@ -157,6 +194,7 @@ struct socket *socket_open(enum socket_role role, const char *endpoint,
     s->max_frame = config->max_frame;
     s->crc = config->crc;
     s->run = *config->run ? config->run : getenv("SIMCLR_RUN") ? getenv("SIMCLR_RUN") : "";
+    s->keyed = *config->curve_key && !strncmp(endpoint, "tcp://", strlen("tcp://"));
     s->opened = clock_now();
     if (n_sockets++ == 0)
         context = zmq_ctx_new();
@@ -169,16 +207,19 @@ struct socket *socket_open(enum socket_role role, const char *endpoint,
         goto failed;
     if (listens(s) && check_path(endpoint))
         goto failed;
-    if (listens(s) ? zmq_bind(s->zmq, endpoint) : zmq_connect(s->zmq, endpoint)) {
-        fail("%s: %s", endpoint, zmq_why());
+    if (listens(s) ? bind_endpoint(s) : connect_endpoint(s))
         goto failed;
-    }
     if (listens(s) && !strncmp(endpoint, "ipc://", 6) && endpoint[6] != '@')
         s->path = s->endpoint + 6;
     return s;
 failed:
     socket_close(s, 0);
     return NULL;
+}
+
+bool socket_is_guarded(const struct socket *s)
+{
+    return *s->run || s->keyed;
 }
 
 /* ---- comings and goings ---- */

@@ -16,6 +16,8 @@ struct socket;
 /* DEALER and PUSH connect, ROUTER and PULL bind. NULL with a message. */
 struct socket *socket_open(enum socket_role role, const char *endpoint,
                            const struct link_config *config);
+/* Whether only peers of the same run can speak to it: it has an ID (--run), or over tcp:// keys. */
+bool socket_is_guarded(const struct socket *s);
 /* Waits up to `patience` seconds until what was sent has left; 0: drops it. 0, or -1 with a message
  * if that was not long enough. NULL is fine. */
 int socket_close(struct socket *s, double patience);

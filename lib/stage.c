@@ -432,6 +432,11 @@ static int serve(struct run *run, struct server *server)
     struct frame *request;
     int client, got;
     while ((got = server_next(server, &request, &client, NULL)) > 0) {
+        struct sizes s;
+        if (!find_input(run, request, &s) && !server_refuse(server, client, false)) {
+            frame_free(request);
+            continue;
+        }
         struct frame *reply = trains(run->stage) ? train(run, request) : infer(run, request);
         frame_free(request);
         const char *lr;

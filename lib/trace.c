@@ -1,11 +1,11 @@
 #include "trace.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <string.h>
 
 #include "fail.h"
 #include "series.h"
+#include "written.h"
 
 static const char *const jitter_names[JITTER_COUNT] = {"brightness", "contrast", "saturation",
                                                        "hue"};
@@ -107,7 +107,6 @@ static int write_view(FILE *file, int64_t epoch, int64_t index, int number, cons
         if (json_array_append_new(ops, view->series ? encode_series_op(&view->ops[i])
                                                     : encode_op(&view->ops[i])) != 0) {
             json_decref(ops);
-            errno = ENOMEM;
             return -1;
         }
     json_t *line = json_pack("{s:I,s:I,s:i,s:o}", "epoch", (json_int_t)epoch, "index",
@@ -125,6 +124,6 @@ int trace_views(FILE *file, const char *path, int64_t epoch, const int64_t *inde
     for (int64_t i = 0; i < n; i++)
         for (int v = 0; v < n_views; v++)
             if (write_view(file, epoch, index[i], v, &views[i * n_views + v]) != 0)
-                return fail("%s: %s", path, strerror(errno));
+                return written(file, path) ? -1 : fail("%s: out of memory", path);
     return 0;
 }

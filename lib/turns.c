@@ -7,7 +7,7 @@
 #include "optimizer.h"
 
 struct client {
-    bool ended;
+    bool joined, ended;
     bool started; /* it has sent gradients since it joined */
     int64_t step; /* that of its last gradients; before them, what its join was told */
     int owes;     /* gradients in each step: the parameters it joined with, but frozen ones */
@@ -72,6 +72,7 @@ static int keep(struct turns *t, struct frame *f, int client)
         t->capacity = capacity;
     }
     t->waiting[t->n_waiting++] = (struct request){f, client};
+    t->clients[client].joined = true;
     t->clients[client].ended = false;
     return 0;
 }
@@ -175,6 +176,13 @@ int turns_next(struct turns *t, struct frame **out, int *client)
             return got;
         if ((got = server_next(t->server, &f, client, &ends)) <= 0)
             return got; /* who waits, waits for a client that lives: none does */
+        if (!ends && !is_join(f) && (*client >= t->n_clients || !t->clients[*client].joined)) {
+            frame_free(f);
+            fail("client %d sent gradients and has not joined", *client);
+            if (server_refuse(t->server, *client, false))
+                return -1;
+            continue;
+        }
         if (know_client(t, *client) || (!ends && keep(t, f, *client))) {
             frame_free(f);
             return -1;

@@ -8,6 +8,7 @@
 #include "fail.h"
 #include "series.h"
 #include "trace.h"
+#include "written.h"
 
 enum { CIFAR_UP_TO = 64, LARGE = 224 }; /* pixels a side */
 
@@ -210,7 +211,8 @@ int views_end(struct views *v)
 {
     FILE *file = v->trace_file;
     v->trace_file = NULL;
-    return file && fclose(file) != 0 ? fail("%s: %s", v->trace, strerror(errno)) : 0;
+    const int lost = file ? written(file, v->trace) : 0;
+    return file && fclose(file) != 0 && !lost ? fail("%s: %s", v->trace, strerror(errno)) : lost;
 }
 
 void views_close(struct views *v)

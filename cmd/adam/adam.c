@@ -67,6 +67,7 @@ static int update(const void *hyper, double lr, int64_t step, int ndim, size_t n
 
 int main(int argc, char **argv)
 {
+    signals_setup();
     const struct program program = {
         "adam",
         "Adam and AdamW: steps scaled by the gradients' sizes",
@@ -74,7 +75,6 @@ int main(int argc, char **argv)
         {options, optimizer_option_specs, server_option_specs, link_option_specs}};
     optimizer_set_defaults(&(struct optimizer_defaults){.linear_lr = 0.001, .sqrt_lr = 0.0000625});
     options_parse(&program, argc, argv, NULL);
-    signals_setup();
     return optimizer_run(
         &(struct optimizer_rule){"adam", 2, {"exp_avg", "exp_avg_sq"}, &adam, options, update});
 }

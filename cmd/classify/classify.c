@@ -94,6 +94,7 @@ static struct frame *loss(const struct frame *output, int threads)
 
 int main(int argc, char **argv)
 {
+    signals_setup();
     stage_defaults();
     const struct program program = {
         "classify",
@@ -101,7 +102,6 @@ int main(int argc, char **argv)
         details,
         {options, stage_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
-    signals_setup();
     return stage_run(&(struct stage){.input = "h",
                                      .output = "logits",
                                      .begin = begin,

@@ -125,6 +125,7 @@ static struct normalization parse_normalization(const char *how)
 
 int main(int argc, char **argv)
 {
+    signals_setup();
     stage_defaults();
     const struct program program = {"encode",
                                     "a residual network: images or series in, features out",
@@ -132,7 +133,6 @@ int main(int argc, char **argv)
                                     {options, stage_option_specs, stage_link_option_specs,
                                      server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
-    signals_setup();
     return stage_run(&(struct stage){.input = "x",
                                      .output = "h",
                                      .images = true,

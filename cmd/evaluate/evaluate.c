@@ -1,6 +1,5 @@
 /* evaluate: judges features by a linear probe or by nearest neighbours, or a classifier's logits.
  */
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <omp.h>
@@ -18,6 +17,7 @@
 #include "scores.h"
 #include "signals.h"
 #include "status.h"
+#include "written.h"
 
 static const char *train_endpoint = "", *test_endpoint = "", *method = "linear", *on = "";
 static const char *match = "names";
@@ -203,10 +203,11 @@ static int add_intervals(json_t *report, const struct verdict *verdicts,
 
 static int print(const json_t *report)
 {
-    if (json_dumpf(report, stdout, JSON_REAL_PRECISION(9)) || putchar('\n') == EOF ||
-        fflush(stdout))
-        return fail("stdout: %s", strerror(errno));
-    return 0;
+    const bool whole = json_dumpf(report, stdout, JSON_REAL_PRECISION(9)) == 0;
+    if (whole)
+        putchar('\n');
+    const int lost = written_text();
+    return whole || lost ? (lost < 0 ? -1 : 0) : fail("out of memory");
 }
 
 /* There are as many classes as logits. */

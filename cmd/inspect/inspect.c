@@ -1,5 +1,4 @@
 /* inspect: shows a person what is in a stream of frames. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "options.h"
 #include "signals.h"
 #include "statistics.h"
+#include "written.h"
 
 static const char *in = "-", *png = "", *meta = "";
 static int64_t images = 32, limit = 0;
@@ -163,14 +163,13 @@ static int show(struct source *source)
             metrics_write_row(stdout, &columns, f);
         else
             print_frame(f, n);
-        if (fflush(stdout) || ferror(stdout))
-            result = fail("stdout: %s", strerror(errno));
+        result = written_text();
         if (n == 0 && *png && !result)
             result = draw(f);
         frame_free(f);
     }
     metrics_columns_free(&columns);
-    return got < 0 ? -1 : result;
+    return got < 0 || result < 0 ? -1 : 0;
 }
 
 int main(int argc, char **argv)

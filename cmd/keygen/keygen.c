@@ -17,6 +17,7 @@ static const char details[] =
 
 int main(int argc, char **argv)
 {
+    signals_setup();
     const struct program program = {
         .name = "keygen", .summary = "makes a pair of keys for tcp links", .details = details};
     int operand;
@@ -25,6 +26,5 @@ int main(int argc, char **argv)
         usage_fail("one NAME is needed, not %d", argc - operand);
     if (!*argv[operand])
         usage_fail("an empty NAME");
-    signals_setup();
     return keys_generate(argv[operand]) ? program_fail() : 0;
 }

@@ -47,12 +47,12 @@ static int update(const void *hyper, double lr, int64_t step, int ndim, size_t n
 
 int main(int argc, char **argv)
 {
+    signals_setup();
     const struct program program = {
         "lars",
         "layer-wise adaptive rate scaling",
         details,
         {options, optimizer_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
-    signals_setup();
     return optimizer_run(&(struct optimizer_rule){"lars", 1, {"momentum"}, &lars, options, update});
 }

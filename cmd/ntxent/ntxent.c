@@ -37,6 +37,7 @@ static int compute(const struct loss_batch *batch, float *dz, struct pairs_metri
 
 int main(int argc, char **argv)
 {
+    signals_setup();
     loss_defaults();
     const struct program program = {
         "ntxent",
@@ -44,6 +45,5 @@ int main(int argc, char **argv)
         details,
         {options, loss_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
-    signals_setup();
     return loss_run(&(struct loss){.compute = compute});
 }

@@ -44,6 +44,7 @@ static struct plan *make_plan(const struct tensor *h)
 
 int main(int argc, char **argv)
 {
+    signals_setup();
     stage_defaults();
     const struct program program = {"project",
                                     "the projection head: features in, projections out",
@@ -51,7 +52,6 @@ int main(int argc, char **argv)
                                     {options, stage_option_specs, stage_link_option_specs,
                                      server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
-    signals_setup();
     return stage_run(&(struct stage){.input = "h",
                                      .output = "z",
                                      .make_plan = make_plan,

@@ -40,11 +40,11 @@ static int answer(struct ranks *ranks, struct frame **frames)
 
 int main(int argc, char **argv)
 {
+    signals_setup();
     const struct program program = {"reduce",
                                     "sums over workers",
                                     details,
                                     {ranks_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
-    signals_setup();
     return ranks_run(answer);
 }

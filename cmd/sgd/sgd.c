@@ -53,6 +53,7 @@ static int update(const void *hyper, double lr, int64_t step, int ndim, size_t n
 
 int main(int argc, char **argv)
 {
+    signals_setup();
     const struct program program = {
         "sgd",
         "stochastic gradient descent with momentum",
@@ -62,6 +63,5 @@ int main(int argc, char **argv)
     options_parse(&program, argc, argv, NULL);
     if (sgd.nesterov && !(sgd.momentum > 0))
         usage_fail("--nesterov needs --momentum");
-    signals_setup();
     return optimizer_run(&(struct optimizer_rule){"sgd", 1, {"momentum"}, &sgd, options, update});
 }

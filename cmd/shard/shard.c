@@ -39,6 +39,7 @@ static int serve(struct turns *turns, struct shard *shard)
 
 int main(int argc, char **argv)
 {
+    signals_setup();
     const struct program program = {"shard",
                                     "several optimizers as one",
                                     details,
@@ -46,7 +47,6 @@ int main(int argc, char **argv)
     options_parse(&program, argc, argv, NULL);
     if (shard_count(next) < 0)
         usage_fail("--next: %s", fail_message());
-    signals_setup();
 
     struct server *server = server_open();
     struct turns *turns = server ? turns_new(server) : NULL;

@@ -42,6 +42,7 @@ static int compute(const struct loss_batch *batch, float *dz, struct pairs_metri
 
 int main(int argc, char **argv)
 {
+    signals_setup();
     loss_defaults();
     const struct program program = {
         "triplet",
@@ -52,6 +53,5 @@ int main(int argc, char **argv)
     if (settings.semi_hard && settings.margin <= 0)
         usage_fail("--semi-hard needs a --margin above 0: a negative that is less similar than "
                    "the positive costs nothing else");
-    signals_setup();
     return loss_run(&(struct loss){.compute = compute});
 }

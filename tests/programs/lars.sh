@@ -76,7 +76,7 @@ check_fails 1 "a name with a slash" "a/b: a parameter's name has no '/'" bad 0 2
 py run 0 2 6 noend >noend.st
 check_fails 1 "no end frame" 'ended without an end frame' sh -c 'cat noend.st | lars --model none.st >out'
 nothing_written() {
-    [ ! -e none.st ] && [ ! -e none_state.st ] && [ -z "$(find . -name '*.st.??????')" ]
+    [ ! -e none.st ] && [ ! -e none_state.st ] && [ -z "$(find . -name '*.tmp-*')" ]
 }
 check "nothing was written by any of them" nothing_written
 

@@ -273,6 +273,8 @@ def share(address, part, steps, seconds):
     socket.rcvtimeo = 5000  # a server that failed does not answer
     # the second brings what comes after the second tensor
     names = list(SHAPES)[: 2] if part == "0" else list(SHAPES)[2:]
+    # Buffers first: a step is complete with its last gradient.
+    names.sort(key=lambda name: name not in BUFFERS)
 
     def receive():
         return frames.read(io.BytesIO(socket.recv()))
