@@ -75,7 +75,7 @@ s.send(frames.pack(end=1)); s.close(5000); zmq.Context.instance().term()' "$ROOT
 check "an encoder" stage
 
 only_end() { # nobody else comes: they had nothing to ask, and that is well
-    ntxent --timeout 2 --listen "ipc://$T/none" &
+    ntxent --timeout 12 --listen "ipc://$T/none" &
     server=$!
     come end "ipc://$T/none" && wait $server
 }
