@@ -152,7 +152,7 @@ static void set_metas(struct frame *f, const struct views *v, const struct batch
     frame_set_meta_int(f, "steps", b->steps);
     frame_set_meta_int(f, "steps_per_epoch", b->steps_per_epoch);
     frame_set_meta_int(f, "batch", row->rows);
-    if (dataset_count(v->images->set) >= 0 || v->images->limit)
+    if (dataset_count(v->images->set) >= 0 || v->images->wish.limit)
         frame_set_meta_int(f, "images", b->images);
     frame_set_meta_int(f, "grains", row->grains);
     frame_set_meta_int(f, "epoch", row->epoch);
