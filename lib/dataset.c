@@ -275,15 +275,26 @@ int dataset_bad_label(struct dataset *set)
     return skips_label(set->skips, set->bad_labels++);
 }
 
-/* Square, and how large? 0 where a sample does not tell. */
-static int side_of(const struct sample *s)
+/* Takes note of an image's size, of which its header tells. */
+static void look(struct dataset *set, const struct sample *s)
 {
     int width = s->width, height = s->height;
     struct decoder *d = width ? NULL : decoder_new();
     if (d && decode_start(d, s, false, &width, &height))
         width = 0;
     decoder_free(d);
-    return width == height ? width : 0;
+    sizes_add(&set->sizes, width, height);
+}
+
+/* The same of a stream's next image, if its turn has come. */
+static void pass(struct dataset *set, const struct sample *s)
+{
+    if (!set->look)
+        return;
+    if (sizes_wants(&set->sizes))
+        look(set, s);
+    else
+        sizes_pass(&set->sizes);
 }
 
 /* ---- parts and classes ---- */
@@ -415,6 +426,7 @@ static int count_image(struct dataset *set, const struct sample *s)
         return 0;
     }
     set->count++;
+    pass(set, s);
     if (s->label >= set->classes)
         set->classes = (int)s->label + 1;
     return set->layout ? layout_add_image(set->layout, s->text) : 0;
@@ -489,8 +501,6 @@ static int hold(struct dataset *set, const struct dataset_place *place, int64_t 
     struct sample s = {0};
     int result = 0;
     while (h->bytes <= budget && (result = set->format->next(set, &s)) > 0) {
-        if (!set->native_size && h->n < 8 && !s.link)
-            set->native_size = side_of(&s);
         if (add_sample(h, &s)) {
             result = -1;
             break;
@@ -502,20 +512,27 @@ static int hold(struct dataset *set, const struct dataset_place *place, int64_t 
         result = settle_held(set, place);
     else if (result >= 0 && set->rewinds)
         result = count_stream(set, place, &s);
-    else
+    else {
         set->count = -1;
+        for (int64_t i = 0; i < h->n; i++)
+            pass(set, &h->samples[i]);
+    }
     sample_free(&s);
     return result < 0 ? -1 : 0;
 }
 
-static void find_native_size(struct dataset *set)
+static void look_at_sample(struct dataset *set)
 {
     struct sample s = {0};
-    for (int64_t i = 0; i < set->count && i < 8 && set->native_size == 0; i++)
-        if (dataset_get(set, i, &s) == 0) {
-            set->native_size = side_of(&s);
-            break;
-        }
+    int64_t stride = 1;
+    while ((set->count - 1) / stride >= SIZES_SAMPLE)
+        stride *= 2;
+    for (int64_t i = 0; i < set->count; i += stride) {
+        if (dataset_get(set, i, &s) == 0)
+            look(set, &s);
+        else
+            sizes_add(&set->sizes, 0, 0);
+    }
     sample_free(&s);
 }
 
@@ -523,6 +540,8 @@ static int open_set(struct dataset *set, const struct dataset_place *place, int6
 {
     if (set->format->open(set, place))
         return -1;
+    set->sizes = (struct sizes){.stride = 1};
+    set->look = !place->size && !set->native_size;
     if (set->in_sequence) {
         set->held = calloc(1, sizeof *set->held);
         if (!set->held)
@@ -531,8 +550,9 @@ static int open_set(struct dataset *set, const struct dataset_place *place, int6
             return -1;
         if (set->count == 0)
             return fail("%s: no image in it", place->path);
-    } else
-        find_native_size(set);
+    }
+    if (set->look && !dataset_is_stream(set))
+        look_at_sample(set);
     return 0;
 }
 
@@ -601,9 +621,10 @@ int dataset_channels(const struct dataset *set)
     return set->channels;
 }
 
-int dataset_native_size(const struct dataset *set)
+int dataset_native_size(const struct dataset *set, int *agree, int *looked_at)
 {
-    return set->native_size;
+    const int most = sizes_most(&set->sizes, agree, looked_at);
+    return set->native_size ? set->native_size : most;
 }
 
 int64_t dataset_held(const struct dataset *set)

@@ -66,9 +66,11 @@ int dataset_classes(const struct dataset *set);   /* 0: no labels */
 const char *const *dataset_class_names(const struct dataset *set);
 /* Of series: how many values there are at each step; 0 for images. */
 int dataset_channels(const struct dataset *set);
-/* Steps of the series. Side of the images as far as it is known without reading them all: that of
- * the first, if it is square; else 0. */
-int dataset_native_size(const struct dataset *set);
+/* Steps of the series. Side of most images, if these are square and of up to SIZES_SMALL pixels;
+ * else 0. Where images may differ, a sample of them is looked at (sizes.h), of a stream that comes
+ * once those that were held first; *agree of *looked_at have this size (both 0: all are known to).
+ * Of a set that was opened for views of a given size nothing is looked at. */
+int dataset_native_size(const struct dataset *set, int *agree, int *looked_at);
 /* Bytes of images that are held, of the budget. */
 int64_t dataset_held(const struct dataset *set);
 /* Does getting an image cost more than pointing at it: is it decoded or drawn? */

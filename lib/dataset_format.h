@@ -8,6 +8,7 @@
 #include "dataset.h"
 #include "layout.h"
 #include "passed_over.h"
+#include "sizes.h"
 #include "tar_links.h"
 
 /* What open() is given. A format whose data has no part for the split fails with
@@ -40,6 +41,8 @@ struct dataset {
     bool failed;        /* next() failed for another reason than an archive that breaks off */
     /* dataset.c's own. */
     char *name; /* for messages */
+    struct sizes sizes;
+    bool look; /* at sizes */
     struct held *held;
     struct skips *skips;
 };

@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "fail.h"
+#include "options.h"
 #include "series.h"
+#include "sizes.h"
 #include "trace.h"
 #include "written.h"
 
-enum { CIFAR_UP_TO = 64, LARGE = 224 }; /* pixels a side */
+enum { CIFAR_UP_TO = SIZES_SMALL, LARGE = 224 }; /* pixels a side */
 
 int views_parse(struct views *v)
 {
@@ -46,9 +48,15 @@ int views_check(struct views *v)
 
 static int choose_size(struct views *v)
 {
-    const int native = dataset_native_size(v->images->set);
-    if (v->size == 0)
+    int agree, looked_at;
+    const int native = dataset_native_size(v->images->set, &agree, &looked_at);
+    if (v->size == 0) {
         v->size = v->series || (native > 0 && native <= CIFAR_UP_TO) ? native : LARGE;
+        if (agree < looked_at)
+            program_warn("%s: views of %lld pixels, which suits %d of %d images that were looked "
+                         "at; --size S decides otherwise",
+                         v->images->data, (long long)v->size, agree, looked_at);
+    }
     if (v->series || *v->ops || *v->policy || v->size > CIFAR_UP_TO)
         return 0;
     return policy_parse(&v->policies[0], policy_ops("simclr-cifar"));

@@ -52,8 +52,9 @@ int views_parse(struct views *v);
 /* Do ops2 and target go with n_views and the other settings? -1 with a message. */
 int views_check(struct views *v);
 
-/* After selection_open(). Opens the trace. Views are as large as images up to 64 pixels if these
- * are square, else 224 pixels, and as long as series. -1 with a message. views_close() in any case,
+/* After selection_open(). Opens the trace. Views are as large as most images of a sample if
+ * these are square and of up to 64 pixels, else 224 pixels, and as long as series; where not all of
+ * the sample agree, a line on stderr says so. -1 with a message. views_close() in any case,
  * before selection_close(). */
 int views_open(struct views *v);
 

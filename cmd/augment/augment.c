@@ -85,7 +85,7 @@ static const struct option_spec options[] = {
     {"views", OPTION_INT, &views.n_views, "V", .help = "of each image; 1 for evaluation", .min = 1,
      .max = 1024, .given = &views_given},
     {"size", OPTION_INT, &views.size, "S",
-     .help = "their pixels (0: as square images up to 64 have, else 224), or steps of series",
+     .help = "their pixels (0: as most square images up to 64 have, else 224), or steps",
      .max = POLICY_MAX_SIZE},
     {"policy", OPTION_CHOICE, &views.policy, "NAME",
      .help = "operations (simclr-cifar up to 64 pixels, simclr-series)",

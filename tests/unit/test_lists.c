@@ -1,4 +1,4 @@
-/* braces, classes, keep and skips: the small lists behind a data set. */
+/* braces, classes, keep, skips and sizes: the small lists behind a data set. */
 /* Before cmocka.h, which makes fail a macro. */
 #include "fail.h"
 
@@ -15,6 +15,7 @@
 #include "braces.h"
 #include "classes.h"
 #include "keep.h"
+#include "sizes.h"
 #include "skips.h"
 
 static void braces(void **state)
@@ -152,11 +153,49 @@ static void labels(void **state)
     skips_free(s);
 }
 
+static void look_at(struct sizes *s, int width, int height, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (sizes_wants(s))
+            sizes_add(s, width, height);
+        else
+            sizes_pass(s);
+}
+
+static void sizes(void **state)
+{
+    (void)state;
+    int agree, looked_at;
+    struct sizes s = {.stride = 1};
+    assert_int_equal(sizes_most(&s, &agree, &looked_at), 0);
+    assert_true(agree == 0 && looked_at == 0);
+    look_at(&s, 16, 16, 1);
+    assert_int_equal(sizes_most(&s, &agree, &looked_at), 16);
+    look_at(&s, 0, 0, 3); /* cannot be read */
+    look_at(&s, 640, 480, 1);
+    assert_int_equal(sizes_most(&s, &agree, &looked_at), 0); /* as frequent, and larger */
+    assert_true(agree == 1 && looked_at == 2);
+    look_at(&s, 32, 32, 3);
+    look_at(&s, 300, 300, 1);
+    assert_int_equal(sizes_most(&s, &agree, &looked_at), 32);
+    look_at(&s, 63, 64, 1); /* all that is shown large is of one kind */
+    assert_int_equal(sizes_most(&s, &agree, &looked_at), 0);
+    assert_true(agree == 3 && looked_at == 7);
+
+    /* Each fourth of 200 images: 0, 4, ..., 196. */
+    s = (struct sizes){.stride = 1};
+    look_at(&s, 8, 8, 1);
+    for (int i = 1; i < 200; i++)
+        look_at(&s, i % 4 ? 9 : 10, i % 4 ? 9 : 10, 1);
+    assert_int_equal(sizes_most(&s, &agree, &looked_at), 10);
+    assert_true(s.stride == 4 && agree == 49 && looked_at == 50);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(braces),  cmocka_unit_test(numbers), cmocka_unit_test(kept),
-        cmocka_unit_test(skipped), cmocka_unit_test(labels),
+        cmocka_unit_test(skipped), cmocka_unit_test(labels),  cmocka_unit_test(sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
