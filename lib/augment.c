@@ -55,11 +55,12 @@ void augment_free(struct augment *a)
     a->workers = NULL;
 }
 
-static void draw_views(const struct augment *a, struct augment_worker *w, int64_t row,
+/* Of the image at that place of the epoch. */
+static void draw_views(const struct augment *a, struct augment_worker *w, int64_t place,
                        const struct scaled_image *image)
 {
     const uint32_t epoch = (uint32_t)a->rows->batch.epoch;
-    const uint32_t index = (uint32_t)rows_index(a->rows, row);
+    const uint32_t index = (uint32_t)rows_index(a->rows, place);
     for (int v = 0; v < a->n_views; v++) {
         struct random r;
         random_start(&r, a->seed, RANDOM_VIEW, epoch, index, (uint32_t)v);
@@ -79,14 +80,14 @@ static int choose_reduction(const struct augment *a, const struct augment_worker
     return decode_reduction(w->decoder, scale);
 }
 
-/* Reads the image of row `from` and draws the views that `row` shows of it. */
-static int read_image(const struct augment *a, struct augment_worker *w, int64_t row, int64_t from,
-                      struct shown *s)
+/* Reads the image at the place `from` and draws the views that the row at `place` shows of it. */
+static int read_image(const struct augment *a, struct augment_worker *w, int64_t place,
+                      int64_t from, struct shown *s)
 {
     *s = (struct shown){.index = rows_index(a->rows, from), .image.denominator = 1};
     struct scaled_image *image = &s->image;
     if (a->keep && keep_get(a->keep, s->index, image, &s->label)) {
-        draw_views(a, w, row, image);
+        draw_views(a, w, place, image);
         return 0;
     }
     if (rows_get(a->rows, from, &w->sample))
@@ -94,11 +95,11 @@ static int read_image(const struct augment *a, struct augment_worker *w, int64_t
     s->label = w->sample.label;
     if (w->sample.width) {
         *image = (struct scaled_image){w->sample.bytes, w->sample.width, w->sample.height, 1};
-        draw_views(a, w, row, image);
+        draw_views(a, w, place, image);
     } else {
         if (decode_start(w->decoder, &w->sample, a->orient, &image->width, &image->height))
             return -1;
-        draw_views(a, w, row, image);
+        draw_views(a, w, place, image);
         image->denominator = choose_reduction(a, w);
         for (int v = 0; v < a->n_views; v++)
             w->views[v].reduction = image->denominator;
@@ -115,20 +116,20 @@ static int read_image(const struct augment *a, struct augment_worker *w, int64_t
 static int find_image(const struct augment *a, struct augment_worker *w, int64_t row,
                       struct shown *s)
 {
-    const struct batch *b = &a->rows->batch;
     const int64_t stream = a->rows->read, count = dataset_count(a->rows->set);
-    for (int64_t before = 0; before <= ROWS_BEFORE && before < b->rows; before++) {
-        const int64_t from = (row - before + b->rows) % b->rows;
-        if (read_image(a, w, row, from, s) == 0)
+    const int64_t place = rows_place(a->rows, row, 0);
+    int64_t tried = 0;
+    for (int64_t from = place; from >= 0; from = rows_place(a->rows, row, ++tried)) {
+        if (read_image(a, w, place, from, s) == 0)
             return 0;
         if (skips_image(a->skips, rows_index(a->rows, from), count < 0 ? stream : count))
             return -1;
-        if (a->rows->batches->evaluation) {
-            s->index = s->label = -1;
-            return 1;
-        }
     }
-    return fail("%s: and so are the rows before it", fail_message());
+    s->index = s->label = -1;
+    return a->rows->batches->evaluation
+               ? 1
+               : fail("%s: and none of the %lld images before it in the epoch can be read",
+                      fail_message(), (long long)tried - 1);
 }
 
 static size_t bytes_of_view(const struct augment *a)
@@ -222,11 +223,6 @@ static int leave_out(const struct augment *a, struct batch *b, struct frame **f,
         n += index[i] >= 0;
     if (n == b->count)
         return 0;
-    if (n == 0)
-        return fail("step %lld: none of its images can be read", (long long)b->step);
-    if (a->rows->batches->world > 1)
-        return fail("an image that cannot be read, in a sharded evaluation, where ranks have to "
-                    "know of each other's rows");
     struct frame *shorter = new_frame(a, n);
     if (!shorter)
         return -1;
@@ -245,7 +241,10 @@ static int leave_out(const struct augment *a, struct batch *b, struct frame **f,
                     (size_t)a->n_views * sizeof *views);
     frame_free(*f);
     *f = shorter;
-    batches_shorten(b, n);
+    if (a->rows->batches->world > 1)
+        b->count = n;
+    else
+        batches_shorten(b, n);
     return 0;
 }
 

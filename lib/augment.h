@@ -37,13 +37,14 @@ void augment_free(struct augment *a);
  * this rank's n rows, without metadata. *b is its batch; where views is not NULL, views[n][V] tells
  * what was drawn (room for a whole batch).
  *
- * A row whose image cannot be read shows, in training, the image of the row before it in the global
- * batch (before the first: the last), or of the one before that: up to ROWS_BEFORE. Its views are
- * drawn for the row's own image, so they differ from the neighbour's. An evaluation leaves the row
- * out: the batch, and views, are shorter.
+ * A row whose image cannot be read shows, in training, the image of the row before it in the epoch,
+ * whatever batch that is in, or of the one before that: see rows_place(). Its views are drawn for
+ * the row's own image, so they differ from the neighbour's. An evaluation leaves the row out: the
+ * frame, b->count and views are shorter, even of no rows, and so is b->rows without shards. (With
+ * shards no rank knows what others leave out.)
  *
- * NULL with a message, that of the first row that failed: skips wants to stop, no row before it can
- * be read, or a sharded evaluation would have to leave a row out. */
+ * NULL with a message, that of the first row that failed: skips wants to stop, or nothing can stand
+ * in for a row. */
 struct frame *augment_frame(struct augment *a, int64_t step, struct batch *b, struct view *views);
 
 #endif

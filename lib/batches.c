@@ -93,9 +93,8 @@ void batches_shorten(struct batch *batch, int64_t rows)
     batch->grains = largest_grains(rows, batch->grains);
 }
 
-int64_t batches_image(const struct batches *b, const struct batch *batch, int64_t row)
+int64_t batches_image(const struct batches *b, int64_t place)
 {
-    int64_t at = batch->start + row;
-    at = b->order ? b->order[at] : at;
+    const int64_t at = b->order ? b->order[place] : place;
     return b->chosen ? b->chosen[at] : at;
 }

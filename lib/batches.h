@@ -31,7 +31,7 @@ struct batch {
     int64_t rows;         /* of the global batch; fewer than batch at the end of an evaluation */
     int64_t grains;       /* divides rows */
     int64_t first, count; /* this rank's rows: first, first + 1, ... */
-    int64_t start;        /* see batches_image() */
+    int64_t start;        /* place of its first row in the epoch */
 };
 
 /* Sets the default of grains. -1 with a message if the settings contradict one another: grains that
@@ -46,10 +46,11 @@ void batches_free(struct batches *b);
 /* The batch of a step, 0 <= step < steps. */
 void batches_get(struct batches *b, int64_t step, struct batch *out);
 
-/* Makes an evaluation's batch one of so few rows, all of them this rank's. */
+/* Makes an evaluation's batch one of so few rows, all of them this rank's; 0 as well. */
 void batches_shorten(struct batch *batch, int64_t rows);
 
-/* Number of the image in a row of the global batch that was got last, 0 <= row < rows. */
-int64_t batches_image(const struct batches *b, const struct batch *batch, int64_t row);
+/* Number of the image at a place of the epoch of the batch that was got last, 0 <= place < images:
+ * row r of the global batch is at start + r. */
+int64_t batches_image(const struct batches *b, int64_t place);
 
 #endif

@@ -17,7 +17,8 @@ int rows_init(struct rows *r)
     if (r->batches->evaluation)
         r->buffer_images = 1; /* order is kept */
     r->buffer = calloc((size_t)r->buffer_images, sizeof *r->buffer);
-    r->kept = calloc((size_t)r->batches->batch, sizeof *r->kept);
+    r->n_kept = r->batches->batch + 2 * ROWS_BEFORE + 1; /* more than are wanted at a time */
+    r->kept = calloc((size_t)r->n_kept, sizeof *r->kept);
     return r->buffer && r->kept ? 0
                                 : fail("out of memory for a shuffle buffer of %lld images",
                                        (long long)r->buffer_images);
@@ -27,7 +28,7 @@ void rows_free(struct rows *r)
 {
     for (int64_t i = 0; r->buffer && i < r->n; i++)
         sample_free(&r->buffer[i].sample);
-    for (int64_t i = 0; r->kept && i < r->batches->batch; i++)
+    for (int64_t i = 0; r->kept && i < r->n_kept; i++)
         sample_free(&r->kept[i].sample);
     free(r->buffer);
     free(r->kept);
@@ -58,20 +59,19 @@ static int fill(struct rows *r)
     return 0;
 }
 
-/* Draws the next row of the epoch. */
+/* Draws the next row of the epoch: 1, 0 where the stream has ended, -1. */
 static int draw(struct rows *r, struct row *out)
 {
     if (fill(r))
         return -1;
     if (r->n == 0)
-        return fail("the stream ended after %lld images, and step %lld needs more",
-                    (long long)r->read, (long long)r->batch.step);
+        return 0;
     const int64_t i = r->n == 1 ? 0 : (int64_t)random_below(&r->random, (uint64_t)r->n);
     *out = r->buffer[i];
     r->buffer[i] = r->buffer[--r->n];
     r->bytes -= bytes_of(out);
-    r->handed++;
-    return 0;
+    r->drawn++;
+    return 1;
 }
 
 static int begin_epoch(struct rows *r, int64_t epoch)
@@ -81,37 +81,55 @@ static int begin_epoch(struct rows *r, int64_t epoch)
         return -1;
     for (int64_t i = 0; i < r->n; i++)
         sample_free(&r->buffer[i].sample);
-    r->n = r->bytes = r->read = r->handed = 0;
+    r->n = r->bytes = r->read = r->drawn = 0;
     r->epoch = epoch;
     r->ended = false;
     random_start(&r->random, r->batches->seed, RANDOM_SHUFFLE, (uint32_t)epoch, 0, 0);
     return 0;
 }
 
-/* Is this row one that rows_get() may be asked for? */
-static bool wanted(const struct batch *b, int64_t row)
+/* Is this place one that rows_get() may be asked for, in this step or in the next one? */
+static bool wanted(const struct rows *r, int64_t place)
 {
-    const int64_t distance = (row - (b->first - ROWS_BEFORE)) % b->rows;
-    return (distance + b->rows) % b->rows < ROWS_BEFORE + b->count;
+    const struct batch *b = &r->batch;
+    const int64_t row = place - b->start, before = r->batches->evaluation ? 0 : ROWS_BEFORE;
+    return (row >= b->first - before && row < b->first + b->count) ||
+           (before && (place <= before || row >= b->rows - before));
+}
+
+static int draw_place(struct rows *r)
+{
+    struct row row;
+    const int64_t place = r->drawn;
+    const int got = draw(r, &row);
+    if (got <= 0)
+        return got;
+    if (wanted(r, place)) {
+        struct row *kept = &r->kept[place % r->n_kept];
+        sample_free(&kept->sample);
+        *kept = row;
+    } else
+        sample_free(&row.sample);
+    return 1;
 }
 
 static int read_batch(struct rows *r)
 {
     const struct batch *b = &r->batch;
-    if ((r->epoch != b->epoch || r->handed > b->start) && begin_epoch(r, b->epoch))
+    if ((r->epoch != b->epoch || b->start < r->start) && begin_epoch(r, b->epoch))
         return -1;
-    while (r->handed < b->start + b->rows) {
-        struct row row;
-        const int64_t at = r->handed - b->start;
-        if (draw(r, &row))
-            return -1;
-        if (at >= 0 && wanted(b, at)) {
-            sample_free(&r->kept[at].sample);
-            r->kept[at] = row;
-        } else
-            sample_free(&row.sample);
-    }
-    return 0;
+    r->start = b->start;
+    int got = 1;
+    while (r->drawn < b->start + b->rows && (got = draw_place(r)) > 0)
+        continue;
+    if (got == 0)
+        return fail("the stream ended after %lld images, and step %lld needs more",
+                    (long long)r->read, (long long)b->step);
+    /* What may stand in for the first rows of an epoch comes after them. */
+    while (got > 0 && !r->batches->evaluation && r->drawn <= ROWS_BEFORE &&
+           r->drawn < r->batches->images)
+        got = draw_place(r);
+    return got < 0 ? -1 : 0;
 }
 
 int rows_begin(struct rows *r, int64_t step)
@@ -120,15 +138,26 @@ int rows_begin(struct rows *r, int64_t step)
     return r->buffer ? read_batch(r) : 0;
 }
 
-int64_t rows_index(const struct rows *r, int64_t row)
+int64_t rows_place(const struct rows *r, int64_t row, int64_t tried)
 {
-    return r->buffer ? r->kept[row].index : batches_image(r->batches, &r->batch, row);
+    const int64_t place = r->batch.start + row, images = r->batches->images;
+    if (tried && r->batches->evaluation)
+        return -1;
+    if (!r->buffer)
+        return tried < images ? (place - tried + images) % images : -1;
+    const int64_t other = tried <= place ? place - tried : tried;
+    return tried <= ROWS_BEFORE && other < r->drawn ? other : -1;
 }
 
-int rows_get(const struct rows *r, int64_t row, struct sample *s)
+int64_t rows_index(const struct rows *r, int64_t place)
+{
+    return r->buffer ? r->kept[place % r->n_kept].index : batches_image(r->batches, place);
+}
+
+int rows_get(const struct rows *r, int64_t place, struct sample *s)
 {
     if (!r->buffer)
-        return dataset_get(r->set, rows_index(r, row), s);
-    sample_point(s, &r->kept[row].sample);
+        return dataset_get(r->set, rows_index(r, place), s);
+    sample_point(s, &r->kept[place % r->n_kept].sample);
     return 0;
 }

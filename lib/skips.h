@@ -33,7 +33,7 @@ int skips_label(struct skips *s, int64_t before);
  * -1 with a message that names the last defect: they are too many. */
 int skips_labels_check(struct skips *s, int64_t images);
 
-/* The same of what is no image: an archive that breaks off. Told, but not counted.
+/* An archive breaks off for the reason in fail_message(): told, but not counted. 0 or -1 as above.
  * -1 as well where a stop was requested. */
 int skips_archive(struct skips *s);
 /* Images that were passed over, and images that were left out because of their labels. */

@@ -126,7 +126,11 @@ static const struct tensor *find_input(const struct run *run, const struct frame
         s->w = t->shape[3];
         s->c = t->shape[4];
     }
-    if (!tensor_count(t) || __builtin_mul_overflow(s->b, s->v, &s->images)) {
+    if (s->b == 0 && trains(run->stage)) {
+        fail("%s has no rows, and a training step needs some", name);
+        return NULL;
+    }
+    if ((s->b && !tensor_count(t)) || __builtin_mul_overflow(s->b, s->v, &s->images)) {
         fail("%s is empty", name);
         return NULL;
     }
@@ -237,7 +241,8 @@ static int forward(struct run *run, const struct tensor *input, float *out)
                            &run->stage->normalization, out);
 }
 
-/* The request with the output in the input's place. NULL with a message. */
+/* The request with the output in the input's place. An evaluation's frame may have no rows at all.
+ * NULL with a message. */
 static struct frame *output_frame(struct run *run, const struct frame *request,
                                   const struct tensor *input, const struct sizes *s, int64_t grains)
 {
@@ -249,7 +254,7 @@ static struct frame *output_frame(struct run *run, const struct frame *request,
                                         .chunk = chunk,
                                         .training = grains > 0,
                                         .input_grad = grains > 0 && !run->stage->metrics};
-    if (run->net && network_prepare(run->net, &shape))
+    if (run->net && s->images && network_prepare(run->net, &shape))
         return NULL;
     const int64_t width = run->net ? network_outputs(run->net) : s->c;
     struct frame *f = frame_derive(
@@ -259,7 +264,7 @@ static struct frame *output_frame(struct run *run, const struct frame *request,
         return NULL;
     if (grains > 0) /* what classes are called is for the evaluator alone */
         frame_drop_meta(f, "class_names");
-    if (forward(run, input, frame_find(f, run->stage->output)->data)) {
+    if (s->images && forward(run, input, frame_find(f, run->stage->output)->data)) {
         frame_free(f);
         return NULL;
     }

@@ -35,7 +35,7 @@ static void training(void **state)
         assert_int_equal(batch.count, 20);
         assert_int_equal(batch.epoch, step / 5);
         for (int64_t i = 0; i < 20; i++)
-            order[step / 5][step % 5 * 20 + i] = batches_image(&b, &batch, batch.first + i);
+            order[step / 5][step % 5 * 20 + i] = batches_image(&b, batch.start + batch.first + i);
     }
     for (int epoch = 0; epoch < 3; epoch++) {
         bool seen[103] = {false};
@@ -52,7 +52,7 @@ static void training(void **state)
         struct batch batch;
         batches_get(&b, step, &batch);
         for (int64_t i = 0; i < 20; i++)
-            assert_int_equal(batches_image(&b, &batch, batch.first + i),
+            assert_int_equal(batches_image(&b, batch.start + batch.first + i),
                              order[step / 5][step % 5 * 20 + i]);
     }
     batches_free(&b);
@@ -62,7 +62,7 @@ static void training(void **state)
     batches_get(&b, 0, &batch);
     int same = 0;
     for (int64_t i = 0; i < 20; i++)
-        same += batches_image(&b, &batch, batch.first + i) == order[0][i];
+        same += batches_image(&b, batch.start + batch.first + i) == order[0][i];
     assert_true(same < 5);
     batches_free(&b);
 }
@@ -81,7 +81,7 @@ static void evaluation(void **state)
         assert_int_equal(batch.rows, step < 3 ? 32 : 7);
         assert_int_equal(batch.grains, step < 3 ? 8 : 1);
         for (int64_t i = 0; i < batch.count; i++)
-            assert_int_equal(batches_image(&b, &batch, batch.first + i), next++);
+            assert_int_equal(batches_image(&b, batch.start + batch.first + i), next++);
     }
     assert_int_equal(next, 103);
     batches_free(&b);

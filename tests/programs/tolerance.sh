@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Images that cannot be read: the tolerance is that of a set, wherever its batches end.
+set -eu
+. "$(dirname "$0")/../lib.sh"
+
+py() {
+    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/tolerance.py" "$ROOT" "$@"
+}
+if ! python_has PIL numpy; then
+    skip "tolerance" "python3-pil or python3-numpy is not installed"
+    done_testing
+    exit
+fi
+fixture inputs
+knn=(--on x --method knn --k 1 --bootstrap 0)
+cp -r set/train one
+rm one/notes.txt
+: >one/bird/000.png # the first of 60
+tar cf one.tar --sort=name -C one .
+tar czf one.tar.gz --sort=name -C one .
+sources=(one one.tar one.tar.gz 'one.tar.gz --cache 0 --shuffle 7')
+
+# ---- evaluation: the row is left out ----
+augment --data one --policy eval --batch 60 --out whole.frames 2>whole.err
+check "an image that cannot be read is left out" py left_out whole.frames 0 59
+batches() { # B
+    local source words
+    for source in "${sources[@]}"; do
+        read -ra words <<<"$source"
+        augment --data "${words[@]}" --policy eval --batch "$1" --out small.frames && py rows whole.frames small.frames || return 1
+    done
+}
+for batch in 59 7 1; do
+    check "batches of $batch have the same rows" batches $batch
+done
+check "a batch of none is a frame of no rows" py first_rows small.frames 0
+stages() {
+    encode --width 0.1 --in small.frames --out h.frames && project --in h.frames --out z.frames && py first_rows z.frames 0 &&
+        augment --data one --policy eval --batch 60 | encode --width 0.1 | project --out want.frames && py same z want.frames z.frames &&
+        evaluate --train want.frames --test z.frames "${knn[@]/x/z}" >score.json && grep -q '"n_test": 59,' score.json
+}
+check "through encode, project and evaluate" stages
+inspect small.frames >inspected
+check "inspect tells of it" grep -q 'x  *U8  *\[0,1,48,48,3\]' inspected
+check "and augment reads it" cmp <(augment --data small.frames --policy eval --batch 60) \
+    <(augment --data whole.frames --policy eval --batch 60)
+turns() {
+    augment --data one --policy eval --batch 1 --turn 0/2 --out turn0.frames &&
+        augment --data one --policy eval --batch 1 --turn 1/2 --out turn1.frames &&
+        encode --width 0.1 --in 'exec:cat turn0.frames,exec:cat turn1.frames' --out turns.frames && py same h h.frames turns.frames
+}
+check "producers that take turns" turns
+shards() { # BATCH
+    local r parts=()
+    for r in 0 1 2; do
+        augment --data one --policy eval --batch "$1" --shard $r/3 --out "part$r.frames" || return 1
+        parts+=("part$r.frames")
+    done
+    py joined whole.frames "${parts[@]}"
+}
+check "shards" shards 12
+check "shards of one row" shards 3
+check "a training step needs rows" grep -q 'x has no rows, and a training step needs some$' \
+    <(encode --in small.frames --opt exec:lars --next exec:project 2>&1)
+
+# ---- training: another one stands in ----
+cp -r set/train good && rm good/notes.txt
+tar cf good.tar --sort=name -C good .
+tar czf good.tar.gz --sort=name -C good .
+for source in "${sources[@]}"; do
+    views=(--ops crop:1-1:1:1-1 --views 1 --size 16 --epochs 2) kind=indexed
+    if [[ $source = *cache* ]]; then
+        views+=(--shuffle 1) kind=stream # the first one stays the first
+    fi
+    read -ra good <<<"${source/one/good}"
+    read -ra hurt <<<"${source/one/hurt}"
+    augment --data "${good[@]}" "${views[@]}" --batch 60 --out good.frames
+    damaged=$(py first good.frames) name=$(py class "$damaged")
+    cp -r good hurt && : >"$(printf 'hurt/%s/%03d.png' "$name" "$damaged")"
+    tar cf hurt.tar --sort=name -C hurt .
+    tar czf hurt.tar.gz --sort=name -C hurt .
+    train() {
+        augment --data "${hurt[@]}" "${views[@]}" "$@"
+    }
+    single() {
+        train --batch 1 --out train.frames && py stands_in good.frames train.frames "$damaged" "$kind" &&
+            cmp train.frames <(train --batch 1 --threads 1) &&
+            tail -c "$(train --batch 1 --start 60 | wc -c)" train.frames | cmp - <(train --batch 1 --start 60)
+    }
+    check "$source: the first one of an epoch, in batches of one" single
+    shared() {
+        local r parts=()
+        for r in 0 1 2; do
+            train --batch 3 --shard $r/3 --out "part$r.frames" || return 1
+            parts+=("part$r.frames")
+        done
+        train --batch 3 --out train.frames && py stands_in good.frames train.frames "$damaged" "$kind" &&
+            py joined train.frames "${parts[@]}"
+    }
+    check "$source: and in three shards" shared
+    rm -r hurt hurt.tar hurt.tar.gz
+done
+mkdir none
+: >none/1.png
+last_line() { # of the two that it writes
+    augment --data none --batch 1 --epochs 1 --size 16 --out out.frames 2>none.err && return
+    tail -n 1 none.err >&2
+    return 1
+}
+check_fails 1 "a set of which no image can be read" 'none/1.png: empty: and none of the 0 images before it' last_line
+done_testing
