@@ -4,7 +4,8 @@
  *                      NAME-labels.npy beside it
  *   NAME.csv, .tsv, .txt
  *                      a series a line, C = 1, in the layout of the UCR archive: the label, then T
- *                      values, separated by a comma, or by blanks and tabs
+ *                      values, separated by a comma, or by blanks and tabs. UTF-8 with or without
+ *                      a byte-order mark; lines end as on Unix or Windows; blank lines may follow
  *   a folder           with such a file for each part, which its name tells (layout.h)
  *   waves              drawn (waves.h)
  *
@@ -93,8 +94,8 @@ static void lines_close(struct lines *l)
     free(l->line);
 }
 
-/* 1: there is a line; 0: the end; -1 with a message. */
-static int next_line(struct lines *l)
+/* 1: there is a line, without what ends it; 0: the end; -1 with a message. */
+static int read_any_line(struct lines *l)
 {
     errno = 0;
     ssize_t length = getline(&l->line, &l->capacity, l->file);
@@ -106,7 +107,31 @@ static int next_line(struct lines *l)
     l->at = l->line;
     l->end = l->line + length;
     l->line[length] = '\0';
+    if (l->number > 1)
+        return 1;
+    /* The byte-order marks of UTF-16 and UTF-8. */
+    if (!strncmp(l->line, "\xff\xfe", 2) || !strncmp(l->line, "\xfe\xff", 2))
+        return fail("%s: text in UTF-16; save it as UTF-8", l->path);
+    if (!strncmp(l->line, "\xef\xbb\xbf", 3))
+        l->at += 3;
     return 1;
+}
+
+/* The same, but the end comes before blank lines that nothing follows. */
+static int next_line(struct lines *l)
+{
+    int64_t blank = 0;
+    int got;
+    while ((got = read_any_line(l)) > 0 && l->at == l->end)
+        blank = blank ? blank : l->number;
+    if (got > 0 && blank)
+        return fail("%s: line %lld is blank, and line %lld is not", l->path, (long long)blank,
+                    (long long)l->number);
+    if (got > 0 && strchr(l->at, '\r'))
+        return fail("%s: line %lld: a carriage return inside; lines end with a newline, or with "
+                    "both",
+                    l->path, (long long)l->number);
+    return got;
 }
 
 /* The line's next number, and what separates it from the one after. */
@@ -116,8 +141,9 @@ static int next_number(struct lines *l, double *x)
     *x = strtod(l->at, &end);
     const char *after = end + strspn(end, " \t");
     if (end == l->at || (after == end && *end != ',' && end != l->end))
-        return fail("%s: line %lld: '%.*s' is not a number", l->path, (long long)l->number,
-                    (int)fmin(40, (double)strcspn(l->at, ",\t")), l->at);
+        return fail("%s: line %lld: '%.*s' is not a number%s", l->path, (long long)l->number,
+                    (int)fmin(40, (double)strcspn(l->at, ",\t")), l->at,
+                    l->number == 1 ? "; a line with the columns' names has to be taken out" : "");
     if (!isfinite(*x) || fabs(*x) > 3e38)
         return fail("%s: line %lld: %g is no value", l->path, (long long)l->number, *x);
     if (*after == ',' && ++after == l->end)

@@ -83,11 +83,34 @@ refuses() { # FILE, REGEX
 refuses unequal.csv 'line 3: 1 values, and the lines before have 2$'
 refuses nan.csv 'line 2: nan is no value$'
 refuses huge.csv 'line 2: 1e\+39 is no value$'
-refuses word.csv "line 1: 'label' is not a number$"
+refuses word.csv "line 1: 'label' is not a number; a line with the columns' names has to be taken out$"
 refuses words.csv "line 2: '4x' is not a number$"
 refuses hole.csv "line 2: '' is not a number$"
 refuses comma.csv 'line 1 ends with a comma$'
-refuses blank.csv "line 2: '' is not a number$"
+refuses blank.csv "line 2 is blank, and line 3 is not$"
+printf '\377\3761\0,\0002\0\n\0' >utf16.csv
+printf '\376\377\0001\0,\0002\0\n' >utf16be.csv
+refuses utf16.csv 'text in UTF-16; save it as UTF-8$'
+refuses utf16be.csv 'text in UTF-16; save it as UTF-8$'
+printf '1,2,3\r2,3,4\r' >mac.csv
+refuses mac.csv 'line 1: a carriage return inside; '
+printf '\n\n\n' >blanks.csv
+refuses blanks.csv 'no series in it$'
+augment --data flat.csv --policy eval --batch 8 --out plain.frames
+variant() { # FORMAT of printf for what comes before, SED SCRIPT, FORMAT for what comes after: the same series
+    # shellcheck disable=SC2059 # formats
+    { printf "$1" && sed "$2" flat.csv && printf "$3"; } >variant.csv &&
+        augment --data variant.csv --policy eval --batch 8 | cmp - plain.frames
+}
+check "a byte-order mark" variant '\357\273\277' '' ''
+check "lines that end as on Windows" variant '' 's/$/\r/' ''
+check "blank lines at the end" variant '' '' '\n\n'
+check "all of it, with blanks" variant '\357\273\277' 's/$/ \r/' ' \r\n\t\r\n'
+marked() { # and in the other part, of which the classes are read
+    mkdir -p marked && cp flat.csv marked/test.csv && { printf '\357\273\277' && cat flat.csv && echo; } >marked/train.csv &&
+        augment --data marked --format series --split test --policy eval --batch 8 | cmp - plain.frames
+}
+check "and in the part beside" marked
 refuses lone.csv 'line 1: a label and no values$'
 refuses zero.csv "line 2: '4' is not a number$"
 refuses empty.csv 'no series in it$'
