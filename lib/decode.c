@@ -72,7 +72,7 @@ static int start_png(struct decoder *d, int *width, int *height)
         return sample_fail(d->sample, "out of memory");
     if (setjmp(d->failed))
         return sample_fail(d->sample, "damaged PNG: %s", d->defect);
-    png_set_user_limits(d->png, IMAGE_MAX_SIDE, IMAGE_MAX_SIDE);
+    png_set_user_limits(d->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* image_check() has ours */
     d->read = 0;
     png_set_read_fn(d->png, d, read_png);
     png_read_info(d->png, d->info);
@@ -96,12 +96,28 @@ static int point_at_rows(struct decoder *d, struct image *image)
     return 0;
 }
 
+/* Colours that a palette lacks are grey, as in PIL; libpng has black. */
+static void fill_palette(struct decoder *d)
+{
+    png_color full[PNG_MAX_PALETTE_LENGTH], *given;
+    int n = 0;
+    if (png_get_color_type(d->png, d->info) != PNG_COLOR_TYPE_PALETTE ||
+        !png_get_PLTE(d->png, d->info, &given, &n))
+        return;
+    const int all = 1 << png_get_bit_depth(d->png, d->info);
+    for (int i = 0; i < all; i++)
+        full[i] = i < n ? given[i] : (png_color){(png_byte)i, (png_byte)i, (png_byte)i};
+    if (n < all)
+        png_set_PLTE(d->png, d->info, full, all);
+}
+
 static int finish_png(struct decoder *d, struct image *image)
 {
     if (point_at_rows(d, image))
         return -1;
     if (setjmp(d->failed))
         return sample_fail(d->sample, "damaged PNG: %s", d->defect);
+    fill_palette(d);
     png_set_palette_to_rgb(d->png);
     if (png_get_bit_depth(d->png, d->info) < 8)
         png_set_expand_gray_1_2_4_to_8(d->png);
@@ -112,8 +128,7 @@ static int finish_png(struct decoder *d, struct image *image)
     png_read_update_info(d->png, d->info);
     if (png_get_rowbytes(d->png, d->info) != 3 * (size_t)image->width)
         return sample_fail(d->sample, "an unknown kind of PNG");
-    png_read_image(d->png, d->rows);
-    png_read_end(d->png, NULL);
+    png_read_image(d->png, d->rows); /* which has checked the sums of what it read */
     return 0;
 }
 
@@ -176,8 +191,13 @@ static int find_orientation(const struct decoder *d)
 
 static int start_jpeg(struct decoder *d, bool orient, int *width, int *height)
 {
-    if (setjmp(d->failed))
-        return sample_fail(d->sample, "damaged JPEG: %s", d->defect);
+    if (setjmp(d->failed)) {
+        if (d->jpeg.err->msg_code != JERR_IMAGE_TOO_BIG)
+            return sample_fail(d->sample, "damaged JPEG: %s", d->defect);
+        *width = (int)d->jpeg.image_width;
+        *height = (int)d->jpeg.image_height;
+        return 0; /* for image_check() */
+    }
     jpeg_mem_src(&d->jpeg, d->sample->bytes, (unsigned long)d->sample->size);
     jpeg_save_markers(&d->jpeg, JPEG_APP0 + 1, orient ? 0xffff : 0);
     jpeg_read_header(&d->jpeg, TRUE);

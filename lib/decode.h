@@ -1,8 +1,9 @@
-/* decode: PNG and JPEG files in memory into pixels, whatever their kind, exactly as PIL decodes
- * them (it uses the same libraries):
+/* decode: PNG and JPEG files in memory into pixels, whatever their kind, exactly as PIL's
+ * convert("RGB") does (it uses the same libraries), but for grey of 16 bits:
  *
- *   PNG   palette, grey, alpha (dropped, not composited), 16 bits (the upper 8 are taken),
- *         interlaced
+ *   PNG   palette, grey, alpha (dropped, not composited), 16 bits (the upper 8 are taken; of grey
+ *         PIL cuts values off at 255), interlaced. The image's data must be there with right
+ *         checksums; what should follow them may be missing.
  *   JPEG  baseline and progressive, YCbCr, RGB, grey, CMYK and YCCK (inverted, as Adobe writes
  *         them; no colour profile). Its end missing is an error; other damage that libjpeg
  *         tolerates is not.

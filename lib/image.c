@@ -10,8 +10,8 @@ int image_check(int64_t width, int64_t height, const char *where)
         return fail("%s: %lld x %lld pixels is no image", where, (long long)width,
                     (long long)height);
     if (width > IMAGE_MAX_SIDE || height > IMAGE_MAX_SIDE || width * height > IMAGE_MAX_PIXELS)
-        return fail("%s: %lld x %lld pixels is more than is read", where, (long long)width,
-                    (long long)height);
+        return fail("%s: %lld x %lld pixels is more than is read: up to %d a side, and %d in all",
+                    where, (long long)width, (long long)height, IMAGE_MAX_SIDE, IMAGE_MAX_PIXELS);
     return 0;
 }
 

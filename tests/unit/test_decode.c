@@ -94,8 +94,9 @@ static void jpegs(void **state)
     compare("tests/golden/decode.safetensors", "turned", "jpeg", true, 12);
 }
 
-/* No damage may crash; every truncation is noticed, and the decoder serves the next picture. */
-static void damage(const char *path)
+/* No damage may crash; every truncation is noticed, but for that of the `rest` bytes after the
+ * image, and the decoder serves the next picture. */
+static void damage(const char *path, size_t rest)
 {
     struct sample whole = {0};
     read_file(&whole, path);
@@ -106,8 +107,13 @@ static void damage(const char *path)
         uint8_t *copy = malloc(cut + 1); /* of that size, for AddressSanitizer */
         memcpy(copy, whole.bytes, cut);
         const struct sample s = {.bytes = copy, .size = cut, .file = "cut.file"};
-        assert_int_equal(decode(&s, true, &image), -1);
-        assert_int_equal(strncmp(fail_message(), "cut.file: ", 10), 0);
+        if (cut >= whole.size - rest) {
+            assert_int_equal(decode(&s, true, &image), 0);
+            assert_memory_equal(image.pixels, expected.pixels, bytes);
+        } else {
+            assert_int_equal(decode(&s, true, &image), -1);
+            assert_int_equal(strncmp(fail_message(), "cut.file: ", 10), 0);
+        }
         free(copy);
     }
     for (size_t at = 0; at < whole.size; at++)
@@ -126,11 +132,11 @@ static void damage(const char *path)
 static void damaged(void **state)
 {
     (void)state;
-    damage("tests/data/png/palette4-interlaced.png");
-    damage("tests/data/jpeg/ycc420.jpg");
-    damage("tests/data/jpeg/progressive.jpg");
-    damage("tests/data/jpeg/cmyk.jpg");
-    damage("tests/data/jpeg/turned6.jpg");
+    damage("tests/data/png/palette4-interlaced.png", 12); /* IEND */
+    damage("tests/data/jpeg/ycc420.jpg", 0);
+    damage("tests/data/jpeg/progressive.jpg", 0);
+    damage("tests/data/jpeg/cmyk.jpg", 0);
+    damage("tests/data/jpeg/turned6.jpg", 0);
 }
 
 static void other_files(void **state)

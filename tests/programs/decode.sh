@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# PNG and JPEG files of odd kinds and with defects, against PIL.
+set -eu
+. "$(dirname "$0")/../lib.sh"
+
+if ! python_has PIL numpy; then
+    skip "odd pictures" "python3-pil or python3-numpy is not installed"
+    done_testing
+    exit
+fi
+odd() {
+    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/decode.py" "$ROOT" "$(command -v augment)"
+}
+check "odd pictures have PIL's pixels, or are refused" odd
+done_testing
