@@ -711,6 +711,15 @@ def frames_have_no_parts(t):
     no_part(t + "/set.st")
 
 
+@case
+def frames_of_augment(t):
+    make(t + "/set", a=6, b=6)
+    first = Stream(t, t + "/set")
+    again = Stream(t, first.path)
+    need(again.names in (None, ["a", "b"]), "other names")
+    need(np.array_equal(again.y, first.y) and np.array_equal(again.x, first.x), "other rows")
+
+
 def series(kinds, mark=b"", end=b"\n", after=b""):
     rows = [b"%d,%s" % (7 * kind, b",".join(b"%.3f" % v for v in draw("x", 5, 1).ravel()[:11] / 99.0)) for kind in kinds]
     return mark + end.join(rows) + end + after
@@ -979,6 +988,19 @@ def names_of_every_kind(t):
     names = sorted((kind for kind, _ in rows), key=str.encode)
     compare(Stream(t, t + "/set"), rows, names)
     compare(Stream(t, pack(t + "/set.tar", t + "/set")), rows, names)
+
+
+@case
+def names_that_are_no_text(t):
+    for kind in (b"\xff\xfe", b"caf\xe9", "caf\u00e9".encode()):
+        for i in range(3):
+            name = os.path.join(os.fsencode(t), b"set", kind, b"%d.png" % i)
+            os.makedirs(os.path.dirname(name), exist_ok=True)
+            with open(name, "wb") as file:
+                file.write(png(draw("noise")))
+    stream = Stream(t, t + "/set")
+    need(len(set(stream.names)) == 3 and Counter(stream.y) == {0: 3, 1: 3, 2: 3}, f"{stream.names}: {stream.y}")
+    judge(stream, stream, k=1, truth=1)
 
 
 # ---- the table: labels beside images ----
