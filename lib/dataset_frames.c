@@ -1,7 +1,9 @@
-/* Frames of images, of any size: what another program read, cut out or made. */
+/* Frames of images, of any size: what another program read, cut out or made. Their labels have the
+ * names that the first frame tells. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "class_names.h"
 #include "dataset_format.h"
 #include "endpoint.h"
 #include "fail.h"
@@ -16,6 +18,8 @@ struct frames {
     const int64_t *y;
     int height, width;
     int64_t row, rows;
+    bool begun; /* the first frame has been read, in this or an earlier pass */
+    struct class_names names;
 };
 
 /* A frame begins with the length of its header, of 8 bytes, and a brace. */
@@ -62,6 +66,21 @@ static int take_frame(struct frames *f)
     return 0;
 }
 
+/* What the stream's first frame says of all. */
+static int take_names(struct dataset *set)
+{
+    struct frames *f = set->state;
+    const char *text = f->begun ? NULL : frame_meta(f->frame, "class_names");
+    f->begun = true;
+    if (!text)
+        return 0;
+    if (class_names_parse(&f->names, text))
+        return fail("%s: %s", source_name(f->source), fail_message());
+    set->class_names = (const char *const *)f->names.list;
+    set->classes = f->names.n;
+    return 0;
+}
+
 static int next(struct dataset *set, struct sample *s)
 {
     struct frames *f = set->state;
@@ -73,7 +92,7 @@ static int next(struct dataset *set, struct sample *s)
         if (result <= 0)
             return result;
         f->frame = frame;
-        if (take_frame(f))
+        if (take_names(set) || take_frame(f))
             return -1;
     }
     const size_t size = 3 * (size_t)f->height * (size_t)f->width;
@@ -87,6 +106,9 @@ static int next(struct dataset *set, struct sample *s)
     s->label = f->y ? f->y[f->row] : -1;
     if (s->label < -1 || s->label > INT32_MAX - 1)
         return fail("%s: label %lld", source_name(f->source), (long long)s->label);
+    if (f->names.list && s->label >= f->names.n)
+        return fail("%s: label %lld, and class_names has %d names", source_name(f->source),
+                    (long long)s->label, f->names.n);
     f->row++;
     return 1;
 }
@@ -108,6 +130,7 @@ static void close_set(struct dataset *set)
         frame_free(f->frame);
         if (f->source)
             source_close(f->source);
+        class_names_free(&f->names);
         free(f->path);
     }
     free(f);

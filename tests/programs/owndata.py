@@ -716,8 +716,18 @@ def frames_of_augment(t):
     make(t + "/set", a=6, b=6)
     first = Stream(t, t + "/set")
     again = Stream(t, first.path)
-    need(again.names in (None, ["a", "b"]), "other names")
-    need(np.array_equal(again.y, first.y) and np.array_equal(again.x, first.x), "other rows")
+    need(again.bytes == first.bytes, "other frames")
+    with open(first.path, "rb") as file:
+        need(Stream(t, "-", "--cache", 0, "--limit", 12, stdin=file).bytes == first.bytes, "other frames on stdin")
+    make(t + "/one", train__a=6, train__b=6, test__b=3)  # a class that this part has none of
+    test = Stream(t, t + "/one", "--split", "test")
+    again = Stream(t, test.path)
+    need(again.names == ["a", "b"] and again.labels() == ["b"] * 3, f"{again.names}: {again.labels()}")
+    for i, (names, pattern) in enumerate([('["a"]', "label 1, and class_names has 1 names"), ("[1]", "class_names"),
+                                          ("{", "class_names"), ('["a","a"]', "class_names")]):
+        with open(f"{t}/{i}.st", "wb") as file:
+            frames.write(file, {"x": np.stack([draw("a"), draw("b")]), "y": np.arange(2)}, class_names=names)
+        refused(pattern, "--data", f"{t}/{i}.st", "--policy", "eval")
 
 
 def series(kinds, mark=b"", end=b"\n", after=b""):
