@@ -19,6 +19,7 @@ save("grains.st", {"x": x}, step=0, batch=6, grains=4)
 save("flat.st", {"x": x[0]})
 save("gray.st", {"x": x[..., :1]})
 save("empty.st", {"x": x[:0]})
+save("viewless.st", {"x": x[:, :0]})
 save("none.st", {"y": y})
 P
 /usr/bin/python3 make.py "$ROOT"
@@ -51,7 +52,11 @@ check "the seed matters" bash -c '! cmp -s h.st other.st'
 check_fails 1 "a missing tensor" 'x' encode --in none.st
 check_fails 1 "too few dimensions" 'x' encode --in flat.st
 check_fails 1 "one channel" 'x has 1 channels: 3 are needed' encode --in gray.st
-check_fails 1 "no images" 'x is empty' encode --in empty.st
+check_fails 1 "no views" 'x is empty' encode --in viewless.st
+no_rows() {
+    encode --width 0.25 --in empty.st --out empty-h.st && inspect empty-h.st | grep -q 'h *F32 *\[0,2,128\]'
+}
+check "no images: no features" no_rows
 check_fails 1 "a checkpoint that is not there" 'nowhere.st' encode --init nowhere.st --in x.st
 check_fails 1 "a checkpoint of something else" 'none.st: no tensor conv1.weight' \
     encode --init none.st --in x.st
