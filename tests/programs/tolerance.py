@@ -1,12 +1,11 @@
 """What tolerance.sh needs in numpy: python3 tolerance.py ROOT COMMAND ARGUMENTS...
 
     left_out STREAM IMAGE ROWS    fails unless it has so many rows, in order, without that image
-    rows STREAM OTHER     fails unless both have the same rows, whatever frames they are in
+    rows STREAM OTHER...  fails unless all have the same rows, whatever frames they are in
     same NAME STREAM OTHER        fails unless that tensor is the same
     first_rows STREAM N   fails unless the first frame has N rows
     joined WHOLE PART...  fails unless the rows of the parts, step by step, are those of WHOLE
-    first STREAM          prints the image of the first row
-    class IMAGE           prints its class
+    first STREAM          prints the image of the first row, as the file that it is
     stands_in WHOLE STREAM IMAGE KIND     fails unless WHOLE becomes STREAM where IMAGE is damaged"""
 
 import sys
@@ -39,9 +38,10 @@ def same(name, path, other):
     assert np.array_equal(a, b), (name, len(a), len(b))
 
 
-def rows(path, other):
-    for name in NAMES:
-        same(name, path, other)
+def rows(path, *others):
+    for other in others:
+        for name in NAMES:
+            same(name, path, other)
 
 
 def first_rows(path, n):
@@ -57,11 +57,8 @@ def joined(whole, *parts):
 
 
 def first(path):
-    print(column(stream(path), "index")[0])
-
-
-def class_of(image):
-    print(("bird", "cat", "dog")[int(image) // 20])
+    image = int(column(stream(path), "index")[0])
+    print(f"{('bird', 'cat', 'dog')[image // 20]}/{image:03}.png")
 
 
 def stands_in(whole, path, damaged, kind):
@@ -73,7 +70,7 @@ def stands_in(whole, path, damaged, kind):
     for epoch in epochs:
         want, shown = ({name: column([f for f in parts if f[1]["epoch"] == epoch], name)
                         for name in NAMES} for parts in (whole, found))
-        (place,) = np.flatnonzero(want["index"] == int(damaged))
+        (place,) = np.flatnonzero(want["index"] == int(damaged[-7:-4]))
         other = place - 1 if place or kind == "indexed" else 1
         for name in NAMES:
             want[name][place] = want[name][other]
@@ -82,4 +79,4 @@ def stands_in(whole, path, damaged, kind):
     assert 0 in places and len(epochs) == 2, places
 
 
-{"class": class_of}.get(command, globals().get(command))(*arguments)
+globals()[command](*arguments)

@@ -24,11 +24,14 @@ sources=(one one.tar one.tar.gz 'one.tar.gz --cache 0 --shuffle 7')
 augment --data one --policy eval --batch 60 --out whole.frames 2>whole.err
 check "an image that cannot be read is left out" py left_out whole.frames 0 59
 batches() { # B
-    local source words
-    for source in "${sources[@]}"; do
-        read -ra words <<<"$source"
-        augment --data "${words[@]}" --policy eval --batch "$1" --out small.frames && py rows whole.frames small.frames || return 1
+    local i words made=()
+    for i in "${!sources[@]}"; do
+        read -ra words <<<"${sources[i]}"
+        augment --data "${words[@]}" --policy eval --batch "$1" --out "small$i.frames" || return 1
+        made+=("small$i.frames")
     done
+    mv small0.frames small.frames
+    py rows whole.frames small.frames "${made[@]:1}"
 }
 for batch in 59 7 1; do
     check "batches of $batch have the same rows" batches $batch
@@ -74,8 +77,9 @@ for source in one 'one.tar.gz --cache 0'; do
     read -ra good <<<"${source/one/good}"
     read -ra hurt <<<"${source/one/hurt}"
     augment --data "${good[@]}" "${views[@]}" --batch 60 --out good.frames
-    damaged=$(py first good.frames) name=$(py class "$damaged")
-    cp -r good hurt && : >"$(printf 'hurt/%s/%03d.png' "$name" "$damaged")"
+    damaged=$(py first good.frames)
+    cp -r good hurt
+    : >"hurt/$damaged"
     tar czf hurt.tar.gz --sort=name -C hurt .
     train() {
         augment --data "${hurt[@]}" "${views[@]}" "$@"
