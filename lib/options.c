@@ -21,6 +21,11 @@ const char *program_name(void)
     return name;
 }
 
+void program_rename(const char *other)
+{
+    name = other;
+}
+
 void program_warn(const char *format, ...)
 {
     char text[1024];

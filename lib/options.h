@@ -50,5 +50,7 @@ void usage_fail(const char *format, ...) __attribute__((format(printf, 1, 2), no
 int program_fail(void);
 void program_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 const char *program_name(void);
+/* For a program that a script stands before: messages begin with this name from now on. */
+void program_rename(const char *name);
 
 #endif
