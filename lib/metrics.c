@@ -82,6 +82,7 @@ struct metrics_log {
     FILE *file;
     char *path;
     struct metrics_columns columns;
+    bool failed;
 };
 
 /* The columns of a table's header line; it must begin with step. */
@@ -190,7 +191,10 @@ struct metrics_log *metrics_log_open(const char *path, const struct frame *first
 int metrics_log_write(struct metrics_log *log, const struct frame *f)
 {
     metrics_write_row(log->file, &log->columns, f);
-    return written(log->file, log->path);
+    if (written(log->file, log->path) == 0)
+        return 0;
+    log->failed = true; /* closing it fails again, with less to say */
+    return -1;
 }
 
 int metrics_log_close(struct metrics_log *log)
@@ -198,7 +202,7 @@ int metrics_log_close(struct metrics_log *log)
     int result = 0;
     if (!log)
         return 0;
-    if (log->file && fclose(log->file))
+    if (log->file && fclose(log->file) && !log->failed)
         result = fail("%s: %s", log->path, strerror(errno));
     metrics_columns_free(&log->columns);
     free(log->path);

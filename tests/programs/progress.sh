@@ -76,5 +76,6 @@ logged() {
 check_fails 1 "a log that is something else" 'notes.txt: .*no log' message logged notes.txt
 check "and it is left alone" cmp notes.txt notes.old
 check_fails 1 "a log that cannot be written" 'nowhere/log.tsv' message logged nowhere/log.tsv
+check_fails 1 "a log on a full disk" '/dev/full: No space left on device' message logged /dev/full
 check_fails 2 "an unknown option" 'colour' progress --colour
 done_testing
