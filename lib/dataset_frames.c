@@ -30,6 +30,13 @@ static bool recognize(const char *path)
            bytes[7] == 0 && bytes[6] == 0 && bytes[5] == 0;
 }
 
+/* A file that is there is meant, whatever its name looks like. */
+static struct source *open_source(const struct frames *f)
+{
+    return dataset_is_file(f->path) ? source_open_file(f->path, &link_config)
+                                    : source_open(f->path, &link_config);
+}
+
 static int open_set(struct dataset *set, const struct dataset_place *place)
 {
     struct frames *f = set->state = calloc(1, sizeof *f);
@@ -39,7 +46,7 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
         return layout_no_part(set->name, place->split);
     set->in_sequence = true;
     set->rewinds = dataset_is_file(f->path);
-    f->source = source_open(f->path, &link_config);
+    f->source = open_source(f);
     return f->source ? 0 : -1;
 }
 
@@ -119,7 +126,7 @@ static int begin_again(struct dataset *set)
     frame_free(f->frame);
     f->frame = NULL;
     source_close(f->source);
-    f->source = source_open(f->path, &link_config);
+    f->source = open_source(f);
     return f->source ? 0 : -1;
 }
 

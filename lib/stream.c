@@ -97,9 +97,10 @@ static void feed_close(struct feed *s)
     free(s);
 }
 
-static int open_feed(struct feed *s, const char *endpoint, const struct link_config *config)
+static int open_feed(struct feed *s, const char *endpoint, enum endpoint_kind kind,
+                     const struct link_config *config)
 {
-    switch (endpoint_kind(endpoint)) {
+    switch (kind) {
     case ENDPOINT_SOCKET:
         return (s->socket = socket_open(SOCKET_PULL, endpoint, config)) ? 0 : -1;
     case ENDPOINT_EXEC:
@@ -121,7 +122,8 @@ static int open_feed(struct feed *s, const char *endpoint, const struct link_con
     return s->reader ? 0 : -1;
 }
 
-static struct feed *feed_open(const char *endpoint, const struct link_config *config)
+static struct feed *feed_open(const char *endpoint, enum endpoint_kind kind,
+                              const struct link_config *config)
 {
     struct feed *s = calloc(1, sizeof *s);
     if (!s) {
@@ -131,7 +133,7 @@ static struct feed *feed_open(const char *endpoint, const struct link_config *co
     s->fd = -1;
     s->timeout = config->timeout;
     s->name = strdup(strcmp(endpoint, "-") ? endpoint : "stdin");
-    if (!s->name || open_feed(s, endpoint, config)) {
+    if (!s->name || open_feed(s, endpoint, kind, config)) {
         feed_close(s);
         return NULL;
     }
@@ -333,7 +335,7 @@ struct source *source_open(const char *endpoint, const struct link_config *confi
         else if (bound_already(s, one))
             fail("%s: stands twice among the streams", one);
         else
-            s->feeds[s->n] = feed_open(one, config);
+            s->feeds[s->n] = feed_open(one, endpoint_kind(one), config);
         free(one);
         if (s->n == ENDPOINTS_MAX || !s->feeds[s->n]) {
             source_close(s);
@@ -341,6 +343,21 @@ struct source *source_open(const char *endpoint, const struct link_config *confi
         }
     }
     return s;
+}
+
+struct source *source_open_file(const char *path, const struct link_config *config)
+{
+    const enum endpoint_kind kind = strcmp(path, "-") ? ENDPOINT_PATH : ENDPOINT_STANDARD;
+    struct source *s = calloc(1, sizeof *s);
+    if (s && (s->feeds[0] = feed_open(path, kind, config))) {
+        s->patience = config->timeout;
+        s->n = 1;
+        return s;
+    }
+    if (!s)
+        fail("%s: out of memory", path);
+    free(s);
+    return NULL;
 }
 
 /* The one whose turn it is has ended. -1 with a message if another goes on. What may come after

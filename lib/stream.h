@@ -17,6 +17,9 @@ struct sink;
 /* Opens "-", a PATH, exec:CMD (its stdout), or binds tcp:// or ipc://; or does so for each of a
  * list. NULL with a message. */
 struct source *source_open(const char *endpoint, const struct link_config *config);
+/* Opens the file of that very name, whatever it looks like; "-" is stdin. For names that say where
+ * data lies, not how it comes. */
+struct source *source_open_file(const char *path, const struct link_config *config);
 /* The next frame: 1 and *out (the caller's), 0 at the end of the stream, -1 on failure, a stream
  * that broke off without an end frame included, and one of a list that ends before another does.
  * Over tcp:// and ipc:// the first frame has to come within the timeout of its turn. End frames are
