@@ -150,7 +150,9 @@ deps-check: deps ## and those that the tests need
 
 # make train DATA=cifar-10-batches-bin EPOCHS=100 ENCODER='encode --arch resnet50'
 DATA = shapes
-RUN = runs/$(notdir $(DATA))-$(shell date +%Y%m%d-%H%M%S)
+RUN = $(shell mktemp -u "runs/$$(printf %s $(call sh,$(notdir $(DATA))) | tr -c '[:alnum:]._-' _)-$$(date +%Y%m%d-%H%M%S)-XXXX")
+# A text as one word of a shell command, whatever stands in it.
+sh = '$(subst ','\'',$(1))'
 ifeq ($(DATA),shapes)
 EPOCHS = 3
 ENCODER = encode --arch resnet18 --width 0.25
@@ -167,9 +169,9 @@ endif
 train: RUN := $(RUN)
 train: deps ## build, train on DATA (drawn images if not given), evaluate
 	@$(MAKE) --no-print-directory -s all
-	pipelines/train --data $(DATA) --epochs $(EPOCHS) --encoder '$(ENCODER)' --loss '$(LOSS)' --optimizer '$(OPTIMIZER)' --run $(RUN)
-	pipelines/evaluate --run $(RUN)
-	@echo "The run lies in $(RUN)"
+	pipelines/train --data $(call sh,$(DATA)) --epochs $(call sh,$(EPOCHS)) --encoder $(call sh,$(ENCODER)) --loss $(call sh,$(LOSS)) --optimizer $(call sh,$(OPTIMIZER)) --run $(call sh,$(RUN))
+	pipelines/evaluate --run $(call sh,$(RUN))
+	@printf 'The run lies in %s\n' $(call sh,$(RUN))
 
 # make check TESTS='links frame' runs the files whose path holds one of these words.
 TESTS =

@@ -1,12 +1,29 @@
 # shellcheck shell=bash
-# Sourced by the pipelines: where the programs are, and how options are read.
+# Sourced first by all pipelines: one environment whatever the user's is, where the programs are, and
+# how options are read. `bash -p` in a pipeline's first line already leaves out what the environment
+# would set in the shell itself: SHELLOPTS, CDPATH and functions.
 
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# Figures have a decimal point, ranges such as [a-z] are of ASCII, `cd` says nothing, > overwrites.
+export LC_ALL=C
+set +o posix +o noclobber
+unset -v CDPATH POSIXLY_CORRECT GREP_OPTIONS BASH_ENV ENV GLOBIGNORE
+shopt -u failglob nullglob nocasematch xpg_echo
+declare +x SHELLOPTS BASHOPTS
+# A stream that is closed is none; a file that is opened shall not take its number.
+{ : 9<&0; } 2>/dev/null || exec </dev/null
+{ : 9>&1; } 2>/dev/null || exec >/dev/null
+{ : 9>&2; } 2>/dev/null || exec 2>/dev/null
+# Where temporary files go has to be there.
+if [ -d "${TMPDIR-}" ] && [ -w "${TMPDIR-}" ]; then TMPDIR=$(realpath -- "$TMPDIR"); else unset -v TMPDIR; fi
+
+ROOT=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
 # Programs that were built here come before those that are installed.
-[ -d "${BIN:-$ROOT/bin}" ] && PATH=${BIN:-$ROOT/bin}:$PATH
+BIN=${BIN:-$ROOT/bin}
+[ "${BIN#/}" != "$BIN" ] || BIN=$PWD/$BIN
+[ ! -d "$BIN" ] || PATH=$BIN:$PATH
 
-# shellcheck disable=SC2034 # for the scripts
-pipeline=$(basename "$0")
+# shellcheck disable=SC2034 # also for those who source this
+pipeline=${0##*/}
 
 usage_error() {
     echo "$pipeline: $* ($pipeline --help lists the options)" >&2
@@ -18,32 +35,17 @@ die() {
     exit 1
 }
 
-# The words in a form that a shell reads back as they are, and a person as well.
+# The words in a form that any shell reads back as they are, and a person as well.
 quote() {
-    local word space=
+    local word space='' quoted="'\\''"
     for word; do
         case $word in
-        '' | *[!A-Za-z0-9_./:=,%+@-]*) word=${word@Q} ;;
+        '' | *[!A-Za-z0-9_./:=,%+@-]*) word="'${word//\'/"$quoted"}'" ;;
+        *) ;;
         esac
         printf '%s%s' "$space" "$word"
         space=' '
     done
-}
-
-# An option that a run was started with.
-recorded() { # folder of the run, option
-    # shellcheck source=/dev/null
-    (. "$1/options" 2>/dev/null && echo "${!2}") || die "$1/options: not a training run; give --$2"
-}
-
-# A figure of a JSON file; nan if it has none of that name. And the same in per cent.
-number() { # file, key
-    local value
-    value=$(sed -n 's/.*"'"$2"'": *\([0-9.eE+-]*\).*/\1/p' "$1")
-    echo "${value:-nan}"
-}
-percent() { # file, key
-    number "$1" "$2" | awk '{ printf "%.1f\n", 100 * $1 }'
 }
 
 # Sets the variable that an option names, if it stands in the list of known ones: --save-every 5
@@ -52,20 +54,78 @@ percent() { # file, key
 set_option() {
     local known=$1 name=${2#--}
     name=${name//-/_}
-    case " $known " in
-    *" $name "*) ;;
-    *) usage_error "unknown option '$2'" ;;
-    esac
+    [[ $2 == --[a-z]* && $name =~ ^[a-z0-9_]+$ && " $known " == *" $name "* ]] || usage_error "unknown option '$2'"
     [ $# -ge 3 ] || usage_error "$2 needs a value"
     printf -v "$name" '%s' "$3"
 }
 
-# Of the run in $run: step or steps, as its state says; and whether it has come to its end.
-# shellcheck disable=SC2154 # $run
-saved() {
-    inspect --meta "$1" "$run/state.safetensors"
+# Options that are numbers: whole ones from LEAST on, without zeros in front from then on; seconds; and
+# shares of 1.
+need_whole() { # LEAST NAME...
+    local least=$1 name
+    for name in "${@:2}"; do
+        [[ ${!name} =~ ^[0-9]{1,18}$ && $((10#${!name})) -ge $least ]] ||
+            usage_error "--${name//_/-} '${!name}': a whole number from $least on is needed"
+        printf -v "$name" %d "$((10#${!name}))"
+    done
 }
-is_complete() {
-    [ -f "$run/state.safetensors" ] && [ -f "$run/model.safetensors" ] &&
-        [ "$(saved step)" = "$(saved steps)" ]
+need_seconds() { # NAME...
+    local name
+    for name; do
+        [[ ${!name} =~ ^[0-9]{1,6}(\.[0-9]{1,9})?$ && ${!name} =~ [1-9] ]] ||
+            usage_error "--${name//_/-} '${!name}': a number of seconds is needed"
+    done
+}
+need_share() { # NAME...: more than 0, at most 1
+    local name
+    for name; do
+        [[ ${!name} =~ ^(0?\.[0-9]{1,15}|1(\.0*)?)$ && ${!name} =~ [1-9] ]] ||
+            usage_error "--${name//_/-} '${!name}': a share is needed, such as 0.1"
+    done
+}
+need_command() { # NAME...
+    local name
+    for name; do
+        [[ ${!name} == *[![:space:]]* ]] || usage_error "--${name//_/-} '${!name}': a command is needed"
+    done
+}
+
+# A path that no program takes for anything else: not for an option, a command or an address.
+plain_path() {
+    case $1 in
+    -?* | exec:* | tcp:* | ipc:*) [ ! -e "$1" ] || printf './' ;;
+    *) ;;
+    esac
+    printf '%s' "$1"
+}
+
+# What a run was started with, by the options' names; they are read as data.
+declare -A recorded=()
+recall() { # folder of the run
+    local name value
+    recorded=()
+    [ -f "$1/options" ] || return 0
+    while IFS='' read -r -d '' name && IFS='' read -r -d '' value; do
+        # shellcheck disable=SC2034
+        recorded[${name//-/_}]=$value
+    done < <(supervise --run "$1" --tell options --name "$pipeline")
+    wait $! || exit 1 # it has said why
+}
+
+# Of a run's augment, how large views are and, unless other data is read, how its data is: as
+# $augment reads images for a judgement.
+reader_of() { # augment, other data or ''
+    local kept='size|format'
+    [ -z "$2" ] || kept=size
+    echo augment "$(grep -oE -- "--($kept)[ =]+[^ ]+|--orient" <<<"$1" | tr '\n' ' ' || true)"
+}
+
+# A figure of a JSON file; nan if it has none of that name. And the same in per cent.
+number() { # file, key
+    local value
+    value=$(sed -n 's/.*"'"$2"'": *\([0-9.eE+-]*\).*/\1/p' <"$1")
+    echo "${value:-nan}"
+}
+percent() { # file, key
+    number "$1" "$2" | awk '{ if ($1 == "nan") print; else printf "%.1f\n", 100 * $1 }'
 }

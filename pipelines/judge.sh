@@ -6,10 +6,19 @@
 #   NAME-SPLIT.st     what NAME makes of them: trained (h), head (z or logits), random (h)
 # shellcheck disable=SC2154 # evaluate's options
 
+# A folder that a judgement was killed in stays behind; the next one removes it. It is known by the
+# file `judgement` in it, and nobody holds its lock any more.
 open_work() {
-    mkdir -p "$out"
-    work=$(mktemp -d "$out/work.XXXXXX")
-    trap 'rm -rf "$work"' EXIT
+    local old
+    mkdir -p -- "$out" || exit 1
+    for old in "$out"/work.??????????; do
+        [ ! -f "$old/judgement" ] || [ -L "$old" ] || flock -n -- "$old" rm -rf -- "$old" || true
+    done
+    work=$(mktemp -d -- "$out/work.XXXXXXXXXX") || exit 1
+    trap 'rm -rf -- "$work"' EXIT
+    exec 9<"$work"
+    flock 9
+    : >"$work/judgement"
 }
 
 # ---- features ----
@@ -24,11 +33,20 @@ make_images() { # TASK
     local task=$1 views='--policy eval' split
     [ "$task" = class ] ||
         views="--ops ${ops_of[$task]} --target ${target_of[$task]:-$task}"
+    local images
+    images="$augment --data $(quote "$(plain_path "$data")") --batch 250${hold:+ --hold $hold} $views"
     # Another seed for the test images, so that an image's number does not tell what was drawn.
-    sh -c "$augment --data $(quote "$data") --split train --batch 250 --limit $limit --seed $seed $views" \
-        >"$work/images-train.st"
-    sh -c "$augment --data $(quote "$data") --split test --batch 250 --limit $test_limit --seed $((seed + 1)) $views" \
-        >"$work/images-test.st"
+    sh -c "$images --split test --limit $test_limit --seed $((seed + 1))" >"$work/images-test.st"
+    sh -c "$images --split train --limit $limit --seed $seed" >"$work/images-train.st"
+    for split in test train; do
+        need_labels "$split"
+    done
+}
+# Labels are what is judged by, so each image has one.
+need_labels() { # SPLIT
+    local without
+    without=$(inspect <"$work/images-$1.st" | awk '$1 == "y" && $4 < 0 { n++ } END { print n + 0 }')
+    [ "$without" = 0 ] || die "$data: images of its $1 part have no labels, by which they are judged (a folder for each class, or labels beside the images)"
 }
 
 pass_through() { # COMMAND, from NAME, to NAME
@@ -50,19 +68,20 @@ make_features() { # FILE
 # Where a tensor is found, as the stream's name.
 declare -A stream_of=([h]=trained [z]=head [logits]=head [random]=random [x]=images)
 
-# judge NAME STREAM TENSOR METHOD: NAME-METHOD.json.
+# judge NAME STREAM TENSOR METHOD: NAME-METHOD.json. Names of files come from the user, and streams are
+# more than files; so these are found from where they lie.
 judge() {
-    local train=(--on "$3" --train "$work/$2-train.st") method=$4
+    local train=(--on "$3" --train "$2-train.st") method=$4
     case $method in
-    knn) train+=(--k "$k") ;;
-    classifier) train=() ;;
+    knn) train+=(${k:+--k "$k"}) ;;
+    linear) train+=(${l2:+--l2 "$l2"}) ;;
+    *) train=() ;;
     esac
-    evaluate --method "$method" "${train[@]}" --test "$work/$2-test.st" --bootstrap "$bootstrap" \
-        >"$work/verdict.json"
-    mv "$work/verdict.json" "$out/$1-$method.json"
+    (cd -- "$work" && evaluate --method "$method" "${train[@]}" --test "$2-test.st" --bootstrap "$bootstrap" >verdict.json)
+    mv -- "$work/verdict.json" "$out/$1-$method.json"
 }
 guess() { # JSON: what a guess among its classes reaches
-    sed -n 's/.*"per_class": *\[\([^]]*\)\].*/\1/p' "$1" | awk -F, '{ printf "%.1f\n", 100 / NF }'
+    sed -n 's/.*"per_class": *\[\([^]]*\)\].*/\1/p' <"$1" | awk -F, '{ printf "%.1f\n", 100 / NF }'
 }
 
 # results.tsv, a line for each verdict; it appears when all of them are there.
@@ -77,43 +96,47 @@ add_result() { # NAME TENSOR METHOD
     number "$json" n_test >>"$work/results.tsv"
 }
 end_results() {
-    mv "$work/results.tsv" "$out/results.tsv"
+    mv -- "$work/results.tsv" "$out/results.tsv"
 }
 
 # ---- over training ----
 
 # The rows of checkpoints.tsv are worth keeping as long as they were made in the same way.
 open_checkpoints() {
+    local name
     checkpoints=$out/checkpoints.tsv
-    declare -p data encoder projector augment on limit test_limit seed k bootstrap >"$work/options"
-    if [ -f "$checkpoints" ] && ! cmp -s "$work/options" "$out/checkpoints.options"; then
+    for name in data hold encoder projector augment on limit test_limit seed k l2 bootstrap; do
+        echo "$name $(quote "${!name}")"
+    done >"$work/options"
+    if [ -f "$checkpoints" ] && ! cmp -s -- "$work/options" "$out/checkpoints.options"; then
         echo "$pipeline: $checkpoints was made with other options and starts anew" >&2
-        rm "$checkpoints"
+        rm -- "$checkpoints"
     fi
-    mv "$work/options" "$out/checkpoints.options"
+    mv -- "$work/options" "$out/checkpoints.options"
     [ -f "$checkpoints" ] ||
         printf 'step\tlinear\tlinear_low\tlinear_high\tknn\tknn_low\tknn_high\n' >"$checkpoints"
 }
 is_judged() { # STEP
-    awk -v step="$1" '$1 == step { found = 1 } END { exit !found }' "$checkpoints"
+    awk -v step="$1" '$1 == step { found = 1 } END { exit !found }' <"$checkpoints"
 }
 
 # A row for a model or state, unless its step has one; rows are in the order of steps.
 judge_checkpoint() { # FILE
     local step row method key
-    step=$(inspect --meta step "$1")
+    step=$(inspect --meta step <"$1")
+    [[ $step =~ ^[0-9]+$ ]] || die "$1: names no step"
     ! is_judged "$step" || return 0
     make_features "$1"
     row=$step
     for method in linear knn; do
-        judge checkpoint "${stream_of[$on]}" "$on" $method
+        judge checkpoint "${stream_of[$on]}" "$on" "$method"
         for key in top1 top1_low top1_high; do
-            row+=$'\t'$(number "$out/checkpoint-$method.json" $key)
+            row+=$'\t'$(number "$out/checkpoint-$method.json" "$key")
         done
     done
-    { head -n 1 "$checkpoints" && { tail -n +2 "$checkpoints" && echo "$row"; } | sort -n; } >"$work/rows"
-    mv "$work/rows" "$checkpoints"
-    printf '%-18s %12.1f %12.1f\n' "step $step" "$(percent "$out/checkpoint-linear.json" top1)" \
+    { head -n 1 <"$checkpoints" && { tail -n +2 <"$checkpoints" && echo "$row"; } | sort -n; } >"$work/rows"
+    mv -- "$work/rows" "$checkpoints"
+    printf '%-18s %12s %12s\n' "step $step" "$(percent "$out/checkpoint-linear.json" top1)" \
         "$(percent "$out/checkpoint-knn.json" top1)"
 }
 
@@ -127,7 +150,7 @@ plot_checkpoints() {
     local probe='1:(100*$2):(100*$3):(100*$4)' neighbours='1:(100*$5):(100*$6):(100*$7)' style=yerrorlines
     # shellcheck disable=SC2016
     [ "$bootstrap" != 0 ] || probe='1:(100*$2)' neighbours='1:(100*$5)' style=linespoints
-    (cd "$out" && gnuplot) <<END
+    (cd -- "$out" && gnuplot) <<PLOT
 set terminal svg size 640,400 background rgb "white"
 set output "checkpoints.svg.new"
 set datafile separator "\t"
@@ -138,6 +161,6 @@ set ylabel "top-1 in %"
 set offsets graph 0.02, graph 0.02, 0, 0
 plot "checkpoints.tsv" using $probe every ::1 with $style title "linear probe", \\
      "" using $neighbours every ::1 with $style title "nearest neighbours"
-END
-    mv "$out/checkpoints.svg.new" "$out/checkpoints.svg"
+PLOT
+    mv -- "$out/checkpoints.svg.new" "$out/checkpoints.svg"
 }

@@ -16,11 +16,11 @@ plot() {
         echo "set ylabel 'top-1 in %'; set border 3; set tics nomirror"
         "plot_$kind" "$table"
     } | gnuplot || return
-    mv "$picture.tmp" "$picture"
+    mv -- "$picture.tmp" "$picture"
 }
 
 column() { # TABLE NAME: its number
-    head -n 1 "$1" | tr '\t' '\n' | grep -nx "$2" | cut -d : -f 1
+    head -n 1 <"$1" | tr '\t' '\n' | grep -nx -- "$2" | cut -d : -f 1
 }
 # The table's data: labels joined into one column, then the named ones.
 rows() { # TABLE NAME...
@@ -30,7 +30,7 @@ rows() { # TABLE NAME...
     for name; do
         list+="${list:+ }$(column "$table" "$name")"
     done
-    tail -n +2 "$table" | awk -F '\t' -v OFS='\t' -v labels="$labels" -v list="$list" '{
+    tail -n +2 <"$table" | awk -F '\t' -v OFS='\t' -v labels="$labels" -v list="$list" '{
         name = $1
         for (i = 2; i <= labels; i++) name = name " " $i
         printf "%s", name
@@ -66,13 +66,13 @@ plot_lines() {
     local line at i lines=()
     at=$(column "$1" low)
     while read -r line; do
-        tail -n +2 "$1" | awk -F '\t' -v OFS='\t' -v line="$line" -v at="$at" \
+        tail -n +2 <"$1" | awk -F '\t' -v OFS='\t' -v line="$line" -v at="$at" \
             '$1 == line { print $2, $(at - 1), $at, $(at + 1) }' | data "line${#lines[@]}"
         lines+=("$line")
-    done < <(tail -n +2 "$1" | cut -f 1 | awk '!seen[$0]++')
-    echo "set logscale x; set xlabel '$(head -n 1 "$1" | cut -f 2)'; set offsets graph 0.05, graph 0.05, 1, 1"
-    echo "set xtics ($(tail -n +2 "$1" | cut -f 2 | sort -gu | sed "s/.*/'&' &/" | paste -sd ,))"
-    echo "set key title '$(head -n 1 "$1" | cut -f 1)'"
+    done < <(tail -n +2 <"$1" | cut -f 1 | awk '!seen[$0]++')
+    echo "set logscale x; set xlabel '$(head -n 1 <"$1" | cut -f 2)'; set offsets graph 0.05, graph 0.05, 1, 1"
+    echo "set xtics ($(tail -n +2 <"$1" | cut -f 2 | sort -gu | sed "s/.*/'&' &/" | paste -sd ,))"
+    echo "set key title '$(head -n 1 <"$1" | cut -f 1)'"
     printf 'plot '
     for i in "${!lines[@]}"; do
         printf "%s\$line%d using 1:2:3:4 with errorlines linewidth 2 pointtype 7 title '%s'" \
@@ -85,14 +85,14 @@ plot_lines() {
 plot_heat() {
     local at
     at=$(column "$1" top1)
-    tail -n +2 "$1" | awk -F '\t' -v OFS='\t' -v at="$at" '
+    tail -n +2 <"$1" | awk -F '\t' -v OFS='\t' -v at="$at" '
         { for (i = 1; i <= 2; i++) if (!($i in place)) place[$i] = n++ }
         { print place[$1], place[$2], $at
           if ($1 != $2) print place[$2], place[$1], $at }' | data cells
     local names i=0 ticks=
     while read -r names; do
         ticks+="${ticks:+, }'$names' $((i++))"
-    done < <(tail -n +2 "$1" | awk -F '\t' '{ if (!seen[$1]++) print $1; if (!seen[$2]++) print $2 }')
+    done < <(tail -n +2 <"$1" | awk -F '\t' '{ if (!seen[$1]++) print $1; if (!seen[$2]++) print $2 }')
     cat <<END
 set xtics ($ticks); set ytics ($ticks); unset grid; unset key; set ylabel ''
 set size ratio -1; set xrange [-0.5:$i-0.5]; set yrange [$i-0.5:-0.5]; unset border

@@ -117,7 +117,7 @@ study_width() {
     base=$(option_of "$encoder" width 1)
     title='Width of the encoder' columns='width' plot=points
     for factor in "${factors[@]}"; do
-        width=$(awk "BEGIN { print $factor * $base }")
+        width=$(awk -v factor="$factor" -v base="$base" 'BEGIN { print factor * base }')
         cell "$width" "$(is_base "$factor" 1 "width-$width")" --encoder "$encoder --width $width"
     done
 }
@@ -128,7 +128,7 @@ study_labels() {
     ! wide || shares+=(1)
     title='Few labels' columns='training|labels in %' plot=lines judge='the classifier'
     for share in "${shares[@]}"; do
-        percent=$(awk "BEGIN { print 100 * $share }")
+        percent=$(awk -v share="$share" 'BEGIN { print 100 * share }')
         few=(--labels "$share" --batch "$(batch_of "$share")")
         tuned "from scratch|$percent" "labels-$percent-scratch" - "${few[@]}"
         tuned "fine-tuned|$percent" "labels-$percent-fine-tuned" base "${few[@]}"

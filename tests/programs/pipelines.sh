@@ -78,10 +78,12 @@ fi
 
 # Interrupted and taken up again.
 stop_and_resume() {
-    run stopped --steps 10 --save-every 4 --restarts 0 --encoder "$small" --loss "$ROOT/tests/programs/fail-after 6 ntxent"
+    printf '#!/bin/sh\nif mkdir began 2>/dev/null; then exec "%s" 6 ntxent; fi\nexec ntxent\n' \
+        "$ROOT/tests/programs/fail-after" >once && chmod +x once
+    run stopped --steps 10 --save-every 4 --restarts 0 --encoder "$small" --loss ./once
     grep -q 'exited with status 9' stopped.out || return 1
     [ "$(inspect --meta step stopped/state.safetensors)" = 4 ] || return 1
-    run stopped --resume --loss ntxent
+    run stopped --resume
 }
 check "a run whose loss died goes on from the last state" stop_and_resume
 check "and ends in the bits of one that was never stopped" same_model threads1 stopped
@@ -100,8 +102,19 @@ for stage in augment encoder projector loss optimizer; do
     rm -rf broken
     check "$stage fails: the run ends" fails --$stage "sh -c 'echo $stage: broken on purpose >&2; exit 3'"
     check "$stage fails: its message is shown" grep -q "$stage: broken on purpose" broken.out
+    # Nor of what the shell has to say, or of those that were ended because of it.
+    check "$stage fails: no other words" sh -c '! grep -E "line [0-9]+:|Killed|not ZeroMQ" broken.out'
     check "$stage fails: nothing is left running" sh -c '! pgrep -f "$PWD/broken"'
 done
+
+# One that is stopped after a frame or two: its neighbours wait at a pipe, and hear nothing.
+halted() {
+    in_time "$train" --run halted --batch 32 --steps 50 --restarts 0 --timeout 3 --encoder "$small" \
+        --augment "sh -c 'augment --size 16 \"\$@\" | (head -c 120000; kill -STOP \$\$)' _" >halted.out 2>&1 && return 1
+    cat halted.out
+    grep -q 'the augment has been stopped for 3 s' halted.out && [ -s halted/metrics.tsv ]
+}
+check "augment is stopped: the run ends, and says so" halted
 
 # Features, probe and neighbours, beside a random encoder and pixels.
 evaluation() {
