@@ -17,6 +17,9 @@
 #   all_end PID...                         waits for all; succeeds when each ended with 0
 #   done_testing                           prints the counts; the script's last line
 
+export LC_ALL=C # figures have a decimal point, whatever the user's language
+unset -v CDPATH POSIXLY_CORRECT
+set +o noclobber
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PATH=${BIN:-$ROOT/bin}:$PATH
 T=$(mktemp -d "${TMPDIR:-/tmp}/simclr-test.XXXXXX")

@@ -56,7 +56,7 @@ run_page() { # page
                 check "$name: line $line" in_time bash -eu -o pipefail "$block"
             fi
             ;;
-        *.python)
+        *)
             if [ -z "$python" ]; then
                 skip "$name: line $line" "python3-numpy or python3-pil is not installed"
             elif grep -q 'import torch' "$block" && ! python3 -c 'import torchvision' 2>/dev/null; then

@@ -78,7 +78,7 @@ if python_has numpy zmq; then
         port=$((port + 1))
         case $of in
         ipc) beside "$@" "ipc://server$port.ipc" ;;
-        tcp) beside "$@" "tcp://$LOOPBACK:$port" ;;
+        *) beside "$@" "tcp://$LOOPBACK:$port" ;;
         esac
     }
     for of in ipc tcp; do
