@@ -35,10 +35,8 @@ HELP
     done
 }
 run_help_files() {
-    cat <<HELP
-In the run's folder: model.safetensors, state.safetensors, metrics.tsv, log.txt (what the stages
-said) and commands.sh (what was run). SIGTERM and SIGINT save a state and end the run.
-HELP
+    echo "In the run's folder: model.safetensors, state.safetensors, metrics.tsv, log.txt (what the stages"
+    echo "said) and commands.sh (what was run). SIGTERM and SIGINT save a state and end the run."
 }
 
 # Reads the options into variables; help() is the pipeline's.
