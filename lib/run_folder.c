@@ -171,13 +171,13 @@ int run_folder_lock(const char *folder, double patience)
     return fd;
 }
 
-/* "state.safetensors.part-Ab3xYz" and the like. */
+/* "state.safetensors.tmp-Ab3xYz" and the like. */
 static bool is_partial(const char *name)
 {
     static const char *const files[] = {"state.safetensors", "model.safetensors", "metrics.tsv",
                                         "options"};
-    const char *part = strstr(name, ".part-");
-    if (!part || strlen(part) != strlen(".part-XXXXXX"))
+    const char *part = strstr(name, ".tmp-");
+    if (!part || strlen(part) != strlen(".tmp-XXXXXX"))
         return false;
     const size_t length = (size_t)(part - name);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)

@@ -12,7 +12,7 @@
 int run_folder_lock(const char *folder, double patience);
 
 /* Removes from the folder what killed programs left of files that they were writing:
- * NAME.part-XXXXXX of the state, models, the log and the options. */
+ * NAME.tmp-XXXXXX of the state, models, the log and the options. */
 void run_folder_sweep(const char *folder);
 
 /* A folder that only its owner can enter, called simclr. and 16 hexadecimal digits. In it lies

@@ -170,12 +170,12 @@ leaves() {
     : >"$TMPDIR/simclr.0123456789abcdef/owner"
     echo key >"$TMPDIR/simclr.0123456789abcdef/worker.key"
     echo "1 $(hostname) $T/precious-folder" >left/lock
-    touch left/state.safetensors.part-aB3dE9 left/model-12.safetensors.part-aB3dE9 left/state.safetensors.backup left/notes.part-aB3dE9
+    touch left/state.safetensors.tmp-aB3dE9 left/model-12.safetensors.tmp-aB3dE9 left/state.safetensors.backup left/notes.tmp-aB3dE9
     supervised left optimizer="$comes_to_its_end" >/dev/null || return 1
     find left "$TMPDIR" precious-folder | sort
     [ ! -e "$TMPDIR/simclr.0123456789abcdef" ] && [ -e "$TMPDIR/simclr.fedcba9876543210/owner" ] &&
-        [ -e "$TMPDIR/simclr.mine/owner" ] && [ -e precious-folder/file ] && [ ! -e left/state.safetensors.part-aB3dE9 ] &&
-        [ ! -e left/model-12.safetensors.part-aB3dE9 ] && [ -e left/state.safetensors.backup ] && [ -e left/notes.part-aB3dE9 ]
+        [ -e "$TMPDIR/simclr.mine/owner" ] && [ -e precious-folder/file ] && [ ! -e left/state.safetensors.tmp-aB3dE9 ] &&
+        [ ! -e left/model-12.safetensors.tmp-aB3dE9 ] && [ -e left/state.safetensors.backup ] && [ -e left/notes.tmp-aB3dE9 ]
 }
 check "what killed runs left goes, and nothing else" leaves
 rm -rf "${TMPDIR:?}"/*
