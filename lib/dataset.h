@@ -1,6 +1,6 @@
 /* dataset: labelled images or series, wherever they come from.
  *
- *   cifar10    the binary version: a folder with data_batch_1.bin to data_batch_5.bin (any of them)
+ *   cifar10    the binary version: a folder with data_batch_1.bin to data_batch_5.bin
  *              and test_batch.bin, or the .tar.gz that is distributed
  *   cifar100   a folder with train.bin and test.bin, or its .tar.gz; the fine labels
  *   idx        MNIST's layout: a folder with *images*idx3* and *labels*idx1* files, perhaps .gz, or

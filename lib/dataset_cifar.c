@@ -9,15 +9,17 @@
 #include "clones.h"
 #include "dataset_format.h"
 #include "fail.h"
+#include "regular_file.h"
 #include "tar.h"
 
 enum { SIDE = 32, PLANE = SIDE * SIDE, PIXELS = 3 * PLANE, KEPT = PIXELS + 1 };
-enum { MAX_FILES = 5, LOOK_AT = 16 /* entries of an archive */ };
+enum { MAX_FILES = 5, LOOK_AT = 16 /* entries of an archive */, MAX_TEXT = 1 << 20 };
 
 struct kind {
     size_t label_bytes; /* the last of them counts */
     int classes;
     const char *train[MAX_FILES + 1], *test[2];
+    const char *names; /* a file with a class's name a line, in the order of their numbers */
 };
 
 static const struct kind cifar10 = {
@@ -26,12 +28,15 @@ static const struct kind cifar10 = {
     {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
      "data_batch_5.bin"},
     {"test_batch.bin"},
+    "batches.meta.txt",
 };
-static const struct kind cifar100 = {2, 100, {"train.bin"}, {"test.bin"}};
+static const struct kind cifar100 = {2, 100, {"train.bin"}, {"test.bin"}, "fine_label_names.txt"};
 
 /* Each image is followed by its label: KEPT bytes. */
 struct cifar {
     uint8_t *images;
+    char *text; /* of the file of names, cut into lines; NULL: there is none */
+    const char **names;
 };
 
 static bool is_among(const char *name, const char *const *files)
@@ -183,6 +188,65 @@ static int read_archive(struct dataset *set, const struct kind *kind, const char
     return result;
 }
 
+/* ---- names of classes ---- */
+
+/* The text of an archive's entry of that name; NULL: there is none. -1 with a message. */
+static int entry_text(const char *path, const char *name, char **text)
+{
+    struct tar *t = tar_open(path);
+    struct tar_entry e;
+    int result = t ? 0 : -1;
+    while (result == 0 && !*text && (result = tar_next(t, &e)) > 0) {
+        result = 0;
+        if (e.kind != TAR_FILE || strcmp(basename(e.path), name) != 0 || e.size > MAX_TEXT)
+            continue;
+        *text = calloc(1, (size_t)e.size + 1);
+        result = *text ? tar_read(t, *text, e.size) : fail("%s: out of memory", path);
+    }
+    tar_close(t);
+    return result;
+}
+
+static int read_text(const char *where, const char *name, char **text)
+{
+    if (!dataset_is_folder(where))
+        return entry_text(where, name, text);
+    char *path = join(where, name);
+    const int result = !path                   ? fail("%s: out of memory", where)
+                       : dataset_is_file(path) ? regular_file_text(path, MAX_TEXT, text)
+                                               : 0;
+    free(path);
+    return result;
+}
+
+/* Takes the names, if there is a file of them: as many as there are classes. */
+static int take_names(struct dataset *set, const struct kind *kind, const char *where)
+{
+    struct cifar *c = set->state;
+    if (read_text(where, kind->names, &c->text))
+        return -1;
+    if (!c->text)
+        return 0;
+    c->names = calloc((size_t)kind->classes, sizeof *c->names);
+    if (!c->names)
+        return fail("%s: out of memory", where);
+    int n = 0;
+    char *rest = c->text;
+    for (char *line; (line = strsep(&rest, "\r\n"));) {
+        if (!*line)
+            continue;
+        if (n < kind->classes)
+            c->names[n] = line;
+        n++;
+    }
+    if (n != kind->classes)
+        return fail("%s: %s: %d names of %d classes", where, kind->names, n, kind->classes);
+    set->class_names = c->names;
+    return 0;
+}
+
+/* ---- the format ---- */
+
 static int open_set(struct dataset *set, const struct dataset_place *place, const struct kind *kind)
 {
     set->state = calloc(1, sizeof(struct cifar));
@@ -199,7 +263,7 @@ static int open_set(struct dataset *set, const struct dataset_place *place, cons
         return -1;
     set->classes = kind->classes;
     set->native_size = SIDE;
-    return 0;
+    return take_names(set, kind, place->path);
 }
 
 static int get(const struct dataset *set, int64_t i, struct sample *s)
@@ -221,8 +285,11 @@ static int64_t label(const struct dataset *set, int64_t i)
 static void close_set(struct dataset *set)
 {
     struct cifar *c = set->state;
-    if (c)
+    if (c) {
         free(c->images);
+        free(c->text);
+        free(c->names);
+    }
     free(c);
 }
 

@@ -146,9 +146,13 @@ def cifar100(folder):
         pixels, _ = fine_images("train")
         put(f"{folder}/cifar-10-batches-bin/{file}.bin",
             b"".join(bytes([label]) + p.tobytes() for p in pixels))
+    put(f"{folder}/cifar-10-batches-bin/batches.meta.txt",
+        b"airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n")
+    files["batches.meta"] = None
     archive(f"{folder}/cifar-10-binary.tar.gz", "w:gz",
-            [(f"cifar-10-batches-bin/{f}.bin", open(f"{folder}/cifar-10-batches-bin/{f}.bin", "rb").read())
-             for f in files])
+            [(name, open(f"{folder}/{name}", "rb").read()) for name in
+             (f"cifar-10-batches-bin/{f}.{'txt' if label is None else 'bin'}"
+              for f, label in files.items())])
 
 
 def jpegs(folder):

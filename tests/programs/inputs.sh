@@ -85,6 +85,11 @@ cifar10() { # the archive has its files in an order of its own
         <(augment --data cifar-10-binary.tar.gz --batch 32 --epochs 2)
 }
 check "CIFAR-10 as it is distributed" cifar10
+cifar10_names() {
+    augment --data cifar-10-binary.tar.gz --batch 32 --steps 2 | inspect --meta class_names |
+        head -n 1 | grep -q '^\["airplane","automobile",.*"truck"\]$'
+}
+check "the names of its classes" cifar10_names
 
 # ---- decoding, against PIL ----
 augment --data jpegs --policy eval --out jpegs.frames

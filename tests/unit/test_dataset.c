@@ -118,9 +118,21 @@ static void cifar10(void **state)
             for (int c = 0; c < 3; c++)
                 assert_int_equal(image.bytes[3 * p + c], records[i][1 + 1024 * c + p]);
     }
-    dataset_close(set);
     assert_refused("cifar", "auto", "test", "cifar has no test part (train, test, val)");
     assert_refused("cifar", "auto", "unlabeled", "cifar has no unlabeled part");
+
+    assert_null(dataset_class_names(set));
+    dataset_close(set);
+    static const char names[] = "a\nb\r\nc\nd\ne\nf\ng\nh\ni\nj\n\n";
+    write_bytes("cifar/batches.meta.txt", names, sizeof names - 1);
+    set = open_set(in_folder("cifar"), "auto", "train", 0);
+    assert_non_null(set);
+    assert_string_equal(dataset_class_names(set)[1], "b");
+    assert_string_equal(dataset_class_names(set)[9], "j");
+    dataset_close(set);
+    write_bytes("cifar/batches.meta.txt", names, 9);
+    assert_refused("cifar", "auto", "train", "batches.meta.txt: 4 names of 10 classes");
+    remove(in_folder("cifar/batches.meta.txt"));
 
     write_bytes("cifar/test_batch.bin", records, sizeof records - 1);
     assert_refused("cifar", "cifar10", "test", "test_batch.bin: 9218 bytes are no whole number");
