@@ -83,7 +83,8 @@ check_options() {
 }
 
 # An idle thread that spins takes a core from the other stages.
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} SIMCLR_EDGES=${SIMCLR_EDGES-1}
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+edges=${SIMCLR_EDGES-1} # the log has what went over each edge
 
 # The commands of the stages, for /bin/sh; a pipeline adds the links. What begins with SIMCLR_ is set
 # for each attempt, by supervise.
@@ -100,7 +101,7 @@ set_commands() {
     encoder_command="exec $encoder$patience --seed $seed"
     optimizer_command="exec $optimizer$patience --listen $opt --save-every $save_every --state $state --model $model \$SIMCLR_RESUME"
     [ "$keep_every" = 0 ] || optimizer_command+=" --keep-every $keep_every"
-    progress_command="exec progress --log $(quote "$run/metrics.tsv") --out /dev/null"
+    progress_command="SIMCLR_EDGES='' exec progress --log $(quote "$run/metrics.tsv") --out /dev/null"
 }
 
 # The options, as they are kept with the run: a backslash and a newline have other forms.
@@ -114,6 +115,6 @@ settings() {
 # In this script's place: the run. More options of supervise, and its processes: NAME=CMD...
 supervise_run() {
     # shellcheck disable=SC2154 # common.sh's
-    exec supervise --name "$pipeline" --run "$run" ${resume:+--resume} --restarts "$restarts" --timeout "$timeout" \
+    SIMCLR_EDGES=$edges exec supervise --name "$pipeline" --run "$run" ${resume:+--resume} --restarts "$restarts" --timeout "$timeout" \
         --options - --free "$free" --raise 'steps epochs' --commands "$stages" "$@" < <(settings)
 }
