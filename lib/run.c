@@ -38,21 +38,19 @@ static void tell_raised(const char *name, const char *before, const char *now)
 }
 
 /* The options to be kept, checked against those that are there. */
-static int take_options(const struct run *r, const char *path, const struct run_state *s,
+static int take_options(struct run *r, const char *path, const struct run_state *s,
                         struct run_options *now)
 {
-    struct run_options before = {0};
     int raised = 0;
     int bad = *r->options ? run_options_read(now, r->options) : 0;
     if (!bad && r->resume)
-        bad = run_options_read(&before, path) ||
-              run_options_compare(&before, now, &r->changes, s->steps, r->folder, tell_raised,
+        bad = run_options_read(&r->before, path) ||
+              run_options_compare(&r->before, now, &r->changes, s->steps, r->folder, tell_raised,
                                   &raised);
     char step[32];
     snprintf(step, sizeof step, "%" PRId64, s->step);
-    if (!bad && raised && is_at_end(s, &before))
+    if (!bad && raised && is_at_end(s, &r->before))
         bad = run_options_set(now, raised_at, step);
-    run_options_free(&before);
     return bad ? -1 : 0;
 }
 
@@ -84,7 +82,7 @@ static int open_folder(struct run *r, const char *options, const char *model,
     run_folder_sweep(r->folder);
     if (*r->options && run_options_write(now, options))
         return -1;
-    *steps = s.step;
+    *steps = r->step = s.step;
     if (!is_at_end(&s, now))
         return 0;
     return renew_model(r->folder, model) ? -1 : 1;
@@ -103,6 +101,21 @@ int run_open(struct run *r, int64_t *steps)
 }
 
 /* ---- the end ---- */
+
+int run_take_back(struct run *r)
+{
+    struct run_state s;
+    if (r->before.n == 0 || !*r->options)
+        return 0;
+    if (run_state_read(r->folder, &s))
+        return -1;
+    if (s.saved && s.step != r->step)
+        return 0;
+    char *options = run_path(r->folder, "options");
+    const int result = run_options_write(&r->before, options);
+    free(options);
+    return result;
+}
 
 static int forget_raise(const char *path)
 {

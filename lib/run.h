@@ -14,7 +14,10 @@ struct run {
     bool resume;                /* go on with the run that is there */
     const char *options;        /* a file with its options, "-" for stdin, or "" */
     struct run_changes changes; /* of those, on going on */
-    int lock;                   /* set by run_open() */
+    /* Set by run_open(). */
+    int lock;
+    int64_t step;              /* of the state */
+    struct run_options before; /* what was kept, if the run goes on */
 };
 
 /* DIR/NAME; the caller's. Ends the program where memory is out. */
@@ -24,6 +27,10 @@ char *run_path(const char *folder, const char *name);
  * what killed programs left. A run that is complete gets its model from its state if that is gone.
  * 0: it is to be run; 1: it is complete, after *steps steps; -1 with a message. */
 int run_open(struct run *r, int64_t *steps);
+
+/* Of a run that failed: if it came to no other state, its options are again what they were before.
+ * -1 with a message. */
+int run_take_back(struct run *r);
 
 /* Whether a run whose processes have all ended well has come to its end: all steps are made, and
  * the model is there. -1 with a message if not. */

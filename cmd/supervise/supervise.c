@@ -250,5 +250,7 @@ int main(int argc, char **argv)
     fflush(stdout);
     attempt.lock = run.lock;
     const int status = found ? 0 : run_to_the_end();
+    if (status == 1 && run_take_back(&run))
+        return program_fail();
     return status || !*then ? status : run_then();
 }

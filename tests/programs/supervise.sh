@@ -290,18 +290,27 @@ differs "another encoder" 'was started with --encoder encode' '--encoder encode 
 differs "one that was not there" 'was started without --hold' '--hold 0.1'
 differs "other threads" '' '--encoder encode --threads 1 --width 1'
 differs "what may change" '' '--restarts 9'
-raised() { # a run that was complete goes on, also where it is stopped before another state
+raised() { # a run that was complete goes on, also after a failure before another state
     rm -rf raised && mkdir raised && cp end.st raised/state.safetensors && cp model.st raised/model.safetensors
     printf -- '--steps 4\n' >raised/options
     echo '--steps 8' >now
     supervised raised --resume --restarts 0 --options - --raise steps optimizer='exit 3' <now 2>raised.err && return 1
     cat raised.err
     grep -q 'supervise: --steps is 8 now, after 4' raised.err || return 1
+    grep -qx -- '--steps 4' raised/options || return 1 # what failed is not kept
     state more.st state 8 8
     supervised raised --resume --options - --raise steps optimizer='[ $SIMCLR_START = 4 ] && cp more.st "$RUN/state.safetensors"' <now &&
         supervised raised --resume --options - --raise steps optimizer='exit 3' <now | grep -q 'complete: 8 steps'
 }
 check "a complete run goes on with more steps" raised
+killed_longer() { # what is asked for stays so where no failure, but a signal ended it
+    rm -rf longer && mkdir longer && cp end.st longer/state.safetensors && cp model.st longer/model.safetensors
+    printf -- '--steps 4\n' >longer/options && echo '--steps 8' >now
+    supervised longer --resume --options - --raise steps optimizer='kill -TERM $PPID; sleep 60' <now 2>longer.err && return 1
+    state more.st state 8 8
+    supervised longer --resume --options - optimizer='[ $SIMCLR_START = 4 ] && cp more.st "$RUN/state.safetensors"' <longer/options
+}
+check "also after a signal before another state" killed_longer
 
 # ---- usage ----
 check_fails 2 "no folder" '--run PATH is missing' supervise a=b
