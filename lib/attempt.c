@@ -118,11 +118,11 @@ static int watch(const struct attempt *a, struct crew *crew, char *failed, size_
                 return 1;
             continue;
         }
-        if (stop_requested() && !asked) {
+        if (stop_requested() && asked == 0) {
             asked = clock_now();
             crew_signal(crew, a->asked, SIGTERM);
         }
-        if (asked && clock_now() - asked > patience) {
+        if (asked > 0 && clock_now() - asked > patience) {
             snprintf(failed, size, "the %s did not stop within %g s", a->asked, patience);
             return 1;
         }

@@ -501,8 +501,10 @@ int optimizer_serve(struct server *s, const struct optimizer_rule *rule,
         if (*(i ? copy.model : copy.state))
             atomic_clean(i ? copy.model : copy.state);
     int bad = (config->resume && optimizer_load_state(&o)) || serve(&o);
-    if (bad && stop_requested() && untouched(&o) && o.n_entries) {
-        char message[256]; /* between two steps: nothing needs to be lost */
+    /* Between two steps nothing needs to be lost. Before the first one nothing is, and some clients
+     * may not have joined yet: a state would lack their tensors. */
+    if (bad && stop_requested() && untouched(&o) && o.step > 0) {
+        char message[256];
         snprintf(message, sizeof message, "%s", fail_message());
         if (!optimizer_save_state(&o))
             fail("%s after %" PRId64 " steps", message, o.step);
