@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     config.resume = resume;
     config.state = resume ? input_path(fd) : "";
     config.save_every = 0;
-    const struct optimizer_rule rule = {"lars", 1, {"momentum"}, &lars, update};
+    const struct optimizer_rule rule = {"lars", 1, {"momentum"}, &lars, options, update};
     struct server *server = server_open();
     assert(server);
     if (optimizer_serve(server, &rule, &config))
