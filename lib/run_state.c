@@ -135,8 +135,14 @@ static struct frame *model_of(const struct frame *state)
         fail("out of memory");
         return NULL;
     }
+    /* What an optimizer writes into its model: the settings of a run stay in the state. */
+    static const char *const metas[] = {"optimizer", "step", "steps"};
     frame_set_meta(model, "kind", "model");
-    frame_inherit_metas(model, state);
+    for (size_t i = 0; i < sizeof metas / sizeof *metas; i++) {
+        const char *value = frame_meta(state, metas[i]);
+        if (value)
+            frame_set_meta(model, metas[i], value);
+    }
     return model;
 }
 

@@ -27,6 +27,11 @@ for n in 1 2 3; do
 done
 check "1 and 2 threads end in the same bits" same_model threads1 threads2
 check "1 and 3 threads end in the same bits" same_model threads1 threads3
+model_again() { # the state of a complete run has its model, to the byte
+    cp -r threads1 again && rm again/model.safetensors &&
+        "$ROOT/pipelines/train" --run again --resume 2>/dev/null && cmp threads1/model.safetensors again/model.safetensors
+}
+check "a model that is gone is made again from the state" model_again
 check "another seed ends elsewhere" run other --steps 10 --seed 8 --encoder "$small"
 check_fails 1 "so the comparison can fail" '' sh -c 'cmp threads1/model.safetensors other/model.safetensors >&2'
 
