@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -283,7 +284,7 @@ struct process {
 /* /proc/PID/stat: "PID (NAME) STATE PARENT GROUP ...", where NAME may hold anything. */
 static bool read_process(const char *number, struct process *p)
 {
-    char path[64], text[512];
+    char path[sizeof "/proc//stat" + NAME_MAX], text[512];
     if (strspn(number, "0123456789") != strlen(number) || strlen(number) > 10)
         return false;
     snprintf(path, sizeof path, "/proc/%s/stat", number);
