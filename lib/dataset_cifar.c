@@ -255,9 +255,9 @@ static int open_set(struct dataset *set, const struct dataset_place *place, cons
     const bool train = strcmp(place->split, "train") == 0, test = strcmp(place->split, "test") == 0;
     const char *const *files = test ? kind->test : kind->train;
     if (place->hold && has_any(place->path, kind->test))
-        return layout_has_test(place->path);
+        return part_refuse_hold(place->path);
     if ((!train && !test) || !has_any(place->path, files))
-        return layout_no_part(place->path, place->split);
+        return part_missing(place->path, place->split);
     if (dataset_is_folder(place->path) ? read_folder(set, kind, place->path, files)
                                        : read_archive(set, kind, place->path, files))
         return -1;

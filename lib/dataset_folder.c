@@ -127,7 +127,7 @@ static int look_at(struct dataset *set, const char *path, const struct dirent *e
         level->images = true;
         return layout_add_image(set->layout, path + f->root);
     }
-    if (layout_part_named(name, strlen(name)) != PART_NONE) {
+    if (part_named(name, strlen(name)) != PART_NONE) {
         level->parts = true;
         if (layout_add_folder(set->layout, path + f->root))
             return -1;
@@ -201,7 +201,7 @@ static int add_parts(struct dataset *set, const char *folder)
     int result = add_text(set, folder, "wnids.txt");
     struct dirent *e;
     while (result == 0 && (e = readdir(directory))) {
-        const enum part part = layout_part_named(e->d_name, strlen(e->d_name));
+        const enum part part = part_named(e->d_name, strlen(e->d_name));
         char *path = part == PART_NONE ? NULL : join(folder, e->d_name);
         if (part != PART_NONE && !path)
             result = -1;
@@ -275,7 +275,7 @@ static bool is_other_part(const struct dataset *set, const FTSENT *e)
     const char *part = layout_part(set->layout), *path = e->fts_path + f->root;
     const size_t n = strlen(path);
     return e->fts_level == 1 && layout_has_parts(set->layout) &&
-           layout_part_named(e->fts_name, strlen(e->fts_name)) != PART_NONE &&
+           part_named(e->fts_name, strlen(e->fts_name)) != PART_NONE &&
            !(strncmp(part, path, n) == 0 && part[n] == '/');
 }
 

@@ -12,8 +12,8 @@
 #include "tar_links.h"
 
 /* What open() is given. A format whose data has no part for the split fails with
- * layout_no_part(). With `hold` the split is "train", and data that has a test part is refused with
- * layout_has_test(). */
+ * part_missing(). With `hold` the split is "train", and data that has a test part is refused with
+ * part_refuse_hold(). */
 struct dataset_place {
     const char *path, *split;
     bool hold;

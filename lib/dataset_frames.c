@@ -43,7 +43,7 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
     if (!f || !(f->path = strdup(place->path)))
         return fail("%s: out of memory", place->path);
     if (strcmp(place->split, "train") != 0)
-        return layout_no_part(set->name, place->split);
+        return part_missing(set->name, place->split);
     set->in_sequence = true;
     set->rewinds = dataset_is_file(f->path);
     f->source = open_source(f);

@@ -146,7 +146,7 @@ static char *labels_of(const char *images)
 
 static enum part part_of(const char *name)
 {
-    return strstr(name, "t10k") ? PART_TEST : layout_part_of_file(name);
+    return strstr(name, "t10k") ? PART_TEST : part_of_file(name);
 }
 
 /* ---- the format ---- */

@@ -355,9 +355,9 @@ static int open_waves(struct dataset *set, const struct dataset_place *place)
 {
     const struct series *s = set->state;
     if (place->hold)
-        return layout_has_test("waves");
+        return part_refuse_hold("waves");
     if (!s->test && strcmp(place->split, "train") != 0)
-        return layout_no_part("waves", place->split);
+        return part_missing("waves", place->split);
     set->count = s->test ? WAVES_TEST : WAVES_TRAIN;
     set->classes = WAVES_CLASSES;
     set->native_size = WAVES_LENGTH;
@@ -375,7 +375,7 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
     if (s->waves)
         return open_waves(set, place);
     struct part_files files;
-    int result = dataset_find_part(place, names_series, layout_part_of_file, &files);
+    int result = dataset_find_part(place, names_series, part_of_file, &files);
     if (result == 0) {
         s->path = files.wanted;
         files.wanted = NULL;

@@ -276,9 +276,9 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
         return fail("out of memory");
     s->test = strcmp(place->split, "test") == 0;
     if (place->hold)
-        return layout_has_test("shapes");
+        return part_refuse_hold("shapes");
     if (!s->test && strcmp(place->split, "train") != 0)
-        return layout_no_part("shapes", place->split);
+        return part_missing("shapes", place->split);
     s->side = place->size > NATIVE_SIZE ? place->size : NATIVE_SIZE;
     set->costly = true;
     set->count = s->test ? TEST_IMAGES : TRAIN_IMAGES;

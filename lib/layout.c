@@ -1,11 +1,9 @@
 #include "layout.h"
 
-#include <ctype.h>
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "classes.h"
 #include "fail.h"
@@ -48,58 +46,6 @@ struct layout {
     struct annotation *listed; /* by file */
     int64_t n_listed, listed_capacity;
 };
-
-/* ---- parts ---- */
-
-enum part layout_part_named(const char *name, size_t n)
-{
-    static const struct {
-        const char *name;
-        enum part part;
-    } parts[] = {
-        {"train", PART_TRAIN},         {"training", PART_TRAIN},   {"test", PART_TEST},
-        {"val", PART_VALIDATION},      {"valid", PART_VALIDATION}, {"validation", PART_VALIDATION},
-        {"unlabeled", PART_UNLABELED},
-    };
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-        if (strlen(parts[i].name) == n && strncasecmp(parts[i].name, name, n) == 0)
-            return parts[i].part;
-    return PART_NONE;
-}
-
-enum part layout_part_of_file(const char *name)
-{
-    enum part found = PART_NONE;
-    for (const char *at = name; *at;) {
-        size_t n = 0;
-        while (isalnum((unsigned char)at[n]))
-            n++;
-        const enum part part = layout_part_named(at, n);
-        if (part != PART_NONE && found != PART_NONE && part != found)
-            return PART_NONE;
-        found = part != PART_NONE ? part : found;
-        at += n + (at[n] != '\0');
-    }
-    if (found != PART_NONE)
-        return found;
-    const bool train = strcasestr(name, "train"), test = strcasestr(name, "test");
-    return train && !test ? PART_TRAIN : test && !train ? PART_TEST : PART_NONE;
-}
-
-int layout_no_part(const char *name, const char *split)
-{
-    if (strcmp(split, "train") == 0)
-        return fail("%s has no train part (train, training)", name);
-    if (strcmp(split, "test") == 0)
-        return fail("%s has no test part (train, test, val); --hold 0.1 keeps a tenth of it back",
-                    name);
-    return fail("%s has no %s part", name, split);
-}
-
-int layout_has_test(const char *name)
-{
-    return fail("%s has a test part, and --hold is for data without one", name);
-}
 
 /* ---- folders ---- */
 
@@ -285,7 +231,7 @@ struct summary {
 static void summarize_child(struct folder *child, void *user)
 {
     struct summary *s = user;
-    const enum part part = layout_part_named(child->name, child->length);
+    const enum part part = part_named(child->name, child->length);
     if (part != PART_NONE && s->kinds[part]++ == 0)
         s->parts[part] = child;
     if (child->below) {
@@ -347,7 +293,7 @@ static int find_part(struct layout *l, const char *name, enum part wanted, const
         return fail("%s has %d folders that mean its %s part, %s among them", name, s.kinds[wanted],
                     split, s.parts[wanted]->name);
     l->part = s.parts[wanted];
-    return l->part ? 0 : layout_no_part(name, split);
+    return l->part ? 0 : part_missing(name, split);
 }
 
 /* Does the part have folders of classes? */
@@ -377,10 +323,10 @@ static int choose_part(struct layout *l, const char *name, const char *split, bo
     const bool tiny_test = tiny && s.parts[PART_TEST] && is_unsorted(s.parts[PART_TEST]);
     l->has_parts = has_parts(&s);
     if (hold && (s.kinds[PART_TEST] || s.kinds[PART_VALIDATION]))
-        return layout_has_test(name);
+        return part_refuse_hold(name);
     if (!l->has_parts) {
         l->part = l->root;
-        return hold || strcmp(split, "train") == 0 ? 0 : layout_no_part(name, split);
+        return hold || strcmp(split, "train") == 0 ? 0 : part_missing(name, split);
     }
     if (hold || strcmp(split, "train") == 0)
         return find_part(l, name, PART_TRAIN, "train");
@@ -410,7 +356,7 @@ static void add_class(struct folder *child, void *user)
 
 static void add_classes_of_part(struct folder *child, void *user)
 {
-    const enum part part = layout_part_named(child->name, child->length);
+    const enum part part = part_named(child->name, child->length);
     const struct naming *n = user;
     if (part == PART_TRAIN ||
         ((part == PART_TEST || part == PART_VALIDATION) && !(n->tiny && is_unsorted(child))))
@@ -587,8 +533,8 @@ static enum layout_place find_outside(const struct layout *l, const char *path)
 {
     const char *rest = below(l->root, path);
     const size_t n = rest ? strcspn(rest, "/") : 0;
-    return rest && rest[n] == '/' && layout_part_named(rest, n) != PART_NONE ? LAYOUT_ELSEWHERE
-                                                                             : LAYOUT_BESIDE_PARTS;
+    return rest && rest[n] == '/' && part_named(rest, n) != PART_NONE ? LAYOUT_ELSEWHERE
+                                                                      : LAYOUT_BESIDE_PARTS;
 }
 
 enum layout_place layout_find(const struct layout *l, const char *path, int64_t *label)
@@ -617,7 +563,7 @@ enum layout_place layout_find(const struct layout *l, const char *path, int64_t 
 
 static void count_part(struct folder *child, void *user)
 {
-    if (layout_part_named(child->name, child->length) != PART_NONE)
+    if (part_named(child->name, child->length) != PART_NONE)
         *(int64_t *)user += child->below;
 }
 

@@ -23,6 +23,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "parts.h"
+
 struct layout;
 
 struct layout *layout_new(void);    /* NULL with a message */
@@ -68,18 +70,6 @@ struct layout_counts layout_count(const struct layout *l);
 const char *layout_name(const struct layout *l, const char *path);
 /* Names of classes by their numbers; NULL if there are none. */
 const char *const *layout_class_names(const struct layout *l, int *n);
-
-/* The part that a name of n bytes means. */
-enum part { PART_NONE, PART_TRAIN, PART_TEST, PART_VALIDATION, PART_UNLABELED };
-enum part layout_part_named(const char *name, size_t n);
-/* The part that a file's name tells: by one of its words ("ECG200_TRAIN.tsv"), or anywhere in it
- * ("mytest.csv"). PART_NONE: none, or more than one. */
-enum part layout_part_of_file(const char *name);
-
-/* Leaves the message that a part is missing: -1. */
-int layout_no_part(const char *name, const char *split);
-/* Leaves the message that there is a test part, and --hold wants one made: -1. */
-int layout_has_test(const char *name);
 
 /* Makes a path one without "./", "..", doubled slashes and those at either end, in place. false: it
  * led above its root, where it now stays. */

@@ -48,7 +48,7 @@ static const struct option_spec options[] = {
      .help = "of data without a test part: the share of each class that is its test part", .min = 0,
      .max = 0.99},
     {"limit", OPTION_INT, &images.wish.limit, "IMAGES",
-     .help = "take only so many, of each class in proportion (0: all)", .min = 0,
+     .help = "how many images to take, of each class in proportion (0: all)", .min = 0,
      .max = 4294967295.0},
     {"labels", OPTION_DOUBLE, &images.wish.labels, "SHARE",
      .help = "only this share of the images, as many of each class", .min = 1e-9, .max = 1},

@@ -187,8 +187,8 @@ static void names_of_files(void **state)
         {"fastesttrain.csv", PART_NONE},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        if (layout_part_of_file(cases[i].name) != cases[i].part)
-            fail_msg("%s: %d", cases[i].name, (int)layout_part_of_file(cases[i].name));
+        if (part_of_file(cases[i].name) != cases[i].part)
+            fail_msg("%s: %d", cases[i].name, (int)part_of_file(cases[i].name));
 }
 
 static void paths(void **state)
