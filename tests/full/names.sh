@@ -40,9 +40,9 @@ named() { # NAME
         { tail -n 5 said && return 1; }
     same_results "$1"
 }
-for name in 'a b' "it's" 'say "so"' '$(touch executed)' '`touch executed`' "$newline" 'tab	x' 'gr'$'\303\274''n' \
-    'x,exec:touch executed' 'exec:touch executed' 'tcp:' '-dash' 'a=b' '*' '[a]' 'a\nb' 'ends ' '~' '#' '!' ';touch executed' \
-    '|touch executed' '&' '%s' '{a,b}'; do
+for name in "a b it's say \"so\"" '$(touch executed)`touch executed`' "$newline"'tab	x' 'gr'$'\303\274''n' \
+    'x,exec:touch executed' 'exec:touch executed' 'tcp:' '-dash' '~a=b*[a]{a,b}%s' '#a\nb ends ' \
+    '!;touch executed|touch executed&'; do
     check "names with ${name//[$'\n\t']/?}" named "$name"
     cd "$T"
 done

@@ -125,7 +125,7 @@ cut_off() { # a limit on files that the state is over: no half of it stays, and 
     (ulimit -f 40 && in_time "$train" --run full --data images "${options[@]}" --save-every 1 >/dev/null 2>full.err) || status=$?
     cat full.err
     [ $status = 1 ] && grep -qE 'the optimizer (was killed by SIGXFSZ|exited with status 1)' full.err && [ ! -e full/model.safetensors ] || return 1
-    "$train" --run full --data images "${options[@]}" --save-every 1 >out 2>&1 && same full && [ -z "$(find full -name '*part*')" ]
+    "$train" --run full --data images "${options[@]}" --save-every 1 >out 2>&1 && same full && [ -z "$(find full -name '*.tmp-*')" ]
 }
 check "a state that is cut off leaves nothing, and the run goes on" cut_off
 if unshare -m sh -c 'mkdir -p small && mount -t tmpfs -o size=32k none small' 2>/dev/null; then
