@@ -139,10 +139,9 @@ static int64_t count_failures(int64_t failures, bool other_state, bool no_step)
     return other_state ? 1 : no_step ? restarts + 1 : failures + 1;
 }
 
-static int run_to_the_end(void)
+static int make_attempts(const char *log, const char *metrics)
 {
-    char *log = run_path(run.folder, "log.txt"), *metrics = run_path(run.folder, "metrics.tsv"),
-         failed[1024];
+    char failed[1024];
     int64_t failures = 0;
     for (bool first = true;; first = false) {
         struct run_state before, after;
@@ -177,7 +176,16 @@ static int run_to_the_end(void)
     }
 }
 
-/* What is done with the model. Its status is ours. */
+static int run_to_the_end(void)
+{
+    char *log = run_path(run.folder, "log.txt"), *metrics = run_path(run.folder, "metrics.tsv");
+    const int status = make_attempts(log, metrics);
+    free(log);
+    free(metrics);
+    return status;
+}
+
+/* Runs --then when the model is there, and returns its status. */
 static int run_then(void)
 {
     char failed[1024] = "";
