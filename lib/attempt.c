@@ -84,7 +84,7 @@ static int write_commands(const struct attempt *a)
     return fclose(file) ? fail("%s/commands.sh: %s", a->run, strerror(errno)) : 0;
 }
 
-/* What has to have ended well before they start. */
+/* Runs the command that has to end well before the processes start. */
 static int prepare(const struct attempt *a, struct crew *crew, int log, char *failed, size_t size)
 {
     const double until = clock_now() + patience;

@@ -1,4 +1,4 @@
-/* What lies at a data set's path, and files for its parts: what the formats share. */
+/* The formats share these: they look at a data set's path, and find the files of its parts. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -48,7 +48,7 @@ bool dataset_is_file(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-/* Of a pipe: what tee(2) duplicates into another. */
+/* Peeks at a pipe through another one, which tee(2) copies its bytes into. */
 static size_t peek_pipe(int fd, void *bytes, size_t n)
 {
     int ends[2];

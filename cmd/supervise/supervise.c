@@ -28,8 +28,8 @@ static const struct option_spec options[] = {
     {"run", OPTION_STRING, &run.folder, "PATH", "the run's folder; it is made if it is not there",
      0, 0, 0, 0},
     {"resume", OPTION_SWITCH, &run.resume, 0, "go on with the run that is there", 0, 0, 0, 0},
-    {"restarts", OPTION_INT, &restarts, "N", "give up after so many failures without a new state",
-     0, 1e9, 0, 0},
+    {"restarts", OPTION_INT, &restarts, "N",
+     "failed attempts without a new state before it gives up", 0, 1e9, 0, 0},
     {"timeout", OPTION_DOUBLE, &attempt.timeout, "SECONDS", "how long a process may be stopped",
      0.01, 1e6, 0, 0},
     {"first", OPTION_STRING, &attempt.first, "CMD", "run before the processes; without: nothing", 0,
@@ -83,7 +83,7 @@ static int exit_status(int number)
     return 128 + number;
 }
 
-/* What the log holds since it was `before` bytes long. */
+/* Shows the part of the log that follows its first `before` bytes. */
 static void report(const char *failed, int64_t before)
 {
     char *log = run_path(run.folder, "log.txt");
