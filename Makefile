@@ -28,19 +28,14 @@ ALL_LDFLAGS = -Wl,--wrap=__cpu_indicator_init $(LDFLAGS)
 #   SAN=1     AddressSanitizer and UBSan
 #   TSAN=1    ThreadSanitizer, by clang, whose OpenMP tells it what its threads wait for
 #   COV=1     gcov's counters
-#   FUZZ=1    as SAN=1, by clang and with libFuzzer, without what computes: that is gcc's, and takes
-#             bytes from nobody
-LIB_C = $(wildcard lib/*.c)
-COMPUTES = ahead augment bootstrap conv% cross_entropy engine grains initialize knn loss maps% \
-	network% ntxent pairs panel probe product stage strips transpose triples views winograd
+#   FUZZ=1    as SAN=1, by clang and with libFuzzer
+LIB_C = $(wildcard lib/*/*.c)
 ifdef FUZZ
 BUILD = build/fuzz
 CC = clang
 CFLAGS = -O1 -g
 INSTRUMENT = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-OPENMP =
-WARN += -Wno-sign-conversion # which gcc's -Wconversion leaves out in C
-LIB_C := $(filter-out $(COMPUTES:%=lib/%.c),$(LIB_C))
+WARN += -Wno-sign-conversion -Wno-unknown-pragmas
 else ifdef SAN
 BUILD = build/san
 CFLAGS = -O1 -g
@@ -122,7 +117,7 @@ $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libsimclr.a
 DEBIAN = gcc libc6-dev pkg-config procps libpng-dev libjpeg-dev libexif-dev libarchive-dev \
 	zlib1g-dev libopenblas-dev libzmq3-dev libjansson-dev liblbfgs-dev
 DEBIAN_TESTS = libcmocka-dev shellcheck clang-format python3-numpy python3-pil python3-zmq zstd gnuplot-nox
-DEBIAN_FUZZ = clang libclang-rt-dev
+DEBIAN_FUZZ = clang libclang-rt-dev libomp-dev
 DEBIAN_TSAN = clang libclang-rt-dev libomp-dev
 
 # Installs what is missing on Debian and Ubuntu, after saying so; names it elsewhere.
@@ -206,7 +201,7 @@ coverage: deps-check ## run all tests with counters; which lines they reach, by 
 	@tests/coverage build/cov
 
 lint: ## formatting and shell scripts
-	clang-format --dry-run -Werror $(wildcard lib/*.[ch] cmd/*/*.c tests/*.c tests/*/*.[ch])
+	clang-format --dry-run -Werror $(wildcard lib/*/*.[ch] cmd/*/*.c tests/*.c tests/*/*.[ch])
 	shellcheck -x $(wildcard pipelines/* tests/*/*.sh tests/fixtures/* tests/lib.sh tests/run tests/coverage tests/slurm_cluster tests/bench/curve tests/bench/workers tests/fuzz/run tests/soak/kill-resume .ci/run)
 
 install: all ## programs, man pages, pipelines, examples below PREFIX (/usr/local)

@@ -25,7 +25,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#include "clones.h"
+#include "base/multiversion.h"
 
 /* What dlsym finds in a program that runs under this file. */
 extern const int emulate_amx_bf16;
@@ -299,7 +299,7 @@ static const char *store_tile(const struct instruction *i, const struct register
 /* The manual: even and odd products are summed apart, from zero, each with a fused multiply-add
  * that rounds to nearest even; then even + odd is rounded, then what is added to the old value. c
  * [rows][16], a [rows][depth] pairs, b [depth][16] pairs. */
-CLONES static void multiply_tiles(struct tile *c, const struct tile *a, const struct tile *b)
+MULTIVERSION static void multiply_tiles(struct tile *c, const struct tile *a, const struct tile *b)
 {
     for (unsigned m = 0; m < c->rows; m++) {
         float even[16] = {0}, odd[16] = {0}, sum[16];
@@ -403,7 +403,7 @@ static void write_elements(const struct instruction *i, const struct registers *
 }
 
 /* The manual: the odd product first, then the even one, each a fused multiply-add. */
-CLONES static void multiply_pairs(float sum[16], const uint32_t a[16], const uint32_t b[16])
+MULTIVERSION static void multiply_pairs(float sum[16], const uint32_t a[16], const uint32_t b[16])
 {
     for (int odd = 1; odd >= 0; odd--) {
         uint32_t left[16], right[16];

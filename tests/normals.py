@@ -1,4 +1,4 @@
-"""The normals of the operation noise, as lib/noise.h defines them, in numpy's float64."""
+"""The normals of the operation noise, as lib/views/noise.h defines them, in numpy's float64."""
 
 import numpy as np
 

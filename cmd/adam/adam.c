@@ -1,11 +1,11 @@
 /* adam: the optimizer that scales each parameter's step by its gradients' sizes. Gradients in, new
  * parameters out. */
-#include "adam.h"
+#include "optimizer/adam.h"
 
 #include <string.h>
 
-#include "link.h"
-#include "optimizer.h"
+#include "link/link.h"
+#include "program/optimizer.h"
 
 static struct adam adam = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
 static const char *decayed = "weights";

@@ -5,15 +5,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ahead.h"
-#include "fail.h"
-#include "link.h"
-#include "options.h"
-#include "selection.h"
-#include "signals.h"
-#include "views.h"
+#include "base/fail.h"
+#include "base/signals.h"
+#include "cli/options.h"
+#include "data/data_source.h"
+#include "link/link.h"
+#include "views/prefetch.h"
+#include "views/views.h"
 
-static struct selection images = {
+static struct data_source images = {
     .data = "",
     .format = "auto",
     .split = "train",
@@ -168,7 +168,7 @@ static void parse_part(const char *flag, const char *value, const char *letters,
 /* What can be said of the flags before any data is seen; ends the program if they are wrong. */
 static void check_flags(void)
 {
-    struct batches *b = &images.batches;
+    struct sampler *b = &images.batches;
     if (*views.policy && *views.ops)
         usage_fail("--policy and --ops exclude each other");
     if (!*images.data && strcmp(images.format, "shapes") != 0)
@@ -194,25 +194,25 @@ static void check_flags(void)
         parse_part("shard", shard, "RN", &b->rank, &b->world);
     if (*turn)
         parse_part("turn", turn, "IK", &views.turn, &views.turns);
-    if (batches_check(b))
+    if (sampler_check(b))
         usage_fail("%s", fail_message());
 }
 
 /* Another thread makes frames; this one writes them. */
-static int write_frames(struct ahead *made, struct sink *sink)
+static int write_frames(struct prefetch *made, struct sink *sink)
 {
     struct frame *f;
     int got;
-    while ((got = ahead_next(made, &f)) > 0)
+    while ((got = prefetch_next(made, &f)) > 0)
         if (sink_write(sink, f) || stop_check())
             return -1;
     return got;
 }
 
 /* Closes what is open. The stream ends well only if everything before did. */
-static int finish(struct ahead *made, struct sink *sink, int result)
+static int finish(struct prefetch *made, struct sink *sink, int result)
 {
-    ahead_stop(made);
+    prefetch_stop(made);
     if (result == 0)
         result = views_end(&views);
     if (sink && result == 0)
@@ -228,7 +228,7 @@ static int finish(struct ahead *made, struct sink *sink, int result)
     if (images.set && result == 0)
         dataset_tell_passed_over(images.set);
     views_close(&views);
-    selection_close(&images);
+    data_source_close(&images);
     return result;
 }
 
@@ -239,9 +239,9 @@ int main(int argc, char **argv)
     options_parse(&program, argc, argv, NULL);
     check_flags();
 
-    const bool opened = selection_open(&images, (int)views.size) == 0 && views_open(&views) == 0;
+    const bool opened = data_source_open(&images, (int)views.size) == 0 && views_open(&views) == 0;
     struct sink *sink = opened ? sink_open(out, &link_config) : NULL;
-    struct ahead *made = sink ? ahead_start(views_next, &views, ahead) : NULL;
+    struct prefetch *made = sink ? prefetch_start(views_next, &views, ahead) : NULL;
     const int result = made ? write_frames(made, sink) : -1;
     return finish(made, sink, result) == 0 ? 0 : program_fail();
 }

@@ -2,11 +2,11 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "cross_entropy.h"
-#include "fail.h"
-#include "link.h"
-#include "plan.h"
-#include "stage.h"
+#include "base/fail.h"
+#include "link/link.h"
+#include "loss/cross_entropy.h"
+#include "network/plan.h"
+#include "program/stage.h"
 
 enum { MOST_CLASSES = 1 << 20 };
 

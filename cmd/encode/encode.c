@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fail.h"
-#include "link.h"
-#include "resnet.h"
-#include "stage.h"
+#include "base/fail.h"
+#include "link/link.h"
+#include "network/resnet.h"
+#include "program/stage.h"
 
 enum { CIFAR_UP_TO = 64 }; /* pixels a side, or steps of a series: --stem auto */
 

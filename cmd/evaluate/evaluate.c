@@ -6,18 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bootstrap.h"
-#include "fail.h"
-#include "feature_set.h"
-#include "knn.h"
-#include "link.h"
-#include "options.h"
-#include "probe.h"
-#include "same_classes.h"
-#include "scores.h"
-#include "signals.h"
-#include "status.h"
-#include "written.h"
+#include "base/fail.h"
+#include "base/signals.h"
+#include "base/written.h"
+#include "cli/options.h"
+#include "cli/status.h"
+#include "evaluate/bootstrap.h"
+#include "evaluate/feature_set.h"
+#include "evaluate/knn.h"
+#include "evaluate/probe.h"
+#include "evaluate/same_classes.h"
+#include "evaluate/scores.h"
+#include "link/link.h"
 
 static const char *train_endpoint = "", *test_endpoint = "", *method = "linear", *on = "";
 static const char *match = "names";

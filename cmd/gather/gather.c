@@ -1,11 +1,11 @@
 /* gather: several workers' rows as one batch. Rows in, their part of the answer out. */
-#include "gather.h"
+#include "program/gather.h"
 
 #include <stdlib.h>
 
-#include "fail.h"
-#include "link.h"
-#include "ranks.h"
+#include "base/fail.h"
+#include "link/link.h"
+#include "program/collective.h"
 
 static const char details[] =
     "In:  frames of N workers, which say who they are by `rank` and `world`.\n"
@@ -19,26 +19,26 @@ static const char details[] =
     "  augment --shard 1/2 | encode --opt ipc://reduce.ipc --next ipc://gather.ipc";
 
 /* Each rank's rows of the answer go back to it. */
-static int scatter(struct ranks *ranks, const struct frame *answer, const int64_t *rows)
+static int scatter(struct collective *ranks, const struct frame *answer, const int64_t *rows)
 {
     int64_t total = 0, first = 0;
-    for (int i = 0; i < ranks_count(ranks); i++)
+    for (int i = 0; i < collective_count(ranks); i++)
         total += rows[i];
-    for (int i = 0; i < ranks_count(ranks); first += rows[i++]) {
+    for (int i = 0; i < collective_count(ranks); first += rows[i++]) {
         struct frame *part = gather_part(answer, first, rows[i], total);
-        if (!part || ranks_reply(ranks, i, part))
+        if (!part || collective_reply(ranks, i, part))
             return -1;
     }
     return 0;
 }
 
-static int answer(struct ranks *ranks, struct frame **frames)
+static int answer(struct collective *ranks, struct frame **frames)
 {
-    int64_t *rows = calloc((size_t)ranks_count(ranks), sizeof *rows);
+    int64_t *rows = calloc((size_t)collective_count(ranks), sizeof *rows);
     if (!rows)
         return fail("out of memory");
-    struct frame *whole = gather_rows(frames, ranks_count(ranks), rows), *reply = NULL;
-    const int bad = !whole || ranks_ask(ranks, whole, &reply) || scatter(ranks, reply, rows);
+    struct frame *whole = gather_rows(frames, collective_count(ranks), rows), *reply = NULL;
+    const int bad = !whole || collective_ask(ranks, whole, &reply) || scatter(ranks, reply, rows);
     frame_free(reply);
     free(rows);
     return bad ? -1 : 0;
@@ -47,10 +47,11 @@ static int answer(struct ranks *ranks, struct frame **frames)
 int main(int argc, char **argv)
 {
     signals_setup();
-    const struct program program = {"gather",
-                                    "several workers' rows as one batch",
-                                    details,
-                                    {ranks_option_specs, server_option_specs, link_option_specs}};
+    const struct program program = {
+        "gather",
+        "several workers' rows as one batch",
+        details,
+        {collective_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
-    return ranks_run(answer);
+    return collective_run(answer);
 }

@@ -4,14 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "contact_sheet.h"
-#include "fail.h"
-#include "link.h"
-#include "metrics.h"
-#include "options.h"
-#include "signals.h"
-#include "statistics.h"
-#include "written.h"
+#include "base/fail.h"
+#include "base/signals.h"
+#include "base/written.h"
+#include "cli/options.h"
+#include "link/link.h"
+#include "report/contact_sheet.h"
+#include "report/metrics.h"
+#include "report/statistics.h"
 
 static const char *in = "-", *png = "", *meta = "";
 static int64_t images = 32, limit = 0;

@@ -1,9 +1,9 @@
 /* keygen: a pair of keys for tcp links. */
 #include <stddef.h>
 
-#include "keys.h"
-#include "options.h"
-#include "signals.h"
+#include "base/signals.h"
+#include "cli/options.h"
+#include "link/keys.h"
 
 static const char details[] =
     "keygen NAME writes a new secret key to NAME.key, which only its owner can read, and the\n"

@@ -1,8 +1,8 @@
 /* lars: the optimizer. Gradients in, new parameters out. */
-#include "lars.h"
+#include "optimizer/lars.h"
 
-#include "link.h"
-#include "optimizer.h"
+#include "link/link.h"
+#include "program/optimizer.h"
 
 static struct lars lars = {.momentum = 0.9, .weight_decay = 1e-4, .eta = 1e-3};
 

@@ -1,10 +1,10 @@
 /* ntxent: the contrastive loss. Projections in, their gradient out. */
-#include "ntxent.h"
+#include "loss/ntxent.h"
 
-#include "link.h"
-#include "loss.h"
-#include "server.h"
-#include "signals.h"
+#include "base/signals.h"
+#include "link/link.h"
+#include "link/server.h"
+#include "program/loss.h"
 
 static double temperature = 0.5;
 
@@ -30,7 +30,7 @@ static const char details[] =
     "\n"
     "Example: augment --data shapes --batch 64 --steps 1 | encode | project | ntxent | inspect";
 
-static int compute(const struct loss_batch *batch, float *dz, struct pairs_metrics *metrics)
+static int compute(const struct loss_batch *batch, float *dz, struct similarity_metrics *metrics)
 {
     return ntxent(&batch->in, temperature, dz, metrics);
 }

@@ -2,12 +2,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bar.h"
-#include "fail.h"
-#include "link.h"
-#include "metrics.h"
-#include "options.h"
-#include "signals.h"
+#include "base/fail.h"
+#include "base/signals.h"
+#include "cli/options.h"
+#include "link/link.h"
+#include "report/bar.h"
+#include "report/metrics.h"
 
 static const char *in = "-", *out = "-", *log_path = "";
 

@@ -1,7 +1,7 @@
 /* project: the projection head. Features in, projections out. */
-#include "head.h"
-#include "link.h"
-#include "stage.h"
+#include "link/link.h"
+#include "network/head.h"
+#include "program/stage.h"
 
 static int64_t layers = 2, hidden, dim = 128;
 

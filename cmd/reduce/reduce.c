@@ -1,9 +1,9 @@
 /* reduce: sums over workers. Any frames in, their sum, or what is made of it, out. */
-#include "reduce.h"
+#include "program/reduce.h"
 
-#include "fail.h"
-#include "link.h"
-#include "ranks.h"
+#include "base/fail.h"
+#include "link/link.h"
+#include "program/collective.h"
 
 static const char details[] =
     "In:  frames of N workers, which say who they are by `rank` and `world`.\n"
@@ -17,34 +17,35 @@ static const char details[] =
     "  augment --shard 1/2 | encode --opt ipc://reduce.ipc --next ipc://gather.ipc";
 
 /* The same answer to all; consumes it. */
-static int broadcast(struct ranks *ranks, struct frame *answer)
+static int broadcast(struct collective *ranks, struct frame *answer)
 {
-    const int last = ranks_count(ranks) - 1;
+    const int last = collective_count(ranks) - 1;
     for (int i = 0; i < last; i++) {
         struct frame *copy = frame_copy(answer);
-        if (!copy || ranks_reply(ranks, i, copy)) {
+        if (!copy || collective_reply(ranks, i, copy)) {
             if (!copy)
                 fail("out of memory");
             frame_free(answer);
             return -1;
         }
     }
-    return ranks_reply(ranks, last, answer);
+    return collective_reply(ranks, last, answer);
 }
 
-static int answer(struct ranks *ranks, struct frame **frames)
+static int answer(struct collective *ranks, struct frame **frames)
 {
-    struct frame *sum = reduce_sum(frames, ranks_count(ranks)), *reply;
-    return !sum || ranks_ask(ranks, sum, &reply) || broadcast(ranks, reply) ? -1 : 0;
+    struct frame *sum = reduce_sum(frames, collective_count(ranks)), *reply;
+    return !sum || collective_ask(ranks, sum, &reply) || broadcast(ranks, reply) ? -1 : 0;
 }
 
 int main(int argc, char **argv)
 {
     signals_setup();
-    const struct program program = {"reduce",
-                                    "sums over workers",
-                                    details,
-                                    {ranks_option_specs, server_option_specs, link_option_specs}};
+    const struct program program = {
+        "reduce",
+        "sums over workers",
+        details,
+        {collective_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
-    return ranks_run(answer);
+    return collective_run(answer);
 }

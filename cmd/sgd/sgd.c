@@ -1,10 +1,10 @@
 /* sgd: the optimizer of supervised training. Gradients in, new parameters out. */
-#include "sgd.h"
+#include "optimizer/sgd.h"
 
 #include <string.h>
 
-#include "link.h"
-#include "optimizer.h"
+#include "link/link.h"
+#include "program/optimizer.h"
 
 static struct sgd sgd = {.momentum = 0.9};
 static const char *decayed = "weights";

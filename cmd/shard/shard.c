@@ -1,9 +1,9 @@
 /* shard: several optimizers as one. Gradients in, new parameters out. */
-#include "shard.h"
+#include "program/shard.h"
 
-#include "fail.h"
-#include "link.h"
-#include "turns.h"
+#include "base/fail.h"
+#include "link/link.h"
+#include "program/step_gate.h"
 
 static const char *next = "";
 
@@ -27,12 +27,12 @@ static const char details[] =
     "    encode --opt 'exec:shard --next \"exec:lars --state a.st,exec:lars --state b.st\"' \\\n"
     "      --next 'exec:project --opt exec:lars --next exec:ntxent' | progress";
 
-static int serve(struct turns *turns, struct shard *shard)
+static int serve(struct step_gate *turns, struct shard *shard)
 {
     struct frame *request, *reply;
     int client, got;
-    while ((got = turns_next(turns, &request, &client)) > 0)
-        if (shard_ask(shard, request, &reply) || turns_reply(turns, client, reply))
+    while ((got = step_gate_next(turns, &request, &client)) > 0)
+        if (shard_ask(shard, request, &reply) || step_gate_reply(turns, client, reply))
             return -1;
     return got;
 }
@@ -49,10 +49,10 @@ int main(int argc, char **argv)
         usage_fail("--next: %s", fail_message());
 
     struct server *server = server_open();
-    struct turns *turns = server ? turns_new(server) : NULL;
+    struct step_gate *turns = server ? step_gate_new(server) : NULL;
     struct shard *shard = turns ? shard_open(next) : NULL;
     const bool bad = !shard || serve(turns, shard);
-    turns_free(turns);
+    step_gate_free(turns);
     if (bad) {
         const int status = program_fail(); /* first, so that the culprit's line leads a log */
         server_abandon(server);

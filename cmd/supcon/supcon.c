@@ -1,9 +1,9 @@
 /* supcon: the supervised contrastive loss. Projections and labels in, the gradient out. */
-#include "link.h"
-#include "loss.h"
-#include "ntxent.h"
-#include "server.h"
-#include "signals.h"
+#include "base/signals.h"
+#include "link/link.h"
+#include "link/server.h"
+#include "loss/ntxent.h"
+#include "program/loss.h"
 
 static double temperature = 0.1;
 
@@ -32,7 +32,7 @@ static const char details[] =
     "\n"
     "Example: augment --data shapes --batch 64 --steps 1 | encode | project | supcon | inspect";
 
-static int compute(const struct loss_batch *batch, float *dz, struct pairs_metrics *metrics)
+static int compute(const struct loss_batch *batch, float *dz, struct similarity_metrics *metrics)
 {
     return supcon(&batch->in, batch->labels, batch->views, temperature, dz, metrics);
 }

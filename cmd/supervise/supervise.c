@@ -8,15 +8,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "attempt.h"
-#include "clock.h"
-#include "crew.h"
-#include "fail.h"
-#include "options.h"
-#include "run.h"
-#include "run_state.h"
-#include "signals.h"
-#include "tail.h"
+#include "base/clock.h"
+#include "base/fail.h"
+#include "base/signals.h"
+#include "cli/options.h"
+#include "report/tail.h"
+#include "run/attempt.h"
+#include "run/crew.h"
+#include "run/run.h"
+#include "run/run_state.h"
 
 static const char *tell = "", *then = "", *as = "supervise";
 static struct run run = {.folder = "", .options = "", .changes = {"", "", ""}};

@@ -1,11 +1,11 @@
 /* triplet: the margin triplet loss. Projections in, their gradient out. */
-#include "link.h"
-#include "loss.h"
-#include "server.h"
-#include "signals.h"
-#include "triples.h"
+#include "base/signals.h"
+#include "link/link.h"
+#include "link/server.h"
+#include "loss/triplet_loss.h"
+#include "program/loss.h"
 
-static struct triples settings = {.kind = TRIPLES_MARGIN, .margin = 0.4};
+static struct triplet_loss settings = {.kind = TRIPLET_LOSS_MARGIN, .margin = 0.4};
 
 static const struct option_spec options[] = {
     {.name = "margin",
@@ -35,7 +35,7 @@ static const char details[] =
     "\n"
     "Example: augment --data shapes --batch 64 --steps 1 | encode | project | triplet | inspect";
 
-static int compute(const struct loss_batch *batch, float *dz, struct pairs_metrics *metrics)
+static int compute(const struct loss_batch *batch, float *dz, struct similarity_metrics *metrics)
 {
     return triples(&batch->in, &settings, dz, metrics);
 }

@@ -5,18 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
-#include "fail.h"
-#include "initialize.h"
-#include "lars.h"
-#include "link.h"
-#include "network.h"
-#include "ntxent.h"
-#include "optimizer_client.h"
-#include "options.h"
-#include "product.h"
-#include "random.h"
-#include "resnet.h"
+#include "base/clock.h"
+#include "base/fail.h"
+#include "base/random.h"
+#include "cli/options.h"
+#include "engine/gemm_kernel.h"
+#include "link/link.h"
+#include "loss/ntxent.h"
+#include "network/initialize.h"
+#include "network/network.h"
+#include "network/resnet.h"
+#include "optimizer/lars.h"
+#include "program/optimizer_client.h"
 
 enum { ALIGNMENT = 64, CIFAR_UP_TO = 64, PROJECTION = 128 };
 
@@ -98,8 +98,8 @@ static float *noise(size_t n)
 /* ---- product: the peak ---- */
 
 static struct {
-    const struct product *product;
-    struct product_step *steps;
+    const struct gemm_kernel *product;
+    struct gemm_step *steps;
     void *a, *b;
     float *c; /* a block a thread */
     int64_t blocks;
@@ -111,23 +111,23 @@ static int product_open(double *work)
 {
     const double enough = 2e9; /* operations of a thread in a round, of floats */
     struct engine engine;
-    const struct product *p = product_find(kernel);
-    const bool floats = !p || p->values == PRODUCT_FLOAT;
+    const struct gemm_kernel *p = gemm_kernel_find(kernel);
+    const bool floats = !p || p->values == GEMM_FLOAT;
     if (engine_choose(floats ? "fp32" : "bf16", kernel, &engine))
         return -1;
     p = peak.product = engine.values.product;
     const size_t row = PEAK_STEPS * 64, block = (size_t)(p->rows * p->columns);
     peak.a = reserve((size_t)p->rows * row);
-    peak.b = reserve(PEAK_STEPS * product_step_bytes(p));
+    peak.b = reserve(PEAK_STEPS * gemm_kernel_step_bytes(p));
     peak.c = reserve((size_t)threads * block * sizeof *peak.c);
     peak.steps = calloc(PEAK_STEPS, sizeof *peak.steps);
     if (!peak.a || !peak.b || !peak.c || !peak.steps)
         return out_of_memory();
     memset(peak.a, 0, (size_t)p->rows * row);
-    memset(peak.b, 0, PEAK_STEPS * product_step_bytes(p));
+    memset(peak.b, 0, PEAK_STEPS * gemm_kernel_step_bytes(p));
     for (int s = 0; s < PEAK_STEPS; s++)
         peak.steps[s] =
-            (struct product_step){.a = s * 64, .b = s * (ptrdiff_t)product_step_bytes(p)};
+            (struct gemm_step){.a = s * 64, .b = s * (ptrdiff_t)gemm_kernel_step_bytes(p)};
     const double each = 2.0 * (double)block * (double)p->depth * PEAK_STEPS;
     peak.blocks = (int64_t)ceil((floats ? enough : 8 * enough) / each);
     *work = each * (double)peak.blocks * (double)threads;
@@ -136,7 +136,7 @@ static int product_open(double *work)
 
 static int product_round(void)
 {
-    const struct product *p = peak.product;
+    const struct gemm_kernel *p = peak.product;
 #pragma omp parallel for num_threads((int)threads)
     for (int64_t t = 0; t < threads; t++) {
         p->begin();
@@ -323,9 +323,9 @@ static int ntxent_open(double *work)
 
 static int ntxent_round(void)
 {
-    const struct pairs_input in = {
+    const struct similarity_input in = {
         .z = z, .n = 2 * batch, .d = PROJECTION, .normalize = true, .threads = (int)threads};
-    struct pairs_metrics metrics;
+    struct similarity_metrics metrics;
     return ntxent(&in, 0.5, dz, &metrics);
 }
 
@@ -429,7 +429,7 @@ static int link_finish(void)
 
 static struct link *ranks[LINKS_AT_ONCE];
 
-static int ranks_open(double *work)
+static int collective_open(double *work)
 {
     *work = 2 * (double)world * (double)bytes;
     for (int i = 0; i < world; i++)
@@ -438,7 +438,7 @@ static int ranks_open(double *work)
     return 0;
 }
 
-static int ranks_round(void)
+static int collective_round(void)
 {
     struct frame *replies[LINKS_AT_ONCE];
     const int64_t count = bytes < 4 ? 1 : bytes / 4;
@@ -458,7 +458,7 @@ static int ranks_round(void)
     return 0;
 }
 
-static int ranks_close(void)
+static int collective_close(void)
 {
     int bad = 0;
     for (int i = 0; i < world; i++)
@@ -483,7 +483,7 @@ static const struct part {
     {"lars", lars_open, lars_round, NULL},
     {"optimizer", optimizer_open, optimizer_round, link_finish},
     {"echo", echo_open, echo_round, link_finish},
-    {"ranks", ranks_open, ranks_round, ranks_close},
+    {"ranks", collective_open, collective_round, collective_close},
 };
 
 static int answer(const struct part *part)
@@ -599,8 +599,8 @@ static int print_images(void)
 
 static int print_kernels(void)
 {
-    for (int i = 0; product_names[i]; i++) {
-        const struct product *p = product_find(product_names[i]);
+    for (int i = 0; gemm_kernel_names[i]; i++) {
+        const struct gemm_kernel *p = gemm_kernel_find(gemm_kernel_names[i]);
         if (p && p->usable())
             puts(p->name);
     }

@@ -9,9 +9,9 @@ import json
 import zlib
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-BUCKET = 1 << 20  # lib/optimizer_client.c
+BUCKET = 1 << 20  # lib/program/optimizer_client.c
 PROJECTION = 128
-DIGITS = 5  # lib/exact.h: of each of batch norm's sums
+DIGITS = 5  # lib/engine/exact_sum.h: of each of batch norm's sums
 METADATA = {"F32": 200, "I64": 72}  # bytes in a frame of gradients, and of statistics, about
 
 # Processor seconds of a message and of a byte: `scaling measure` on 2 cores of an AMD EPYC (Zen 5), tcp.
@@ -115,12 +115,12 @@ def frame_bytes(tensors):
 
 
 def sent_by(tensors, rank, sync):
-    """What a rank sends of a bucket (lib/optimizer_client.c)."""
+    """What a rank sends of a bucket (lib/program/optimizer_client.c)."""
     return [t for t in tensors if rank == 0 or t[3] == "own" or (t[3] == "shared" and not sync)]
 
 
 def owner(name, count):
-    return zlib.crc32(name.encode()) % count  # lib/shard.h
+    return zlib.crc32(name.encode()) % count  # lib/program/shard.h
 
 
 def edge_bytes(network, images, wire="fp32", sync=False, rank=1):

@@ -3,8 +3,8 @@
 #include <assert.h>
 #include <fcntl.h>
 
-#include "child.h"
-#include "fail.h"
+#include "base/fail.h"
+#include "link/child.h"
 
 static struct input output;
 static int exit_status;

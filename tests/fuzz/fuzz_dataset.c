@@ -1,7 +1,7 @@
 /* Data of all formats: what lies in a folder, or a file of it, an archive, frames. Two bytes say
  * how to open it; the input's parts are a name, a newline and the file's bytes; "=" in their place
  * is a small PNG, and "#" some whole records of CIFAR-10 that are repeated from what follows. */
-#include "dataset.h"
+#include "data/dataset.h"
 
 #include <assert.h>
 #include <limits.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "endpoint.h"
+#include "link/endpoint.h"
 #include "tree.h"
 
 enum { RECORD = 3073 };

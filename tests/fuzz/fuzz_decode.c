@@ -4,7 +4,7 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "decode.h"
+#include "data/decode.h"
 #include "input.h"
 
 static size_t read_length(const uint8_t *b)

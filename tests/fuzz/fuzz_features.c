@@ -1,13 +1,13 @@
 /* Frames of features for the evaluator, one after the other, and each as a checkpoint of a head and
  * of a network. */
-#include "feature_set.h"
+#include "evaluate/feature_set.h"
 
 #include <assert.h>
 
-#include "checkpoint.h"
-#include "head.h"
 #include "input.h"
-#include "resnet.h"
+#include "network/head.h"
+#include "network/resnet.h"
+#include "program/checkpoint.h"
 
 static void load(struct parameters *p, const struct frame *f)
 {

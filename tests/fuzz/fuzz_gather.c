@@ -9,6 +9,6 @@ int gather_main(int argc, char **argv);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     workers_play((struct input){bytes, size});
-    ranks_run(answer);
+    collective_run(answer);
     return 0;
 }

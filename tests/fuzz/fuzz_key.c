@@ -5,9 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fail.h"
+#include "base/fail.h"
 #include "input.h"
-#include "link.h"
+#include "link/link.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {

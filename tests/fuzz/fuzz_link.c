@@ -1,13 +1,13 @@
 /* The client's end of a link, over a coprocess or a socket that answers anything, and an
  * optimizer's client on it. The input's first part says what the client does. */
-#include "link.h"
+#include "link/link.h"
 
 #include <assert.h>
 
 #include "coprocess.h"
-#include "head.h"
-#include "optimizer_client.h"
+#include "network/head.h"
 #include "peers.h"
+#include "program/optimizer_client.h"
 
 static struct parameters *parameters;
 

@@ -1,13 +1,13 @@
 /* A list of operations as --ops takes it, on images and on series; a view is drawn by what is
  * understood, and computed. */
-#include "policy.h"
+#include "views/policy.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
 #include "input.h"
-#include "series.h"
+#include "views/series.h"
 
 enum { MOST = 24 }; /* pixels a side */
 

@@ -7,8 +7,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "fail.h"
-#include "frame_io.h"
+#include "base/fail.h"
+#include "frame/frame_io.h"
 #include "input.h"
 
 /* Takes the next frame and compares it with what the whole stream gave; or, when that is at its

@@ -1,6 +1,6 @@
 /* The reading end of a stream: of a command, of a socket, whose frames may come out of turn, or of
  * both in turn. */
-#include "stream.h"
+#include "link/stream.h"
 
 #include "coprocess.h"
 #include "peers.h"

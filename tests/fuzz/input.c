@@ -8,9 +8,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "fail.h"
-#include "frame_io.h"
-#include "statistics.h"
+#include "base/fail.h"
+#include "frame/frame_io.h"
+#include "report/statistics.h"
 
 enum { SEPARATOR = 0xff };
 

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "frame.h"
+#include "frame/frame.h"
 
 enum { INPUT_MAX_FRAME = 1 << 16 }; /* --max-frame of the fuzzed */
 

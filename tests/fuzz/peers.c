@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fail.h"
-#include "socket.h"
+#include "base/fail.h"
+#include "link/socket.h"
 
 enum { PEERS = 10 };
 

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "frame_io.h"
+#include "frame/frame_io.h"
 
 static char root[64];
 

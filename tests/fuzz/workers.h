@@ -2,17 +2,17 @@
 #ifndef WORKERS_H
 #define WORKERS_H
 
-#include "link.h"
+#include "link/link.h"
 #include "peers.h"
-#include "ranks.h"
+#include "program/collective.h"
 
 /* The input's first byte: how many workers, and whether there is a --next. The rest is what they,
  * and it, say. */
 static void workers_play(struct input rest)
 {
     const uint8_t how = input_byte(&rest);
-    *(int64_t *)ranks_option_specs[0].value = 1 + how / 2 % 4;
-    *(const char **)ranks_option_specs[1].value = how % 2 ? "tcp://127.0.0.1:1" : "";
+    *(int64_t *)collective_option_specs[0].value = 1 + how / 2 % 4;
+    *(const char **)collective_option_specs[1].value = how % 2 ? "tcp://127.0.0.1:1" : "";
     *(const char **)server_option_specs[2].value = "tcp://127.0.0.1:2";
     link_config.timeout = 0; /* it is over when time passes */
     peers_play(rest);

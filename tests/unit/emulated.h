@@ -12,8 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "isa.h"
-#include "product.h"
+#include "base/isa.h"
+#include "engine/gemm_kernel.h"
 
 /* True in a program that runs under the emulator. What the machine has still runs on the machine.
  */
@@ -24,13 +24,13 @@ static inline bool emulated(void)
 
 /* True if the emulator can run kernel p. It lends instructions for bf16, but not the AVX-512
  * registers that all kernels of bf16 go through when they store. */
-static inline bool lends(const struct product *p)
+static inline bool lends(const struct gemm_kernel *p)
 {
-    return p->values == PRODUCT_BF16 && isa_has(ISA_AVX512);
+    return p->values == GEMM_BF16 && isa_has(ISA_AVX512);
 }
 
 /* True if kernel p can run here: on the machine, or under the emulator where that is loaded. */
-static inline bool runs(const struct product *p)
+static inline bool runs(const struct gemm_kernel *p)
 {
     return p->usable() || (emulated() && lends(p));
 }

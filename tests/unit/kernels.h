@@ -1,7 +1,7 @@
-/* kernels: what CLONES compiles for each level of vector units, compiled for the present one alone.
- * These functions take the place of the library's. */
-#define CLONES_H
-#define CLONES
+/* kernels: what MULTIVERSION compiles for each level of vector units, compiled for the present one
+ * alone. These functions take the place of the library's. */
+#define MULTIVERSION_H
+#define MULTIVERSION
 
 #include "blur.c"
 #include "color.c"

@@ -9,8 +9,8 @@
 #include <omp.h>
 #include <stdlib.h>
 
-#include "bootstrap.h"
-#include "random.h"
+#include "base/random.h"
+#include "evaluate/bootstrap.h"
 
 enum { MOST = 5000 };
 static struct verdict verdicts[MOST];

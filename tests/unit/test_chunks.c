@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine.h"
-#include "fail.h"
-#include "head.h"
-#include "initialize.h"
-#include "network.h"
-#include "resnet.h"
+#include "base/fail.h"
+#include "engine/engine.h"
+#include "network/head.h"
+#include "network/initialize.h"
+#include "network/network.h"
+#include "network/resnet.h"
 
 #include <cmocka.h> /* last: it defines a macro fail */
 

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bf16.h"
-#include "conv.h"
+#include "base/half.h"
 #include "emulated.h"
+#include "engine/conv.h"
 
 /* What kinds of values a convolution can be asked for. */
 static const struct kind {
@@ -71,7 +71,7 @@ static int64_t multiplications(int shape)
 }
 
 /* Emulated instructions take microseconds, those of tiles for much more work. */
-static int64_t limit_emulated(const struct product *p)
+static int64_t limit_emulated(const struct gemm_kernel *p)
 {
     return p->rows * p->columns == 1024 ? 1 << 26 : 1 << 20;
 }
@@ -151,7 +151,7 @@ struct buffers {
     struct workspace work;
 };
 
-static struct buffers buffers(const struct panel_values *v, const struct conv_shape *s, int threads)
+static struct buffers buffers(const struct precision *v, const struct conv_shape *s, int threads)
 {
     const size_t bytes = conv_work_bytes(v, s, threads);
     struct buffers b = {room(conv_packed_bytes(v, s)), room(bytes * (size_t)threads), {0}};
@@ -160,7 +160,7 @@ static struct buffers buffers(const struct panel_values *v, const struct conv_sh
     return b;
 }
 
-static void check_shape(const struct kind *k, const struct panel_values *v, int shape, int threads)
+static void check_shape(const struct kind *k, const struct precision *v, int shape, int threads)
 {
     const struct conv_shape s = conv_shape(shapes[shape]);
     const int64_t nx = s.images * s.h * s.w * s.c, ny = s.images * s.oh * s.ow * s.o;
@@ -236,12 +236,12 @@ static void check_shape(const struct kind *k, const struct panel_values *v, int 
 static void test_against_double(void **state)
 {
     const struct kind *k = *state;
-    const struct product *p = product_find(k->product);
+    const struct gemm_kernel *p = gemm_kernel_find(k->product);
     if (!p || !runs(p)) {
         print_message("%s: this machine can neither run nor emulate it\n", k->product);
         skip();
     }
-    const struct panel_values v = {p, k->bf16_maps, k->split};
+    const struct precision v = {p, k->bf16_maps, k->split};
     for (int shape = 0; shape < N_SHAPES; shape++)
         if (p->usable() || multiplications(shape) < limit_emulated(p))
             check_shape(k, &v, shape, 1 + shape % 3);
@@ -252,7 +252,7 @@ int main(int argc, char **argv)
     (void)argc;
     struct CMUnitTest tests[N_KINDS];
     for (int i = 0; i < N_KINDS; i++) {
-        const struct product *p = product_find(kinds[i].product);
+        const struct gemm_kernel *p = gemm_kernel_find(kinds[i].product);
         if (p && !p->usable() && lends(p))
             run_emulated(argv);
         tests[i] = (struct CMUnitTest){.name = kinds[i].product,

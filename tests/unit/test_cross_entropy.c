@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cross_entropy.h"
-#include "fail.h"
-#include "initialize.h"
-#include "network.h"
-#include "random.h"
-#include "resnet.h"
+#include "base/fail.h"
+#include "base/random.h"
+#include "loss/cross_entropy.h"
+#include "network/initialize.h"
+#include "network/network.h"
+#include "network/resnet.h"
 
 #include <cmocka.h> /* last: it defines a macro fail */
 #include <math.h>

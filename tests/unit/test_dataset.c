@@ -1,7 +1,7 @@
 /* dataset: CIFAR-10 files, folders and the drawn shapes; and what is refused. The other formats are
  * in tests/programs/inputs.sh. */
 /* Before cmocka.h, which makes fail a macro. */
-#include "fail.h"
+#include "base/fail.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "dataset.h"
+#include "data/dataset.h"
 
 static struct skips *skips;
 

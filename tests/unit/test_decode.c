@@ -1,6 +1,6 @@
 /* Decoding of PNG and JPEG against PIL (tests/golden/augment.py and decode.py), and damage. */
 /* Before cmocka.h, which makes fail a macro. */
-#include "fail.h"
+#include "base/fail.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "decode.h"
-#include "frame_io.h"
+#include "data/decode.h"
+#include "frame/frame_io.h"
 
 static struct decoder *decoder;
 

@@ -10,10 +10,10 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "fail.h"
-#include "frame.h"
-#include "frame_io.h"
-#include "resnet.h"
+#include "base/fail.h"
+#include "frame/frame.h"
+#include "frame/frame_io.h"
+#include "network/resnet.h"
 
 #include <cmocka.h>
 

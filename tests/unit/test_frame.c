@@ -1,6 +1,6 @@
 /* Frames: literal bytes, round trips, alignment, and what a reader must refuse. */
 /* Before cmocka.h, which makes fail a macro. */
-#include "fail.h"
+#include "base/fail.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,8 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "frame.h"
-#include "frame_io.h"
+#include "frame/frame.h"
+#include "frame/frame_io.h"
 
 /* A frame from a header and n bytes of data, in memory of exactly its size, so that
  * AddressSanitizer sees every byte too many. */

@@ -1,6 +1,6 @@
 /* gather: frames without rows among others. */
 /* Before cmocka.h, which makes fail a macro. */
-#include "fail.h"
+#include "base/fail.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "gather.h"
+#include "program/gather.h"
 
 static struct frame *frame_of(int64_t rows, int64_t first)
 {

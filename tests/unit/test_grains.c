@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "grains.h"
+#include "engine/grains.h"
 
 #include <cmocka.h>
 

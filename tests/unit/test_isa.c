@@ -1,7 +1,7 @@
 /* SIMCLR_ISA: what it hides from the choice of products and of clones, and what it refuses. Each
  * value is tried in a process of its own, since clones are chosen before main(). */
 /* Before cmocka.h, which makes fail a macro. */
-#include "fail.h"
+#include "base/fail.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,9 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "clones.h"
-#include "isa.h"
-#include "product.h"
+#include "base/isa.h"
+#include "base/multiversion.h"
+#include "engine/gemm_kernel.h"
 
 /* (1 + e)^2 - (1 + 2 e) is e^2, which a multiplication rounds away unless it is fused; compilers do
  * that from -O2 on. */
@@ -27,7 +27,7 @@
 #else
 #define OPTIMIZED __attribute__((optimize("O2")))
 #endif
-OPTIMIZED CLONES static float square_less(float x, float y)
+OPTIMIZED MULTIVERSION static float square_less(float x, float y)
 {
     return x * x - y;
 }
@@ -44,8 +44,8 @@ static int look(void)
     printf("check %s\n", isa_check() < 0 ? fail_message() : "ok");
     for (int level = ISA_PORTABLE; level <= ISA_AMX; level++)
         printf("has %d %d\n", level, isa_has((enum isa)level));
-    for (const char *const *name = product_names; *name; name++)
-        if (product_find(*name)->usable())
+    for (const char *const *name = gemm_kernel_names; *name; name++)
+        if (gemm_kernel_find(*name)->usable())
             printf("usable %s\n", *name);
     printf("fuses %d\n", fuses());
 #if defined(__x86_64__) && !defined(__clang__)

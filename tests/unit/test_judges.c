@@ -1,7 +1,7 @@
 /* The linear probe against scikit-learn, the nearest neighbours against numpy in float64, both from
  * tests/golden/evaluate.py; and what the judges refuse. */
 /* Before cmocka.h, which makes fail a macro. */
-#include "fail.h"
+#include "base/fail.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "frame_io.h"
-#include "knn.h"
-#include "probe.h"
+#include "evaluate/knn.h"
+#include "evaluate/probe.h"
+#include "frame/frame_io.h"
 
 static struct frame *golden;
 

@@ -1,6 +1,6 @@
 /* LARS and the learning rate against PyTorch in float64 (tests/golden/loss_and_lars.py). */
 /* Before cmocka.h, which makes fail a macro. */
-#include "fail.h"
+#include "base/fail.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "frame_io.h"
-#include "lars.h"
-#include "schedule.h"
+#include "frame/frame_io.h"
+#include "optimizer/lars.h"
+#include "optimizer/schedule.h"
 
 static struct frame *golden;
 

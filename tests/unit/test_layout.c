@@ -1,6 +1,6 @@
 /* layout, tar_links and passed_over: parts and classes from paths, links, and what is told. */
 /* Before cmocka.h, which makes fail a macro. */
-#include "fail.h"
+#include "base/fail.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "layout.h"
-#include "passed_over.h"
-#include "tar_links.h"
+#include "data/layout.h"
+#include "data/passed_over.h"
+#include "data/tar_links.h"
 
 /* A layout of images at these paths, NULL at the end, settled; or the message why it is none. */
 static struct layout *lay_out(const char *const *paths, const char *split, bool hold)

@@ -1,6 +1,6 @@
 /* braces, classes, keep, skips and sizes: the small lists behind a data set. */
 /* Before cmocka.h, which makes fail a macro. */
-#include "fail.h"
+#include "base/fail.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,11 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "braces.h"
-#include "classes.h"
-#include "keep.h"
-#include "sizes.h"
-#include "skips.h"
+#include "data/brace_expand.h"
+#include "data/classes.h"
+#include "data/sizes.h"
+#include "data/skips.h"
+#include "views/image_cache.h"
 
 static void braces(void **state)
 {
@@ -35,20 +35,20 @@ static void braces(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char **names, joined[256] = "";
         int64_t n;
-        assert_int_equal(braces_expand(cases[i].pattern, &names, &n), 0);
+        assert_int_equal(brace_expand(cases[i].pattern, &names, &n), 0);
         for (int64_t k = 0; k < n; k++) {
             strcat(joined, k ? " " : "");
             strcat(joined, names[k]);
         }
         assert_string_equal(joined, cases[i].names);
-        braces_free(names, n);
+        brace_expand_free(names, n);
     }
     char **names;
     int64_t n;
-    assert_int_equal(braces_expand("a{1..3", &names, &n), -1);
+    assert_int_equal(brace_expand("a{1..3", &names, &n), -1);
     assert_non_null(strstr(fail_message(), "does not close"));
-    assert_int_equal(braces_expand("a{0..999999999}", &names, &n), -1);
-    assert_int_equal(braces_expand("{0..999}{0..999}{0..999}", &names, &n), -1);
+    assert_int_equal(brace_expand("a{0..999999999}", &names, &n), -1);
+    assert_int_equal(brace_expand("{0..999}{0..999}{0..999}", &names, &n), -1);
     assert_non_null(strstr(fail_message(), "more than"));
 }
 
@@ -75,19 +75,19 @@ static void kept(void **state)
         pixels[i] = (uint8_t)i;
     struct scaled_image image = {pixels, 4, 5, 1}, back;
     int64_t label;
-    struct keep *k = keep_new(10, 200); /* room for two and their heads */
+    struct image_cache *k = image_cache_new(10, 200); /* room for two and their heads */
     assert_non_null(k);
-    keep_put(k, 3, &image, 7);
-    keep_put(k, 3, &image, 8);
-    keep_put(k, 4, &image, 9);
-    keep_put(k, 9, &image, 9);
-    assert_true(keep_get(k, 3, &back, &label));
+    image_cache_put(k, 3, &image, 7);
+    image_cache_put(k, 3, &image, 8);
+    image_cache_put(k, 4, &image, 9);
+    image_cache_put(k, 9, &image, 9);
+    assert_true(image_cache_get(k, 3, &back, &label));
     assert_int_equal(label, 7);
     assert_true(back.width == 4 && back.height == 5 && back.denominator == 1);
     assert_memory_equal(back.pixels, pixels, sizeof pixels);
-    assert_true(keep_get(k, 4, &back, &label));
-    assert_false(keep_get(k, 9, &back, &label) || keep_get(k, 0, &back, &label));
-    keep_free(k);
+    assert_true(image_cache_get(k, 4, &back, &label));
+    assert_false(image_cache_get(k, 9, &back, &label) || image_cache_get(k, 0, &back, &label));
+    image_cache_free(k);
 }
 
 static int damage(struct skips *s, int64_t index, int64_t images)

@@ -1,7 +1,7 @@
 /* The losses over pairs of rows against plain loops in float64, against finite differences, and
  * against PyTorch (tests/golden/losses.py; NT-Xent also tests/golden/loss_and_lars.py). */
 /* Before cmocka.h, which makes fail a macro. */
-#include "fail.h"
+#include "base/fail.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,10 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "frame_io.h"
-#include "ntxent.h"
-#include "random.h"
-#include "triples.h"
+#include "base/random.h"
+#include "frame/frame_io.h"
+#include "loss/ntxent.h"
+#include "loss/triplet_loss.h"
 
 enum kind { NTXENT, SUPCON, NTLOGISTIC, TRIPLET };
 static const char *const kind_names[] = {"ntxent", "supcon", "ntlogistic", "triplet"};
@@ -41,15 +41,16 @@ static const char *name_of(const struct loss *l)
 }
 
 /* By a product, or NULL for the one that is chosen. */
-static void run(const struct loss *l, const struct product *product, const float *z, int n, int d,
-                int threads, float *dz, struct pairs_metrics *m)
+static void run(const struct loss *l, const struct gemm_kernel *product, const float *z, int n,
+                int d, int threads, float *dz, struct similarity_metrics *m)
 {
-    const struct pairs_input in = {
+    const struct similarity_input in = {
         .z = z, .n = n, .d = d, .normalize = !l->raw, .threads = threads, .product = product};
-    const struct triples settings = {.kind = l->kind == TRIPLET ? TRIPLES_MARGIN : TRIPLES_LOGISTIC,
-                                     .temperature = l->number,
-                                     .margin = l->number,
-                                     .semi_hard = l->semi_hard};
+    const struct triplet_loss settings = {.kind = l->kind == TRIPLET ? TRIPLET_LOSS_MARGIN
+                                                                     : TRIPLET_LOSS_LOGISTIC,
+                                          .temperature = l->number,
+                                          .margin = l->number,
+                                          .semi_hard = l->semi_hard};
     int status = -1;
     switch (l->kind) {
     case NTXENT:
@@ -130,7 +131,7 @@ static double triple_loss(const struct candidates *row, const struct loss *l, in
     return cost * share;
 }
 
-static double triples_loss(const struct candidates *row, const struct loss *l)
+static double triplet_loss(const struct candidates *row, const struct loss *l)
 {
     const double s = row->s[row->i ^ 1];
     double best = -INFINITY, second = -INFINITY, loss = 0;
@@ -166,13 +167,13 @@ static bool alike(const struct loss *l, int i, int j)
 
 /* The loss word for word; dz by the chain rule. Returns how close to a corner it is. */
 static double reference(const struct loss *l, const float *z, int n, int d, double *dz,
-                        struct pairs_metrics *m)
+                        struct similarity_metrics *m)
 {
     double *u = malloc((size_t)(n * d) * sizeof *u), *norm = malloc((size_t)n * sizeof *norm),
            *s = malloc((size_t)(n * n) * sizeof *s), *c = calloc((size_t)(n * n), sizeof *c);
     bool *same = malloc((size_t)n * sizeof *same);
     double gap = INFINITY, counted = 0;
-    *m = (struct pairs_metrics){0};
+    *m = (struct similarity_metrics){0};
     for (int i = 0; i < n; i++) {
         double square = 0;
         for (int k = 0; k < d; k++)
@@ -201,7 +202,7 @@ static double reference(const struct loss *l, const float *z, int n, int d, doub
         counted += near > -INFINITY;
         m->accuracy += near > far;
         m->loss +=
-            l->kind <= SUPCON ? softmax_loss(&row, l->number, &m->entropy) : triples_loss(&row, l);
+            l->kind <= SUPCON ? softmax_loss(&row, l->number, &m->entropy) : triplet_loss(&row, l);
     }
     counted = fmax(counted, 1);
     m->loss /= counted;
@@ -271,8 +272,8 @@ static double relative(double a, double b)
 }
 
 static void compare(const struct loss *l, const char *what, int n, int d,
-                    const struct pairs_metrics *have, const float *dz,
-                    const struct pairs_metrics *want, const double *expect)
+                    const struct similarity_metrics *have, const float *dz,
+                    const struct similarity_metrics *want, const double *expect)
 {
     assert_true(isnan(have->entropy) == isnan(want->entropy));
     const double errors[] = {relative(have->loss, want->loss), distance(dz, expect, n * d),
@@ -288,13 +289,13 @@ static void compare(const struct loss *l, const char *what, int n, int d,
 
 /* By every product of floats that this machine can run. */
 static void check_products(const struct loss *l, const float *z, int n, int d,
-                           const struct pairs_metrics *want, const double *expect)
+                           const struct similarity_metrics *want, const double *expect)
 {
     float *dz = malloc((size_t)(n * d) * sizeof *dz);
-    for (const char *const *name = product_names; *name; name++) {
-        const struct product *product = product_find(*name);
-        struct pairs_metrics have;
-        if (product->values != PRODUCT_FLOAT || !product->usable())
+    for (const char *const *name = gemm_kernel_names; *name; name++) {
+        const struct gemm_kernel *product = gemm_kernel_find(*name);
+        struct similarity_metrics have;
+        if (product->values != GEMM_FLOAT || !product->usable())
             continue;
         run(l, product, z, n, d, 1, dz, &have); /* test_threads() says that this is enough */
         compare(l, *name, n, d, &have, dz, want, expect);
@@ -305,7 +306,7 @@ static void check_products(const struct loss *l, const float *z, int n, int d,
 static void check_z(const struct loss *l, const float *z, int n, int d)
 {
     double *expect = malloc((size_t)(n * d) * sizeof *expect);
-    struct pairs_metrics want;
+    struct similarity_metrics want;
     reference(l, z, n, d, expect, &want);
     check_products(l, z, n, d, &want, expect);
     free(expect);
@@ -314,7 +315,7 @@ static void check_z(const struct loss *l, const float *z, int n, int d)
 /* Draws again while a decision (which negative is the most similar, is it within the margin) is
  * closer than `gap`. */
 static float *draw_clear(const struct loss *l, int n, int d, double likeness, double scale,
-                         double gap, double *dz, struct pairs_metrics *m)
+                         double gap, double *dz, struct similarity_metrics *m)
 {
     for (uint64_t seed = (uint64_t)(n * 1000 + d);; seed += 1000000) {
         float *z = draw(n, d, l->views, likeness, scale, seed);
@@ -328,7 +329,7 @@ static float *draw_clear(const struct loss *l, int n, int d, double likeness, do
 static void check_case(const struct loss *l, int n, int d, double likeness, double scale)
 {
     double *expect = malloc((size_t)(n * d) * sizeof *expect);
-    struct pairs_metrics want;
+    struct similarity_metrics want;
     float *z = draw_clear(l, n, d, likeness, scale, d == 1 && !l->raw ? -1 : 1e-6, expect, &want);
     check_products(l, z, n, d, &want, expect);
     free(z);
@@ -405,7 +406,7 @@ static void test_supcon_alone(void **state)
     enum { N = 400, D = 24 };
     float *z = draw(N, D, 2, 0.7, 1, 8), *dz = malloc(2 * N * D * sizeof *dz);
     int64_t labels[N / 2];
-    struct pairs_metrics m[2];
+    struct similarity_metrics m[2];
     run(&(struct loss){NTXENT, 0.1, .views = 2}, NULL, z, N, D, 2, dz, &m[0]);
     for (int own = 0; own < 2; own++) {
         for (int i = 0; i < N / 2; i++)
@@ -494,7 +495,7 @@ static void test_one_pair(void **state)
     (void)state;
     const float z[6] = {1, 2, 3, -4, 5, 6};
     float dz[6];
-    struct pairs_metrics m;
+    struct similarity_metrics m;
     for (int l = 0; l < EVERY; l++) {
         run(&every[l], NULL, z, 2, 3, 3, dz, &m);
         assert_true(m.accuracy == 1);
@@ -514,7 +515,7 @@ static void test_no_positives(void **state)
     enum { N = 20, D = 5 };
     int64_t labels[N];
     float *z = draw(N, D, 1, 0, 1, 9), dz[N * D];
-    struct pairs_metrics m;
+    struct similarity_metrics m;
     for (int i = 0; i < N; i++)
         labels[i] = i % 2 ? i : -1;
     for (int raw = 0; raw < 2; raw++) {
@@ -536,11 +537,11 @@ static void test_finite_differences(void **state)
         loss.raw = l % 2;
         double wide[N * D];
         float dz[N * D], unused[N * D];
-        struct pairs_metrics m;
+        struct similarity_metrics m;
         float *z = draw_clear(&loss, N, D, 0.7, 0.6, 4e-3, wide, &m);
         run(&loss, NULL, z, N, D, 1, dz, &m);
         for (int i = 0; i < N * D; i++) {
-            struct pairs_metrics up, down;
+            struct similarity_metrics up, down;
             float saved = z[i], h = loss.kind > SUPCON ? 1e-3f : 1e-2f; /* not over a corner */
             z[i] = saved + h;
             float above = z[i];
@@ -570,7 +571,7 @@ static void test_threads(void **state)
         loss.labels = labels;
         loss.raw = l % 3 == 1;
         loss.number = l % 3 == 2 ? 0.01 : loss.number;
-        struct pairs_metrics m[2];
+        struct similarity_metrics m[2];
         run(&loss, NULL, z, N, D, 1, dz, &m[0]);
         for (int t = 1; t < 4; t++)
             for (int again = 0; again < 2; again++) {
@@ -603,7 +604,7 @@ static void test_collapse(void **state)
             want = log1p(exp(-s / t)) + (loss.semi_hard ? 0 : up);
         for (int i = 0; i < N * D; i++)
             z[i] = zero ? 0 : (float)(i % D) - 2.5f;
-        struct pairs_metrics m;
+        struct similarity_metrics m;
         run(&loss, NULL, z, N, D, 2, dz, &m);
         assert_true(m.accuracy == 0 && relative(m.loss, want) < 1e-6);
         assert_true(isnan(m.entropy) || relative(m.entropy, log(N - 1)) < 1e-6);
@@ -627,7 +628,7 @@ static void test_not_finite(void **state)
             if (isfinite(bad[b]) && !loss.raw)
                 continue;
             float *z = draw(20, 4, 2, 0.7, 1, 5), dz[80];
-            struct pairs_metrics m;
+            struct similarity_metrics m;
             z[37] = bad[b];
             z[33] = isfinite(bad[b]) ? -bad[b] : z[33]; /* its positive's */
             run(&loss, NULL, z, 20, 4, 2, dz, &m);
@@ -654,7 +655,7 @@ static void check_golden(const struct frame *golden, const struct tensor *z, con
     const int views = (int)z->shape[1], n = (int)z->shape[0] * views, d = (int)z->shape[2];
     float *dz = malloc(z->bytes);
     double *wide = malloc(2 * z->bytes);
-    struct pairs_metrics have,
+    struct similarity_metrics have,
         want = {meta_double(golden, "loss", name), meta_double(golden, "accuracy", name), NAN};
     for (int k = 0; k < n * d; k++)
         wide[k] = (double)want_dz[k];

@@ -9,15 +9,15 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "base/fail.h"
 #include "emulated.h"
-#include "engine.h"
-#include "fail.h"
-#include "frame.h"
-#include "frame_io.h"
-#include "head.h"
-#include "initialize.h"
-#include "network.h"
-#include "resnet.h"
+#include "engine/engine.h"
+#include "frame/frame.h"
+#include "frame/frame_io.h"
+#include "network/head.h"
+#include "network/initialize.h"
+#include "network/network.h"
+#include "network/resnet.h"
 
 #include <cmocka.h> /* last: it defines a macro fail */
 
@@ -99,7 +99,7 @@ static void with_engines(const char *precision, void (*test)(void))
 {
     for (size_t i = 0; i < sizeof engines / sizeof *engines; i++) {
         const char *name = engines[i].precision;
-        const struct product *p = product_find(engines[i].kernel);
+        const struct gemm_kernel *p = gemm_kernel_find(engines[i].kernel);
         if ((*precision && strcmp(name, precision)) || !p)
             continue;
         if (!p->usable())
@@ -696,18 +696,18 @@ static double cosine(const float *a, const float *b, size_t n)
 static void test_tiles(void **state)
 {
     (void)state;
-    const struct product *amx = product_find("bf16-amx");
+    const struct gemm_kernel *amx = gemm_kernel_find("bf16-amx");
     if (!amx || !runs(amx)) {
         print_message("this machine can neither run nor emulate bf16-amx\n");
         skip();
     }
-    static const struct panel_values kinds[2][2] = {{{.bf16_maps = true}, {.bf16_maps = true}},
-                                                    {{.split = true}, {0}}};
+    static const struct precision kinds[2][2] = {{{.bf16_maps = true}, {.bf16_maps = true}},
+                                                 {{.split = true}, {0}}};
     for (int i = 0; i < 2; i++) {
-        struct engine tiles = {kinds[i][0], i ? &maps_fp32 : &maps_bf16};
-        struct engine plain = {kinds[i][1], i ? &maps_fp32 : &maps_bf16};
+        struct engine tiles = {kinds[i][0], i ? &activations_fp32 : &activations_bf16};
+        struct engine plain = {kinds[i][1], i ? &activations_fp32 : &activations_bf16};
         tiles.values.product = amx;
-        plain.values.product = product_choose(PRODUCT_FLOAT);
+        plain.values.product = gemm_kernel_choose(GEMM_FLOAT);
         size_t n, n_out = (size_t)B * 104;
         float *a = results_of(tiny_resnet, &tiles, &n), *b = results_of(tiny_resnet, &plain, &n);
         const double out = cosine(a, b, n_out), all = cosine(a, b, n);
@@ -740,7 +740,7 @@ static void test_selective_kernels_in_bf16(void **state)
 int main(int argc, char **argv)
 {
     (void)argc;
-    const struct product *amx = product_find("bf16-amx");
+    const struct gemm_kernel *amx = gemm_kernel_find("bf16-amx");
     if (amx && !amx->usable() && lends(amx))
         run_emulated(argv);
     const struct CMUnitTest tests[] = {

@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adam.h"
-#include "frame_io.h"
-#include "optimizer.h"
-#include "sgd.h"
+#include "frame/frame_io.h"
+#include "optimizer/adam.h"
+#include "optimizer/sgd.h"
+#include "program/optimizer.h"
 
 enum { STEPS = 10 };
 

@@ -1,7 +1,7 @@
 /* resample, color, blur, geometry, sobel and noise against PIL, torchvision and numpy
  * (tests/golden/augment.py). */
 /* Before cmocka.h, which makes fail a macro. */
-#include "fail.h"
+#include "base/fail.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,16 +14,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "blur.h"
-#include "color.h"
-#include "frame_io.h"
-#include "geometry.h"
-#include "image.h"
-#include "isa.h"
-#include "noise.h"
-#include "random.h"
-#include "resample.h"
-#include "sobel.h"
+#include "base/isa.h"
+#include "base/random.h"
+#include "data/image.h"
+#include "frame/frame_io.h"
+#include "views/blur.h"
+#include "views/color.h"
+#include "views/geometry.h"
+#include "views/noise.h"
+#include "views/resample.h"
+#include "views/sobel.h"
 
 static struct frame *golden;
 

@@ -1,6 +1,6 @@
 /* policy: parsing, the laws of what is drawn, and a whole view against torchvision. */
 /* Before cmocka.h, which makes fail a macro. */
-#include "fail.h"
+#include "base/fail.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "frame_io.h"
-#include "noise.h"
-#include "policy.h"
+#include "frame/frame_io.h"
+#include "views/noise.h"
+#include "views/policy.h"
 
 /* Quantiles at 1 - 1e-5, of chi-square and of Kolmogorov and Smirnov's distance times sqrt(n); the
  * seeds are fixed. */

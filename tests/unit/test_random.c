@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "random.h"
+#include "base/random.h"
 
 /* Chi-square quantiles at 1 - 1e-5: a right generator fails one such test in 100,000 seeds, and
  * these seeds are fixed. */

@@ -7,8 +7,8 @@
 #include <cmocka.h>
 #include <math.h>
 
-#include "bootstrap.h"
-#include "scores.h"
+#include "evaluate/bootstrap.h"
+#include "evaluate/scores.h"
 
 static void test_verdicts(void **state)
 {

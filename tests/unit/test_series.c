@@ -1,7 +1,7 @@
 /* Operations on series: their lists, what is drawn and how often, and what becomes of known series.
  * Views of random series are redone by numpy in tests/programs/series.sh. */
 /* Before cmocka.h, which makes fail a macro. */
-#include "fail.h"
+#include "base/fail.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,8 +12,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "series.h"
-#include "waves.h"
+#include "data/waves.h"
+#include "views/series.h"
 
 enum { DRAWS = 6000, STEPS = 50 };
 

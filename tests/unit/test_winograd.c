@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bf16.h"
-#include "winograd.h"
+#include "base/half.h"
+#include "engine/winograd.h"
 
 /* Maps of less than a tile, of odd sizes, of many tiles; odd channels; strips of one part, of
  * several and with a rest; grains of one image and of several. images, h, w, c, o, grains */
@@ -126,7 +126,7 @@ static void assert_close(const char *what, const char *kernel, int shape, const 
     }
 }
 
-static struct workspace workspace(const struct product *p, const struct winograd_shape *s,
+static struct workspace workspace(const struct gemm_kernel *p, const struct winograd_shape *s,
                                   int threads)
 {
     struct workspace w = {.bytes = winograd_work_bytes(p, s), .threads = threads};
@@ -150,8 +150,8 @@ static void free_results(struct results *r)
     free(r->sums);
 }
 
-static struct results run(const struct product *p, const struct winograd_shape *s, const void *x,
-                          const float *w, const void *dy, int threads)
+static struct results run(const struct gemm_kernel *p, const struct winograd_shape *s,
+                          const void *x, const float *w, const void *dy, int threads)
 {
     const int64_t pixels = s->images * s->h * s->w;
     const struct winograd_shape back = {s->images, s->h, s->w, s->o, s->c, s->grains, s->bf16};
@@ -197,8 +197,8 @@ static void check_sums(const struct winograd_shape *s, const float *y, const dou
 
 /* Maps of bf16 must give what those of floats do that hold the same numbers, but for one rounding.
  */
-static void check_rounding(const struct product *p, const struct winograd_shape *s, const float *x,
-                           const float *w, const float *dy, const struct results *r)
+static void check_rounding(const struct gemm_kernel *p, const struct winograd_shape *s,
+                           const float *x, const float *w, const float *dy, const struct results *r)
 {
     struct winograd_shape floats = *s;
     floats.bf16 = false;
@@ -225,7 +225,7 @@ static void check_rounding(const struct product *p, const struct winograd_shape 
     free(dx);
 }
 
-static void check_shape(const struct product *p, int shape, bool bf16)
+static void check_shape(const struct gemm_kernel *p, int shape, bool bf16)
 {
     const int64_t *n = shapes[shape];
     const struct winograd_shape made = {n[0], n[1], n[2], n[3], n[4], n[5], bf16}, *s = &made;
@@ -290,9 +290,9 @@ static void check_shape(const struct product *p, int shape, bool bf16)
 
 static void check_passes(bool bf16)
 {
-    for (const char *const *name = product_names; *name; name++) {
-        const struct product *p = product_find(*name);
-        if (p->values == PRODUCT_FLOAT && p->usable())
+    for (const char *const *name = gemm_kernel_names; *name; name++) {
+        const struct gemm_kernel *p = gemm_kernel_find(*name);
+        if (p->values == GEMM_FLOAT && p->usable())
             for (int shape = 0; shape < SHAPES; shape++)
                 check_shape(p, shape, bf16);
     }

@@ -1,0 +1,76 @@
+#include "base/descriptors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+    KEPT = 32,        /* that peers cannot take */
+    ENOUGH = 1 << 20, /* more is of no use, and a child that closes all would take its time */
+    LEAST = 128       /* a limit below this is left as it is */
+};
+
+static struct rlimit started, set;
+static bool limited; /* both are valid */
+
+static void raise_limit(void)
+{
+    if (getrlimit(RLIMIT_NOFILE, &started))
+        return;
+    set = started;
+    const rlim_t most =
+        started.rlim_max == RLIM_INFINITY || started.rlim_max > ENOUGH ? ENOUGH : started.rlim_max;
+    if (most < LEAST)
+        return;
+    set.rlim_cur = most - KEPT;
+    limited = !setrlimit(RLIMIT_NOFILE, &set);
+}
+
+void descriptors_setup(void)
+{
+    for (int fd = 0; fd < 3; fd++) /* opened the wrong way round: using them fails, as it should */
+        if (fcntl(fd, F_GETFD) < 0)
+            open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+    raise_limit();
+}
+
+void descriptors_reset(void)
+{
+    if (limited)
+        setrlimit(RLIMIT_NOFILE, &started);
+}
+
+/* Peers that come at this very moment may take some of what was kept back. */
+static bool borrow(int fd)
+{
+    struct rlimit all = set;
+    all.rlim_cur += KEPT;
+    return fd < 0 && errno == EMFILE && limited && !setrlimit(RLIMIT_NOFILE, &all);
+}
+
+static int give_back(int fd)
+{
+    const int error = errno;
+    setrlimit(RLIMIT_NOFILE, &set);
+    errno = error;
+    return fd;
+}
+
+int descriptors_open(const char *path, int flags)
+{
+    const int fd = open(path, flags);
+    return borrow(fd) ? give_back(open(path, flags)) : fd;
+}
+
+int descriptors_temporary(char *pattern, int flags)
+{
+    const int fd = mkostemp(pattern, flags);
+    if (!borrow(fd))
+        return fd;
+    memset(pattern + strlen(pattern) - 6, 'X', 6); /* the first try may have changed them */
+    return give_back(mkostemp(pattern, flags));
+}

@@ -1,0 +1,33 @@
+/* isa: the instruction set extensions that are used: those of the machine, less those that the
+ * environment variable SIMCLR_ISA hides.
+ *
+ * SIMCLR_ISA=avx2 makes every program choose the kernels that it would choose on a machine whose
+ * best is AVX2: the block products (gemm_kernel.h), the clones (multiversion.h) and the
+ * transposition. So one machine can test and time what a lesser one runs. Where the variable is not
+ * set, or empty, nothing is hidden. */
+#ifndef ISA_H
+#define ISA_H
+
+#include <stdbool.h>
+
+/* Each level includes those before it. */
+enum isa {
+    ISA_PORTABLE,    /* what the compiler may count on: SSE2 on x86-64 */
+    ISA_AVX2,        /* AVX2 and FMA: x86-64-v3 */
+    ISA_AVX512,      /* AVX-512 F, BW, VL, DQ: x86-64-v4 */
+    ISA_AVX512_BF16, /* products of bf16 pairs */
+    ISA_AMX          /* AMX-TILE and AMX-BF16, which Linux lets this process use */
+};
+
+/* The values of SIMCLR_ISA, in the order of the levels: "portable|avx2|avx512|avx512-bf16|amx". */
+extern const char isa_names[];
+
+/* True if this machine has the level and SIMCLR_ISA does not hide it. On other processors than
+ * x86-64 there is only ISA_PORTABLE. */
+bool isa_has(enum isa level);
+
+/* Returns -1 with a message if SIMCLR_ISA is set to anything but one of isa_names or nothing; else
+ * 0. Until a program has checked, such a value counts as "portable". */
+int isa_check(void);
+
+#endif

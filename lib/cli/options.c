@@ -1,0 +1,242 @@
+#include "cli/options.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/isa.h"
+#include "base/written.h"
+
+static const char *name = "simclr";
+
+const char *program_name(void)
+{
+    return name;
+}
+
+void program_rename(const char *other)
+{
+    name = other;
+}
+
+void program_warn(const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    fail_clean(text);
+    fprintf(stderr, "%s: %s\n", name, text);
+}
+
+int program_fail(void)
+{
+    program_warn("%s", fail_message());
+    return 1;
+}
+
+void usage_fail(const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    fprintf(stderr, "%s: %s (%s --help lists the options)\n", name, text, name);
+    exit(2);
+}
+
+/* The i-th of all tables; NULL behind the last. */
+static const struct option_spec *spec_at(const struct program *p, int i)
+{
+    for (const struct option_spec *const *table = p->options; *table; table++)
+        for (const struct option_spec *o = *table; o->name || o->kind == OPTION_HEADING; o++)
+            if (i-- == 0)
+                return o;
+    return NULL;
+}
+
+static bool within(const struct option_spec *o, double value)
+{
+    return (o->min == 0 && o->max == 0) || (value >= o->min && value <= o->max);
+}
+
+static const char byte_units[] = "KMG";
+
+static void print_bytes(int64_t bytes)
+{
+    int unit = -1;
+    while (unit < 2 && bytes >= 1024 && bytes % 1024 == 0) {
+        bytes /= 1024;
+        unit++;
+    }
+    printf(" [%" PRId64 "%.*s]", bytes, unit >= 0, unit >= 0 ? &byte_units[unit] : "");
+}
+
+static void print_default(const struct option_spec *o)
+{
+    if (o->kind == OPTION_INT) {
+        int64_t value = *(int64_t *)o->value;
+        if (within(o, (double)value))
+            printf(" [%" PRId64 "]", value);
+    } else if (o->kind == OPTION_BYTES) {
+        if (within(o, (double)*(int64_t *)o->value))
+            print_bytes(*(int64_t *)o->value);
+    } else if (o->kind == OPTION_DOUBLE) {
+        double value = *(double *)o->value;
+        if (within(o, value))
+            printf(" [%g]", value);
+    } else if (o->kind != OPTION_SWITCH) {
+        const char *text = *(const char **)o->value;
+        if (text && *text)
+            printf(" [%s]", text);
+    }
+}
+
+static void print_help(const struct program *p, bool operands)
+{
+    printf("%s: %s\n\nusage: %s%s%s\n", p->name, p->summary, p->name,
+           spec_at(p, 0) ? " [OPTION VALUE]..." : "", operands ? " [WORD]..." : "");
+    if (p->details)
+        printf("\n%s\n", p->details);
+    printf("\noptions [defaults in brackets]:\n");
+    const struct option_spec *o;
+    for (int i = 0; (o = spec_at(p, i)); i++) {
+        if (o->kind == OPTION_HEADING) {
+            printf("\n%s\n", o->help);
+            continue;
+        }
+        char flag[128];
+        const char *argument = o->kind == OPTION_CHOICE ? o->choices
+                               : o->argument            ? o->argument
+                                                        : "";
+        snprintf(flag, sizeof flag, "--%s%s%s", o->name, *argument ? " " : "", argument);
+        printf(strlen(flag) > 24 ? "  %s\n%28s" : "  %-24s  %s", flag, "");
+        printf("%s", o->help);
+        print_default(o);
+        printf("\n");
+    }
+    printf("  %-24s  %s\n", "--help", "print this and exit");
+    exit(written_text() < 0 ? program_fail() : 0);
+}
+
+static bool is_choice(const char *choices, const char *text)
+{
+    size_t length = strlen(text);
+    for (const char *c = choices; length; c++) {
+        if (!strncmp(c, text, length) && (c[length] == '|' || !c[length]))
+            return true;
+        if (!(c = strchr(c, '|')))
+            break;
+    }
+    return false;
+}
+
+static void store(const struct option_spec *o, const char *text)
+{
+    char *end = NULL;
+    errno = 0;
+    switch (o->kind) {
+    case OPTION_INT: {
+        long long value = strtoll(text, &end, 10);
+        if (end == text || *end || errno)
+            usage_fail("--%s: '%s' is not an integer", o->name, text);
+        if (!within(o, (double)value))
+            usage_fail("--%s: %lld is not between %.0f and %.0f", o->name, value, o->min, o->max);
+        *(int64_t *)o->value = value;
+        break;
+    }
+    case OPTION_BYTES: {
+        double value = strtod(text, &end);
+        const char *unit = end != text && *end ? strchr(byte_units, *end) : NULL;
+        if (unit)
+            end++;
+        for (const char *u = byte_units; unit && u <= unit; u++)
+            value *= 1024;
+        if (end == text || *end || !(value >= 0 && value < 0x1p62))
+            usage_fail("--%s: '%s' is no number of bytes (such as 512M or 2G)", o->name, text);
+        if (!within(o, value))
+            usage_fail("--%s: %.0f bytes are not between %.0f and %.0f", o->name, value, o->min,
+                       o->max);
+        *(int64_t *)o->value = (int64_t)value;
+        break;
+    }
+    case OPTION_DOUBLE: {
+        double value = strtod(text, &end);
+        if (end == text || *end || !isfinite(value))
+            usage_fail("--%s: '%s' is not a number", o->name, text);
+        if (!within(o, value))
+            usage_fail("--%s: %g is not between %g and %g", o->name, value, o->min, o->max);
+        *(double *)o->value = value;
+        break;
+    }
+    case OPTION_CHOICE:
+        if (!is_choice(o->choices, text))
+            usage_fail("--%s: '%s' is none of %s", o->name, text, o->choices);
+        *(const char **)o->value = text;
+        break;
+    case OPTION_STRING:
+        *(const char **)o->value = text;
+        break;
+    case OPTION_SWITCH:
+        *(bool *)o->value = true;
+        break;
+    case OPTION_HEADING:
+        break;
+    }
+    if (o->given)
+        *o->given = true;
+}
+
+void options_parse(const struct program *p, int argc, char **argv, int *operands)
+{
+    name = p->name;
+    const struct option_spec *o;
+    int n = 0, used = 0;
+    while (spec_at(p, n))
+        n++;
+    /* static: still reachable when --help or wrong usage ends the program below, so no leak */
+    static struct option *table;
+    static int *which;
+    table = calloc((size_t)n + 2, sizeof *table);
+    which = calloc((size_t)n + 2, sizeof *which);
+    if (!table || !which)
+        usage_fail("out of memory");
+    for (int i = 0; (o = spec_at(p, i)); i++) {
+        if (o->kind == OPTION_HEADING)
+            continue;
+        which[used] = i;
+        table[used++] = (struct option){
+            o->name, o->kind == OPTION_SWITCH ? no_argument : required_argument, NULL, 0};
+    }
+    if (isa_check() < 0)
+        usage_fail("%s", fail_message());
+    which[used] = -1;
+    table[used++] = (struct option){"help", no_argument, NULL, 0};
+    opterr = 0;
+    int index, c;
+    while ((c = getopt_long(argc, argv, ":", table, &index)) != -1) {
+        const char *word = argv[optind - 1];
+        if (c == ':')
+            usage_fail("%s needs a value", word);
+        if (c == '?')
+            usage_fail("unknown option '%s'", word);
+        if (which[index] < 0)
+            print_help(p, operands != NULL);
+        store(spec_at(p, which[index]), optarg);
+    }
+    if (operands)
+        *operands = optind;
+    else if (optind < argc)
+        usage_fail("unexpected word '%s'", argv[optind]);
+    free(table);
+    free(which);
+}

@@ -1,0 +1,164 @@
+#include "data/batch_reader.h"
+
+#include <stdlib.h>
+
+#include "base/fail.h"
+
+struct row {
+    struct sample sample;
+    int64_t index;
+};
+
+int batch_reader_init(struct batch_reader *r)
+{
+    r->epoch = -1;
+    if (!dataset_is_stream(r->set))
+        return 0;
+    if (r->batches->evaluation)
+        r->buffer_images = 1; /* order is kept */
+    r->buffer = calloc((size_t)r->buffer_images, sizeof *r->buffer);
+    r->n_kept =
+        r->batches->batch + 2 * BATCH_READER_BEFORE + 1; /* more than are wanted at a time */
+    r->kept = calloc((size_t)r->n_kept, sizeof *r->kept);
+    return r->buffer && r->kept ? 0
+                                : fail("out of memory for a shuffle buffer of %lld images",
+                                       (long long)r->buffer_images);
+}
+
+void batch_reader_free(struct batch_reader *r)
+{
+    for (int64_t i = 0; r->buffer && i < r->n; i++)
+        sample_free(&r->buffer[i].sample);
+    for (int64_t i = 0; r->kept && i < r->n_kept; i++)
+        sample_free(&r->kept[i].sample);
+    free(r->buffer);
+    free(r->kept);
+    r->buffer = r->kept = NULL;
+}
+
+static int64_t bytes_of(const struct row *row)
+{
+    return (int64_t)(sizeof *row + row->sample.capacity);
+}
+
+static int fill(struct batch_reader *r)
+{
+    while (r->n < r->buffer_images && (r->n == 0 || r->bytes < r->buffer_bytes) &&
+           r->read < r->batches->images && !r->ended) {
+        struct row *row = &r->buffer[r->n];
+        *row = (struct row){.index = r->read};
+        const int result = dataset_next(r->set, &row->sample);
+        if (result <= 0) {
+            sample_free(&row->sample);
+            r->ended = result == 0;
+            return result;
+        }
+        r->n++;
+        r->read++;
+        r->bytes += bytes_of(row);
+    }
+    return 0;
+}
+
+/* Draws the next row of the epoch: 1, 0 where the stream has ended, -1. */
+static int draw(struct batch_reader *r, struct row *out)
+{
+    if (fill(r))
+        return -1;
+    if (r->n == 0)
+        return 0;
+    const int64_t i = r->n == 1 ? 0 : (int64_t)random_below(&r->random, (uint64_t)r->n);
+    *out = r->buffer[i];
+    r->buffer[i] = r->buffer[--r->n];
+    r->bytes -= bytes_of(out);
+    r->drawn++;
+    return 1;
+}
+
+static int begin_epoch(struct batch_reader *r, int64_t epoch)
+{
+    /* The first epoch to be read finds the stream at its beginning. */
+    if (r->epoch >= 0 && dataset_rewind(r->set))
+        return -1;
+    for (int64_t i = 0; i < r->n; i++)
+        sample_free(&r->buffer[i].sample);
+    r->n = r->bytes = r->read = r->drawn = 0;
+    r->epoch = epoch;
+    r->ended = false;
+    random_start(&r->random, r->batches->seed, RANDOM_SHUFFLE, (uint32_t)epoch, 0, 0);
+    return 0;
+}
+
+/* Is this place one that batch_reader_get() may be asked for, in this step or in the next one? */
+static bool wanted(const struct batch_reader *r, int64_t place)
+{
+    const struct batch *b = &r->batch;
+    const int64_t row = place - b->start, before = r->batches->evaluation ? 0 : BATCH_READER_BEFORE;
+    return (row >= b->first - before && row < b->first + b->count) ||
+           (before && (place <= before || row >= b->rows - before));
+}
+
+static int draw_place(struct batch_reader *r)
+{
+    struct row row;
+    const int64_t place = r->drawn;
+    const int got = draw(r, &row);
+    if (got <= 0)
+        return got;
+    if (wanted(r, place)) {
+        struct row *kept = &r->kept[place % r->n_kept];
+        sample_free(&kept->sample);
+        *kept = row;
+    } else
+        sample_free(&row.sample);
+    return 1;
+}
+
+static int read_batch(struct batch_reader *r)
+{
+    const struct batch *b = &r->batch;
+    if ((r->epoch != b->epoch || b->start < r->start) && begin_epoch(r, b->epoch))
+        return -1;
+    r->start = b->start;
+    int got = 1;
+    while (r->drawn < b->start + b->rows && (got = draw_place(r)) > 0)
+        continue;
+    if (got == 0)
+        return fail("the stream ended after %lld images, and step %lld needs more",
+                    (long long)r->read, (long long)b->step);
+    /* What may stand in for the first rows of an epoch comes after them. */
+    while (got > 0 && !r->batches->evaluation && r->drawn <= BATCH_READER_BEFORE &&
+           r->drawn < r->batches->images)
+        got = draw_place(r);
+    return got < 0 ? -1 : 0;
+}
+
+int batch_reader_begin(struct batch_reader *r, int64_t step)
+{
+    sampler_get(r->batches, step, &r->batch);
+    return r->buffer ? read_batch(r) : 0;
+}
+
+int64_t batch_reader_place(const struct batch_reader *r, int64_t row, int64_t tried)
+{
+    const int64_t place = r->batch.start + row, images = r->batches->images;
+    if (tried && r->batches->evaluation)
+        return -1;
+    if (!r->buffer)
+        return tried < images ? (place - tried + images) % images : -1;
+    const int64_t other = tried <= place ? place - tried : tried;
+    return tried <= BATCH_READER_BEFORE && other < r->drawn ? other : -1;
+}
+
+int64_t batch_reader_index(const struct batch_reader *r, int64_t place)
+{
+    return r->buffer ? r->kept[place % r->n_kept].index : sampler_image(r->batches, place);
+}
+
+int batch_reader_get(const struct batch_reader *r, int64_t place, struct sample *s)
+{
+    if (!r->buffer)
+        return dataset_get(r->set, batch_reader_index(r, place), s);
+    sample_point(s, &r->kept[place % r->n_kept].sample);
+    return 0;
+}

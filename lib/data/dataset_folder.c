@@ -1,0 +1,356 @@
+/* A folder per class with PNG and JPEG files in it and below it, decoded when they are asked for. A
+ * folder whose sub-folders have no images holds images without labels. layout.h says which folders
+ * are parts and classes. Hidden files are passed over, links are followed. */
+#include <dirent.h>
+#include <errno.h>
+#include <fts.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/grow.h"
+#include "base/regular_file.h"
+#include "base/signals.h"
+#include "data/dataset_format.h"
+#include "data/decode.h"
+
+enum { MAX_LEVELS = 16 /* of folders that are alone in the one above */ };
+
+struct entry {
+    char *path;
+    int64_t label;
+};
+
+struct folder {
+    struct entry *entries;
+    int64_t capacity;
+    size_t root; /* bytes of the data set's path, with the slash */
+};
+
+/* ---- the way through a tree ---- */
+
+static int by_bytes(const FTSENT **a, const FTSENT **b)
+{
+    return strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
+static FTS *open_tree(const char *root)
+{
+    char *path = strdup(root);
+    FTS *tree = path ? fts_open((char *[]){path, NULL}, FTS_LOGICAL | FTS_NOCHDIR, by_bytes) : NULL;
+    if (!tree)
+        fail("%s: %s", root, strerror(errno));
+    free(path);
+    return tree;
+}
+
+/* The next file or link that leads nowhere, hidden ones and those in folders that are `left_out`,
+ * unless NULL, not among them. 1, 0 at the end, -1. */
+static int next_file(FTS *tree, const char *root, FTSENT **e,
+                     bool (*left_out)(const struct dataset *set, const FTSENT *e),
+                     const struct dataset *set)
+{
+    while (errno = 0, *e = fts_read(tree)) {
+        if (stop_check())
+            return -1;
+        const bool hidden = (*e)->fts_level > 0 && (*e)->fts_name[0] == '.';
+        if (hidden || ((*e)->fts_info == FTS_D && left_out && left_out(set, *e))) {
+            fts_set(tree, *e, FTS_SKIP);
+            continue;
+        }
+        switch ((*e)->fts_info) {
+        case FTS_F:
+        case FTS_SLNONE:
+            return 1;
+        case FTS_DNR:
+        case FTS_ERR:
+        case FTS_NS:
+            return fail("%s: %s", (*e)->fts_path, strerror((*e)->fts_errno));
+        default:
+            break;
+        }
+    }
+    return errno ? fail("%s: %s", root, strerror(errno)) : 0;
+}
+
+/* ---- what the layout has to know ---- */
+
+/* What lies in a folder. */
+struct level {
+    int folders; /* with images */
+    bool images, parts;
+    char *last; /* of those folders, the name */
+};
+
+static char *join(const char *folder, const char *name)
+{
+    char *path;
+    const bool slash = *folder && folder[strlen(folder) - 1] != '/';
+    if (asprintf(&path, "%s%s%s", folder, slash ? "/" : "", name) >= 0)
+        return path;
+    fail("%s: out of memory", folder);
+    return NULL;
+}
+
+/* Adds the first image in a folder and below it, if there is one: 1, 0, or -1. */
+static int add_first_image(struct dataset *set, const char *folder)
+{
+    const struct folder *f = set->state;
+    FTS *tree = open_tree(folder);
+    FTSENT *e;
+    int result = tree ? 0 : -1;
+    while (tree && (result = next_file(tree, folder, &e, NULL, set)) > 0)
+        if (e->fts_info == FTS_F && decode_knows_name(e->fts_name)) {
+            result = layout_add_image(set->layout, e->fts_path + f->root) ? -1 : 1;
+            break;
+        }
+    if (tree)
+        fts_close(tree);
+    return result;
+}
+
+static bool is_folder(const struct dirent *e, const char *path)
+{
+    return e->d_type == DT_DIR ||
+           ((e->d_type == DT_LNK || e->d_type == DT_UNKNOWN) && dataset_is_folder(path));
+}
+
+static int look_at(struct dataset *set, const char *path, const struct dirent *e,
+                   struct level *level)
+{
+    const struct folder *f = set->state;
+    const char *name = e->d_name;
+    if (!is_folder(e, path)) {
+        if (level->images || !decode_knows_name(name) || !dataset_is_file(path))
+            return 0;
+        level->images = true;
+        return layout_add_image(set->layout, path + f->root);
+    }
+    if (part_named(name, strlen(name)) != PART_NONE) {
+        level->parts = true;
+        if (layout_add_folder(set->layout, path + f->root))
+            return -1;
+    }
+    const int found = add_first_image(set, path);
+    if (found <= 0)
+        return found;
+    level->folders++;
+    free(level->last);
+    level->last = strdup(name);
+    return level->last ? 0 : fail("%s: out of memory", path);
+}
+
+/* Adds what is in a folder, an image of each sub-folder. */
+static int add_level(struct dataset *set, const char *folder, struct level *level)
+{
+    *level = (struct level){0};
+    DIR *directory = opendir(folder);
+    if (!directory)
+        return fail("%s: %s", folder, strerror(errno));
+    int result = 0;
+    struct dirent *e;
+    while (result == 0 && (errno = 0, e = readdir(directory))) {
+        char *path = *e->d_name == '.' ? NULL : join(folder, e->d_name);
+        if (path)
+            result = look_at(set, path, e, level);
+        else if (*e->d_name != '.')
+            result = -1;
+        free(path);
+    }
+    if (result == 0 && errno)
+        result = fail("%s: %s", folder, strerror(errno));
+    closedir(directory);
+    return result;
+}
+
+/* Tiny ImageNet's lists, where they are. */
+static int add_text(struct dataset *set, const char *folder, const char *name)
+{
+    const struct folder *f = set->state;
+    char *path = join(folder, name), *text = NULL;
+    int result = path ? 0 : -1;
+    if (path && dataset_is_file(path)) {
+        result = regular_file_text(path, LAYOUT_MAX_TEXT, &text);
+        if (result == 0)
+            result = layout_add_text(set->layout, path + f->root, text);
+    }
+    free(text);
+    free(path);
+    return result;
+}
+
+/* Adds the folders of a part. */
+static int add_part(struct dataset *set, const char *folder, const char *name)
+{
+    struct level level = {0};
+    char *part = join(folder, name);
+    int result = part && !add_level(set, part, &level) ? 0 : -1;
+    if (result == 0)
+        result = add_text(set, part, "val_annotations.txt");
+    free(level.last);
+    free(part);
+    return result;
+}
+
+static int add_parts(struct dataset *set, const char *folder)
+{
+    DIR *directory = opendir(folder);
+    if (!directory)
+        return fail("%s: %s", folder, strerror(errno));
+    int result = add_text(set, folder, "wnids.txt");
+    struct dirent *e;
+    while (result == 0 && (e = readdir(directory))) {
+        const enum part part = part_named(e->d_name, strlen(e->d_name));
+        char *path = part == PART_NONE ? NULL : join(folder, e->d_name);
+        if (part != PART_NONE && !path)
+            result = -1;
+        else if (part != PART_NONE && part != PART_UNLABELED && is_folder(e, path))
+            result = add_part(set, folder, e->d_name);
+        free(path);
+    }
+    closedir(directory);
+    return result;
+}
+
+/* Goes down as long as a folder holds one other and nothing else. */
+static int add_levels(struct dataset *set, const char *root)
+{
+    char *folder = join(root, "");
+    int result = folder ? 0 : -1;
+    for (int i = 0; i < MAX_LEVELS && result == 0; i++) {
+        struct level level;
+        result = add_level(set, folder, &level);
+        if (result == 0 && level.parts)
+            result = add_parts(set, folder);
+        char *next = NULL;
+        if (result == 0 && !level.parts && !level.images && level.folders == 1) {
+            next = join(folder, level.last);
+            result = next ? 0 : -1;
+        }
+        free(level.last);
+        if (!next)
+            break;
+        free(folder);
+        folder = next;
+    }
+    free(folder);
+    return result;
+}
+
+/* ---- the images ---- */
+
+static int add_image(struct dataset *set, const char *path, int64_t label)
+{
+    struct folder *f = set->state;
+    struct entry *grown = grow(f->entries, set->count, &f->capacity, sizeof *grown);
+    if (grown)
+        f->entries = grown;
+    char *copy = grown ? strdup(path) : NULL;
+    if (!copy)
+        return fail("%s: out of memory", path);
+    f->entries[set->count++] = (struct entry){copy, label};
+    return 0;
+}
+
+/* Takes a file of the part, or counts what it is instead. */
+static int take_file(struct dataset *set, const FTSENT *e)
+{
+    const struct folder *f = set->state;
+    int64_t label;
+    if (e->fts_info == FTS_SLNONE)
+        passed_over_add(&set->passed_over, "links that lead nowhere", 1);
+    else if (!decode_knows_name(e->fts_name)) {
+        if (!layout_wants_text(e->fts_name))
+            passed_over_file(&set->passed_over, e->fts_name);
+    } else if (dataset_keeps(set, layout_find(set->layout, e->fts_path + f->root, &label)))
+        return add_image(set, e->fts_path, label);
+    return 0;
+}
+
+/* Is that folder another part than the one that is wanted? */
+static bool is_other_part(const struct dataset *set, const FTSENT *e)
+{
+    const struct folder *f = set->state;
+    const char *part = layout_part(set->layout), *path = e->fts_path + f->root;
+    const size_t n = strlen(path);
+    return e->fts_level == 1 && layout_has_parts(set->layout) &&
+           part_named(e->fts_name, strlen(e->fts_name)) != PART_NONE &&
+           !(strncmp(part, path, n) == 0 && part[n] == '/');
+}
+
+/* Goes through the part, and what lies beside the parts. */
+static int add_images(struct dataset *set, const char *path)
+{
+    char *root = join(path, layout_root(set->layout));
+    FTS *tree = root ? open_tree(root) : NULL;
+    FTSENT *e;
+    int result = tree ? 0 : -1;
+    while (tree && (result = next_file(tree, root, &e, is_other_part, set)) > 0)
+        if (take_file(set, e)) {
+            result = -1;
+            break;
+        }
+    if (tree)
+        fts_close(tree);
+    free(root);
+    return result;
+}
+
+static int open_set(struct dataset *set, const struct dataset_place *place)
+{
+    struct folder *f = set->state = calloc(1, sizeof *f);
+    const size_t n = strlen(place->path);
+    set->costly = true;
+    set->layout = layout_new();
+    if (!f || !set->layout)
+        return fail("%s: out of memory", place->path);
+    f->root = n + (n > 0 && place->path[n - 1] != '/');
+    if (add_levels(set, place->path) ||
+        layout_settle(set->layout, set->name, place->split, place->hold) ||
+        add_images(set, place->path))
+        return -1;
+    if (set->count == 0)
+        return dataset_fail_empty(set);
+    set->class_names = layout_class_names(set->layout, &set->classes);
+    return 0;
+}
+
+static int get(const struct dataset *set, int64_t i, struct sample *s)
+{
+    const struct folder *f = set->state;
+    s->label = f->entries[i].label;
+    s->file = f->entries[i].path;
+    s->member = NULL;
+    return sample_read_file(s);
+}
+
+static int64_t label(const struct dataset *set, int64_t i)
+{
+    const struct folder *f = set->state;
+    return f->entries[i].label;
+}
+
+static const char *name_of(const struct dataset *set, int64_t i)
+{
+    const struct folder *f = set->state;
+    return layout_name(set->layout, f->entries[i].path + f->root);
+}
+
+static void close_set(struct dataset *set)
+{
+    struct folder *f = set->state;
+    for (int64_t i = 0; f && i < set->count; i++)
+        free(f->entries[i].path);
+    if (f)
+        free(f->entries);
+    free(f);
+}
+
+const struct dataset_format dataset_folder = {.name = "folder",
+                                              .recognize = dataset_is_folder,
+                                              .open = open_set,
+                                              .get = get,
+                                              .label = label,
+                                              .name_of = name_of,
+                                              .close = close_set};

@@ -1,0 +1,151 @@
+/* Frames of images, of any size: what another program read, cut out or made. Their labels have the
+ * names that the first frame tells. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "data/dataset_format.h"
+#include "frame/class_names.h"
+#include "frame/frame.h"
+#include "link/endpoint.h"
+#include "link/stream.h"
+
+struct frames {
+    char *path;
+    struct source *source;
+    struct frame *frame; /* NULL: the next one is to be read */
+    const struct tensor *x;
+    const int64_t *y;
+    int height, width;
+    int64_t row, rows;
+    bool begun; /* the first frame has been read, in this or an earlier pass */
+    struct class_names names;
+};
+
+/* A frame begins with the length of its header, of 8 bytes, and a brace. */
+static bool recognize(const char *path)
+{
+    uint8_t bytes[9];
+    return dataset_peek(path, bytes, sizeof bytes) == sizeof bytes && bytes[8] == '{' &&
+           bytes[7] == 0 && bytes[6] == 0 && bytes[5] == 0;
+}
+
+/* A file that is there is meant, whatever its name looks like. */
+static struct source *open_source(const struct frames *f)
+{
+    return dataset_is_file(f->path) ? source_open_file(f->path, &link_config)
+                                    : source_open(f->path, &link_config);
+}
+
+static int open_set(struct dataset *set, const struct dataset_place *place)
+{
+    struct frames *f = set->state = calloc(1, sizeof *f);
+    if (!f || !(f->path = strdup(place->path)))
+        return fail("%s: out of memory", place->path);
+    if (strcmp(place->split, "train") != 0)
+        return part_missing(set->name, place->split);
+    set->in_sequence = true;
+    set->rewinds = dataset_is_file(f->path);
+    f->source = open_source(f);
+    return f->source ? 0 : -1;
+}
+
+/* Takes a frame's images, if it has any. -1 with a message. */
+static int take_frame(struct frames *f)
+{
+    const struct tensor *x = frame_find(f->frame, "x"), *y = frame_find(f->frame, "y");
+    const char *name = source_name(f->source);
+    if (!x || x->dtype != DTYPE_U8 || x->ndim < 3 || x->ndim > 5 || x->shape[x->ndim - 1] != 3)
+        return fail("%s: a frame without x U8 [N,H,W,3]", name);
+    if (x->ndim == 5 && x->shape[1] != 1)
+        return fail("%s: x has %lld views of each image, and 1 is wanted", name,
+                    (long long)x->shape[1]);
+    f->rows = x->ndim == 3 ? 1 : x->shape[0];
+    if (y && (y->dtype != DTYPE_I64 || y->ndim > 1 || tensor_count(y) != (size_t)f->rows))
+        return fail("%s: y is not I64 [%lld]", name, (long long)f->rows);
+    if (f->rows && image_check(x->shape[x->ndim - 2], x->shape[x->ndim - 3], name))
+        return -1;
+    f->x = x;
+    f->y = y ? y->data : NULL;
+    f->height = (int)x->shape[x->ndim - 3];
+    f->width = (int)x->shape[x->ndim - 2];
+    f->row = 0;
+    return 0;
+}
+
+/* What the stream's first frame says of all. */
+static int take_names(struct dataset *set)
+{
+    struct frames *f = set->state;
+    const char *text = f->begun ? NULL : frame_meta(f->frame, "class_names");
+    f->begun = true;
+    if (!text)
+        return 0;
+    if (class_names_parse(&f->names, text))
+        return fail("%s: %s", source_name(f->source), fail_message());
+    set->class_names = (const char *const *)f->names.list;
+    set->classes = f->names.n;
+    return 0;
+}
+
+static int next(struct dataset *set, struct sample *s)
+{
+    struct frames *f = set->state;
+    while (!f->frame || f->row == f->rows) {
+        frame_free(f->frame);
+        f->frame = NULL;
+        struct frame *frame;
+        const int result = source_next(f->source, &frame);
+        if (result <= 0)
+            return result;
+        f->frame = frame;
+        if (take_names(set) || take_frame(f))
+            return -1;
+    }
+    const size_t size = 3 * (size_t)f->height * (size_t)f->width;
+    s->file = f->path;
+    s->member = NULL;
+    if (sample_reserve(s, size))
+        return -1;
+    memcpy(s->buffer, (const uint8_t *)f->x->data + (size_t)f->row * size, size);
+    s->width = f->width;
+    s->height = f->height;
+    s->label = f->y ? f->y[f->row] : -1;
+    if (s->label < -1 || s->label > INT32_MAX - 1)
+        return fail("%s: label %lld", source_name(f->source), (long long)s->label);
+    if (f->names.list && s->label >= f->names.n)
+        return fail("%s: label %lld, and class_names has %d names", source_name(f->source),
+                    (long long)s->label, f->names.n);
+    f->row++;
+    return 1;
+}
+
+static int begin_again(struct dataset *set)
+{
+    struct frames *f = set->state;
+    frame_free(f->frame);
+    f->frame = NULL;
+    source_close(f->source);
+    f->source = open_source(f);
+    return f->source ? 0 : -1;
+}
+
+static void close_set(struct dataset *set)
+{
+    struct frames *f = set->state;
+    if (f) {
+        frame_free(f->frame);
+        if (f->source)
+            source_close(f->source);
+        class_names_free(&f->names);
+        free(f->path);
+    }
+    free(f);
+}
+
+const struct dataset_format dataset_frames = {.name = "frames",
+                                              .recognize = recognize,
+                                              .open = open_set,
+                                              .next = next,
+                                              .rewind = begin_again,
+                                              .close = close_set};

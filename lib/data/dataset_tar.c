@@ -1,0 +1,489 @@
+/* Archives of images, one or a brace list of them. Labels are in KEY.cls beside KEY.jpg (or .jpeg,
+ * .png), in digits, as WebDataset has it; if there is no .cls in any archive, folders are classes,
+ * as in a folder. Links are followed as a folder's are (tar_links.h). Regular files that are not
+ * compressed are indexed: their headers are read once, and then each image where it lies. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fail.h"
+#include "base/grow.h"
+#include "data/brace_expand.h"
+#include "data/dataset_format.h"
+#include "data/decode.h"
+#include "data/tar.h"
+
+enum {
+    MAX_LABEL = 1 << 24,
+    LABEL_BYTES = 32, /* that a .cls may have */
+    /* Entries in a row that hold no image: what an archive without an end would bring. */
+    MAX_PASSED_OVER = 1 << 20,
+    MAX_OF_KEY = 16 /* images that wait for their key's label */
+};
+
+struct place {
+    int64_t offset, size;
+    int64_t archive;
+};
+
+/* An image, or a link that may lead to one. */
+struct found {
+    struct sample sample; /* its text is the path */
+    int64_t offset;       /* of its bytes, or -1: they are in the sample, or it is a link */
+};
+
+struct tars {
+    char **paths;
+    int64_t n;
+    struct place *places; /* of the items that were arranged */
+    struct arranged *list;
+    int64_t n_list;
+    /* Reading in sequence. */
+    int64_t archive;
+    struct tar *tar;
+    char *key; /* the one whose entries are read, or NULL */
+    struct found gathered[MAX_OF_KEY];
+    int n_gathered;
+    int64_t label;                  /* of the key; -1: none was read */
+    bool bad_label;                 /* one was there that is none */
+    struct found ready[MAX_OF_KEY]; /* of the key before: from next_ready on */
+    int n_ready, next_ready;
+};
+
+/* ---- names ---- */
+
+/* The path without what follows the first dot of the file's name. */
+static size_t key_length(const char *path)
+{
+    const char *name = basename(path);
+    return (size_t)(name - path) + strcspn(name, ".");
+}
+
+static bool is_hidden(const char *path)
+{
+    return *path == '.' || strstr(path, "/.");
+}
+
+static bool is_label(const char *path)
+{
+    const char *dot = strrchr(basename(path), '.');
+    return dot && strcmp(dot, ".cls") == 0;
+}
+
+/* ---- one key after the other ---- */
+
+static void forget_key(struct tars *t)
+{
+    for (int i = 0; i < t->n_gathered; i++)
+        sample_free(&t->gathered[i].sample);
+    free(t->key);
+    t->key = NULL;
+    t->n_gathered = 0;
+    t->bad_label = false;
+    t->label = -1;
+}
+
+/* Nothing more belongs to the key: makes ready what of it is an image. A label belongs to one: what
+ * else has the key lies beside it, such as a mask. */
+static int close_key(struct dataset *set)
+{
+    struct tars *t = set->state;
+    int result = 0;
+    if (t->n_gathered == 0 && (t->label >= 0 || t->bad_label))
+        passed_over_add(&set->passed_over, ".cls without an image", 1);
+    else if (t->bad_label) {
+        fail("%s: %s.cls: not a number from 0 to %d", t->paths[t->archive], t->key, MAX_LABEL);
+        result = dataset_bad_label(set);
+    } else {
+        t->n_ready = t->label >= 0 && t->n_gathered > 1 ? 1 : t->n_gathered;
+        t->next_ready = 0;
+        passed_over_add(&set->passed_over, "further images of a key with a .cls",
+                        t->n_gathered - t->n_ready);
+        for (int i = 0; i < t->n_ready; i++) {
+            t->ready[i] = t->gathered[i];
+            t->ready[i].sample.label = t->label;
+            t->gathered[i] = (struct found){0};
+        }
+    }
+    forget_key(t);
+    return result;
+}
+
+static int begin_key(struct tars *t, const char *path)
+{
+    t->key = strndup(path, key_length(path));
+    return t->key ? 0 : fail("%s: out of memory", t->paths[t->archive]);
+}
+
+/* Hands over what is ready: 1, else 0. */
+static int hand_over(struct tars *t, struct found *f)
+{
+    if (t->next_ready == t->n_ready)
+        return 0;
+    struct found *ready = &t->ready[t->next_ready++];
+    sample_free(&f->sample);
+    *f = *ready;
+    *ready = (struct found){0};
+    return 1;
+}
+
+static void forget_all(struct tars *t)
+{
+    forget_key(t);
+    for (; t->next_ready < t->n_ready; t->next_ready++)
+        sample_free(&t->ready[t->next_ready].sample);
+}
+
+/* A .cls. */
+static int take_label(struct dataset *set, const struct tar_entry *e)
+{
+    struct tars *t = set->state;
+    char text[LABEL_BYTES + 1] = "";
+    if (e->kind == TAR_FILE && e->size <= LABEL_BYTES && tar_read(t->tar, text, e->size))
+        return -1;
+    char *end;
+    const long long label = strtoll(text, &end, 10);
+    set->labelled = true;
+    if (end == text || end[strspn(end, " \r\n")] != '\0' || label < 0 || label > MAX_LABEL)
+        t->bad_label = true;
+    else
+        t->label = label;
+    return 0;
+}
+
+/* An image of the present key; its bytes only where they cannot be fetched later. */
+static int take_image(struct tars *t, const struct tar_entry *e, const char *path)
+{
+    struct found *f = &t->gathered[t->n_gathered];
+    struct sample *s = &f->sample;
+    *f = (struct found){.sample = {.label = -1, .file = t->paths[t->archive]}, .offset = e->offset};
+    s->text = strdup(path);
+    s->member = s->text;
+    if (!s->text)
+        return fail("%s: out of memory", s->file);
+    t->n_gathered++; /* from here on forget_key() frees it */
+    if (e->link) {
+        s->link = tar_link_target(path, e->link, e->kind == TAR_SYMBOLIC_LINK);
+        if (!s->link && !(s->link = strdup("/"))) /* which no entry is called */
+            return sample_fail(s, "out of memory");
+        return 0;
+    }
+    s->size = (size_t)e->size;
+    if (e->offset >= 0)
+        return 0;
+    /* One that is too large fails when it is decoded, as an empty file does. */
+    const int64_t size = e->size > SAMPLE_MAX_BYTES ? 0 : e->size;
+    return sample_reserve(s, (size_t)size) || tar_read(t->tar, s->buffer, size) ? -1 : 0;
+}
+
+static int take_text(struct dataset *set, const struct tar_entry *e, const char *path)
+{
+    struct tars *t = set->state;
+    if (e->kind != TAR_FILE || e->size > LAYOUT_MAX_TEXT) {
+        passed_over_file(&set->passed_over, basename(path));
+        return 0;
+    }
+    char *text = calloc(1, (size_t)e->size + 1);
+    int result =
+        text ? tar_read(t->tar, text, e->size) : fail("%s: out of memory", t->paths[t->archive]);
+    if (result == 0)
+        result = layout_add_text(set->layout, path, text);
+    free(text);
+    return result;
+}
+
+/* ---- one entry after the other ---- */
+
+enum entry_use { USE_NOTHING, USE_IMAGE, USE_LABEL, USE_TEXT };
+
+/* What an entry is for; counts what is for nothing. A symbolic link that is not called like a file
+ * of another kind may show a folder. */
+static enum entry_use use_of(struct dataset *set, const struct tar_entry *e, const char *path)
+{
+    const char *name = basename(path);
+    if (is_hidden(path))
+        return USE_NOTHING;
+    if (e->kind == TAR_SPARSE) {
+        passed_over_add(&set->passed_over, "sparse files", 1);
+        return USE_NOTHING;
+    }
+    if (decode_knows_name(name) || (e->kind == TAR_SYMBOLIC_LINK && !strchr(name, '.')))
+        return USE_IMAGE;
+    if (is_label(path))
+        return USE_LABEL;
+    if (layout_wants_text(path))
+        return USE_TEXT;
+    passed_over_file(&set->passed_over, name);
+    return USE_NOTHING;
+}
+
+/* Does the entry belong to the present key? */
+static bool is_of_key(const struct tars *t, const char *path)
+{
+    const size_t length = key_length(path);
+    return t->key && strlen(t->key) == length && strncmp(t->key, path, length) == 0 &&
+           t->n_gathered < MAX_OF_KEY;
+}
+
+/* Takes an entry of the archive. 1: it may hold an image or a label; 0: it does not; -1: the
+ * archive breaks off in it. */
+static int take_entry(struct dataset *set, const struct tar_entry *e, const char *path)
+{
+    struct tars *t = set->state;
+    const enum entry_use use = use_of(set, e, path);
+    if (use == USE_NOTHING)
+        return 0;
+    if (use == USE_TEXT)
+        return take_text(set, e, path);
+    if (!is_of_key(t, path) && ((t->key && close_key(set)) || begin_key(t, path))) {
+        set->failed = true;
+        return -1;
+    }
+    return (use == USE_LABEL ? take_label(set, e) : take_image(t, e, path)) ? -1 : 1;
+}
+
+static int open_archive(struct tars *t)
+{
+    t->tar = tar_open(t->paths[t->archive]);
+    return t->tar ? 0 : -1;
+}
+
+/* Goes on to the archive after this one. */
+static int leave_archive(struct dataset *set)
+{
+    struct tars *t = set->state;
+    const int result = t->key ? close_key(set) : 0;
+    tar_close(t->tar);
+    t->tar = NULL;
+    t->archive++;
+    return result;
+}
+
+/* The next image or link: 1, 0 at the end, -1. */
+static int next_found(struct dataset *set, struct found *f)
+{
+    struct tars *t = set->state;
+    for (int passed = 0; !hand_over(t, f); passed++) {
+        struct tar_entry e;
+        if (t->archive == t->n)
+            return 0;
+        if (!t->tar && open_archive(t))
+            return -1;
+        if (passed == MAX_PASSED_OVER)
+            return fail("%s: %d entries in a row hold no image", t->paths[t->archive], passed);
+        int result = tar_next(t->tar, &e);
+        char *path = result > 0 ? strdup(e.path) : NULL;
+        if (result > 0 && !path)
+            return fail("%s: out of memory", t->paths[t->archive]);
+        if (path) {
+            layout_normalize(path);
+            result = take_entry(set, &e, path) < 0 ? -1 : 1;
+            free(path);
+        }
+        if (result > 0)
+            continue;
+        if (result < 0) {
+            if (set->failed || dataset_broke_off(set))
+                return -1;
+            if (path)
+                forget_key(t); /* what was read of it is not whole */
+        }
+        if (leave_archive(set))
+            return -1;
+        passed = 0;
+    }
+    return 1;
+}
+
+static int next(struct dataset *set, struct sample *s)
+{
+    struct found f = {.sample = *s};
+    const int result = next_found(set, &f);
+    *s = f.sample;
+    return result;
+}
+
+static int begin_again(struct dataset *set)
+{
+    struct tars *t = set->state;
+    tar_close(t->tar);
+    t->tar = NULL;
+    t->archive = 0;
+    forget_all(t);
+    return 0;
+}
+
+/* ---- where they lie ---- */
+
+/* What was found, until it is arranged. */
+struct items {
+    struct tar_item *items;
+    int64_t *labels;
+    struct place *places;
+    int64_t n, items_capacity, labels_capacity, places_capacity;
+};
+
+static int add_item(struct tars *t, struct items *l, struct found *f)
+{
+    /* It may have been the last one of the archive before. */
+    int64_t archive = t->archive < t->n ? t->archive : t->n - 1;
+    while (t->paths[archive] != f->sample.file)
+        archive--;
+    struct tar_item *items = grow(l->items, l->n, &l->items_capacity, sizeof *items);
+    l->items = items ? items : l->items;
+    int64_t *labels = grow(l->labels, l->n, &l->labels_capacity, sizeof *labels);
+    l->labels = labels ? labels : l->labels;
+    struct place *places = grow(l->places, l->n, &l->places_capacity, sizeof *places);
+    l->places = places ? places : l->places;
+    if (!items || !labels || !places)
+        return sample_fail(&f->sample, "out of memory");
+    items[l->n] = (struct tar_item){f->sample.text, f->sample.link, archive};
+    labels[l->n] = f->sample.label;
+    places[l->n++] = (struct place){f->offset, (int64_t)f->sample.size, archive};
+    f->sample.text = f->sample.link = NULL;
+    return 0;
+}
+
+static void free_items(struct items *l)
+{
+    for (int64_t i = 0; i < l->n; i++) {
+        free((char *)l->items[i].path);
+        free((char *)l->items[i].link);
+    }
+    free(l->items);
+    free(l->labels);
+    free(l->places);
+}
+
+/* Notes where each image lies. 1: an archive is compressed, and the set has to be read in sequence.
+ */
+static int index_images(struct dataset *set, const struct dataset_place *place)
+{
+    struct tars *t = set->state;
+    struct items l = {0};
+    struct found f = {0};
+    int result;
+    while ((result = next_found(set, &f)) > 0 && (f.offset >= 0 || f.sample.link)) {
+        if (add_item(t, &l, &f)) {
+            result = -1;
+            break;
+        }
+    }
+    sample_free(&f.sample);
+    if (result == 0)
+        result = dataset_arrange(set, place, l.items, l.labels, l.n, &t->list, &t->n_list);
+    if (result == 0) {
+        set->count = t->n_list;
+        t->places = l.places;
+        l.places = NULL;
+    }
+    free_items(&l);
+    return result;
+}
+
+/* ---- the format ---- */
+
+static bool has_braces(const char *path)
+{
+    return strchr(path, '{') && access(path, F_OK) != 0;
+}
+
+static bool recognize(const char *path)
+{
+    struct stat st;
+    if (strcmp(path, "-") == 0 || has_braces(path))
+        return true;
+    return stat(path, &st) == 0 && !S_ISDIR(st.st_mode) &&
+           (!S_ISREG(st.st_mode) || tar_recognize(path));
+}
+
+static int open_set(struct dataset *set, const struct dataset_place *place)
+{
+    struct tars *t = set->state = calloc(1, sizeof *t);
+    if (!t)
+        return fail("%s: out of memory", place->path);
+    t->label = -1;
+    set->layout = layout_new();
+    if (!set->layout)
+        return -1;
+    set->costly = true;
+    if (has_braces(place->path)) {
+        if (brace_expand(place->path, &t->paths, &t->n))
+            return -1;
+    } else if (!(t->paths = calloc(1, sizeof *t->paths)) || !(t->paths[0] = strdup(place->path)))
+        return fail("%s: out of memory", place->path);
+    else
+        t->n = 1;
+    set->in_sequence = set->rewinds = true;
+    for (int64_t i = 0; i < t->n; i++) {
+        struct stat st;
+        if (strcmp(t->paths[i], "-") == 0)
+            set->rewinds = false;
+        else if (stat(t->paths[i], &st) != 0)
+            return fail("%s: %s", t->paths[i], strerror(errno));
+        else if (!S_ISREG(st.st_mode))
+            set->rewinds = false;
+    }
+    if (!set->rewinds)
+        return 0;
+    /* Whether an archive is compressed tells its first file. */
+    const int result = index_images(set, place);
+    if (result < 0)
+        return -1;
+    if (result == 0) {
+        set->in_sequence = false;
+        return 0;
+    }
+    set->labelled = false;
+    set->bad_labels = 0;
+    set->passed_over = (struct passed_over){0};
+    layout_free(set->layout);
+    set->layout = layout_new();
+    return set->layout ? begin_again(set) : -1;
+}
+
+static int get(const struct dataset *set, int64_t i, struct sample *s)
+{
+    const struct tars *t = set->state;
+    const struct place *p = &t->places[t->list[i].source];
+    s->file = t->paths[p->archive];
+    s->member = t->list[i].path;
+    s->label = t->list[i].label;
+    return sample_read_part(s, p->offset, p->size);
+}
+
+static int64_t label(const struct dataset *set, int64_t i)
+{
+    return ((const struct tars *)set->state)->list[i].label;
+}
+
+static const char *name_of(const struct dataset *set, int64_t i)
+{
+    return layout_name(set->layout, ((const struct tars *)set->state)->list[i].path);
+}
+
+static void close_set(struct dataset *set)
+{
+    struct tars *t = set->state;
+    if (!t)
+        return;
+    dataset_arranged_free(t->list, t->n_list);
+    free(t->places);
+    tar_close(t->tar);
+    forget_all(t);
+    brace_expand_free(t->paths, t->n);
+    free(t);
+}
+
+const struct dataset_format dataset_tar = {.name = "tar",
+                                           .recognize = recognize,
+                                           .open = open_set,
+                                           .get = get,
+                                           .label = label,
+                                           .name_of = name_of,
+                                           .next = next,
+                                           .rewind = begin_again,
+                                           .close = close_set};

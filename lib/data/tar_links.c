@@ -1,0 +1,169 @@
+#include "data/tar_links.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/grow.h"
+#include "data/layout.h"
+
+enum {
+    MAX_CHAIN = 16,       /* links that lead to one another */
+    MAX_THROUGH = 1 << 22 /* images in folders that links show: a few could show all, each */
+};
+
+char *tar_link_target(const char *path, const char *link, bool symbolic)
+{
+    const char *slash = symbolic ? strrchr(path, '/') : NULL;
+    char *whole;
+    if (symbolic && *link == '/')
+        return NULL;
+    if (asprintf(&whole, "%.*s%s", slash ? (int)(slash - path) + 1 : 0, path, link) < 0)
+        return NULL;
+    if (layout_normalize(whole))
+        return whole;
+    free(whole);
+    return NULL;
+}
+
+/* ---- finding entries by their paths ---- */
+
+struct entry {
+    const struct tar_item *item;
+    int64_t number;
+};
+
+static int compare(const struct tar_item *a, const struct tar_item *b)
+{
+    if (a->archive != b->archive)
+        return a->archive < b->archive ? -1 : 1;
+    return strcmp(a->path, b->path);
+}
+
+/* Of entries with one path, the last one is what remains when an archive is unpacked. */
+static int by_path(const void *a, const void *b)
+{
+    const struct entry *x = a, *y = b;
+    const int order = compare(x->item, y->item);
+    return order ? order : (x->number > y->number) - (x->number < y->number);
+}
+
+struct index {
+    const struct tar_item *items;
+    struct entry *entries;
+    int64_t n;
+};
+
+/* The place of the first entry that is not before the item. */
+static int64_t lower_bound(const struct index *x, const struct tar_item *item)
+{
+    int64_t at = 0, end = x->n;
+    while (at < end) {
+        const int64_t middle = (at + end) / 2;
+        if (compare(x->entries[middle].item, item) < 0)
+            at = middle + 1;
+        else
+            end = middle;
+    }
+    return at;
+}
+
+/* The number of the item that a link leads to in the end, itself no link, or -1. */
+static int64_t find_source(const struct index *x, int64_t number)
+{
+    for (int i = 0; i < MAX_CHAIN; i++) {
+        const struct tar_item *item = &x->items[number];
+        if (!item->link)
+            return number;
+        const struct tar_item key = {.path = item->link, .archive = item->archive};
+        int64_t at = lower_bound(x, &key);
+        if (at == x->n || compare(x->entries[at].item, &key) != 0)
+            return -1;
+        while (at + 1 < x->n && compare(x->entries[at + 1].item, &key) == 0)
+            at++;
+        number = x->entries[at].number;
+    }
+    return -1;
+}
+
+/* ---- what is shown ---- */
+
+struct list {
+    struct tar_shown *shown;
+    int64_t n, capacity;
+    int64_t through; /* of these, in folders that links show */
+};
+
+static int add(struct list *l, int64_t item, int64_t source, char *path)
+{
+    const bool many = path && ++l->through > MAX_THROUGH;
+    struct tar_shown *grown = many ? NULL : grow(l->shown, l->n, &l->capacity, sizeof *grown);
+    if (!grown) {
+        free(path);
+        return fail("%s",
+                    many ? "links to folders show more images than are counted" : "out of memory");
+    }
+    l->shown = grown;
+    l->shown[l->n++] = (struct tar_shown){item, source, path};
+    return 0;
+}
+
+/* Adds all that lies in a folder, under the link's path. Links in it that lead on to folders are
+ * left out, so that folders which show themselves come to an end. 0 images: the link is lost. */
+static int add_folder(struct list *l, const struct index *x, int64_t number, int64_t *lost)
+{
+    const struct tar_item *item = &x->items[number];
+    char *folder;
+    if (asprintf(&folder, "%s%s", item->link, *item->link ? "/" : "") < 0)
+        return fail("out of memory");
+    const size_t n = strlen(folder);
+    const struct tar_item key = {.path = folder, .archive = item->archive};
+    int result = 0;
+    bool found = false;
+    for (int64_t i = lower_bound(x, &key); i < x->n && result == 0; i++) {
+        const struct tar_item *other = x->entries[i].item;
+        if (other->archive != item->archive || strncmp(other->path, folder, n) != 0)
+            break;
+        const int64_t source = find_source(x, x->entries[i].number);
+        char *path = NULL;
+        if (source < 0)
+            continue;
+        if (asprintf(&path, "%s/%s", item->path, other->path + n) < 0)
+            result = fail("out of memory");
+        else
+            result = add(l, number, source, path);
+        found = true;
+    }
+    free(folder);
+    *lost += !found;
+    return result;
+}
+
+int tar_links_follow(const struct tar_item *items, int64_t n, struct tar_shown **shown,
+                     int64_t *n_shown, int64_t *lost)
+{
+    struct list l = {0};
+    struct index x = {items, calloc((size_t)n + 1, sizeof *x.entries), n};
+    int result = x.entries ? 0 : fail("out of memory");
+    *lost = 0;
+    for (int64_t i = 0; i < n && result == 0; i++)
+        x.entries[i] = (struct entry){&items[i], i};
+    if (result == 0)
+        qsort(x.entries, (size_t)n, sizeof *x.entries, by_path);
+    for (int64_t i = 0; i < n && result == 0; i++) {
+        const int64_t source = find_source(&x, i);
+        result = source >= 0 ? add(&l, i, source, NULL) : add_folder(&l, &x, i, lost);
+    }
+    free(x.entries);
+    *shown = l.shown;
+    *n_shown = l.n;
+    return result;
+}
+
+void tar_links_free(struct tar_shown *shown, int64_t n_shown)
+{
+    for (int64_t i = 0; shown && i < n_shown; i++)
+        free(shown[i].path);
+    free(shown);
+}

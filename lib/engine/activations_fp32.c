@@ -1,0 +1,32 @@
+/* Maps of float32. */
+#include <stdint.h>
+#include <string.h>
+
+#define ELEMENT float
+#define WIDEN(value) (value)
+#define NARROW(value) (value)
+#define KEY int32_t
+#define MAPS activations_fp32
+#define NAME "fp32"
+
+/* Bits of positive floats grow with them as integers do; those of negative ones do when all but
+ * the sign are inverted. Then come, from the lowest: negative NaNs, the negative infinity, all
+ * numbers, infinity, NaNs. Moved down by the number of negative NaNs, these go round to the top. */
+static inline int32_t key_of(float v)
+{
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    const uint32_t ordered = bits ^ ((uint32_t)((int32_t)bits >> 31) & 0x7fffffff);
+    return (int32_t)(ordered - 0x7fffff);
+}
+
+static inline float value_of(int32_t key)
+{
+    const int32_t ordered = (int32_t)((uint32_t)key + 0x7fffff);
+    const int32_t bits = ordered ^ (ordered >> 31 & 0x7fffffff);
+    float v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+#include "engine/activation_kernels.h"

@@ -1,0 +1,398 @@
+#include "engine/conv_gradient.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/multiversion.h"
+#include "engine/grains.h"
+#include "engine/row_tiles.h"
+
+/* A sum over pixels: rows of A are output channels, running through the pixels of dy, which is
+ * transposed for it; columns of B are input channels, and a tap is an offset in the panel of x.
+ * Sums stand in blocks as they leave the registers, until the last step:
+ * [input channels / columns][tap][output channels / rows][rows][columns].
+ *
+ * Small maps with many channels are "held": their weights are more than their pixels, so sums must
+ * not pass through memory once a grain. All of dy is transposed first; a task then holds the panels
+ * of some input channels for a group of grains, and adds up each block over these grains before it
+ * takes the next one.
+ *
+ * Large maps go through strips: a task is a grain, whose few sums stay in the cache while strip
+ * after strip is laid out and added. */
+enum { HELD_BYTES = 512 << 10, STRIP_BYTES = 320 << 10, LINE_STEPS = 16 };
+
+struct gradient {
+    const struct precision *v;
+    struct conv_shape s;
+    struct window x, dy;
+    bool folded;
+    int64_t group; /* grains that a task holds; 0: strips */
+    int64_t range; /* input channels of a task */
+    struct row_tiles strips;
+};
+
+/* The window on the task's input channels from c0 on. */
+static struct window window_from(const struct gradient *g, int64_t c0)
+{
+    struct window w = g->x;
+    w.c = g->s.c - c0 < g->range ? g->s.c - c0 : g->range;
+    return w;
+}
+
+static void lay_out(const struct gradient *g, int64_t c0, int64_t n, int64_t rows, struct panel *x,
+                    struct panel *dy)
+{
+    const struct window window = window_from(g, c0);
+    panel_lay_out(x, &window, g->v, PANEL_B, rows, g->s.ow, n);
+    panel_lay_out(dy, &g->dy, g->v, PANEL_TRANSPOSED, rows, g->s.ow, x->n);
+}
+
+static size_t bytes_of_strip(const void *of, int64_t n, int64_t rows)
+{
+    struct panel x, dy;
+    lay_out(of, 0, n, rows, &x, &dy);
+    return x.bytes + dy.bytes;
+}
+
+/* What a block of sums of one grain reads. */
+static size_t held_bytes(const struct gradient *g)
+{
+    struct panel x, dy;
+    lay_out(g, 0, g->s.images / g->s.grains, g->s.oh, &x, &dy);
+    return x.bytes + (size_t)g->v->product->rows * dy.plane * (g->v->split ? 2 : 1);
+}
+
+/* Where each window is a pixel of its own, a grain's pixels may be taken as lines of any length:
+ * lines that fill whole steps waste none of them. */
+static struct conv_shape with_whole_steps(const struct conv_shape *s, int64_t depth)
+{
+    struct conv_shape flat = *s;
+    const int64_t pixels = s->images / s->grains * s->h * s->w;
+    if (s->kernel > 1 || s->stride > 1 || s->padding)
+        return flat;
+    int64_t line = LINE_STEPS * depth;
+    while (line && pixels % line)
+        line -= depth;
+    if (!line && pixels > 2 * LINE_STEPS * depth)
+        return flat;
+    flat.images = s->grains;
+    flat.w = flat.ow = line ? line : pixels;
+    flat.h = flat.oh = pixels / flat.w;
+    return flat;
+}
+
+static struct gradient make_gradient(const struct precision *v, const struct conv_shape *given,
+                                     int threads)
+{
+    const int64_t columns = v->product->columns;
+    struct gradient g = {.v = v, .s = with_whole_steps(given, v->product->depth)};
+    const struct conv_shape *s = &g.s;
+    g.x = (struct window){.h = s->h,
+                          .w = s->w,
+                          .c = s->c,
+                          .pitch = s->c,
+                          .step = s->stride,
+                          .y0 = -conv_row_padding(s),
+                          .x0 = -s->padding,
+                          .ny = conv_rows(s),
+                          .nx = s->kernel};
+    g.dy = (struct window){
+        .h = s->oh, .w = s->ow, .c = s->o, .pitch = s->o, .step = 1, .ny = 1, .nx = 1};
+    struct panel x;
+    panel_lay_out(&x, &g.x, v, PANEL_B, 1, 1, 1);
+    g.folded = x.folded;
+    g.range = g.folded || s->c < columns ? s->c : columns;
+    const int64_t even = x.n; /* images that lie in pairs cost no more than single ones */
+    const size_t grain = held_bytes(&g);
+    if (grain <= HELD_BYTES) {
+        const bool power_of_two = !(s->grains & (s->grains - 1));
+        g.strips = (struct row_tiles){.grid_rows = s->oh,
+                                      .images_per_grain = s->images / s->grains,
+                                      .n = s->images / s->grains,
+                                      .rows = s->oh,
+                                      .per_image = 1,
+                                      .per_grain = 1,
+                                      .count = s->grains};
+        g.group = 1;
+        while (power_of_two && 2 * g.group <= s->grains &&
+               2 * (size_t)g.group * grain <= HELD_BYTES)
+            g.group *= 2;
+        return g;
+    }
+    g.range = s->c;
+    g.strips = row_tiles_cut(s->images, s->grains, s->oh, even, 1, STRIP_BYTES, bytes_of_strip, &g);
+    /* Threads share input channels out where grains are few; each then transposes dy. */
+    if (!g.folded)
+        g.range = round_up(divide_up(s->c, divide_up(2 * threads, s->grains)), columns);
+    return g;
+}
+
+/* Blocks of sums. */
+struct blocks {
+    int64_t outputs, taps, inputs; /* of blocks */
+    int64_t size;                  /* floats of a block */
+};
+
+static struct blocks blocks_of(const struct gradient *g, int64_t c)
+{
+    const struct gemm_kernel *product = g->v->product;
+    const int64_t k = g->s.kernel, rows = conv_rows(&g->s);
+    return (struct blocks){.outputs = divide_up(g->s.o, product->rows),
+                           .taps = g->folded ? rows : rows * k,
+                           .inputs = divide_up(g->folded ? c * k : c, product->columns),
+                           .size = product->rows * product->columns};
+}
+
+static int64_t floats_of(const struct blocks *b)
+{
+    return b->outputs * b->taps * b->inputs * b->size;
+}
+
+/* Rows of sums over grains that are left for grains_sum_floats(). */
+static int64_t rows_of(const struct gradient *g)
+{
+    return g->group ? g->s.grains / g->group : g->s.grains;
+}
+
+/* ---- memory ---- */
+
+struct memory {
+    size_t x, dy, scratch, steps, blocks;
+};
+
+static struct memory carve_memory(const struct gradient *g, size_t *bytes)
+{
+    const struct gemm_kernel *product = g->v->product;
+    struct panel x, dy;
+    lay_out(g, 0, g->strips.n, g->strips.rows, &x, &dy);
+    const size_t scratch_x = panel_scratch_bytes(&x), scratch_dy = panel_scratch_bytes(&dy);
+    const int64_t steps = g->strips.rows * dy.line_pitch / product->depth * step_parts(g->v);
+    struct memory m;
+    size_t at = 0;
+    m.x = carve(&at, (size_t)(g->group ? g->group : 1) * x.bytes);
+    m.dy = carve(&at, g->group ? 0 : dy.bytes);
+    m.scratch = carve(&at, scratch_x > scratch_dy ? scratch_x : scratch_dy);
+    m.steps = carve(&at, (size_t)steps * sizeof(struct gemm_step));
+    /* a level of the tree over grains each */
+    m.blocks = carve(&at, 64 * (size_t)(product->rows * product->columns) * sizeof(float));
+    *bytes = at;
+    return m;
+}
+
+size_t gradient_work_bytes(const struct precision *v, const struct conv_shape *s, int threads)
+{
+    const struct gradient g = make_gradient(v, s, threads);
+    size_t bytes;
+    carve_memory(&g, &bytes);
+    return bytes;
+}
+
+/* Sums, and what is held of dy behind them. */
+static size_t sums_bytes(const struct gradient *g)
+{
+    const struct blocks all = blocks_of(g, g->s.c);
+    return (size_t)round_up(rows_of(g) * floats_of(&all) * (int64_t)sizeof(float), 64);
+}
+
+size_t gradient_shared_bytes(const struct precision *v, const struct conv_shape *s)
+{
+    const struct gradient g = make_gradient(v, s, 1);
+    struct panel x, dy;
+    lay_out(&g, 0, g.strips.n, g.strips.rows, &x, &dy);
+    return sums_bytes(&g) + (g.group ? (size_t)s->grains * dy.bytes : 0);
+}
+
+/* ---- panels ---- */
+
+static void fill_x(const struct gradient *g, const struct panel *panel, const struct row_tile *s,
+                   int64_t c0, const char *x, unsigned char *to, void *scratch)
+{
+    const int64_t image = g->s.h * g->s.w * g->s.c;
+    panel_fill(panel, x + (size_t)(s->image * image + c0) * map_value(g->v), s->images, s->row, to,
+               scratch);
+}
+
+static void fill_dy(const struct gradient *g, const struct panel *panel, const struct row_tile *s,
+                    const char *dy, unsigned char *to, void *scratch)
+{
+    const int64_t image = g->s.oh * g->s.ow * g->s.o;
+    panel_fill(panel, dy + (size_t)(s->image * image) * map_value(g->v), s->images, s->row, to,
+               scratch);
+}
+
+/* The steps through all pixels of a strip of so many rows. */
+static int64_t find_steps(const struct gradient *g, const struct panel *x, const struct panel *dy,
+                          int64_t rows, struct gemm_step *steps)
+{
+    int64_t n = 0;
+    for (int64_t a = 0; a < rows; a++)
+        for (int64_t i = 0; i < dy->line_pitch; i += g->v->product->depth) {
+            const struct gemm_step at = {(a * dy->line_pitch + i) * (ptrdiff_t)dy->row_bytes,
+                                         (a * x->line_step * x->line_pitch + i) *
+                                             (ptrdiff_t)x->row_bytes};
+            n = add_steps(g->v, steps, n, at, dy->half, x->half);
+        }
+    return n;
+}
+
+MULTIVERSION static void add_floats(float *restrict to, const float *restrict from, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] += from[i];
+}
+
+/* ---- tasks ---- */
+
+/* Sums over the grains first .. first + group - 1, of the input channels from c0 on. */
+static void held_task(const struct gradient *g, int64_t first, int64_t c0, const void *x,
+                      const unsigned char *held, float *sums, const struct memory *m,
+                      unsigned char *memory)
+{
+    const struct gemm_kernel *product = g->v->product;
+    const struct blocks b = blocks_of(g, window_from(g, c0).c);
+    struct gemm_step *steps = (void *)(memory + m->steps);
+    float *levels = (void *)(memory + m->blocks);
+    struct panel px, py;
+    lay_out(g, c0, g->strips.n, g->strips.rows, &px, &py);
+    const int64_t n_steps = find_steps(g, &px, &py, g->strips.rows, steps);
+    for (int64_t i = 0; i < g->group; i++) {
+        const struct row_tile grain = row_tile_at(&g->strips, first + i);
+        fill_x(g, &px, &grain, c0, x, memory + m->x + (size_t)i * px.bytes, memory + m->scratch);
+    }
+    held += (size_t)first * py.bytes;
+    for (int64_t c = 0; c < b.inputs; c++)
+        for (int64_t t = 0; t < b.taps; t++)
+            for (int64_t o = 0; o < b.outputs; o++, sums += b.size) {
+                const unsigned char *from_x =
+                    memory + m->x + (size_t)c * px.plane + panel_tap(&px, t / px.nx, t % px.nx);
+                const unsigned char *from_dy = held + (size_t)(o * product->rows) * py.plane;
+                int64_t depth = 0; /* sums of subtrees: level 0 is the result itself */
+                for (int64_t i = 0; i < g->group; i++, depth++) {
+                    product->block(from_dy + (size_t)i * py.bytes, py.plane,
+                                   from_x + (size_t)i * px.bytes, steps, n_steps,
+                                   depth ? levels + depth * b.size : sums);
+                    for (int64_t full = i; full & 1; full >>= 1, depth--)
+                        add_floats(depth > 1 ? levels + (depth - 1) * b.size : sums,
+                                   levels + depth * b.size, b.size);
+                }
+            }
+}
+
+/* Sums over one grain, strip by strip. */
+static void row_tiles_task(const struct gradient *g, int64_t grain, int64_t c0, const void *x,
+                           const void *dy, float *sums, const struct memory *m,
+                           unsigned char *memory)
+{
+    const struct gemm_kernel *product = g->v->product;
+    const struct blocks b = blocks_of(g, window_from(g, c0).c);
+    struct gemm_step *steps = (void *)(memory + m->steps);
+    float *block = (void *)(memory + m->blocks);
+    for (int64_t i = 0; i < g->strips.per_grain; i++) {
+        const struct row_tile s = row_tile_at(&g->strips, grain * g->strips.per_grain + i);
+        struct panel px, py;
+        lay_out(g, c0, s.images, s.rows, &px, &py);
+        fill_x(g, &px, &s, c0, x, memory + m->x, memory + m->scratch);
+        fill_dy(g, &py, &s, dy, memory + m->dy, memory + m->scratch);
+        const int64_t n_steps = find_steps(g, &px, &py, s.rows, steps);
+        float *to = sums;
+        for (int64_t c = 0; c < b.inputs; c++)
+            for (int64_t t = 0; t < b.taps; t++)
+                for (int64_t o = 0; o < b.outputs; o++, to += b.size) {
+                    product->block(
+                        memory + m->dy + (size_t)(o * product->rows) * py.plane, py.plane,
+                        memory + m->x + (size_t)c * px.plane + panel_tap(&px, t / px.nx, t % px.nx),
+                        steps, n_steps, i ? block : to);
+                    if (i)
+                        add_floats(to, block, b.size);
+                }
+    }
+}
+
+/* A line of a block for each tap becomes `n` input channels' kernels. The next lines are fetched
+ * meanwhile. */
+static inline __attribute__((always_inline)) void
+unpack_line(const float *from, int64_t columns, int64_t tap, int64_t taps, int64_t n, float *to)
+{
+    for (int64_t t = 0; t < taps; t++, from += tap) {
+        for (int64_t j = columns; j < 2 * columns; j += 16)
+            __builtin_prefetch(from + j);
+        for (int64_t j = 0; j < n; j++)
+            to[j * taps + t] = from[j];
+    }
+}
+
+/* The same where columns of the kernel are channels. */
+static void unpack_folded(const struct gradient *g, const float *from, int64_t tap, int64_t c0,
+                          int64_t n, float *to)
+{
+    const int64_t c = g->s.c, k = g->s.kernel, rows = conv_rows(&g->s);
+    for (int64_t t = 0; t < rows; t++)
+        for (int64_t j = 0; j < n; j++)
+            to[(c0 + j) % c * rows * k + t * k + (c0 + j) / c] = from[t * tap + j];
+}
+
+/* Blocks into the layout of the weights. These are written in the order of memory, and read here
+ * and there, where memory can be asked in time. */
+static void unpack(const struct gradient *g, const float *sums, float *grad, int threads)
+{
+    const struct conv_shape *s = &g->s;
+    const int64_t rows = g->v->product->rows, columns = g->v->product->columns;
+    const int64_t area = conv_rows(s) * s->kernel, channels = g->folded ? s->kernel * s->c : s->c;
+    const struct blocks b = blocks_of(g, s->c);
+    const int64_t tap = b.outputs * b.size;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t o = 0; o < s->o; o++) {
+        const float *from = sums + o / rows * b.size + o % rows * columns;
+        float *to = grad + o * s->c * area;
+        for (int64_t c0 = 0; c0 < channels; c0 += columns, from += b.taps * tap) {
+            const int64_t n = channels - c0 < columns ? channels - c0 : columns;
+            if (g->folded)
+                unpack_folded(g, from, tap, c0, n, to);
+            else if (area == 9)
+                unpack_line(from, columns, tap, 9, n, to + c0 * 9);
+            else
+                unpack_line(from, columns, tap, area, n, to + c0 * area);
+        }
+    }
+}
+
+void gradient_of_weights(const struct precision *v, const struct conv_shape *s, const void *x,
+                         const void *dy, void *shared, float *grad, const struct workspace *work)
+{
+    const struct gradient gradient = make_gradient(v, s, work->threads), *g = &gradient;
+    const struct blocks all = blocks_of(g, s->c);
+    const int64_t rows = rows_of(g), ranges = divide_up(s->c, g->range), floats = floats_of(&all);
+    float *partials = shared;
+    unsigned char *held = (unsigned char *)shared + sums_bytes(g);
+    size_t bytes;
+    const struct memory m = carve_memory(g, &bytes);
+    assert(bytes <= work->bytes);
+#pragma omp parallel num_threads(work->threads)
+    {
+        unsigned char *memory = workspace_of_thread(work);
+        v->product->begin();
+        if (g->group) {
+            struct panel px, py;
+            lay_out(g, 0, g->strips.n, g->strips.rows, &px, &py);
+#pragma omp for schedule(dynamic)
+            for (int64_t i = 0; i < s->grains; i++) {
+                const struct row_tile grain = row_tile_at(&g->strips, i);
+                fill_dy(g, &py, &grain, dy, held + (size_t)i * py.bytes, memory + m.scratch);
+            }
+        }
+#pragma omp for schedule(dynamic)
+        for (int64_t task = 0; task < rows * ranges; task++) {
+            const int64_t row = task / ranges, c0 = task % ranges * g->range;
+            float *sums = partials + row * floats +
+                          c0 / v->product->columns * all.taps * all.outputs * all.size;
+            if (g->group)
+                held_task(g, row * g->group, c0, x, held, sums, &m, memory);
+            else
+                row_tiles_task(g, row, c0, x, dy, sums, &m, memory);
+        }
+        v->product->end();
+    }
+    grains_sum_floats(partials, rows, floats, work->threads);
+    unpack(g, partials, grad, work->threads);
+}

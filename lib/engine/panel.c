@@ -1,0 +1,302 @@
+#include "engine/panel.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/counts.h"
+#include "base/half.h"
+#include "base/multiversion.h"
+#include "engine/transpose.h"
+
+/* Rows that are laid out at a time: two lines of a tile's worth of bf16 pairs. */
+enum { GROUP = TRANSPOSE_ROWS, CHUNK = 64 };
+
+static size_t value_bytes(const struct precision *v)
+{
+    return v->product->values == GEMM_BF16 ? sizeof(uint16_t) : sizeof(float);
+}
+
+static size_t map_bytes(const struct precision *v)
+{
+    return v->bf16_maps ? sizeof(uint16_t) : sizeof(float);
+}
+
+void panel_lay_out(struct panel *p, const struct window *window, const struct precision *values,
+                   enum panel_layout layout, int64_t rows, int64_t columns, int64_t n)
+{
+    const struct gemm_kernel *product = values->product;
+    const int64_t depth = product->depth, value = (int64_t)value_bytes(values);
+    /* Pairs of rows begin at even ones, whatever tap and line they are of. */
+    const bool pairs = layout == PANEL_B && product->values == GEMM_BF16 &&
+                       (window->nx > 1 || window->ny > 1 || (columns % 2 && rows > 1));
+    *p = (struct panel){.window = *window,
+                        .values = *values,
+                        .layout = layout,
+                        .rows = rows,
+                        .columns = columns,
+                        .n = pairs ? round_up(n, 2) : n,
+                        .channels = window->c,
+                        .nx = window->nx};
+    p->folded = window->nx > 1 && window->pitch * 2 <= depth;
+    if (p->folded) {
+        p->channels *= window->nx;
+        p->nx = 1;
+    }
+    p->line_step = window->ny < window->step ? window->ny : window->step;
+    p->slot_step = p->nx < window->step ? p->nx : window->step;
+    p->lines = (rows - 1) * p->line_step + window->ny;
+    p->phase = columns + (p->nx - 1) / p->slot_step;
+    p->line_rows = p->slot_step * p->phase * p->n;
+    p->line_pitch = layout == PANEL_TRANSPOSED ? round_up(p->line_rows, depth) : p->line_rows;
+    /* A's blocks read to their last row, B's steps to their last k, whether or not it counts. */
+    int64_t total = p->lines * p->line_pitch, planes = p->channels;
+    if (layout == PANEL_A) {
+        p->row_bytes = CHUNK;
+        p->plane = (size_t)((total + product->rows) * CHUNK);
+        planes = round_up(p->channels, depth) / depth;
+    } else if (layout == PANEL_B) {
+        p->row_bytes = (size_t)(product->columns * value);
+        p->plane = (size_t)(round_up(total + depth, 2)) * p->row_bytes;
+        planes = round_up(p->channels, product->columns) / product->columns;
+    } else {
+        /* An odd number of cache lines, so that a block's rows do not share a few sets. */
+        p->row_bytes = (size_t)value;
+        p->plane = (size_t)(round_up(total * value, 2 * CHUNK) + CHUNK);
+        planes = round_up(p->channels, product->rows);
+    }
+    p->half = (size_t)planes * p->plane;
+    p->bytes = p->half * (values->split ? 2 : 1);
+}
+
+ptrdiff_t panel_tap(const struct panel *p, int64_t ty, int64_t tx)
+{
+    const int64_t slot = tx % p->slot_step * p->phase + tx / p->slot_step;
+    return (ty * p->line_pitch + slot * p->n) * (ptrdiff_t)p->row_bytes;
+}
+
+/* ---- rows into layouts ---- */
+
+/* Row i of `bytes` bytes at from[i] goes in chunks to to + chunk number * plane + i * chunk. */
+static inline __attribute__((always_inline)) void
+copy_chunks(const char *const *from, int64_t n, size_t bytes, size_t chunk, char *to, size_t plane)
+{
+    for (int64_t i = 0; i < n; i++, to += chunk) {
+        char *at = to;
+        size_t done = 0;
+        for (; done + chunk <= bytes; done += chunk, at += plane)
+            memcpy(at, from[i] + done, chunk);
+        if (done < bytes) {
+            memcpy(at, from[i] + done, bytes - done);
+            memset(at + bytes - done, 0, chunk - (bytes - done));
+        }
+    }
+}
+
+MULTIVERSION static void copy_rows(const char *const *from, int64_t n, size_t bytes, size_t chunk,
+                                   char *to, size_t plane)
+{
+    if (chunk == CHUNK)
+        copy_chunks(from, n, bytes, CHUNK, to, plane);
+    else if (chunk == (size_t)2 * CHUNK)
+        copy_chunks(from, n, bytes, (size_t)2 * CHUNK, to, plane);
+    else
+        copy_chunks(from, n, bytes, chunk, to, plane);
+}
+
+/* Pairs of rows of c bf16, value beside value, in chunks of `columns` pairs. */
+MULTIVERSION static void pair_rows(const char *const *from, int64_t n, int64_t c, int64_t columns,
+                                   char *to, size_t plane)
+{
+    for (int64_t i = 0; i < n; i += 2) {
+        const uint16_t *first = (const uint16_t *)from[i];
+        const uint16_t *second = (const uint16_t *)from[i + 1];
+        char *at = to + i * columns * 2;
+        for (int64_t done = 0; done < c; done += columns, at += plane) {
+            uint32_t *restrict pair = (uint32_t *)at;
+            const int64_t rest = c - done < columns ? c - done : columns;
+            for (int64_t k = 0; k < rest; k++)
+                pair[k] = (uint32_t)second[done + k] << 16 | first[done + k];
+            for (int64_t k = rest; k < columns; k++)
+                pair[k] = 0;
+        }
+    }
+}
+
+/* ---- filling ---- */
+
+MULTIVERSION static void widen_row(const uint16_t *restrict from, int64_t n, float *restrict to)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] = bf16_widen(from[i]);
+}
+
+/* from = high + low + an error of at most 2^-18 of it. */
+MULTIVERSION static void split_row(const float *restrict from, int64_t n, uint16_t *restrict high,
+                                   uint16_t *restrict low)
+{
+    for (int64_t i = 0; i < n; i++) {
+        high[i] = bf16_narrow(from[i]);
+        low[i] = bf16_narrow(from[i] - bf16_widen(high[i]));
+    }
+}
+
+/* The memory of panel_fill's scratch: a row of zeros, then rows that must be made before they can
+ * be laid out: folded windows, and values of the product's kind. */
+struct scratch {
+    const char *zero;
+    char *folded, *high, *low;
+    size_t folded_row, made_row;
+};
+
+static struct scratch cut_scratch(const struct panel *p, char *memory, size_t *bytes)
+{
+    const size_t row = (size_t)round_up(p->channels * (int64_t)sizeof(float), CHUNK);
+    struct scratch s = {.folded_row = row, .made_row = row};
+    s.zero = memory;
+    s.folded = memory + row;
+    s.high = s.folded + GROUP * row;
+    s.low = s.high + GROUP * row;
+    *bytes = (1 + 3 * GROUP) * row;
+    return s;
+}
+
+size_t panel_scratch_bytes(const struct panel *p)
+{
+    size_t bytes;
+    cut_scratch(p, NULL, &bytes);
+    return bytes;
+}
+
+/* The source's line that panel line i of a panel from output row `row` on is. */
+static int64_t source_line(const struct panel *p, int64_t row, int64_t i)
+{
+    return (row + i / p->line_step) * p->window.step + p->window.y0 + i % p->line_step;
+}
+
+/* A folded slot, at `to`: the nx pixels from x on of a line (NULL: outside), zeros outside. */
+static const char *fold(const struct window *w, const char *line, int64_t x, size_t value, char *to)
+{
+    const size_t pixel = (size_t)w->pitch * value;
+    if (line && x >= 0 && x + w->nx <= w->w)
+        return memcpy(to, line + (size_t)x * pixel, (size_t)w->nx * pixel);
+    for (int64_t k = 0; k < w->nx; k++, x++) {
+        if (line && x >= 0 && x < w->w)
+            memcpy(to + (size_t)k * pixel, line + (size_t)x * pixel, pixel);
+        else
+            memset(to + (size_t)k * pixel, 0, pixel);
+    }
+    return to;
+}
+
+/* from[0..GROUP-1] gets where the values of the rows from `first` on of source line y are found. */
+static void find_rows(const struct panel *p, const char *src, int64_t images, int64_t y,
+                      int64_t first, const struct scratch *scratch, const char **from)
+{
+    const struct window w = p->window;
+    const size_t value = map_bytes(&p->values), pixel = (size_t)w.pitch * value;
+    const size_t line = (size_t)w.w * pixel, image = (size_t)w.h * line;
+    const int64_t n = p->n, phase_slots = p->phase;
+    const bool inside = y >= 0 && y < w.h;
+    const char *source = inside ? src + (size_t)y * line : NULL;
+    int64_t slot = first / n % phase_slots, phase = first / n / phase_slots, m = first % n;
+    int64_t x = slot * w.step + phase + w.x0, rows = p->line_rows - first;
+    for (int64_t i = 0; i < GROUP; i++, rows--) {
+        const bool used = rows > 0 && m < images;
+        from[i] = scratch->zero;
+        if (used && p->folded)
+            from[i] = fold(&w, inside ? source + (size_t)m * image : NULL, x, value,
+                           scratch->folded + (size_t)i * scratch->folded_row);
+        else if (used && inside && x >= 0 && x < w.w)
+            from[i] = source + (size_t)m * image + (size_t)x * pixel;
+        if (++m < n)
+            continue;
+        m = 0;
+        x += w.step;
+        if (++slot == phase_slots) {
+            slot = 0;
+            x = ++phase + w.x0;
+        }
+    }
+}
+
+/* Brings rows into the product's kind of values, where they are not; from then points to them, and
+ * low to the low parts. */
+static void make_values(const struct panel *p, const struct scratch *scratch, const char **from,
+                        const char **low)
+{
+    const struct precision *v = &p->values;
+    const bool bf16 = v->product->values == GEMM_BF16;
+    if (v->bf16_maps == bf16)
+        return;
+    assert(bf16 ? v->split : !v->split);
+    for (int64_t i = 0; i < GROUP; i++) {
+        char *high = scratch->high + (size_t)i * scratch->made_row;
+        char *rest = scratch->low + (size_t)i * scratch->made_row;
+        low[i] = from[i];
+        if (from[i] == scratch->zero)
+            continue;
+        if (bf16)
+            split_row((const float *)from[i], p->channels, (uint16_t *)high, (uint16_t *)rest);
+        else
+            widen_row((const uint16_t *)from[i], p->channels, (float *)high);
+        from[i] = high;
+        low[i] = rest;
+    }
+}
+
+/* Lays `n` rows (GROUP with padding) out from panel row `row` on. */
+static void lay_rows(const struct panel *p, const char *const *from, int64_t n, int64_t row,
+                     char *to)
+{
+    const struct gemm_kernel *product = p->values.product;
+    const bool bf16 = product->values == GEMM_BF16;
+    const size_t bytes = (size_t)p->channels * value_bytes(&p->values);
+    to += (size_t)row * p->row_bytes;
+    if (p->layout == PANEL_TRANSPOSED)
+        transpose_rows(from, p->channels, bf16, to, p->plane);
+    else if (p->layout == PANEL_B && bf16)
+        pair_rows(from, n, p->channels, product->columns, to, p->plane);
+    else
+        copy_rows(from, n, bytes, p->row_bytes, to, p->plane);
+}
+
+/* B's slack is multiplied by zeros, which a NaN would survive. */
+static void clear_slack(const struct panel *p, char *memory)
+{
+    const size_t used = (size_t)(p->lines * p->line_pitch) * p->row_bytes;
+    for (size_t plane = 0; plane < p->bytes; plane += p->plane)
+        memset(memory + plane + used, 0, p->plane - used);
+}
+
+/* Rows are read here and there; all at once, memory is waited for once a group. */
+static void prefetch_rows(const struct panel *p, const char *const *from, int64_t n)
+{
+    const size_t bytes = (size_t)p->window.c * map_bytes(&p->values);
+    for (int64_t i = 0; i < n; i++)
+        for (size_t at = 0; at < bytes; at += CHUNK)
+            __builtin_prefetch(from[i] + at);
+}
+
+void panel_fill(const struct panel *p, const void *src, int64_t images, int64_t row, void *memory,
+                void *scratch_memory)
+{
+    const char *from[GROUP], *low[GROUP];
+    size_t bytes;
+    const struct scratch scratch = cut_scratch(p, scratch_memory, &bytes);
+    memset(scratch_memory, 0, scratch.folded_row);
+    if (p->layout == PANEL_B)
+        clear_slack(p, memory);
+    for (int64_t i = 0; i < p->lines; i++) {
+        const int64_t y = source_line(p, row, i);
+        for (int64_t first = 0; first < p->line_pitch; first += GROUP) {
+            const int64_t rest = p->line_pitch - first, n = rest < GROUP ? rest : GROUP;
+            find_rows(p, src, images, y, first, &scratch, from);
+            if (!p->folded)
+                prefetch_rows(p, from, n);
+            make_values(p, &scratch, from, low);
+            lay_rows(p, from, n, i * p->line_pitch + first, memory);
+            if (p->values.split)
+                lay_rows(p, low, n, i * p->line_pitch + first, (char *)memory + p->half);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+/* panel: part of a map, laid out in a thread's second-level cache for block products
+ * (gemm_kernel.h).
+ *
+ * A convolution's window looks at a source map for each position of a grid of outputs. A panel
+ * covers some rows of that grid for n neighbouring images. It holds the source's lines that these
+ * rows look at, zeros where a window leaves the map, and in each line a slot for each pixel and
+ * image, the images of a pixel side by side. The slots that one tap of the window needs for a row
+ * of outputs are then neighbours: moving to another tap is adding an offset.
+ *
+ *   line i, slot j, image m  ->  panel row (i * slots + j) * n + m
+ *
+ * With a stride, slots are ordered by phase: first those of taps 0, stride, 2 stride ..., then
+ * those of taps 1, stride + 1, .... Where a map has but a few channels (an image), a slot holds all
+ * pixels of a window's row, as channels ("folded"), and the window is one column wide. */
+#ifndef PANEL_H
+#define PANEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/gemm_kernel.h"
+
+/* Output (b, a) of the grid looks at the ny x nx source pixels from (a * step + y0, b * step + x0),
+ * of which those outside of the h x w map count as 0, and takes c of the `pitch` values that each
+ * pixel of the map has. */
+struct window {
+    int64_t h, w, c, pitch;
+    int64_t step, y0, x0, ny, nx;
+};
+
+/* How a panel lays out the c values of its rows, in the values that the product takes. */
+enum panel_layout {
+    PANEL_A,          /* [64 bytes' worth of c][row][64 bytes]: rows of A */
+    PANEL_B,          /* [columns' worth of c][row][columns], bf16 rows in pairs: packed as B */
+    PANEL_TRANSPOSED, /* [c][row]: rows of A that run through pixels; whole 64 bytes a line */
+};
+
+/* What the values are before and after. A float that is split becomes the sum of two bf16, high and
+ * low, each with half of the panel: first all that is high. */
+struct precision {
+    const struct gemm_kernel *product;
+    bool bf16_maps; /* the source's are bf16, else floats */
+    bool split;
+};
+
+struct panel {
+    struct window window;
+    struct precision values;
+    enum panel_layout layout;
+    int64_t rows, columns; /* of the grid */
+    int64_t n;             /* images, counting those of zeros that make them even */
+    /* of it follow: */
+    bool folded;
+    int64_t channels;   /* values in a row */
+    int64_t nx;         /* columns of the window: 1 when folded */
+    int64_t line_step;  /* lines from one row of outputs to the next */
+    int64_t slot_step;  /* phases */
+    int64_t phase;      /* slots of a phase */
+    int64_t lines;      /* lines in all */
+    int64_t line_rows;  /* panel rows of a line that hold slots */
+    int64_t line_pitch; /* panel rows from a line to the next */
+    size_t row_bytes;   /* from a row to the next (of a channel, from a pixel to the next) */
+    size_t plane;       /* bytes from one group of channels to the next */
+    size_t half;        /* bytes of the high part, or of all */
+    size_t bytes;       /* of the panel */
+};
+
+/* Lays a panel of `rows` rows of `columns` outputs of n images out. */
+void panel_lay_out(struct panel *p, const struct window *window, const struct precision *values,
+                   enum panel_layout layout, int64_t rows, int64_t columns, int64_t n);
+
+/* Byte offset, within a plane, of what tap (ty, tx) needs for the first output of the first row. */
+ptrdiff_t panel_tap(const struct panel *p, int64_t ty, int64_t tx);
+
+/* Bytes of scratch memory that panel_fill needs. */
+size_t panel_scratch_bytes(const struct panel *p);
+
+/* Fills p (memory of p->bytes, 64-byte aligned) for rows from `row` on of `images` images (at most
+ * n; others are zeros) of the source map, whose first one is src. scratch is 64-byte aligned. */
+void panel_fill(const struct panel *p, const void *src, int64_t images, int64_t row, void *memory,
+                void *scratch);
+
+#endif

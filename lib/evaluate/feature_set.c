@@ -1,0 +1,202 @@
+#include "evaluate/feature_set.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/half.h"
+#include "base/multiversion.h"
+#include "cli/status.h"
+
+static const struct tensor *pick(const struct frame *frame, const char *on)
+{
+    static const char *const names[] = {"h", "z", "x"};
+    const struct tensor *t = NULL;
+    if (*on) {
+        t = frame_find(frame, on);
+        if (!t)
+            fail("no tensor '%s' to judge", on);
+        return t;
+    }
+    for (int i = 0; i < 3 && !t; i++)
+        t = frame_find(frame, names[i]);
+    if (!t)
+        fail("no tensor 'h', 'z' or 'x' to judge");
+    return t;
+}
+
+/* Room for `more` rows. */
+static int grow(struct feature_set *f, int64_t more)
+{
+    int64_t n, bytes;
+    if (__builtin_add_overflow(f->n, more, &n))
+        return fail("too many rows");
+    if (n <= f->capacity)
+        return 0;
+    int64_t capacity = n > INT64_MAX / 2 ? n : n + n / 2;
+    if (__builtin_mul_overflow(capacity, f->width, &bytes) || bytes > INT64_MAX / 8)
+        return fail("%lld rows of %lld features are too many", (long long)n, (long long)f->width);
+    float *x = realloc(f->x, (size_t)bytes * sizeof *x);
+    if (x)
+        f->x = x;
+    int64_t *y = x ? realloc(f->y, (size_t)capacity * sizeof *y) : NULL;
+    if (!y)
+        return fail("out of memory for %lld rows of %lld features", (long long)n,
+                    (long long)f->width);
+    f->y = y;
+    f->capacity = capacity;
+    return 0;
+}
+
+MULTIVERSION
+static void scale_pixels(const uint8_t *in, float *out, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)in[i] * (1.0f / 255);
+}
+
+/* Not a sum of the values, which could cancel or overflow: any exponent of all ones tells. */
+MULTIVERSION
+static int row_is_finite(const float *row, int64_t width)
+{
+    int bad = 0;
+    for (int64_t j = 0; j < width; j++)
+        bad |= !(fabsf(row[j]) < INFINITY);
+    return !bad;
+}
+
+/* Checks the tensor's shape; the number of rows, or -1. */
+static int64_t check_shape(struct feature_set *f, const struct tensor *t)
+{
+    if (t->dtype == DTYPE_I32 || t->dtype == DTYPE_I64)
+        return fail("'%s' is %s, not a float or U8", t->name, dtype_name(t->dtype));
+    if (t->ndim < 2)
+        return fail("'%s' has %d dimensions; features are [B,D] or [B,1,D]", t->name, t->ndim);
+    if (t->ndim > 2 && t->shape[1] != 1)
+        return fail("'%s' holds %lld views of each image; judge one: augment --views 1", t->name,
+                    (long long)t->shape[1]);
+    int64_t width = 1;
+    for (int i = 1; i < t->ndim; i++)
+        if (__builtin_mul_overflow(width, t->shape[i], &width))
+            return fail("'%s' is too wide", t->name);
+    if (width == 0)
+        return fail("'%s' has rows without a feature", t->name);
+    if (f->n && width != f->width)
+        return fail("'%s' changes from %lld to %lld features", t->name, (long long)f->width,
+                    (long long)width);
+    f->width = width;
+    return t->shape[0];
+}
+
+/* Two streams that were put together may number their classes differently. */
+static int take_names(struct feature_set *f, const struct frame *frame)
+{
+    const char *text = f->by_number ? NULL : frame_meta(frame, "class_names");
+    const bool first = !f->begun;
+    f->begun = true;
+    if (!text || (f->names_text && !strcmp(text, f->names_text)))
+        return 0;
+    if (!first)
+        return fail("the class_names of a later frame are not those of the first: these are "
+                    "streams of different data; judge one (or --match numbers)");
+    if (!(f->names_text = strdup(text)))
+        return fail("out of memory for the class names");
+    return class_names_parse(&f->names, text);
+}
+
+static int check_label(const struct feature_set *f, int64_t row, int64_t label)
+{
+    if (label == -1)
+        return fail(
+            "row %lld has label -1 in 'y', which is none: only labelled images can be judged "
+            "(class folders, or a format with labels)",
+            (long long)row);
+    if (label < 0 || label >= FEATURE_SET_MAX_CLASSES)
+        return fail("row %lld has label %lld in 'y'; labels are from 0 to %d", (long long)row,
+                    (long long)label, FEATURE_SET_MAX_CLASSES - 1);
+    if (f->names_text && label >= f->names.n)
+        return fail("row %lld has label %lld, where class_names has %d names", (long long)row,
+                    (long long)label, f->names.n);
+    return 0;
+}
+
+static const struct tensor *find_labels(const struct frame *frame, int64_t rows)
+{
+    if (frame_find(frame, "y"))
+        return frame_need(frame, "y", DTYPE_I64, 1, (int64_t[]){rows});
+    fail("no tensor 'y': without labels nothing can be judged");
+    return NULL;
+}
+
+int feature_set_add(struct feature_set *f, const struct frame *frame, const char *on)
+{
+    const struct tensor *t = pick(frame, *f->on ? f->on : on);
+    if (!t)
+        return -1;
+    int64_t rows = check_shape(f, t);
+    if (rows < 0 || take_names(f, frame))
+        return -1;
+    const struct tensor *y = find_labels(frame, rows);
+    if (!y || grow(f, rows))
+        return -1;
+    snprintf(f->on, sizeof f->on, "%s", t->name);
+    if (rows == 0)
+        return 0;
+
+    float *x = f->x + f->n * f->width;
+    size_t count = (size_t)(rows * f->width);
+    if (t->dtype == DTYPE_U8)
+        scale_pixels(t->data, x, count);
+    else if (t->dtype == DTYPE_BF16)
+        half_widen_bf16(t->data, x, count);
+    else if (t->dtype == DTYPE_F16)
+        half_widen_f16(t->data, x, count);
+    else if (count)
+        memcpy(x, t->data, count * sizeof *x);
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t label = ((const int64_t *)y->data)[i];
+        if (!row_is_finite(x + i * f->width, f->width))
+            return fail("row %lld of '%s' holds NaN or infinity", (long long)(f->n + i), t->name);
+        if (check_label(f, f->n + i, label))
+            return -1;
+        f->y[f->n + i] = label;
+        if (label >= f->classes)
+            f->classes = (int)label + 1;
+    }
+    f->n += rows;
+    return 0;
+}
+
+int feature_set_read(struct feature_set *f, const char *endpoint, const char *on, const char *label)
+{
+    struct source *source = source_open(endpoint, &link_config);
+    if (!source)
+        return -1;
+    struct frame *frame;
+    int got;
+    while ((got = source_next(source, &frame)) == 1) {
+        int added = feature_set_add(f, frame, on);
+        frame_free(frame);
+        if (added) {
+            got = fail("%s: %s", source_name(source), fail_message());
+            break;
+        }
+        if (label)
+            status_show("reading %s: %lld rows", label, (long long)f->n);
+    }
+    if (got == 0 && f->n == 0)
+        got = fail("%s: holds no rows", source_name(source));
+    source_close(source);
+    return got;
+}
+
+void feature_set_free(struct feature_set *f)
+{
+    free(f->x);
+    free(f->y);
+    free(f->names_text);
+    class_names_free(&f->names);
+    *f = (struct feature_set){0};
+}

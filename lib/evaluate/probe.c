@@ -1,0 +1,483 @@
+/* L-BFGS needs hundreds of iterations on features that are correlated, so it works on U = R W,
+ * where R'R = S / seen + l2 I is the Hessian at W = 0 (S: the features' correlation matrix;
+ * Boehning 1992 shows that it bounds the Hessian elsewhere). This changes the path, not the
+ * minimum. Rows are summed in CHUNKS runs, each in order, and the runs are added in order. */
+#include "evaluate/probe.h"
+
+#include <cblas.h>
+#include <lbfgs.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/multiversion.h"
+#include "base/signals.h"
+#include "cli/status.h"
+
+enum {
+    CHUNKS = 16,
+    ROWS = 128,
+    TILE = 128,
+    MAX_FACTOR = 8192 /* wider features are fitted in W itself: R would not fit into memory */
+};
+
+/* LAPACK's Cholesky factor, as OpenBLAS has it. */
+void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info);
+
+struct fit {
+    const struct probe *p;
+    const struct feature_set *x;
+    const int *target;   /* [x->n] index into class_of */
+    const int64_t *rows; /* [n] the rows that are fitted */
+    int64_t n;
+    double l2;
+    double *correlation; /* [D,D], or NULL: U is W */
+    double *factor;      /* [D,D] R, upper */
+    double *w;           /* [seen,D] for the present U */
+    double *gradient;    /* [CHUNKS][seen * D + seen] */
+    double *scratch;     /* [CHUNKS][ROWS * (D + seen)] */
+    double loss[CHUNKS];
+    int iterations;
+};
+
+MULTIVERSION
+static void standardize(const float *x, const double *mean, const double *inverse, int64_t n,
+                        double *out)
+{
+    for (int64_t j = 0; j < n; j++)
+        out[j] = ((double)x[j] - mean[j]) * inverse[j];
+}
+
+/* Scores of standardized rows [n,D] for the classes that were seen: logits [n,seen]. */
+static void logits_of(const struct probe *p, const double *w, const double *b, const double *rows,
+                      int64_t n, double *logits)
+{
+    int width = (int)p->width, seen = p->seen;
+    for (int64_t i = 0; i < n; i++)
+        memcpy(logits + i * seen, b, (size_t)seen * sizeof *b);
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, seen, width, 1, rows, width, w,
+                width, 1, logits, seen);
+}
+
+/* Logits become softmax minus target; returns the row's cross-entropy. */
+static double cross_entropy(double *logits, int seen, int target)
+{
+    double highest = logits[0], sum = 0, of_target = logits[target];
+    for (int c = 1; c < seen; c++)
+        highest = logits[c] > highest ? logits[c] : highest;
+    for (int c = 0; c < seen; c++)
+        sum += logits[c] = exp(logits[c] - highest);
+    for (int c = 0; c < seen; c++)
+        logits[c] /= sum;
+    logits[target] -= 1;
+    return log(sum) + highest - of_target;
+}
+
+static void sum_chunk(struct fit *f, int chunk, const double *b)
+{
+    const struct probe *p = f->p;
+    int64_t width = p->width, seen = p->seen;
+    int64_t begin = f->n * chunk / CHUNKS, end = f->n * (chunk + 1) / CHUNKS;
+    double *g = f->gradient + chunk * (seen * width + seen), *gb = g + seen * width;
+    double *rows = f->scratch + chunk * ROWS * (width + seen), *logits = rows + ROWS * width;
+    memset(g, 0, (size_t)(seen * width + seen) * sizeof *g);
+    f->loss[chunk] = 0;
+    for (int64_t at = begin; at < end; at += ROWS) {
+        int64_t n = end - at < ROWS ? end - at : ROWS;
+        for (int64_t i = 0; i < n; i++)
+            standardize(f->x->x + f->rows[at + i] * width, p->mean, p->inverse, width,
+                        rows + i * width);
+        logits_of(p, f->w, b, rows, n, logits);
+        for (int64_t i = 0; i < n; i++) {
+            f->loss[chunk] +=
+                cross_entropy(logits + i * seen, (int)seen, f->target[f->rows[at + i]]);
+            for (int64_t c = 0; c < seen; c++)
+                gb[c] += logits[i * seen + c];
+        }
+        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)seen, (int)width, (int)n, 1,
+                    logits, (int)seen, rows, (int)width, 1, g, (int)width);
+    }
+}
+
+/* From U [seen,D] to W: R w = u for each class, so W = U R'^-1 with classes as rows. */
+static void to_weights(const struct fit *f, const double *u, double *w)
+{
+    int width = (int)f->p->width, seen = f->p->seen;
+    memcpy(w, u, (size_t)seen * (size_t)width * sizeof *w);
+    if (f->factor)
+        cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, seen, width, 1,
+                    f->factor, width, w, width);
+}
+
+static lbfgsfloatval_t evaluate(void *instance, const lbfgsfloatval_t *u, lbfgsfloatval_t *g,
+                                const int n, const lbfgsfloatval_t step)
+{
+    struct fit *f = instance;
+    (void)step;
+    int width = (int)f->p->width, seen = f->p->seen;
+    int64_t weights = (int64_t)seen * width;
+    to_weights(f, u, f->w);
+#pragma omp parallel for schedule(dynamic)
+    for (int chunk = 0; chunk < CHUNKS; chunk++)
+        sum_chunk(f, chunk, u + weights);
+
+    double loss = 0, penalty = 0, scale = 1 / (double)f->n;
+    memset(g, 0, (size_t)n * sizeof *g);
+    for (int chunk = 0; chunk < CHUNKS; chunk++) {
+        loss += f->loss[chunk];
+        const double *part = f->gradient + chunk * (weights + seen);
+        for (int64_t j = 0; j < weights + seen; j++)
+            g[j] += part[j];
+    }
+    for (int64_t j = 0; j < weights + seen; j++)
+        g[j] *= scale;
+    for (int64_t j = 0; j < weights; j++) {
+        penalty += f->w[j] * f->w[j];
+        g[j] += f->l2 * f->w[j];
+    }
+    /* Back through W = U R'^-1. */
+    if (f->factor)
+        cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, CblasNoTrans, CblasNonUnit, seen, width,
+                    1, f->factor, width, g, width);
+    return loss * scale + f->l2 / 2 * penalty;
+}
+
+/* The correlation matrix of all rows, tile by tile: each tile is one thread's. */
+static int correlate(const struct probe *p, const struct feature_set *x, double *s)
+{
+    enum { BLOCK = 1024 };
+    int64_t width = p->width;
+    double *rows = malloc((size_t)(BLOCK * width) * sizeof *rows);
+    if (!rows)
+        return fail("out of memory for %lld features", (long long)width);
+    memset(s, 0, (size_t)(width * width) * sizeof *s);
+    for (int64_t at = 0; at < x->n; at += BLOCK) {
+        int64_t n = x->n - at < BLOCK ? x->n - at : BLOCK;
+#pragma omp parallel for
+        for (int64_t i = 0; i < n; i++)
+            standardize(x->x + (at + i) * width, p->mean, p->inverse, width, rows + i * width);
+            /* The upper triangle is all that the factor needs. */
+#pragma omp parallel for schedule(dynamic)
+        for (int64_t tile = 0; tile < width; tile += TILE) {
+            int64_t columns = width - tile < TILE ? width - tile : TILE;
+            cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)(tile + columns),
+                        (int)columns, (int)n, 1 / (double)x->n, rows, (int)width, rows + tile,
+                        (int)width, 1, s + tile, (int)width);
+        }
+        status_show("linear: correlating features, %lld of %lld rows", (long long)(at + n),
+                    (long long)x->n);
+    }
+    free(rows);
+    return 0;
+}
+
+static int factorize(struct fit *f)
+{
+    int width = (int)f->p->width, info;
+    if (!f->factor)
+        return 0;
+    for (int64_t i = 0; i < width; i++)
+        for (int64_t j = i; j < width; j++)
+            f->factor[i * width + j] =
+                f->correlation[i * width + j] / f->p->seen + (i == j ? f->l2 + 1e-9 : 0);
+    /* Row-major upper is LAPACK's column-major lower. */
+    dpotrf_("L", &width, f->factor, &width, &info);
+    return info ? fail("features are too degenerate to fit at l2 = %g", f->l2) : 0;
+}
+
+static int progress(void *instance, const lbfgsfloatval_t *u, const lbfgsfloatval_t *g,
+                    const lbfgsfloatval_t loss, const lbfgsfloatval_t unorm,
+                    const lbfgsfloatval_t gnorm, const lbfgsfloatval_t step, int n, int iteration,
+                    int evaluations)
+{
+    struct fit *f = instance;
+    f->iterations = iteration;
+    (void)u, (void)g, (void)unorm, (void)step, (void)n, (void)evaluations;
+    status_show("linear: l2 %g, iteration %d, loss %.6f, gradient %.1e", f->l2, iteration, loss,
+                gnorm);
+    return stop_requested();
+}
+
+/* Fits at f->l2, starting from p->w and p->b and leaving the result there. */
+static int minimize(struct fit *f, struct probe *p, double tolerance)
+{
+    int width = (int)p->width, weights = p->seen * width, n = weights + p->seen;
+    if (factorize(f))
+        return -1;
+    double *u = lbfgs_malloc(n);
+    if (!u)
+        return fail("out of memory for %d weights", n);
+    memcpy(u, p->w, (size_t)weights * sizeof *u);
+    memcpy(u + weights, p->b, (size_t)p->seen * sizeof *u);
+    if (f->factor)
+        cblas_dtrmm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, p->seen, width,
+                    1, f->factor, width, u, width);
+
+    lbfgs_parameter_t settings;
+    lbfgs_parameter_init(&settings);
+    settings.m = 10;
+    settings.epsilon = tolerance;
+    settings.max_iterations = 5000;
+    double loss;
+    f->iterations = 0;
+    int result = lbfgs(n, u, &loss, evaluate, progress, f, &settings);
+    to_weights(f, u, p->w);
+    memcpy(p->b, u + weights, (size_t)p->seen * sizeof *u);
+    lbfgs_free(u);
+    if (stop_requested())
+        return fail("stopped by a signal");
+    if (result != LBFGS_SUCCESS && result != LBFGS_ALREADY_MINIMIZED)
+        return fail("the linear probe does not converge at l2 = %g (L-BFGS: %d)", f->l2, result);
+    return 0;
+}
+
+/* Means and deviations, each column's sum in the order of rows. */
+static void measure(struct probe *p, const struct feature_set *x)
+{
+    int64_t width = p->width;
+#pragma omp parallel for
+    for (int64_t tile = 0; tile < width; tile += TILE) {
+        int64_t end = width - tile < TILE ? width : tile + TILE;
+        for (int64_t i = 0; i < x->n; i++)
+            for (int64_t j = tile; j < end; j++)
+                p->mean[j] += (double)x->x[i * width + j];
+        for (int64_t j = tile; j < end; j++)
+            p->mean[j] /= (double)x->n;
+        for (int64_t i = 0; i < x->n; i++)
+            for (int64_t j = tile; j < end; j++) {
+                double off = (double)x->x[i * width + j] - p->mean[j];
+                p->inverse[j] += off * off;
+            }
+        for (int64_t j = tile; j < end; j++) {
+            double deviation = sqrt(p->inverse[j] / (double)x->n);
+            /* A constant column's deviation is at most the rounding of its mean. */
+            p->inverse[j] = deviation > 1e-12 * fabs(p->mean[j]) ? 1 / deviation : 0;
+        }
+    }
+}
+
+/* How many of the rows are right. */
+static int64_t count_right(const struct fit *f, const struct probe *p, const int64_t *rows,
+                           int64_t n)
+{
+    int64_t right = 0, width = p->width, seen = p->seen;
+    double *row = f->scratch, *logits = row + ROWS * width;
+    for (int64_t i = 0; i < n; i++) {
+        standardize(f->x->x + rows[i] * width, p->mean, p->inverse, width, row);
+        logits_of(p, p->w, p->b, row, 1, logits);
+        right += verdict_of(logits, (int)seen, f->target[rows[i]]).rank == 0;
+    }
+    return right;
+}
+
+/* How many of the first n rows are held out. */
+static int64_t held_of(int64_t n, double holdout)
+{
+    return (int64_t)((double)n * holdout);
+}
+
+/* Whether the i-th row in order of class is held out. Of neighbours at least one is not, so every
+ * class keeps a row unless it has but one, which stays. */
+static bool is_held_out(const struct feature_set *x, const int64_t *sorted, int64_t i,
+                        double holdout)
+{
+    const int64_t label = x->y[sorted[i]];
+    const bool alone =
+        (i == 0 || x->y[sorted[i - 1]] != label) && (i + 1 == x->n || x->y[sorted[i + 1]] != label);
+    return held_of(i + 1, holdout) > held_of(i, holdout) && !alone;
+}
+
+int64_t probe_held_out(const struct feature_set *train, int classes, double holdout)
+{
+    int64_t *rows = calloc((size_t)classes, sizeof *rows), held = 0, i = 0;
+    if (!rows)
+        return fail("out of memory for %d classes", classes);
+    for (int64_t j = 0; j < train->n; j++)
+        rows[train->y[j]]++;
+    for (int c = 0; c < classes; c++) /* as is_held_out() counts the rows in order of class */
+        for (const int64_t end = i + rows[c]; i < end; i++)
+            held += rows[c] > 1 && held_of(i + 1, holdout) > held_of(i, holdout);
+    free(rows);
+    return held;
+}
+
+static int by_l2(const void *a, const void *b)
+{
+    const double s = ((const struct probe_trial *)a)->l2, t = ((const struct probe_trial *)b)->l2;
+    return (s > t) - (s < t);
+}
+
+/* Sets f->l2 to what is best on the held-out part of `sorted`, the rows in order of class. */
+static int choose_l2(struct fit *f, struct probe *p, double holdout, const int64_t *sorted,
+                     int64_t *split)
+{
+    int64_t total = f->x->n, n = 0, held = 0;
+    for (int64_t i = 0; i < total; i++)
+        if (!is_held_out(f->x, sorted, i, holdout))
+            split[n++] = sorted[i];
+    int64_t *held_out = split + n;
+    for (int64_t i = 0; i < total; i++)
+        if (is_held_out(f->x, sorted, i, holdout))
+            held_out[held++] = sorted[i];
+    f->rows = split;
+    f->n = n;
+
+    double best = 0;
+    int64_t best_right = -1;
+    for (int half = 0; half < 2; half++) {
+        double center = best;
+        for (int i = 0; i < (half ? 2 : 7); i++) {
+            f->l2 = half ? center * pow(10, i ? -0.5 : 0.5) : pow(10, -i);
+            if (minimize(f, p, 1e-4))
+                return -1;
+            int64_t right = count_right(f, p, held_out, held);
+            p->trials[p->n_trials++] = (struct probe_trial){f->l2, (double)right / (double)held};
+            if (right > best_right || (right == best_right && f->l2 > best)) {
+                best_right = right;
+                best = f->l2;
+            }
+        }
+    }
+    f->l2 = best;
+    qsort(p->trials, (size_t)p->n_trials, sizeof *p->trials, by_l2);
+    return 0;
+}
+
+/* The classes that occur, each row's index among them, and the rows in order of class. */
+static int index_classes(struct probe *p, const struct feature_set *x, int *target, int64_t *sorted)
+{
+    int64_t *first = calloc((size_t)p->classes + 1, sizeof *first);
+    int *index = calloc((size_t)p->classes, sizeof *index);
+    p->class_of = calloc((size_t)p->classes, sizeof *p->class_of);
+    if (!first || !index || !p->class_of) {
+        free(first);
+        free(index);
+        return fail("out of memory for %d classes", p->classes);
+    }
+    for (int64_t i = 0; i < x->n; i++)
+        first[x->y[i] + 1]++;
+    for (int c = 0; c < p->classes; c++) {
+        if (first[c + 1]) {
+            index[c] = p->seen;
+            p->class_of[p->seen++] = c;
+        }
+        first[c + 1] += first[c];
+    }
+    for (int64_t i = 0; i < x->n; i++) {
+        target[i] = index[x->y[i]];
+        sorted[first[x->y[i]]++] = i;
+    }
+    free(first);
+    free(index);
+    if (p->seen < 2)
+        return fail("the training rows are all of class %d: nothing to tell apart", p->class_of[0]);
+    return 0;
+}
+
+static int allocate(struct probe *p, struct fit *f)
+{
+    size_t width = (size_t)p->width, seen = (size_t)p->seen, weights = width * seen;
+    p->w = calloc(weights, sizeof *p->w);
+    p->b = calloc(seen, sizeof *p->b);
+    p->mean = calloc(width, sizeof *p->mean);
+    p->inverse = calloc(width, sizeof *p->inverse);
+    f->w = malloc(weights * sizeof *f->w);
+    f->gradient = malloc(CHUNKS * (weights + seen) * sizeof *f->gradient);
+    f->scratch = malloc(CHUNKS * ROWS * (width + seen) * sizeof *f->scratch);
+    bool enough = p->w && p->b && p->mean && p->inverse && f->w && f->gradient && f->scratch;
+    if (width <= MAX_FACTOR) {
+        f->correlation = malloc(width * width * sizeof *f->correlation);
+        f->factor = malloc(width * width * sizeof *f->factor);
+        enough = enough && f->correlation && f->factor;
+    }
+    return enough ? 0 : fail("out of memory for a probe of %zu features", width);
+}
+
+int probe_fit(struct probe *p, const struct feature_set *train, int classes, double l2,
+              double holdout)
+{
+    *p = (struct probe){.classes = classes, .width = train->width};
+    const int64_t held = l2 < 0 ? probe_held_out(train, classes, holdout) : 2;
+    if (held < 0)
+        return -1;
+    if (held < 2)
+        return fail("%lld training rows are too few to choose l2: give it", (long long)train->n);
+    if (train->width > INT32_MAX / 2 / classes)
+        return fail("%lld features of %d classes are too many", (long long)train->width, classes);
+    int *target = malloc((size_t)train->n * sizeof *target);
+    int64_t *sorted = malloc((size_t)train->n * 2 * sizeof *sorted);
+    struct fit f = {.p = p, .x = train, .target = target, .l2 = l2};
+    int result = target && sorted ? 0 : fail("out of memory");
+    if (!result)
+        result = index_classes(p, train, target, sorted);
+    if (!result)
+        result = allocate(p, &f);
+    openblas_set_num_threads(1); /* threads are over chunks of rows */
+    if (!result) {
+        measure(p, train);
+        result = f.correlation ? correlate(p, train, f.correlation) : 0;
+    }
+    if (!result && l2 < 0)
+        result = choose_l2(&f, p, holdout, sorted, sorted + train->n);
+    if (!result) {
+        f.rows = sorted;
+        f.n = train->n;
+        result = minimize(&f, p, 1e-6);
+    }
+    p->l2 = f.l2;
+    p->iterations = f.iterations;
+    free(f.correlation);
+    free(f.factor);
+    free(f.w);
+    free(f.gradient);
+    free(f.scratch);
+    free(target);
+    free(sorted);
+    return result;
+}
+
+int probe_classify(const struct probe *p, const struct feature_set *x, struct verdict *verdicts)
+{
+    if (x->width != p->width)
+        return fail("training rows have %lld features, test rows %lld", (long long)p->width,
+                    (long long)x->width);
+    int failed = 0;
+#pragma omp parallel for
+    for (int64_t at = 0; at < x->n; at += ROWS) {
+        int64_t n = x->n - at < ROWS ? x->n - at : ROWS;
+        double *rows = malloc((size_t)(ROWS * (p->width + p->seen)) * sizeof *rows);
+        double *all = malloc((size_t)p->classes * sizeof *all);
+        if (!rows || !all) {
+#pragma omp atomic write
+            failed = 1;
+            n = 0;
+        }
+        double *logits = rows ? rows + ROWS * p->width : NULL;
+        for (int64_t i = 0; i < n; i++)
+            standardize(x->x + (at + i) * p->width, p->mean, p->inverse, p->width,
+                        rows + i * p->width);
+        if (n)
+            logits_of(p, p->w, p->b, rows, n, logits);
+        for (int64_t i = 0; i < n; i++) {
+            for (int c = 0; c < p->classes; c++)
+                all[c] = -INFINITY;
+            for (int c = 0; c < p->seen; c++)
+                all[p->class_of[c]] = logits[i * p->seen + c];
+            verdicts[at + i] = verdict_of(all, p->classes, x->y[at + i]);
+        }
+        free(rows);
+        free(all);
+    }
+    return failed ? fail("out of memory for the test rows") : 0;
+}
+
+void probe_free(struct probe *p)
+{
+    free(p->class_of);
+    free(p->w);
+    free(p->b);
+    free(p->mean);
+    free(p->inverse);
+    *p = (struct probe){0};
+}

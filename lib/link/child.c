@@ -1,0 +1,147 @@
+#include "link/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+#include "base/clock.h"
+#include "base/fail.h"
+#include "base/signals.h"
+
+enum { CHILDREN_MAX = 64, PIPE_SIZE = 1 << 20 };
+static pid_t children[CHILDREN_MAX];
+
+static void remember(pid_t from, pid_t to)
+{
+    for (int i = 0; i < CHILDREN_MAX; i++)
+        if (children[i] == from) {
+            children[i] = to;
+            return;
+        }
+}
+
+static void stop_all(void)
+{
+    for (int i = 0; i < CHILDREN_MAX; i++)
+        if (children[i]) {
+            pid_t pid = children[i];
+            child_stop(&pid);
+        }
+}
+
+void child_widen_pipe(int fd)
+{
+#ifdef F_SETPIPE_SZ
+    fcntl(fd, F_SETPIPE_SZ, PIPE_SIZE);
+#else
+    (void)fd;
+#endif
+}
+
+static int make_pipe(int ends[2])
+{
+    if (pipe2(ends, O_CLOEXEC))
+        return fail("pipe: %s", strerror(errno));
+    child_widen_pipe(ends[0]);
+    return 0;
+}
+
+static void close_pipe(int ends[2])
+{
+    for (int i = 0; i < 2; i++)
+        if (ends[i] >= 0)
+            close(ends[i]);
+}
+
+int child_start(const char *command, pid_t *pid, int *to, int *from)
+{
+    static bool registered;
+    if (!registered)
+        registered = atexit(stop_all) == 0;
+    int in[2] = {-1, -1}, out[2] = {-1, -1};
+    if ((to && make_pipe(in)) || (from && make_pipe(out))) {
+        close_pipe(in);
+        return -1;
+    }
+    pid_t parent = getpid();
+    *pid = fork();
+    if (*pid < 0) {
+        close_pipe(in);
+        close_pipe(out);
+        *pid = 0;
+        return fail("exec:%s: %s", command, strerror(errno));
+    }
+    if (*pid == 0) {
+        setpgid(0, 0);
+#ifdef __linux__
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != parent)
+            _exit(127);
+#else
+        (void)parent;
+#endif
+        signals_reset();
+        if (!to) /* the program's own stdin is not the child's to read */
+            in[0] = open("/dev/null", O_RDONLY);
+        if (dup2(in[0], 0) < 0 || (from && dup2(out[1], 1) < 0))
+            _exit(127);
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    setpgid(*pid, *pid); /* in both, so that it holds whoever runs first */
+    remember(0, *pid);
+    if (to) {
+        close(in[0]);
+        *to = in[1];
+    }
+    if (from) {
+        close(out[1]);
+        *from = out[0];
+    }
+    return 0;
+}
+
+int child_wait(pid_t *pid, double seconds)
+{
+    double deadline = clock_now() + seconds;
+    for (long pause = 200000;; pause = pause < 20000000 ? pause * 2 : pause) {
+        int status;
+        pid_t done = waitpid(*pid, &status, WNOHANG);
+        if (done == *pid) {
+            remember(*pid, 0);
+            *pid = 0;
+            if (WIFSIGNALED(status))
+                return fail("was killed by SIG%s", sigabbrev_np(WTERMSIG(status)));
+            if (WEXITSTATUS(status))
+                return fail("exited with status %d", WEXITSTATUS(status));
+            return 0;
+        }
+        if (done < 0 && errno != EINTR)
+            return fail("waitpid: %s", strerror(errno));
+        if (clock_now() >= deadline)
+            return fail("did not exit within %g s", seconds);
+        nanosleep(&(struct timespec){0, pause}, NULL);
+    }
+}
+
+void child_stop(pid_t *pid)
+{
+    char message[1024];
+    strncpy(message, fail_message(), sizeof message - 1);
+    message[sizeof message - 1] = 0;
+    static const int signals[] = {SIGTERM, SIGKILL};
+    for (size_t i = 0; i < 2 && *pid > 0; i++) {
+        kill(-*pid, signals[i]);
+        child_wait(pid, 2);
+    }
+    fail("%s", message);
+}

@@ -1,0 +1,378 @@
+#include "link/link.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fail.h"
+#include "base/signals.h"
+#include "frame/frame_io.h"
+#include "link/child.h"
+#include "link/socket.h"
+#include "link/traffic.h"
+
+struct queue {
+    struct frame **frames;
+    int n, capacity;
+};
+
+struct link {
+    char *name;
+    double timeout;
+    bool crc, ended;
+    int64_t next_seq, next_reply; /* requests sent, replies taken */
+    struct socket *socket;        /* or: */
+    pid_t child;
+    int to, from;    /* non-blocking pipes; -1 when closed */
+    double deadline; /* of pump(): its next sign of life */
+    struct frame_reader *reader;
+    struct queue requests;      /* not yet written, the first perhaps in part */
+    const unsigned char *bytes; /* the first, sealed; NULL: not yet */
+    size_t size, written;
+    struct queue replies; /* read, not yet taken */
+    int64_t sent;         /* bytes written to the pipe */
+    double waited;        /* seconds, for replies */
+};
+
+const char *link_name(const struct link *l)
+{
+    return l->name;
+}
+
+static int push(struct queue *q, struct frame *f)
+{
+    if (q->n == q->capacity) {
+        int capacity = q->capacity ? 2 * q->capacity : 16;
+        struct frame **frames = realloc(q->frames, (size_t)capacity * sizeof *frames);
+        if (!frames) {
+            frame_free(f);
+            return fail("out of memory");
+        }
+        q->frames = frames;
+        q->capacity = capacity;
+    }
+    q->frames[q->n++] = f;
+    return 0;
+}
+
+static struct frame *pop(struct queue *q)
+{
+    struct frame *f = q->frames[0];
+    memmove(q->frames, q->frames + 1, (size_t)--q->n * sizeof *q->frames);
+    return f;
+}
+
+static void empty(struct queue *q)
+{
+    while (q->n)
+        frame_free(pop(q));
+    free(q->frames);
+    *q = (struct queue){0};
+}
+
+/* Puts the peer's name before the message that is there. */
+static int blame(const struct link *l)
+{
+    char reason[768];
+    snprintf(reason, sizeof reason, "%s", fail_message());
+    return fail("%s: %s", l->name, reason);
+}
+
+struct link *link_open(const char *endpoint, const struct link_config *config)
+{
+    struct link *l = calloc(1, sizeof *l);
+    if (!l || !(l->name = strdup(endpoint))) {
+        free(l);
+        fail("%s: out of memory", endpoint);
+        return NULL;
+    }
+    l->timeout = config->timeout;
+    l->crc = config->crc;
+    l->to = l->from = -1;
+    switch (endpoint_kind(endpoint)) {
+    case ENDPOINT_SOCKET:
+        l->socket = socket_open(SOCKET_DEALER, endpoint, config);
+        if (l->socket)
+            return l;
+        break;
+    case ENDPOINT_EXEC:
+        if (child_start(endpoint + 5, &l->child, &l->to, &l->from))
+            break;
+        fcntl(l->to, F_SETFL, O_NONBLOCK); /* our ends of the pipes; the child's stay blocking */
+        fcntl(l->from, F_SETFL, O_NONBLOCK);
+        if ((l->reader = frame_reader_new((size_t)config->max_frame, endpoint)))
+            return l;
+        break;
+    default:
+        fail("%s: a link is exec:CMD, tcp://host:port or ipc://path", endpoint);
+    }
+    link_close(l);
+    return NULL;
+}
+
+/* ---- pipes ---- */
+
+/* The coprocess closed its stdout: why? */
+static int peer_died(struct link *l)
+{
+    if (child_wait(&l->child, 2) && !l->child)
+        return blame(l);
+    return fail("%s: %s before it had answered", l->name, l->child ? "closed its output" : "ended");
+}
+
+static int write_some(struct link *l)
+{
+    while (l->requests.n && l->to >= 0) {
+        if (!l->bytes && frame_seal(l->requests.frames[0], l->crc, &l->bytes, &l->size))
+            return -1;
+        ssize_t n = write(l->to, l->bytes + l->written, l->size - l->written);
+        if (n < 0) {
+            if (errno == EPIPE) { /* it died; its last words may still be in the other pipe */
+                close(l->to);
+                l->to = -1;
+                return 0;
+            }
+            if (errno == EINTR)
+                return stop_check();
+            return errno == EAGAIN ? 0 : fail("%s: %s", l->name, strerror(errno));
+        }
+        l->written += (size_t)n;
+        l->sent += n;
+        if (l->written < l->size)
+            continue;
+        l->written = 0;
+        l->bytes = NULL;
+        frame_free(pop(&l->requests));
+    }
+    return 0;
+}
+
+/* 1 if bytes came, 0 if none were there, -1 on failure or when the peer is gone. */
+static int read_some(struct link *l)
+{
+    struct frame *f;
+    switch (frame_reader_step(l->reader, l->from, &f)) {
+    case FRAME_READER_FRAME:
+        return push(&l->replies, f) ? -1 : 1;
+    case FRAME_READER_MORE:
+        return 1;
+    case FRAME_READER_EOF:
+        return peer_died(l);
+    default:
+        return -1;
+    }
+}
+
+/* It has said why it fails; how it exits says less. */
+static bool has_failed(const struct link *l)
+{
+    return l->replies.n && frame_meta(l->replies.frames[l->replies.n - 1], "error");
+}
+
+/* Moves bytes both ways, of n pipes at once: a peer that is stuck writing replies does not read
+ * requests. With wait, until each has a reply, or one that has none has shown no life for its
+ * timeout; without, as far as it goes at once. */
+static int pump(struct link *const *links, int n, bool wait)
+{
+    struct pollfd items[2 * LINKS_AT_ONCE];
+    for (int i = 0; i < n; i++)
+        links[i]->deadline = clock_now() + links[i]->timeout;
+    for (;;) {
+        const struct link *late = NULL; /* whose time is up first */
+        for (int i = 0; i < n; i++) {
+            const struct link *l = links[i];
+            const bool answered = wait && l->replies.n;
+            if (wait && !answered && (!late || l->deadline < late->deadline))
+                late = l;
+            items[2 * i] = (struct pollfd){answered || has_failed(l) ? -1 : l->from, POLLIN, 0};
+            items[2 * i + 1] = (struct pollfd){l->requests.n ? l->to : -1, POLLOUT, 0};
+        }
+        if (wait && !late)
+            return 0;
+        double rest = wait ? late->deadline - clock_now() : 0;
+        int ready = poll(items, 2 * (nfds_t)n, rest > 0 ? (int)(rest * 1000) + 1 : 0);
+        if (ready < 0 && stop_check())
+            return -1;
+        if (ready == 0 && !wait)
+            return 0;
+        for (int i = 0; ready > 0 && i < n; i++) {
+            if (!items[2 * i].revents && !items[2 * i + 1].revents)
+                continue;
+            if (items[2 * i].revents && read_some(links[i]) < 0)
+                return -1;
+            if (items[2 * i + 1].revents && write_some(links[i]))
+                return -1;
+            links[i]->deadline = clock_now() + links[i]->timeout;
+        }
+        if (late && clock_now() >= late->deadline)
+            return fail("%s: no answer within %g s", late->name, late->timeout);
+    }
+}
+
+/* ---- both ---- */
+
+int link_send(struct link *l, struct frame *f)
+{
+    frame_set_meta_int(f, "seq", l->next_seq++);
+    if (l->socket)
+        return socket_send(l->socket, NULL, f) ? -1 : 0;
+    if (push(&l->requests, f))
+        return -1;
+    return pump(&l, 1, false);
+}
+
+int link_advance(struct link *l)
+{
+    return l->socket ? 0 : pump(&l, 1, false); /* a socket has a thread of its own */
+}
+
+/* The reply that is there, or that a socket waits for. */
+static int take_reply(struct link *l, struct frame **out)
+{
+    if (l->socket) {
+        int got = socket_receive(l->socket, l->timeout, out, NULL);
+        if (got <= 0)
+            return got < 0 ? -1 : fail("%s: no answer within %g s", l->name, l->timeout);
+    } else
+        *out = pop(&l->replies);
+    int64_t seq, expected = l->next_reply++;
+    const char *error = frame_meta(*out, "error");
+    int bad = 0;
+    if (error)
+        bad = fail("%s: %s", l->name, error);
+    else if (frame_is_end(*out))
+        bad = fail("%s: ended before it had answered", l->name);
+    else if (frame_meta_int(*out, "seq", expected, &seq))
+        bad = blame(l);
+    else if (seq != expected)
+        bad = fail("%s: answered request %lld, where %lld was next", l->name, (long long)seq,
+                   (long long)expected);
+    if (bad)
+        frame_free(*out);
+    return bad;
+}
+
+int link_receive(struct link *l, struct frame **out)
+{
+    return link_receive_all(&l, 1, out);
+}
+
+int link_receive_all(struct link *const *links, int n, struct frame **out)
+{
+    const double since = clock_now();
+    struct link *pipes[LINKS_AT_ONCE] = {NULL};
+    int n_pipes = 0;
+    for (int i = 0; i < n; i++)
+        if (!links[i]->socket) /* which has a thread of its own */
+            pipes[n_pipes++] = links[i];
+    if (pump(pipes, n_pipes, true))
+        return -1;
+    for (int i = 0; i < n; i++) {
+        if (take_reply(links[i], &out[i])) {
+            while (i > 0)
+                frame_free(out[--i]);
+            return -1;
+        }
+        links[i]->waited += clock_now() - since;
+    }
+    return 0;
+}
+
+int link_request(struct link *l, struct frame *f, struct frame **out)
+{
+    return link_send(l, f) || link_receive(l, out) ? -1 : 0;
+}
+
+int link_end(struct link *l)
+{
+    struct frame *end = frame_new_end();
+    if (!end)
+        return -1;
+    l->ended = true;
+    if (l->socket)
+        return socket_send(l->socket, NULL, end);
+    return push(&l->requests, end) || pump(&l, 1, false) ? -1 : 0;
+}
+
+/* Writes what is left, then reads until the coprocess closes its side: an end frame, or an error.
+ */
+static int finish_child(struct link *l)
+{
+    double deadline = clock_now() + l->timeout;
+    while (l->requests.n && l->to >= 0) {
+        struct pollfd item = {l->to, POLLOUT, 0};
+        if (poll(&item, 1, 100) < 0 && stop_check())
+            return -1;
+        if (write_some(l))
+            return -1;
+        if (clock_now() >= deadline)
+            return fail("%s: did not take the end frame within %g s", l->name, l->timeout);
+    }
+    if (l->to >= 0)
+        close(l->to);
+    l->to = -1;
+    for (;;) {
+        struct pollfd item = {l->from, POLLIN, 0};
+        if (poll(&item, 1, 100) < 0 && stop_check())
+            return -1;
+        struct frame *f = NULL;
+        enum frame_reader_state state =
+            item.revents ? frame_reader_step(l->reader, l->from, &f) : FRAME_READER_MORE;
+        if (state == FRAME_READER_FAILED)
+            return -1;
+        if (state == FRAME_READER_EOF)
+            break;
+        if (state == FRAME_READER_FRAME) {
+            const char *error = frame_meta(f, "error");
+            int bad = error              ? fail("%s: %s", l->name, error)
+                      : !frame_is_end(f) ? fail("%s: sent a reply that nobody asked for", l->name)
+                                         : 0;
+            frame_free(f);
+            if (bad)
+                return bad;
+        }
+        if (clock_now() >= deadline)
+            return fail("%s: did not end within %g s", l->name, l->timeout);
+    }
+    return child_wait(&l->child, l->timeout) ? blame(l) : 0;
+}
+
+int link_close(struct link *l)
+{
+    if (!l)
+        return 0;
+    int bad = 0;
+    struct traffic edge = {.what = "requests", .n = l->next_seq, .waited = l->waited};
+    if (l->socket) {
+        socket_traffic(l->socket, &edge.out, &edge.in);
+        bad = socket_close(l->socket, l->ended ? l->timeout : 0);
+    } else if (l->child && l->ended) {
+        bad = finish_child(l);
+        edge.out = l->sent;
+        edge.in = frame_reader_taken(l->reader);
+    }
+    if (l->ended && !bad)
+        traffic_report(l->name, &edge);
+    if (l->to >= 0)
+        close(l->to);
+    if (l->from >= 0)
+        close(l->from);
+    if (l->child) { /* a filter ends by itself when its input breaks off */
+        char message[1024];
+        snprintf(message, sizeof message, "%s", fail_message());
+        if (child_wait(&l->child, 1))
+            child_stop(&l->child);
+        fail("%s", message);
+    }
+    empty(&l->requests);
+    empty(&l->replies);
+    frame_reader_free(l->reader);
+    free(l->name);
+    free(l);
+    return bad;
+}

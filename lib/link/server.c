@@ -1,0 +1,470 @@
+#include "link/server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fail.h"
+#include "link/socket.h"
+#include "link/stream.h"
+#include "link/traffic.h"
+
+/* Seconds. A client may wait for the answer to its end frame before it closes its side; after a
+ * failure it may take its time to read of it. */
+enum { END_PATIENCE = 2 };
+
+static struct {
+    const char *in, *out, *listen;
+} flags = {.in = "-", .out = "-", .listen = ""};
+
+const struct option_spec server_option_specs[] = {
+    {.name = "in",
+     .kind = OPTION_STRING,
+     .value = &flags.in,
+     .argument = "ENDPOINT",
+     .help = "requests; of a list in turn"},
+    {.name = "out",
+     .kind = OPTION_STRING,
+     .value = &flags.out,
+     .argument = "ENDPOINT",
+     .help = "replies"},
+    {.name = "listen",
+     .kind = OPTION_STRING,
+     .value = &flags.listen,
+     .argument = "ADDRESS",
+     .help = "serve tcp:// or ipc:// instead"},
+    {0},
+};
+
+/* A request that was handed out and not yet answered. */
+struct pending {
+    struct envelope *envelope;
+    char *seq; /* NULL: the request had none */
+};
+
+struct client {
+    struct envelope *envelope; /* the last one it used; NULL: it is gone, and said so before */
+    bool spoke;                /* it sent a request */
+    bool settled;              /* it was answered, and not only that it may join */
+    bool ended, refused;
+    struct pending *pending;
+    int n_pending, capacity;
+};
+
+/* Over stdin and stdout there is one client, number 0. */
+struct server {
+    double timeout;
+    char *listen;
+    struct socket *socket; /* or: */
+    bool guarded;          /* whoever speaks is of this run: it has an ID, or keys */
+    struct source *source;
+    struct sink *sink;
+    struct client *clients;
+    int n_clients, expected;
+    bool leavers;         /* who joined and asked nothing else may leave */
+    double waiting_since; /* for clients that are expected: the last one's coming */
+    int64_t served;       /* requests over the socket */
+    double waited;        /* seconds, for them */
+};
+
+static void drop_pending(struct pending *p)
+{
+    free(p->envelope);
+    free(p->seq);
+}
+
+/* Of one that will not speak again all that is kept is its number. */
+static void forget(struct client *c)
+{
+    while (c->n_pending)
+        drop_pending(&c->pending[--c->n_pending]);
+    free(c->pending);
+    free(c->envelope);
+    c->pending = NULL;
+    c->envelope = NULL;
+    c->capacity = 0;
+}
+
+static void free_server(struct server *s)
+{
+    for (int i = 0; i < s->n_clients; i++)
+        forget(&s->clients[i]);
+    free(s->clients);
+    free(s->listen);
+    free(s);
+}
+
+/* The client's number; -1 when memory is out. */
+static int add_client(struct server *s)
+{
+    struct client *clients = realloc(s->clients, (size_t)(s->n_clients + 1) * sizeof *clients);
+    if (!clients)
+        return fail("out of memory");
+    s->clients = clients;
+    clients[s->n_clients] = (struct client){0};
+    return s->n_clients++;
+}
+
+struct server *server_open(void)
+{
+    const struct link_config *config = &link_config;
+    struct server *s = calloc(1, sizeof *s);
+    if (!s || !(s->listen = strdup(flags.listen))) {
+        free(s);
+        fail("out of memory");
+        return NULL;
+    }
+    s->timeout = config->timeout;
+    s->waiting_since = clock_now();
+    if (*s->listen) {
+        if (endpoint_kind(s->listen) != ENDPOINT_SOCKET)
+            fail("--listen %s: only tcp://addr:port and ipc://path can be listened on", s->listen);
+        else if ((s->socket = socket_open(SOCKET_ROUTER, s->listen, config))) {
+            s->guarded = socket_is_guarded(s->socket);
+            return s;
+        }
+    } else if ((s->source = source_open(flags.in, config))) {
+        source_set_patience(s->source, END_PATIENCE);
+        if (add_client(s) == 0 && (s->sink = sink_open(flags.out, config)))
+            return s;
+        source_close(s->source);
+    }
+    free_server(s);
+    return NULL;
+}
+
+/* ---- requests ---- */
+
+static bool same_peer(const struct envelope *a, const struct envelope *b)
+{
+    return a->n > 0 && b->n > 0 && a->parts[0].size == b->parts[0].size &&
+           !memcmp(a->parts[0].bytes, b->parts[0].bytes, a->parts[0].size);
+}
+
+static int client_of(struct server *s, const struct envelope *from)
+{
+    int i = 0;
+    while (i < s->n_clients && !(s->clients[i].envelope && same_peer(s->clients[i].envelope, from)))
+        i++;
+    if (i == s->n_clients) {
+        s->waiting_since = clock_now();
+        if (add_client(s) < 0)
+            return -1;
+        if (!(s->clients[i].envelope = malloc(sizeof *from)))
+            return fail("out of memory");
+    }
+    *s->clients[i].envelope = *from;
+    return i;
+}
+
+static int remember(struct client *c, const struct frame *f)
+{
+    if (c->n_pending == c->capacity) {
+        int capacity = c->capacity ? 2 * c->capacity : 16;
+        struct pending *pending = realloc(c->pending, (size_t)capacity * sizeof *pending);
+        if (!pending)
+            return fail("out of memory");
+        c->pending = pending;
+        c->capacity = capacity;
+    }
+    const char *seq = frame_meta(f, "seq");
+    struct pending p = {c->envelope ? malloc(sizeof *p.envelope) : NULL, seq ? strdup(seq) : NULL};
+    if ((c->envelope && !p.envelope) || (seq && !p.seq)) {
+        drop_pending(&p);
+        return fail("out of memory");
+    }
+    if (c->envelope)
+        *p.envelope = *c->envelope;
+    c->pending[c->n_pending++] = p;
+    return 0;
+}
+
+int server_expect(struct server *s, int clients)
+{
+    if (clients > 1 && !s->socket)
+        return fail("%d clients can't share stdin: use --listen", clients);
+    s->expected = clients;
+    return 0;
+}
+
+/* An end frame alone may come from anybody, unless strangers are kept out. */
+static bool is_client(const struct server *s, const struct client *c)
+{
+    return !c->refused && (c->spoke || (s->guarded && c->ended));
+}
+
+static int count_clients(const struct server *s, bool running)
+{
+    int n = 0;
+    for (int i = 0; i < s->n_clients; i++)
+        n += is_client(s, &s->clients[i]) && !(running && s->clients[i].ended);
+    return n;
+}
+
+/* How many have nothing but ended. */
+static int count_silent(const struct server *s)
+{
+    int n = 0;
+    for (int i = 0; i < s->n_clients; i++)
+        n += s->clients[i].ended && !s->clients[i].spoke && !s->clients[i].refused;
+    return n;
+}
+
+/* A client that has left, with a message: 1 and *left if it may be none of this run, else -1. */
+static int check_gone(struct server *s, int *left)
+{
+    for (int i = 0; i < s->n_clients; i++) {
+        struct client *c = &s->clients[i];
+        if (!c->envelope || !socket_gone(s->socket, c->envelope->connection))
+            continue;
+        if (c->refused || (c->ended && !c->n_pending))
+            forget(c);
+        if (c->refused || c->ended)
+            continue;
+        fail("%s: client %d went away without an end frame", s->listen, i);
+        if (s->guarded || c->settled || !s->leavers)
+            return -1;
+        c->refused = true;
+        forget(c);
+        *left = i;
+        return 1;
+    }
+    return 0;
+}
+
+/* 1: nobody is waited for any longer, and that is well: who came had nothing to ask. */
+static int check_patience(const struct server *s, int present)
+{
+    if (clock_now() - s->waiting_since < s->timeout)
+        return 0;
+    if (present == 0 && count_silent(s) >= (s->expected ? s->expected : 1))
+        return 1;
+    return present == 0 ? fail("%s: no client came within %g s", s->listen, s->timeout)
+                        : fail("%s: %d of %d clients came within %g s", s->listen, present,
+                               s->expected, s->timeout);
+}
+
+/* What a peer sent that cannot be a request. From a client that is this client's failure. */
+static int refuse_message(struct server *s, const struct envelope *from)
+{
+    for (int i = 0; i < s->n_clients; i++)
+        if (is_client(s, &s->clients[i]) && s->clients[i].envelope &&
+            same_peer(s->clients[i].envelope, from)) {
+            char why[768];
+            snprintf(why, sizeof why, "%s", fail_message());
+            return fail("%s: client %d sent %s", s->listen, i, why);
+        }
+    socket_tell_refusal(s->socket, fail_message());
+    return 0;
+}
+
+/* Clients that are expected, the first in any case, are waited for by the clock. Then a wait ends
+ * by a request, by a client's death, or after `seconds`. */
+static int next_from_socket(struct server *s, double seconds, struct frame **out, int *client)
+{
+    for (;;) {
+        const int present = count_clients(s, false);
+        const bool complete = present > 0 && present >= s->expected;
+        if (complete && !count_clients(s, true))
+            return 0;
+        struct envelope from;
+        const double since = clock_now();
+        const double rest = s->waiting_since + s->timeout - since;
+        double most = complete ? seconds : rest > 0 ? rest : 0;
+        if (seconds >= 0 && most > seconds)
+            most = seconds;
+        int got = socket_receive(s->socket, most, out, &from);
+        s->waited += clock_now() - since;
+        if (got < 0)
+            return -1;
+        if (got == 2 && refuse_message(s, &from))
+            return -1;
+        if (got == 1) {
+            *client = client_of(s, &from);
+            if (*client >= 0 && !s->clients[*client].refused)
+                return 1;
+            frame_free(*out);
+            if (*client < 0)
+                return -1;
+        }
+        if (got)
+            continue;
+        int patience = check_gone(s, client);
+        if (patience)
+            return patience < 0 ? -1 : 3;
+        if (!complete && (patience = check_patience(s, present)))
+            return patience < 0 ? -1 : 0;
+        if (seconds >= 0 && clock_now() - since >= seconds)
+            return 2;
+    }
+}
+
+bool server_listens(const struct server *s)
+{
+    return s->socket != NULL;
+}
+
+void server_allow_leaving(struct server *s)
+{
+    s->leavers = true;
+}
+
+int server_next(struct server *s, struct frame **out, int *client, bool *ends)
+{
+    return server_next_within(s, -1, out, client, ends);
+}
+
+int server_next_within(struct server *s, double seconds, struct frame **out, int *client,
+                       bool *ends)
+{
+    if (ends)
+        *ends = false;
+    for (;;) {
+        int number = 0;
+        int got =
+            s->socket ? next_from_socket(s, seconds, out, &number) : source_next(s->source, out);
+        if (client)
+            *client = number;
+        if (got < 0 || got > 1)
+            return got;
+        struct client *c = &s->clients[number];
+        if (got == 0) {
+            if (s->socket || c->ended || !ends)
+                return 0;
+            c->ended = *ends = true;
+            *out = NULL;
+            return 1;
+        }
+        const char *error = frame_meta(*out, "error");
+        if (error && s->socket && !c->spoke) { /* links send no such frame first */
+            c->refused = true;
+            socket_tell_refusal(s->socket, "an error frame is no request");
+            frame_free(*out);
+            continue;
+        }
+        if (error) {
+            fail("%s: %s", *s->listen ? s->listen : "stdin", error);
+            frame_free(*out);
+            return -1;
+        }
+        if (!frame_is_end(*out)) {
+            c->spoke = true;
+            s->served++;
+            c->ended = false; /* a client that goes on after an end: two runs in a row */
+            if (remember(c, *out)) {
+                frame_free(*out);
+                return -1;
+            }
+            return 1;
+        }
+        frame_free(*out);
+        c->ended = true;
+        if (ends) {
+            *out = NULL;
+            *ends = true;
+            return 1;
+        }
+    }
+}
+
+/* ---- replies ---- */
+
+int server_reply(struct server *s, int client, struct frame *f)
+{
+    struct client *c = &s->clients[client];
+    if (c->n_pending == 0) {
+        frame_free(f);
+        return fail("a reply to client %d, which asked nothing", client);
+    }
+    struct pending p = c->pending[0];
+    memmove(c->pending, c->pending + 1, (size_t)--c->n_pending * sizeof *c->pending);
+    if (p.seq)
+        frame_set_meta(f, "seq", p.seq);
+    else
+        frame_drop_meta(f, "seq");
+    const char *kind = frame_meta(f, "kind");
+    c->settled = c->settled || !kind || strcmp(kind, "join");
+    const int bad = s->socket ? socket_send(s->socket, p.envelope, f) : sink_write(s->sink, f);
+    drop_pending(&p);
+    return bad;
+}
+
+int server_refuse(struct server *s, int client, bool stays)
+{
+    struct client *c = &s->clients[client];
+    if (!s->socket || (!stays && c->settled) ||
+        (count_clients(s, false) < 2 && (s->guarded || stays)))
+        return -1;
+    char text[1200];
+    snprintf(text, sizeof text, "%s: %s", program_name(), fail_message());
+    socket_tell_refusal(s->socket, fail_message());
+    struct frame *error = frame_new_error(text);
+    if (!error)
+        return -1;
+    if (c->n_pending) { /* the latest; it may not be the next one to be answered */
+        struct pending *p = &c->pending[--c->n_pending];
+        if (p->seq)
+            frame_set_meta(error, "seq", p->seq);
+        drop_pending(p);
+    }
+    if (!c->envelope || socket_gone(s->socket, c->envelope->connection))
+        frame_free(error);
+    else
+        socket_send(s->socket, c->envelope, error); /* it may be gone: so much the better */
+    if (!stays) {
+        while (c->n_pending)
+            drop_pending(&c->pending[--c->n_pending]);
+        c->refused = true;
+    }
+    return 0;
+}
+
+int server_end(struct server *s)
+{
+    int bad = 0;
+    if (s->socket) {
+        struct traffic edge = {.what = "served", .n = s->served, .waited = s->waited};
+        socket_traffic(s->socket, &edge.out, &edge.in);
+        bad = socket_close(s->socket, s->timeout);
+        if (!bad)
+            traffic_report(s->listen, &edge);
+    } else {
+        source_close(s->source);
+        bad = sink_end(s->sink);
+    }
+    free_server(s);
+    return bad;
+}
+
+void server_abandon(struct server *s)
+{
+    if (!s)
+        return;
+    char message[1024], text[1200];
+    strncpy(message, fail_message(), sizeof message - 1);
+    message[sizeof message - 1] = 0;
+    snprintf(text, sizeof text, "%s: %s", program_name(), message);
+    for (int i = 0; i < s->n_clients; i++) {
+        if (s->clients[i].ended || s->clients[i].refused)
+            continue;
+        struct frame *error = frame_new_error(text);
+        if (!error)
+            continue;
+        if (!s->socket)
+            sink_write(s->sink, error);
+        else if (s->clients[i].envelope &&
+                 !socket_gone(s->socket, s->clients[i].envelope->connection))
+            socket_send(s->socket, s->clients[i].envelope, error);
+        else
+            frame_free(error);
+    }
+    if (s->socket)
+        socket_close(s->socket, END_PATIENCE);
+    else {
+        sink_abandon(s->sink);
+        source_close(s->source);
+    }
+    free_server(s);
+    fail("%s", message);
+}

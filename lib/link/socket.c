@@ -1,0 +1,537 @@
+#include "link/socket.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <zmq.h>
+#ifdef __linux__
+#include <linux/sockios.h>
+#else
+#define SIOCOUTQ TIOCOUTQ
+#endif
+
+#include "base/clock.h"
+#include "base/fail.h"
+#include "base/signals.h"
+#include "cli/options.h"
+#include "link/keys.h"
+
+enum { REFUSALS_TOLD = 10 };
+
+struct socket {
+    void *zmq, *monitor;
+    enum socket_role role;
+    char *endpoint;
+    double timeout, opened;
+    int64_t max_frame;
+    bool crc;
+    int joined, left, reported; /* reported: of those that left, how many a server was told */
+    int failed_handshakes;      /* whose disconnection is still to come */
+    bool refused;
+    bool denied;        /* a client: the server does not let its key in, and libzmq tries no more */
+    int refusals;       /* of peers, that were told about */
+    bool keyed;         /* over tcp, with keys */
+    const char *run;    /* whose frames are taken; "": any */
+    const char *path;   /* of a listening ipc socket's file; NULL: none. Within endpoint */
+    struct connection { /* accepted; the system uses descriptors again, so they are numbered */
+        int fd, number;
+    } * open;
+    int n_open, accepted;
+    int connection; /* of a client; -1: none yet */
+    int64_t sent, taken;
+};
+
+/* One context a process, made with the first socket and ended with the last. */
+static void *context;
+static int n_sockets;
+
+static const char *zmq_why(void)
+{
+    return zmq_strerror(zmq_errno());
+}
+
+/* ---- opening and closing ---- */
+
+static bool listens(const struct socket *s)
+{
+    return s->role == SOCKET_ROUTER || s->role == SOCKET_PULL;
+}
+
+static void set_int(struct socket *s, int option, int value)
+{
+    zmq_setsockopt(s->zmq, option, &value, sizeof value);
+}
+
+static int set_options(struct socket *s, const struct link_config *config)
+{
+    int timeout = (int)(config->timeout * 1000 < 2e9 ? config->timeout * 1000 : 2e9);
+    int interval = timeout / 3 < 5000 ? timeout / 3 + 1 : 5000;
+    set_int(s, ZMQ_LINGER, 0);
+    if (s->role == SOCKET_DEALER || s->role == SOCKET_ROUTER) {
+        set_int(s, ZMQ_HEARTBEAT_IVL, interval);
+        set_int(s, ZMQ_HEARTBEAT_TIMEOUT, timeout);
+    } else { /* the reader of a full stream does not answer heartbeats: the system's probes do */
+        set_int(s, ZMQ_TCP_KEEPALIVE, 1);
+        set_int(s, ZMQ_TCP_KEEPALIVE_IDLE, interval / 1000 + 1);
+        set_int(s, ZMQ_TCP_KEEPALIVE_INTVL, interval / 1000 + 1);
+        set_int(s, ZMQ_TCP_KEEPALIVE_CNT, 3);
+    }
+    set_int(s, ZMQ_RECONNECT_IVL, 50); /* while a server has not started yet */
+    /* Only for an address like tcp://[::1]:7000. A name would else be looked up as IPv6 alone, and
+     * "localhost" would miss a server that listens on 127.0.0.1. */
+    set_int(s, ZMQ_IPV6, strchr(s->endpoint, '[') != NULL);
+    zmq_setsockopt(s->zmq, ZMQ_MAXMSGSIZE, &s->max_frame, sizeof s->max_frame);
+    if (s->role == SOCKET_ROUTER)
+        set_int(s, ZMQ_ROUTER_MANDATORY, 1);
+    if (s->role == SOCKET_DEALER || s->role == SOCKET_ROUTER) {
+        set_int(s, ZMQ_SNDHWM, 0); /* a client bounds what is in flight; with a limit, both sides */
+        set_int(s, ZMQ_RCVHWM, 0); /* could wait for room at the other's */
+    } else {
+        set_int(s, ZMQ_SNDHWM, 2); /* a stream waits for its reader instead of filling memory */
+        set_int(s, ZMQ_RCVHWM, 2);
+        set_int(s, ZMQ_IMMEDIATE, 1);
+    }
+    return keys_set(context, s->zmq, s->endpoint, listens(s), config);
+}
+
+static int open_monitor(struct socket *s)
+{
+    char address[64];
+    snprintf(address, sizeof address, "inproc://monitor-%p", (void *)s);
+    int events = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
+                 ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                 ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+    if (zmq_socket_monitor(s->zmq, address, events) ||
+        !(s->monitor = zmq_socket(context, ZMQ_PAIR)))
+        return fail("%s: %s", s->endpoint, zmq_why());
+    int zero = 0; /* no limit: libzmq's thread waits for the reader of its events */
+    zmq_setsockopt(s->monitor, ZMQ_RCVHWM, &zero, sizeof zero);
+    zmq_setsockopt(s->monitor, ZMQ_LINGER, &zero, sizeof zero);
+    if (zmq_connect(s->monitor, address))
+        return fail("%s: %s", s->endpoint, zmq_why());
+    return 0;
+}
+
+/* libzmq removes whatever lies at the path where it is to listen. -1 if that would be another
+ * program's socket in use, or no socket at all. */
+static int check_path(const char *endpoint)
+{
+    const char *path = endpoint + strlen("ipc://");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat status;
+    if (strncmp(endpoint, "ipc://", strlen("ipc://")) || *path == '@' || lstat(path, &status))
+        return 0;
+    if (!S_ISSOCK(status.st_mode))
+        return fail("%s: a file that is no socket is in the way", endpoint);
+    if (strlen(path) >= sizeof address.sun_path)
+        return 0; /* libzmq says it */
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return fail("%s: %s", endpoint, strerror(errno));
+    int used = !connect(fd, (struct sockaddr *)&address, sizeof address);
+    close(fd);
+    return used ? fail("%s: Address already in use", endpoint) : 0;
+}
+
+/* To listen, libzmq takes numbers and the names of devices, such as eth0, but not of hosts: those
+ * are looked up here. As for a client, by IPv4. */
+static int bind_host(struct socket *s)
+{
+    char host[256], address[INET_ADDRSTRLEN], numeric[INET_ADDRSTRLEN + 32];
+    const char *at = s->endpoint + strlen("tcp://"), *colon = strrchr(at, ':');
+    const struct addrinfo wanted = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    if (!colon || (size_t)(colon - at) >= sizeof host)
+        return fail("%s: no host and port", s->endpoint);
+    snprintf(host, sizeof host, "%.*s", (int)(colon - at), at);
+    if (strlen(colon) > 16 || getaddrinfo(host, NULL, &wanted, &found))
+        return fail("%s: there is no device or host %s", s->endpoint, host);
+    const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)found->ai_addr;
+    inet_ntop(AF_INET, &in->sin_addr, address, sizeof address);
+    freeaddrinfo(found);
+    snprintf(numeric, sizeof numeric, "tcp://%s%s", address, colon);
+    return zmq_bind(s->zmq, numeric) ? fail("%s: %s", s->endpoint, zmq_why()) : 0;
+}
+
+static int bind_endpoint(struct socket *s)
+{
+    if (!zmq_bind(s->zmq, s->endpoint))
+        return 0;
+    if (zmq_errno() == ENODEV && !strncmp(s->endpoint, "tcp://", strlen("tcp://")))
+        return bind_host(s);
+    return fail("%s: %s", s->endpoint, zmq_why());
+}
+
+static int connect_endpoint(struct socket *s)
+{
+    return zmq_connect(s->zmq, s->endpoint) ? fail("%s: %s", s->endpoint, zmq_why()) : 0;
+}
+
+struct socket *socket_open(enum socket_role role, const char *endpoint,
+                           const struct link_config *config)
+{
+    static const int types[] = {ZMQ_DEALER, ZMQ_ROUTER, ZMQ_PUSH, ZMQ_PULL};
+    if (endpoint_allowed(endpoint, config))
+        return NULL;
+    struct socket *s = calloc(1, sizeof *s);
+    if (!s || !(s->endpoint = strdup(endpoint))) {
+        free(s);
+        fail("%s: out of memory", endpoint);
+        return NULL;
+    }
+    s->role = role;
+    s->connection = -1;
+    s->timeout = config->timeout;
+    s->max_frame = config->max_frame;
+    s->crc = config->crc;
+    s->run = *config->run ? config->run : getenv("SIMCLR_RUN") ? getenv("SIMCLR_RUN") : "";
+    s->keyed = *config->curve_key && !strncmp(endpoint, "tcp://", strlen("tcp://"));
+    s->opened = clock_now();
+    if (n_sockets++ == 0)
+        context = zmq_ctx_new();
+    s->zmq = context ? zmq_socket(context, types[role]) : NULL;
+    if (!s->zmq) {
+        fail("%s: %s", endpoint, zmq_why());
+        goto failed;
+    }
+    if (set_options(s, config) || open_monitor(s))
+        goto failed;
+    if (listens(s) && check_path(endpoint))
+        goto failed;
+    if (listens(s) ? bind_endpoint(s) : connect_endpoint(s))
+        goto failed;
+    if (listens(s) && !strncmp(endpoint, "ipc://", 6) && endpoint[6] != '@')
+        s->path = s->endpoint + 6;
+    return s;
+failed:
+    socket_close(s, 0);
+    return NULL;
+}
+
+bool socket_is_guarded(const struct socket *s)
+{
+    return *s->run || s->keyed;
+}
+
+/* ---- comings and goings ---- */
+
+static void close_connection(struct socket *s, int fd)
+{
+    for (int i = 0; i < s->n_open; i++)
+        if (s->open[i].fd == fd)
+            s->open[i--] = s->open[--s->n_open];
+}
+
+static void open_connection(struct socket *s, int fd)
+{
+    close_connection(s, fd);
+    s->accepted++;
+    struct connection *open = realloc(s->open, (size_t)(s->n_open + 1) * sizeof *open);
+    if (!open)
+        return; /* its peer will count as gone */
+    s->open = open;
+    open[s->n_open++] = (struct connection){fd, s->accepted};
+}
+
+/* -1 for one that is closed. */
+static int connection_number(const struct socket *s, int fd)
+{
+    for (int i = 0; i < s->n_open; i++)
+        if (s->open[i].fd == fd)
+            return s->open[i].number;
+    return -1;
+}
+
+void socket_tell_refusal(struct socket *s, const char *why)
+{
+    if (++s->refusals <= REFUSALS_TOLD)
+        program_warn("%s: refused a peer: %s", s->endpoint, why);
+    if (s->refusals == REFUSALS_TOLD)
+        program_warn("%s: further ones are not told about", s->endpoint);
+}
+
+/* Reads all events that are there. */
+static void read_events(struct socket *s)
+{
+    for (;;) {
+        unsigned char event[6];
+        int n = zmq_recv(s->monitor, event, sizeof event, ZMQ_DONTWAIT);
+        if (n < 0)
+            return;
+        char address[256];
+        zmq_recv(s->monitor, address, sizeof address, 0); /* the second part */
+        uint16_t what;
+        int32_t fd;
+        memcpy(&what, event, 2);
+        memcpy(&fd, event + 2, 4);
+        if (what == ZMQ_EVENT_ACCEPTED)
+            open_connection(s, fd);
+        else if (what == ZMQ_EVENT_CONNECTED)
+            s->connection = fd;
+        else if (what == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
+            s->joined++;
+        else if (what == ZMQ_EVENT_DISCONNECTED) {
+            if (s->failed_handshakes > 0) /* a stranger, who never was a peer */
+                s->failed_handshakes--;
+            else if (s->left < s->joined)
+                s->left++;
+            close_connection(s, fd);
+        } else {
+            s->failed_handshakes++;
+            s->refused = true;
+            s->denied = s->denied || what == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+            if (listens(s) && what != ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) /* keys.h tells of those */
+                socket_tell_refusal(s, "not ZeroMQ, or not the right keys");
+        }
+    }
+}
+
+bool socket_gone(const struct socket *s, int connection)
+{
+    for (int i = 0; i < s->n_open; i++)
+        if (s->open[i].number == connection)
+            return false;
+    return true;
+}
+
+void socket_traffic(const struct socket *s, int64_t *out, int64_t *in)
+{
+    *out = s->sent;
+    *in = s->taken;
+}
+
+/* Waits for any of `events` on the socket, or an event of the monitor. */
+static int wait_for(struct socket *s, short events, double seconds)
+{
+    zmq_pollitem_t items[] = {{s->zmq, 0, events, 0}, {s->monitor, 0, ZMQ_POLLIN, 0}};
+    double milliseconds = seconds < 0 ? -1 : seconds * 1000 + 1;
+    if (zmq_poll(items, 2, milliseconds > 1e9 ? 1000000000 : (long)milliseconds) < 0 &&
+        zmq_errno() != EINTR)
+        return fail("%s: %s", s->endpoint, zmq_why());
+    return stop_check();
+}
+
+/* For a client: whether its server is still to be hoped for. */
+static int check_server(struct socket *s)
+{
+    if (s->left > 0)
+        return fail("%s: the connection was lost", s->endpoint);
+    if (s->joined == 0 && s->denied)
+        return fail("%s: refused this program's key: it is not among the clients it lets in",
+                    s->endpoint);
+    if (s->joined == 0 && clock_now() - s->opened >= s->timeout)
+        return fail("%s: %s within %g s", s->endpoint,
+                    s->refused ? "refused the handshake (wrong keys?), nobody else answered"
+                               : "nobody answered",
+                    s->timeout);
+    return 0;
+}
+
+int socket_close(struct socket *s, double patience)
+{
+    if (!s)
+        return 0;
+    int status = 0;
+    double started = clock_now();
+    if (s->path)
+        unlink(s->path); /* libzmq leaves it */
+    if (s->zmq) {
+        if (s->monitor)
+            read_events(s);
+        const bool client = !listens(s);
+        if (client && s->left > 0)
+            patience = 0; /* nobody is left to take it */
+        if (stop_requested() && patience > 1)
+            patience = 1;
+        if (patience > 0)
+            set_int(s, ZMQ_LINGER, (int)(patience * 1000 < 2e9 ? patience * 1000 : 2e9));
+        zmq_socket_monitor(s->zmq, NULL, 0);
+        zmq_close(s->zmq);
+    }
+    if (s->monitor)
+        zmq_close(s->monitor);
+    if (--n_sockets == 0 && context) {
+        while (zmq_ctx_term(context) && zmq_errno() == EINTR)
+            ;
+        context = NULL;
+        keys_end();
+        if (patience > 0 && clock_now() - started >= patience)
+            status =
+                fail("%s: the peer did not take what was sent within %g s", s->endpoint, patience);
+    }
+    free(s->open);
+    free(s->endpoint);
+    free(s);
+    return status;
+}
+
+/* ---- messages ---- */
+
+static void free_frame(void *bytes, void *frame)
+{
+    (void)bytes;
+    frame_free(frame);
+}
+
+/* Sends one part of a message, as soon as there is a connection and room. */
+static int send_part(struct socket *s, zmq_msg_t *part, int flags)
+{
+    const bool client = !listens(s);
+    while (zmq_msg_send(part, s->zmq, flags | ZMQ_DONTWAIT) < 0) {
+        int why = zmq_errno(), bad = 0;
+        if (why == EHOSTUNREACH)
+            bad = fail("%s: the client is gone", s->endpoint);
+        else if (why != EAGAIN && why != EINTR)
+            bad = fail("%s: %s", s->endpoint, zmq_why());
+        else {
+            bad = wait_for(s, ZMQ_POLLOUT, 0.2);
+            read_events(s);
+            if (!bad && client) /* a stream's reader may take its time as long as it lives */
+                bad = check_server(s);
+        }
+        if (bad) {
+            zmq_msg_close(part);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int socket_send(struct socket *s, const struct envelope *to, struct frame *f)
+{
+    const unsigned char *bytes;
+    size_t size;
+    zmq_msg_t message;
+    if (*s->run)
+        frame_set_meta(f, "run", s->run);
+    if (frame_seal(f, s->crc, &bytes, &size)) {
+        frame_free(f);
+        return -1;
+    }
+    if (zmq_msg_init_data(&message, (void *)(uintptr_t)bytes, size, free_frame, f)) {
+        frame_free(f);
+        return fail("%s: %s", s->endpoint, zmq_why());
+    }
+    for (int i = 0; to && i < to->n; i++) {
+        zmq_msg_t part;
+        bool good = zmq_msg_init_size(&part, to->parts[i].size) == 0;
+        if (good)
+            memcpy(zmq_msg_data(&part), to->parts[i].bytes, to->parts[i].size);
+        else
+            fail("%s: out of memory", s->endpoint);
+        if (!good || send_part(s, &part, ZMQ_SNDMORE)) {
+            zmq_msg_close(&message);
+            return -1;
+        }
+    }
+    if (send_part(s, &message, 0))
+        return -1;
+    s->sent += (int64_t)size;
+    return 0;
+}
+
+int socket_drain(struct socket *s)
+{
+    /* An I/O thread of libzmq refills the buffer as soon as there is room, so a buffer that stays
+     * empty means that all has been sent. */
+    for (int empty = 0; empty < 3;) {
+        if (wait_for(s, 0, 0.01))
+            return -1;
+        read_events(s);
+        int unread = 0;
+        if (s->left > 0 || ioctl(s->connection, SIOCOUTQ, &unread))
+            return 0; /* the peer has closed: it needs no more */
+        empty = unread ? 0 : empty + 1;
+    }
+    return 0;
+}
+
+static int check_run(const struct socket *s, const struct frame *f)
+{
+    const char *run = frame_meta(f, "run");
+    if (!*s->run || (run && !strcmp(run, s->run)))
+        return 0;
+    return run ? fail("a frame of run %.64s, not of %s", run, s->run)
+               : fail("a frame of no run, not of %s", s->run);
+}
+
+/* Reads one message that is there: its last part is the frame, those before it the envelope. */
+static int read_message(struct socket *s, struct frame **out, struct envelope *from)
+{
+    struct envelope unused;
+    if (!from)
+        from = &unused;
+    from->n = 0;
+    from->connection = -1;
+    zmq_msg_t part;
+    zmq_msg_init(&part);
+    for (bool more = true; more;) {
+        int n = zmq_msg_recv(&part, s->zmq, ZMQ_DONTWAIT);
+        if (n < 0) {
+            bool none = zmq_errno() == EAGAIN || zmq_errno() == EINTR;
+            zmq_msg_close(&part);
+            return none && from->n == 0 ? 0 : fail("%s: %s", s->endpoint, zmq_why());
+        }
+        more = zmq_msg_more(&part);
+        if (!more)
+            break;
+        if (from->n < 4 && zmq_msg_size(&part) <= sizeof from->parts[0].bytes) {
+            struct envelope_part *p = &from->parts[from->n++];
+            p->size = zmq_msg_size(&part);
+            memcpy(p->bytes, zmq_msg_data(&part), p->size);
+        }
+    }
+    read_events(s); /* a connection was accepted before its messages came */
+    from->connection = connection_number(s, zmq_msg_get(&part, ZMQ_SRCFD));
+    *out = frame_parse(zmq_msg_data(&part), zmq_msg_size(&part),
+                       listens(s) ? "a message" : s->endpoint);
+    const size_t size = zmq_msg_size(&part);
+    zmq_msg_close(&part);
+    if (*out && (!listens(s) || !check_run(s, *out))) {
+        s->taken += (int64_t)size;
+        return 1;
+    }
+    frame_free(*out);
+    *out = NULL;
+    return listens(s) ? 2 : -1;
+}
+
+int socket_receive(struct socket *s, double seconds, struct frame **out, struct envelope *from)
+{
+    double deadline = clock_now() + seconds;
+    const bool client = !listens(s);
+    for (;;) {
+        read_events(s); /* first: of a peer that is gone, nothing comes after the event */
+        int got = read_message(s, out, from);
+        if (got)
+            return got;
+        if (client && check_server(s))
+            return -1;
+        if (!client && s->left > s->reported) {
+            s->reported = s->left;
+            return 0;
+        }
+        if (client && s->joined == 0)
+            deadline = clock_now() + seconds; /* a server that is late has its time to answer */
+        double rest = deadline - clock_now();
+        if (seconds >= 0 && rest <= 0)
+            return 0;
+        if (client && s->joined == 0) {
+            double patience = s->opened + s->timeout - clock_now();
+            rest = seconds < 0 || patience < rest ? patience : rest;
+            rest = rest > 0 ? rest : 0;
+        } else if (seconds < 0)
+            rest = -1;
+        if (wait_for(s, ZMQ_POLLIN, rest))
+            return -1;
+    }
+}

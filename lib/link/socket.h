@@ -1,0 +1,59 @@
+/* socket: ZeroMQ as links use it: one frame a message, peers' deaths noticed.
+ *
+ * ZeroMQ hides when a peer goes away; a monitor socket tells. So a client whose server vanishes and
+ * a server whose client vanishes both learn it at once on one machine, and by heartbeats within
+ * the timeout over a network. */
+#ifndef SOCKET_H
+#define SOCKET_H
+
+#include "frame/frame.h"
+#include "link/endpoint.h"
+
+enum socket_role { SOCKET_DEALER, SOCKET_ROUTER, SOCKET_PUSH, SOCKET_PULL };
+
+struct socket;
+
+/* DEALER and PUSH connect, ROUTER and PULL bind. NULL with a message. */
+struct socket *socket_open(enum socket_role role, const char *endpoint,
+                           const struct link_config *config);
+/* Whether only peers of the same run can speak to it: it has an ID (--run), or over tcp:// keys. */
+bool socket_is_guarded(const struct socket *s);
+/* Waits up to `patience` seconds until what was sent has left; 0: drops it. 0, or -1 with a message
+ * if that was not long enough. NULL is fine. */
+int socket_close(struct socket *s, double patience);
+
+/* For a PUSH that has sent its last frame: waits, as long as the peer lives, until the peer's side
+ * has taken every byte out of the system's buffers. What still lies there when a connection is
+ * closed may be lost to a slow reader: libzmq drops it when it sees the hang-up. */
+int socket_drain(struct socket *s);
+
+/* Where a message came from, and where a reply goes. */
+struct envelope {
+    struct envelope_part {
+        unsigned char bytes[256];
+        size_t size;
+    } parts[4]; /* ROUTER: the identity, and what delimiters the client sends */
+    int n;
+    int connection; /* the one it came over; see socket_gone() */
+};
+
+/* Sends one frame without copying it (consumes f, also on failure); `to` is for a ROUTER, else
+ * NULL. Waits for a connection and for room, up to the timeout. */
+int socket_send(struct socket *s, const struct envelope *to, struct frame *f);
+
+/* Waits up to `seconds` (negative: as long as it takes) for a message. 1 and *out, the caller's;
+ * 0 if none came; -1 on failure: for a client also if the server was not reached within the
+ * timeout or has gone away. 2: a message that is no frame, or one of another run, came from a peer;
+ * *out is NULL and the message says what is wrong with it. A ROUTER or PULL returns 0 early when a
+ * peer goes away; who connects and cannot be a peer is told about on stderr. `from` may be NULL. */
+int socket_receive(struct socket *s, double seconds, struct frame **out, struct envelope *from);
+
+/* Whether the connection that an envelope names is closed. Ask when nothing was left to receive. */
+bool socket_gone(const struct socket *s, int connection);
+/* Bytes of the frames that were sent and taken so far; what ZeroMQ adds is not counted. */
+void socket_traffic(const struct socket *s, int64_t *out, int64_t *in);
+
+/* Tells on stderr that a peer was refused, and why; of the first ten. */
+void socket_tell_refusal(struct socket *s, const char *why);
+
+#endif

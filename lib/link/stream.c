@@ -1,0 +1,536 @@
+#include "link/stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/atomic_file.h"
+#include "base/clock.h"
+#include "base/fail.h"
+#include "base/signals.h"
+#include "frame/frame_io.h"
+#include "link/child.h"
+#include "link/socket.h"
+#include "link/traffic.h"
+
+enum { HELD_MAX = 64 }; /* frames that came before their turn */
+
+/* One stream. */
+struct feed {
+    char *name;
+    double timeout;
+    struct socket *socket; /* or: */
+    int fd;
+    pid_t child;
+    struct frame_reader *reader;
+    bool regular; /* a regular file may end without an end frame */
+    bool ended;   /* the last frame was an end frame */
+    bool over;    /* the end was seen */
+    int64_t next_seq;
+    double waiting_since; /* for the first frame; 0: nobody has asked for it yet */
+    bool started;         /* a frame has come over the socket, on connection `producer` */
+    int producer;
+    struct frame *held[HELD_MAX];
+    int n_held;
+    int64_t frames; /* handed out */
+    double waited;  /* seconds, for them and for the end */
+};
+
+/* Frame i comes from feed i mod n. */
+struct source {
+    struct feed *feeds[ENDPOINTS_MAX];
+    int n;
+    int turn; /* whose frame is next */
+    int last; /* whose frame came last */
+    double patience;
+    bool finished; /* the end was reported */
+};
+
+struct sink {
+    char *name;
+    double timeout;
+    bool crc;
+    struct socket *socket; /* or: */
+    int fd;
+    pid_t child;
+    struct atomic_file file; /* a regular file appears when it is whole */
+    bool terminal;
+    int64_t next_seq;
+    int64_t bytes; /* written to the descriptor */
+    double waited; /* seconds, until what was written was taken */
+};
+
+/* ---- one stream ---- */
+
+/* One that has come to its end. */
+static void tell_edge(const struct feed *s)
+{
+    struct traffic edge = {.what = "frames", .n = s->frames, .waited = s->waited};
+    if (!s->over)
+        return;
+    if (s->socket)
+        socket_traffic(s->socket, &edge.out, &edge.in);
+    else
+        edge.in = frame_reader_taken(s->reader);
+    traffic_report(s->name, &edge);
+}
+
+static void feed_close(struct feed *s)
+{
+    if (!s)
+        return;
+    tell_edge(s);
+    socket_close(s->socket, 0);
+    if (s->fd > 0)
+        close(s->fd);
+    if (s->child)
+        child_stop(&s->child);
+    for (int i = 0; i < s->n_held; i++)
+        frame_free(s->held[i]);
+    frame_reader_free(s->reader);
+    free(s->name);
+    free(s);
+}
+
+static int open_feed(struct feed *s, const char *endpoint, enum endpoint_kind kind,
+                     const struct link_config *config)
+{
+    switch (kind) {
+    case ENDPOINT_SOCKET:
+        return (s->socket = socket_open(SOCKET_PULL, endpoint, config)) ? 0 : -1;
+    case ENDPOINT_EXEC:
+        if (child_start(endpoint + 5, &s->child, NULL, &s->fd))
+            return -1;
+        break;
+    case ENDPOINT_STANDARD:
+        s->fd = 0;
+        break;
+    case ENDPOINT_PATH:
+        s->fd = open(endpoint, O_RDONLY | O_CLOEXEC);
+        if (s->fd < 0)
+            return errno == EINTR && stop_check() ? -1 : fail("%s: %s", endpoint, strerror(errno));
+        break;
+    }
+    struct stat status;
+    s->regular = !fstat(s->fd, &status) && S_ISREG(status.st_mode);
+    s->reader = frame_reader_new((size_t)config->max_frame, s->name);
+    return s->reader ? 0 : -1;
+}
+
+static struct feed *feed_open(const char *endpoint, enum endpoint_kind kind,
+                              const struct link_config *config)
+{
+    struct feed *s = calloc(1, sizeof *s);
+    if (!s) {
+        fail("%s: out of memory", endpoint);
+        return NULL;
+    }
+    s->fd = -1;
+    s->timeout = config->timeout;
+    s->name = strdup(strcmp(endpoint, "-") ? endpoint : "stdin");
+    if (!s->name || open_feed(s, endpoint, kind, config)) {
+        feed_close(s);
+        return NULL;
+    }
+    return s;
+}
+
+/* 1 readable, 0 not within the time, -1 asked to stop. */
+static int wait_readable(int fd, double seconds)
+{
+    struct pollfd item = {fd, POLLIN, 0};
+    double deadline = clock_now() + seconds;
+    for (;;) {
+        double rest = deadline - clock_now();
+        int n = poll(&item, 1, seconds < 0 ? -1 : rest > 0 ? (int)(rest * 1000) + 1 : 0);
+        if (n >= 0)
+            return n;
+        if (stop_check())
+            return -1;
+    }
+}
+
+/* End frames in the middle of a stream are those of streams that were put together; only the end
+ * of the file tells which was the last. A writer that holds its end open after the end frame is
+ * waited for no longer than `patience`. */
+static int next_from_descriptor(struct feed *s, double patience, struct frame **out)
+{
+    for (;;) {
+        int ready = wait_readable(s->fd, s->ended ? patience : -1);
+        if (ready < 0)
+            return -1;
+        if (ready == 0)
+            return 0;
+        enum frame_reader_state state = frame_reader_step(s->reader, s->fd, out);
+        if (state == FRAME_READER_FRAME || state == FRAME_READER_FAILED)
+            return (int)state;
+        if (state == FRAME_READER_EOF) {
+            if (!s->ended && !s->regular)
+                return fail("%s: ended without an end frame: its producer died", s->name);
+            if (s->child && child_wait(&s->child, s->timeout)) {
+                char reason[256];
+                snprintf(reason, sizeof reason, "%s", fail_message());
+                return fail("%s: %s", s->name, reason);
+            }
+            return 0;
+        }
+    }
+}
+
+static int hold(struct feed *s, struct frame *f)
+{
+    if (s->n_held == HELD_MAX) {
+        frame_free(f);
+        return fail("%s: frame %lld is missing: %d later ones have come", s->name,
+                    (long long)s->next_seq, HELD_MAX);
+    }
+    s->held[s->n_held++] = f;
+    return 0;
+}
+
+/* The frame whose turn it is, if it has come already. */
+static struct frame *take_held(struct feed *s)
+{
+    for (int i = 0; i < s->n_held; i++) {
+        int64_t seq;
+        if (!frame_meta_int(s->held[i], "seq", -1, &seq) && seq == s->next_seq) {
+            struct frame *f = s->held[i];
+            s->held[i] = s->held[--s->n_held];
+            return f;
+        }
+    }
+    return NULL;
+}
+
+/* The next frame out of the socket. */
+static int receive(struct feed *s, struct frame **out)
+{
+    if (s->waiting_since == 0)
+        s->waiting_since = clock_now();
+    for (;;) {
+        struct envelope from;
+        const double rest = s->waiting_since + s->timeout - clock_now();
+        int got = socket_receive(s->socket, s->started ? -1 : rest > 0 ? rest : 0, out, &from);
+        if (got < 0)
+            return -1;
+        if (got == 2)
+            socket_tell_refusal(s->socket, fail_message());
+        if (got == 1) {
+            s->started = true;
+            s->producer = from.connection;
+            return 1;
+        }
+        if (got == 0 && s->started && socket_gone(s->socket, s->producer))
+            return fail("%s: ended without an end frame: its producer died", s->name);
+        if (got == 0 && !s->started && clock_now() - s->waiting_since >= s->timeout)
+            return fail("%s: nobody sent anything within %g s", s->name, s->timeout);
+    }
+}
+
+static int next_from_socket(struct feed *s, struct frame **out)
+{
+    for (;;) {
+        if ((*out = take_held(s))) {
+            s->next_seq++;
+            return 1;
+        }
+        if (s->ended)
+            return 0;
+        if (receive(s, out) < 0)
+            return -1;
+        int64_t seq;
+        if (frame_meta_int(*out, "seq", s->next_seq, &seq)) {
+            frame_free(*out);
+            return fail("%s: %s", s->name, fail_message());
+        }
+        if (seq < s->next_seq) {
+            frame_free(*out);
+            return fail("%s: frame %lld came twice", s->name, (long long)seq);
+        }
+        if (seq == s->next_seq) {
+            s->next_seq++;
+            return 1;
+        }
+        if (hold(s, *out))
+            return -1;
+    }
+}
+
+/* 1, 0 at the end, which it may be asked for again, -1. */
+static int feed_next(struct feed *s, double patience, struct frame **out)
+{
+    for (;;) {
+        const double since = clock_now();
+        const int got =
+            s->socket ? next_from_socket(s, out) : next_from_descriptor(s, patience, out);
+        s->waited += clock_now() - since;
+        s->over = got == 0;
+        if (got <= 0)
+            return got;
+        const char *error = frame_meta(*out, "error");
+        if (error) {
+            fail("%s: %s", s->name, error);
+            frame_free(*out);
+            return -1;
+        }
+        s->ended = frame_is_end(*out);
+        s->frames += !s->ended;
+        if (!s->ended)
+            return 1;
+        frame_free(*out);
+    }
+}
+
+/* ---- source ---- */
+
+const char *source_name(const struct source *s)
+{
+    return s->feeds[s->last]->name;
+}
+
+void source_set_patience(struct source *s, double seconds)
+{
+    if (seconds < s->patience)
+        s->patience = seconds;
+}
+
+void source_close(struct source *s)
+{
+    if (!s)
+        return;
+    for (int i = 0; i < s->n; i++)
+        feed_close(s->feeds[i]);
+    free(s);
+}
+
+/* A socket is bound once. Asking whether its address is in use would disturb the first one. */
+static bool bound_already(const struct source *s, const char *endpoint)
+{
+    for (int i = 0; i < s->n; i++)
+        if (!strcmp(s->feeds[i]->name, endpoint) && endpoint_kind(endpoint) == ENDPOINT_SOCKET)
+            return true;
+    return false;
+}
+
+struct source *source_open(const char *endpoint, const struct link_config *config)
+{
+    struct source *s = calloc(1, sizeof *s);
+    if (!s) {
+        fail("%s: out of memory", endpoint);
+        return NULL;
+    }
+    s->patience = config->timeout;
+    size_t length;
+    for (const char *rest = endpoint, *at; (at = endpoint_take(&rest, &length)); s->n++) {
+        char *one = strndup(at, length);
+        if (!one)
+            fail("%s: out of memory", endpoint);
+        else if (s->n == ENDPOINTS_MAX)
+            fail("a list of more than %d streams", ENDPOINTS_MAX);
+        else if (bound_already(s, one))
+            fail("%s: stands twice among the streams", one);
+        else
+            s->feeds[s->n] = feed_open(one, endpoint_kind(one), config);
+        free(one);
+        if (s->n == ENDPOINTS_MAX || !s->feeds[s->n]) {
+            source_close(s);
+            return NULL;
+        }
+    }
+    return s;
+}
+
+struct source *source_open_file(const char *path, const struct link_config *config)
+{
+    const enum endpoint_kind kind = strcmp(path, "-") ? ENDPOINT_PATH : ENDPOINT_STANDARD;
+    struct source *s = calloc(1, sizeof *s);
+    if (s && (s->feeds[0] = feed_open(path, kind, config))) {
+        s->patience = config->timeout;
+        s->n = 1;
+        return s;
+    }
+    if (!s)
+        fail("%s: out of memory", path);
+    free(s);
+    return NULL;
+}
+
+/* The one whose turn it is has ended. -1 with a message if another goes on. What may come after
+ * their end frames is waited for `until` then. */
+static int check_others(struct source *s, double until)
+{
+    for (int i = 1; i < s->n; i++) {
+        struct feed *other = s->feeds[(s->turn + i) % s->n];
+        const double rest = until - clock_now();
+        struct frame *f;
+        const int got = feed_next(other, rest > 0 ? rest : 0, &f);
+        if (got < 0)
+            return -1;
+        if (got) {
+            frame_free(f);
+            return fail("%s: ended, and %s goes on", s->feeds[s->turn]->name, other->name);
+        }
+    }
+    return 0;
+}
+
+int source_next(struct source *s, struct frame **out)
+{
+    if (s->finished)
+        return 0;
+    s->last = s->turn;
+    const int got = feed_next(s->feeds[s->turn], s->patience, out);
+    if (got < 0)
+        return -1;
+    if (got == 0) {
+        s->finished = true; /* all end frames come first, so that the patience is for all at once */
+        return check_others(s, 0) || check_others(s, clock_now() + s->patience) ? -1 : 0;
+    }
+    s->turn = (s->turn + 1) % s->n;
+    return 1;
+}
+
+/* ---- sink ---- */
+
+static void free_sink(struct sink *s)
+{
+    free(s->name);
+    free(s);
+}
+
+static int open_path(struct sink *s, const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) || S_ISREG(status.st_mode)) {
+        if (atomic_open(&s->file, path))
+            return -1;
+        s->fd = fileno(s->file.file);
+        return 0;
+    }
+    s->fd = open(path, O_WRONLY | O_CLOEXEC); /* a FIFO waits here for its reader */
+    if (s->fd >= 0) {
+        child_widen_pipe(s->fd);
+        return 0;
+    }
+    return errno == EINTR && stop_check() ? -1 : fail("%s: %s", path, strerror(errno));
+}
+
+struct sink *sink_open(const char *endpoint, const struct link_config *config)
+{
+    struct sink *s = calloc(1, sizeof *s);
+    if (!s || !(s->name = strdup(strcmp(endpoint, "-") ? endpoint : "stdout"))) {
+        free(s);
+        fail("%s: out of memory", endpoint);
+        return NULL;
+    }
+    s->fd = -1;
+    s->timeout = config->timeout;
+    s->crc = config->crc;
+    int bad = 0;
+    switch (endpoint_kind(endpoint)) {
+    case ENDPOINT_SOCKET:
+        bad = !(s->socket = socket_open(SOCKET_PUSH, endpoint, config));
+        break;
+    case ENDPOINT_EXEC:
+        bad = child_start(endpoint + 5, &s->child, &s->fd, NULL);
+        break;
+    case ENDPOINT_STANDARD:
+        s->fd = 1;
+        s->terminal = isatty(1);
+        child_widen_pipe(s->fd);
+        break;
+    case ENDPOINT_PATH:
+        bad = open_path(s, endpoint);
+        break;
+    }
+    if (bad) {
+        free_sink(s);
+        return NULL;
+    }
+    return s;
+}
+
+int sink_write(struct sink *s, struct frame *f)
+{
+    if (s->terminal && f->n_tensors) {
+        frame_free(f);
+        return fail("stdout is a terminal; lead the frames into a program, such as inspect");
+    }
+    if (s->terminal && frame_meta(f, "error")) { /* the same line goes to stderr */
+        frame_free(f);
+        return 0;
+    }
+    const double since = clock_now();
+    const int64_t seq = s->next_seq++;
+    if (s->socket) {
+        frame_set_meta_int(f, "seq", seq);
+        const int bad = socket_send(s->socket, NULL, f);
+        s->waited += clock_now() - since;
+        return bad;
+    }
+    const unsigned char *bytes;
+    size_t size;
+    int bad = frame_seal(f, s->crc, &bytes, &size) || write_all(s->fd, bytes, size, s->name);
+    frame_free(f);
+    s->bytes += bad ? 0 : (int64_t)size;
+    s->waited += clock_now() - since;
+    if (bad && s->child && !stop_requested() && child_wait(&s->child, 2) && !s->child) {
+        char reason[256]; /* why its reader is gone */
+        snprintf(reason, sizeof reason, "%s", fail_message());
+        fail("%s: %s", s->name, reason);
+    }
+    return bad ? -1 : 0;
+}
+
+int sink_end(struct sink *s)
+{
+    struct frame *end = frame_new_end();
+    if (!end || sink_write(s, end)) {
+        sink_abandon(s);
+        return -1;
+    }
+    int bad = 0;
+    struct traffic edge = {.what = "frames", .n = s->next_seq - 1, .out = s->bytes};
+    edge.waited = s->waited;
+    if (s->socket) {
+        socket_traffic(s->socket, &edge.out, &edge.in);
+        bad = socket_drain(s->socket);
+        bad = socket_close(s->socket, bad ? 0 : s->timeout) || bad;
+    } else if (s->file.file)
+        bad = atomic_commit(&s->file);
+    else if (close(s->fd))
+        bad = fail("%s: %s", s->name, strerror(errno));
+    if (!bad && s->child && (bad = child_wait(&s->child, s->timeout))) {
+        char reason[256];
+        snprintf(reason, sizeof reason, "%s", fail_message());
+        fail("%s: %s", s->name, reason);
+    }
+    if (s->child)
+        child_stop(&s->child);
+    if (!bad)
+        traffic_report(s->name, &edge);
+    free_sink(s);
+    return bad;
+}
+
+void sink_abandon(struct sink *s)
+{
+    if (!s)
+        return;
+    char message[1024];
+    snprintf(message, sizeof message, "%s", fail_message());
+    socket_close(s->socket, 0);
+    if (s->file.file)
+        atomic_abandon(&s->file);
+    else if (s->fd >= 0)
+        close(s->fd);
+    if (s->child && child_wait(&s->child, 2) && s->child)
+        child_stop(&s->child);
+    free_sink(s);
+    fail("%s", message);
+}

@@ -1,0 +1,43 @@
+/* stream: frames that flow one way, out of a source and into a sink. An endpoint's meaning is in
+ * endpoint.h; of a ZeroMQ stream the sink connects (PUSH) and the source binds (PULL).
+ *
+ * A source may be a list of K endpoints (endpoint_take()). Then frame i of the stream is the next
+ * one of endpoint i mod K, so what K producers made in turn is in order again. Nothing is read
+ * ahead of its turn: who is early waits, and who is slow slows the others down. The stream ends
+ * where the endpoint whose turn it is ends; all others must have ended too. */
+#ifndef STREAM_H
+#define STREAM_H
+
+#include "frame/frame.h"
+#include "link/endpoint.h"
+
+struct source;
+struct sink;
+
+/* Opens "-", a PATH, exec:CMD (its stdout), or binds tcp:// or ipc://; or does so for each of a
+ * list. NULL with a message. */
+struct source *source_open(const char *endpoint, const struct link_config *config);
+/* Opens the file of that very name, whatever it looks like; "-" is stdin. For names that say where
+ * data lies, not how it comes. */
+struct source *source_open_file(const char *path, const struct link_config *config);
+/* The next frame: 1 and *out (the caller's), 0 at the end of the stream, -1 on failure, a stream
+ * that broke off without an end frame included, and one of a list that ends before another does.
+ * Over tcp:// and ipc:// the first frame has to come within the timeout of its turn. End frames are
+ * consumed here. */
+int source_next(struct source *s, struct frame **out);
+/* How long to wait, after an end frame, for a further stream or the end of the file (at first the
+ * timeout): a server answers sooner. */
+void source_set_patience(struct source *s, double seconds);
+void source_close(struct source *s);
+/* For messages: "stdin", "features.st"; of a list, the one that was asked last. */
+const char *source_name(const struct source *s);
+
+/* Opens "-", a PATH (created or truncated), exec:CMD (its stdin), or connects tcp:// or ipc://. */
+struct sink *sink_open(const char *endpoint, const struct link_config *config);
+int sink_write(struct sink *s, struct frame *f); /* consumes f, also on failure */
+/* Writes the end frame, flushes, closes; checks that it all arrived. Frees s in any case. */
+int sink_end(struct sink *s);
+/* Closes without an end frame, so that the failure travels. Keeps fail_message(). NULL is fine. */
+void sink_abandon(struct sink *s);
+
+#endif

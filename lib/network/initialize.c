@@ -1,0 +1,42 @@
+#include "network/initialize.h"
+
+#include <math.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "base/random.h"
+
+/* Deviation of a standard normal distribution that is cut at two deviations. */
+static const double truncated_deviation = 0.87962566103423978;
+
+static void draw(struct parameter *a, uint64_t seed)
+{
+    struct random r;
+    float *v = a->value;
+    const uint32_t key = (uint32_t)crc32(0, (const Bytef *)a->name, (uInt)strlen(a->name));
+    random_start(&r, seed, RANDOM_INIT, 0, key, 0);
+    if (a->start == START_NORMAL) {
+        for (size_t i = 0; i < a->count; i++)
+            v[i] = (float)(0.01 * random_normal(&r));
+        return;
+    }
+    const double fan_in = (double)a->count / (double)a->shape[0];
+    const double scale = sqrt(1 / fan_in) / truncated_deviation;
+    for (size_t i = 0; i < a->count; i++)
+        v[i] = (float)(scale * random_truncated_normal(&r));
+}
+
+void initialize_parameters(struct parameters *p, uint64_t seed)
+{
+    for (int i = 0; i < p->n; i++) {
+        struct parameter *a = &p->list[i];
+        if (a->start == START_FAN_IN || a->start == START_NORMAL) {
+            draw(a, seed);
+        } else {
+            memset(a->value, 0, a->count * dtype_size(a->dtype));
+            if (a->start == START_ONE)
+                for (size_t j = 0; j < a->count; j++)
+                    ((float *)a->value)[j] = 1;
+        }
+    }
+}

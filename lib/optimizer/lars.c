@@ -1,0 +1,58 @@
+#include "optimizer/lars.h"
+
+#include <math.h>
+
+#include "base/multiversion.h"
+
+enum { LANES = 16 };
+
+static double add_lanes(const double *lanes)
+{
+    double sum = 0;
+    for (int i = 0; i < LANES; i++)
+        sum += lanes[i];
+    return sum;
+}
+
+/* Sums of squares of w and of g + decay w; lanes fix the order of the sum and let it vectorize. */
+MULTIVERSION static void norms(size_t n, const float *w, const float *g, float decay, double *ww,
+                               double *gg)
+{
+    double sw[LANES] = {0}, sg[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; j++) {
+            double a = (double)w[i + j], b = (double)(g[i + j] + decay * w[i + j]);
+            sw[j] += a * a;
+            sg[j] += b * b;
+        }
+    for (size_t j = 0; i < n; i++, j++) {
+        double a = (double)w[i], b = (double)(g[i] + decay * w[i]);
+        sw[j] += a * a;
+        sg[j] += b * b;
+    }
+    *ww = add_lanes(sw);
+    *gg = add_lanes(sg);
+}
+
+MULTIVERSION static void update(size_t n, float *w, const float *g, float *v, float decay,
+                                float momentum, float rate)
+{
+    for (size_t i = 0; i < n; i++) {
+        v[i] = momentum * v[i] + rate * (g[i] + decay * w[i]);
+        w[i] -= v[i];
+    }
+}
+
+int lars_step(const struct lars *l, double lr, bool adapt, size_t n, float *w, const float *g,
+              float *v)
+{
+    float decay = adapt ? (float)l->weight_decay : 0;
+    double ww, gg;
+    norms(n, w, g, decay, &ww, &gg);
+    if (!isfinite(gg))
+        return -1;
+    double trust = adapt && ww > 0 && gg > 0 ? l->eta * sqrt(ww) / sqrt(gg) : 1;
+    update(n, w, g, v, decay, (float)l->momentum, (float)(lr * trust));
+    return 0;
+}

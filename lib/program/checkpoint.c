@@ -1,0 +1,126 @@
+#include "program/checkpoint.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "cli/options.h"
+#include "frame/frame_io.h"
+#include "frame/sound.h"
+
+static const char counter[] = ".num_batches_tracked";
+
+static bool is_counter(const char *name)
+{
+    const size_t length = strlen(name);
+    return length > strlen(counter) && !strcmp(name + length - strlen(counter), counter);
+}
+
+static bool same_part(const char *a, const char *b)
+{
+    const size_t n = strcspn(a, ".");
+    return n == strcspn(b, ".") && !strncmp(a, b, n);
+}
+
+/* Written by this project's optimizers, whose programs share one file. */
+static bool is_own(const struct frame *f)
+{
+    const char *kind = frame_meta(f, "kind");
+    return kind && frame_meta(f, "optimizer") && (!strcmp(kind, "model") || !strcmp(kind, "state"));
+}
+
+static bool is_own_part(const char *name)
+{
+    static const char *const parts[] = {"conv1",  "bn1",    "layer1",    "layer2",
+                                        "layer3", "layer4", "projector", "fc"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (same_part(name, parts[i]))
+            return true;
+    return strchr(name, '/') != NULL; /* an optimizer's memory */
+}
+
+/* Names the parts that are left over, each once. */
+static void tell_unused(const struct parameters *p, const struct frame *f, const char *path)
+{
+    enum { LISTED = 8, SHOWN = 32 };
+    char text[LISTED * (SHOWN + 2) + 32] = "";
+    size_t length = 0;
+    int n = 0;
+    for (int i = 0; i < f->n_tensors; i++) {
+        const char *name = f->tensors[i].name;
+        bool known = parameters_claim(p, name) || (is_own(f) && is_own_part(name));
+        for (int j = 0; j < i && !known; j++)
+            known = same_part(name, f->tensors[j].name);
+        if (known || ++n > LISTED)
+            continue;
+        const int part = (int)strcspn(name, ".");
+        length += (size_t)snprintf(text + length, sizeof text - length, "%s%.*s", n > 1 ? ", " : "",
+                                   part < SHOWN ? part : SHOWN, name);
+    }
+    if (n > LISTED)
+        snprintf(text + length, sizeof text - length, " and %d more", n - LISTED);
+    if (n)
+        program_warn("%s: not used: %s", path, text);
+}
+
+/* Checks all before anything is taken. */
+static int check(const struct parameters *p, const struct frame *f)
+{
+    for (int i = 0; i < p->n; i++) {
+        const struct parameter *a = &p->list[i];
+        const struct tensor *t = frame_find(f, a->name);
+        if (!t && !is_counter(a->name))
+            return fail("no tensor %s", a->name);
+        if (!t)
+            continue;
+        const bool half = a->dtype == DTYPE_F32 && t->dtype == DTYPE_BF16;
+        if (!frame_need(f, a->name, half ? DTYPE_BF16 : a->dtype, a->ndim, a->shape))
+            return -1;
+    }
+    for (int i = 0; i < f->n_tensors; i++)
+        if (parameters_claim(p, f->tensors[i].name) && parameters_find(p, f->tensors[i].name) < 0)
+            return fail("the network has no tensor %s", f->tensors[i].name);
+    return 0;
+}
+
+static int check_numbers(const struct parameters *p, const struct frame *f)
+{
+    for (int i = 0; i < f->n_tensors; i++)
+        if (parameters_find(p, f->tensors[i].name) >= 0 && sound_tensor(&f->tensors[i]))
+            return -1;
+    return 0;
+}
+
+int checkpoint_take(struct parameters *p, const struct frame *f, const char *path,
+                    const char *flags)
+{
+    if (check(p, f))
+        return fail("%s: %s; is the file of another %s?", path, fail_message(), flags);
+    if (check_numbers(p, f))
+        return fail("%s: %s", path, fail_message());
+    for (int i = 0; i < p->n; i++)
+        if (!frame_find(f, p->list[i].name))
+            memset(p->list[i].value, 0, p->list[i].count * dtype_size(p->list[i].dtype));
+    tell_unused(p, f, path);
+    return parameters_load(p, f, path);
+}
+
+int checkpoint_load(struct parameters *p, const char *path, const char *flags)
+{
+    struct frame *f = frame_load(path);
+    const int bad = f ? checkpoint_take(p, f, path, flags) : -1;
+    frame_free(f);
+    return bad;
+}
+
+int checkpoint_lacks(const char *part, const char *path, const char *flags)
+{
+    struct frame *f = frame_load(path);
+    int bad = f ? 0 : -1;
+    for (int i = 0; f && i < f->n_tensors && !bad; i++)
+        if (same_part(f->tensors[i].name, part))
+            bad = fail("%s: the network has no tensor %s; is the file of another %s?", path,
+                       f->tensors[i].name, flags);
+    frame_free(f);
+    return bad;
+}

@@ -1,0 +1,336 @@
+#include "program/collective.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "link/link.h"
+
+static int64_t world = 1;
+static const char *next = "";
+
+const struct option_spec collective_option_specs[] = {
+    {.name = "world",
+     .kind = OPTION_INT,
+     .value = &world,
+     .argument = "N",
+     .min = 1,
+     .max = 4096,
+     .help = "workers whose frames are put together"},
+    {.name = "next",
+     .kind = OPTION_STRING,
+     .value = &next,
+     .argument = "LINK",
+     .help = "where what they make goes, and the answer comes from"},
+    {0},
+};
+
+struct rank {
+    int client; /* -1: not heard of */
+    bool ended;
+    int64_t step;          /* of its latest frame; -1: none had one */
+    struct frame **frames; /* that came, of rounds to come */
+    int n, capacity;
+};
+
+struct collective {
+    struct server *server;
+    struct link *next; /* NULL: none */
+    struct rank *list;
+    int count;
+    int64_t group, groups; /* which of how many this is; -1: no frame has said it */
+};
+
+int collective_count(const struct collective *r)
+{
+    return r->count;
+}
+
+static void release(struct collective *r)
+{
+    for (int i = 0; r->list && i < r->count; i++) {
+        while (r->list[i].n)
+            frame_free(r->list[i].frames[--r->list[i].n]);
+        free(r->list[i].frames);
+    }
+    free(r->list);
+    free(r);
+}
+
+static struct collective *open_ranks(void)
+{
+    struct collective *r = calloc(1, sizeof *r);
+    if (!r || !(r->list = calloc((size_t)world, sizeof *r->list))) {
+        free(r);
+        fail("out of memory");
+        return NULL;
+    }
+    r->count = (int)world;
+    r->group = -1;
+    for (int i = 0; i < r->count; i++)
+        r->list[i] = (struct rank){.client = -1, .step = -1};
+    if ((r->server = server_open()) && !server_expect(r->server, r->count) &&
+        (!*next || (r->next = link_open(next, &link_config))))
+        return r;
+    server_abandon(r->server);
+    release(r);
+    return NULL;
+}
+
+/* ---- who sends ---- */
+
+/* Which rank of this group a frame is of; -1 with a message. */
+static int rank_of(struct collective *r, const struct frame *f)
+{
+    int64_t rank, all;
+    if (frame_meta_int(f, "rank", r->count == 1 ? 0 : -1, &rank) ||
+        frame_meta_int(f, "world", r->count, &all))
+        return -1;
+    if (rank < 0)
+        return fail("a frame without `rank`: was it made with augment --shard r/%d?", r->count);
+    if (all < 1 || rank >= all || all % r->count)
+        return fail("a frame of rank %lld of %lld, where --world is %d", (long long)rank,
+                    (long long)all, r->count);
+    const int64_t group = rank / r->count, groups = all / r->count;
+    if (r->group < 0) {
+        r->group = group;
+        r->groups = groups;
+    }
+    if (group != r->group || groups != r->groups)
+        return fail("a frame of rank %lld of %lld, where others are of ranks %lld to %lld of %lld",
+                    (long long)rank, (long long)all, (long long)(r->group * r->count),
+                    (long long)(r->group * r->count + r->count - 1),
+                    (long long)(r->groups * r->count));
+    return (int)(rank % r->count);
+}
+
+/* As the frames call it. */
+static long long number(const struct collective *r, int i)
+{
+    return (long long)((r->group < 0 ? 0 : r->group * r->count) + i);
+}
+
+static bool is_rank(const struct collective *r, int client)
+{
+    for (int i = 0; i < r->count; i++)
+        if (r->list[i].client == client)
+            return true;
+    return false;
+}
+
+/* Whether a frame may be rank i's next. *late: it may not, being of a step that is over. */
+static int check_frame(struct collective *r, int i, int client, const struct frame *f, bool *late)
+{
+    struct rank *rank = &r->list[i];
+    if (rank->client != client && is_rank(r, client))
+        return fail("client %d sent a frame of rank %lld and is another one", client, number(r, i));
+    if (rank->client >= 0 && rank->client != client)
+        return fail("rank %lld came twice: as client %d and as client %d", number(r, i),
+                    rank->client, client);
+    int64_t step;
+    if (frame_meta_int(f, "step", rank->step, &step))
+        return -1;
+    *late = step < rank->step;
+    if (*late)
+        return fail("rank %lld sent step %lld again, after step %lld", number(r, i),
+                    (long long)step, (long long)rank->step);
+    rank->step = step;
+    return 0;
+}
+
+static int queue(struct rank *rank, struct frame *f)
+{
+    if (rank->n == rank->capacity) {
+        const int capacity = rank->capacity ? 2 * rank->capacity : 16;
+        struct frame **frames = realloc(rank->frames, (size_t)capacity * sizeof *frames);
+        if (!frames)
+            return fail("out of memory");
+        rank->frames = frames;
+        rank->capacity = capacity;
+    }
+    rank->frames[rank->n++] = f;
+    return 0;
+}
+
+/* Consumes f. Who is none of the ranks, and what is of a step that is over, is refused; what a rank
+ * does else that it may not is a failure. */
+static int take(struct collective *r, int client, struct frame *f)
+{
+    const int i = rank_of(r, f);
+    const bool known = is_rank(r, client);
+    bool late = false;
+    if (i < 0 || check_frame(r, i, client, f, &late)) {
+        frame_free(f);
+        return late || !known ? server_refuse(r->server, client, late) : -1;
+    }
+    r->list[i].client = client;
+    if (!queue(&r->list[i], f))
+        return 0;
+    frame_free(f);
+    return -1;
+}
+
+static void take_end(struct collective *r, int client)
+{
+    for (int i = 0; i < r->count; i++)
+        if (r->list[i].client == client)
+            r->list[i].ended = true;
+}
+
+/* ---- rounds ---- */
+
+static bool round_is_there(const struct collective *r)
+{
+    for (int i = 0; i < r->count; i++)
+        if (!r->list[i].n)
+            return false;
+    return true;
+}
+
+/* Whoever has ended cannot take part in a round that others wait for. */
+static int check_ends(const struct collective *r)
+{
+    int ended = -1, waits = -1;
+    for (int i = 0; i < r->count; i++) {
+        if (r->list[i].ended && !r->list[i].n)
+            ended = i;
+        if (r->list[i].n)
+            waits = i;
+    }
+    return ended >= 0 && waits >= 0
+               ? fail("rank %lld has ended, rank %lld goes on", number(r, ended), number(r, waits))
+               : 0;
+}
+
+static int check_same(const struct collective *r, struct frame *const *frames, const char *key)
+{
+    for (int i = 1; i < r->count; i++) {
+        const char *a = frame_meta(frames[0], key), *b = frame_meta(frames[i], key);
+        if ((a || b) && (!a || !b || strcmp(a, b)))
+            return fail("rank %lld is at %s %s, rank %lld at %s %s", number(r, 0), key,
+                        a ? a : "none", number(r, i), key, b ? b : "none");
+    }
+    return 0;
+}
+
+static int pop_round(struct collective *r, struct frame **frames)
+{
+    for (int i = 0; i < r->count; i++) {
+        struct rank *rank = &r->list[i];
+        frames[i] = rank->frames[0];
+        memmove(rank->frames, rank->frames + 1, (size_t)--rank->n * sizeof *rank->frames);
+    }
+    if (!check_same(r, frames, "step") && !check_same(r, frames, "kind"))
+        return 1;
+    for (int i = 0; i < r->count; i++)
+        frame_free(frames[i]);
+    return -1;
+}
+
+/* The rank that the others wait for. */
+static int blame_silent(const struct collective *r)
+{
+    int silent = 0;
+    while (r->list[silent].n)
+        silent++;
+    return fail("rank %lld sent nothing within %g s, and others wait for it", number(r, silent),
+                0.9 * link_config.timeout);
+}
+
+/* 1 and the next round's frames, the caller's; 0 when all ranks have ended; -1. */
+static int next_round(struct collective *r, struct frame **frames)
+{
+    while (!round_is_there(r)) {
+        struct frame *f;
+        int client;
+        bool ends, waiting = false;
+        for (int i = 0; i < r->count; i++)
+            waiting = waiting || r->list[i].n;
+        const int got = server_next_within(r->server, waiting ? 0.9 * link_config.timeout : -1, &f,
+                                           &client, &ends);
+        if (got <= 0)
+            return got;
+        if (got == 2)
+            return blame_silent(r);
+        if (ends)
+            take_end(r, client);
+        else if (take(r, client, f))
+            return -1;
+        if (check_ends(r))
+            return -1;
+    }
+    return pop_round(r, frames);
+}
+
+int collective_ask(struct collective *r, struct frame *request, struct frame **answer)
+{
+    frame_drop_meta(request, "rank");
+    frame_drop_meta(request, "world");
+    if (r->groups > 1) {
+        frame_set_meta_int(request, "rank", r->group);
+        frame_set_meta_int(request, "world", r->groups);
+    }
+    *answer = request;
+    if (!r->next || !link_request(r->next, request, answer))
+        return 0;
+    *answer = NULL;
+    return -1;
+}
+
+int collective_reply(struct collective *r, int i, struct frame *f)
+{
+    frame_set_meta_int(f, "rank", r->group * r->count + i);
+    frame_set_meta_int(f, "world", r->groups * r->count);
+    return server_reply(r->server, r->list[i].client, f);
+}
+
+/* ---- a program ---- */
+
+static int end_ranks(struct collective *r)
+{
+    const int bad = r->next && (link_end(r->next) | link_close(r->next));
+    if (bad)
+        server_abandon(r->server);
+    const int worse = bad || server_end(r->server);
+    release(r);
+    return worse ? -1 : 0;
+}
+
+static void abandon_ranks(struct collective *r)
+{
+    server_abandon(r->server);
+    link_close(r->next);
+    release(r);
+}
+
+static int serve(struct collective *r, int (*answer)(struct collective *r, struct frame **frames))
+{
+    struct frame **frames = calloc((size_t)r->count, sizeof *frames);
+    if (!frames)
+        return fail("out of memory");
+    int got;
+    while ((got = next_round(r, frames)) > 0) {
+        const int bad = answer(r, frames);
+        for (int i = 0; i < r->count; i++)
+            frame_free(frames[i]);
+        if (bad) {
+            got = -1;
+            break;
+        }
+    }
+    free(frames);
+    return got;
+}
+
+int collective_run(int (*answer)(struct collective *r, struct frame **frames))
+{
+    struct collective *r = open_ranks();
+    if (!r)
+        return program_fail();
+    if (serve(r, answer)) {
+        const int status = program_fail(); /* first, so that the culprit's line leads a log */
+        abandon_ranks(r);
+        return status;
+    }
+    return end_ranks(r) ? program_fail() : 0;
+}

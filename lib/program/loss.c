@@ -1,0 +1,129 @@
+#include "program/loss.h"
+
+#include <math.h>
+#include <omp.h>
+
+#include "base/fail.h"
+#include "link/server.h"
+
+static struct {
+    bool no_normalize;
+    int64_t threads;
+} config;
+
+const struct option_spec loss_option_specs[] = {
+    {.name = "no-normalize",
+     .kind = OPTION_SWITCH,
+     .value = &config.no_normalize,
+     .help = "rows keep their length: compare by dot products, not by cosines"},
+    {.name = "threads",
+     .kind = OPTION_INT,
+     .value = &config.threads,
+     .argument = "N",
+     .min = 1,
+     .max = 1024,
+     .help = "the result does not depend on it"},
+    {0},
+};
+
+void loss_defaults(void)
+{
+    config.threads = omp_get_max_threads();
+}
+
+/* -1 with a message. */
+static int read_labels(const struct frame *request, int64_t images, struct loss_batch *batch)
+{
+    const struct tensor *y = frame_need(request, "y", DTYPE_I64, 1, &images);
+    if (!y)
+        return -1;
+    batch->labels = y->data;
+    for (int64_t b = 0; b < images; b++)
+        if (batch->labels[b] < -1)
+            return fail("y of image %lld is %lld: neither a label nor -1 for none", (long long)b,
+                        (long long)batch->labels[b]);
+    return 0;
+}
+
+/* -1 with a message. */
+static int read_batch(const struct loss *loss, const struct frame *request,
+                      struct loss_batch *batch)
+{
+    const int64_t views = loss->labels ? -1 : 2;
+    const struct tensor *z =
+        frame_need(request, "z", DTYPE_F32, 3, (const int64_t[]){-1, views, -1});
+    if (!z)
+        return -1;
+    const int64_t b = z->shape[0], v = z->shape[1], d = z->shape[2];
+    if (b < 1 || v < 1 || d < 1 || b > INT32_MAX / v || d > INT32_MAX)
+        return fail("z is [%lld,%lld,%lld]: nothing to compare", (long long)b, (long long)v,
+                    (long long)d);
+    if (b < 2)
+        return fail("z is of a single image, which has no negatives: train with a --batch of 2 or "
+                    "more; of several workers a loss takes all images at once (gather)");
+    *batch = (struct loss_batch){.in = {.z = z->data,
+                                        .n = b * v,
+                                        .d = d,
+                                        .normalize = !config.no_normalize,
+                                        .threads = (int)config.threads},
+                                 .views = v};
+    return loss->labels ? read_labels(request, b, batch) : 0;
+}
+
+static int compute(const struct loss *loss, const struct frame *request,
+                   const struct loss_batch *batch, struct frame *reply)
+{
+    struct similarity_metrics metrics;
+    if (loss->compute(batch, frame_find(reply, "dz")->data, &metrics))
+        return -1;
+    const char *step = frame_meta(request, "step");
+    if (!isfinite(metrics.loss))
+        return fail("the loss is not finite in step %s", step ? step : "?");
+    frame_inherit_metas(reply, request);
+    frame_set_meta_float(reply, "loss", (float)metrics.loss);
+    frame_set_meta_float(reply, "contrast_acc", (float)metrics.accuracy);
+    if (!isnan(metrics.entropy))
+        frame_set_meta_float(reply, "contrast_entropy", (float)metrics.entropy);
+    return 0;
+}
+
+/* NULL with a message. */
+static struct frame *answer(const struct loss *loss, const struct frame *request,
+                            const struct loss_batch *batch)
+{
+    const int64_t views = batch->views, images = batch->in.n / views;
+    struct frame *reply =
+        frame_new(&(struct tensor_spec){"dz", DTYPE_F32, 3, {images, views, batch->in.d}}, 1);
+    if (reply && compute(loss, request, batch, reply)) {
+        frame_free(reply);
+        return NULL;
+    }
+    return reply;
+}
+
+int loss_run(const struct loss *loss)
+{
+    struct server *server = server_open();
+    if (!server)
+        return program_fail();
+    struct frame *request;
+    int client, got;
+    while ((got = server_next(server, &request, &client, NULL)) > 0) {
+        struct loss_batch batch;
+        const int bad = read_batch(loss, request, &batch);
+        struct frame *reply = bad ? NULL : answer(loss, request, &batch);
+        frame_free(request);
+        if (bad && !server_refuse(server, client, false))
+            continue;
+        if (!reply || server_reply(server, client, reply)) {
+            got = -1;
+            break;
+        }
+    }
+    if (got < 0) {
+        const int status = program_fail(); /* first, so that the culprit's line leads a log */
+        server_abandon(server);
+        return status;
+    }
+    return server_end(server) ? program_fail() : 0;
+}

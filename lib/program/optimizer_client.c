@@ -1,0 +1,241 @@
+#include "program/optimizer_client.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "base/half.h"
+#include "frame/sound.h"
+#include "program/optimizer.h"
+
+/* A message of this size moves fastest over pipes and sockets; see docs/links.md. */
+enum { BUCKET_BYTES = 1 << 20 };
+
+struct optimizer_client {
+    struct link *link;
+    struct parameters *parameters;
+    enum dtype wire;
+    int64_t rank;
+    struct frame *metas; /* the present step's */
+    int *bucket;         /* parameters whose gradients wait to be sent */
+    int n_bucket, in_flight;
+    size_t bucket_bytes;
+    char lr[64];
+};
+
+struct optimizer_client *optimizer_client_new(struct link *link, struct parameters *parameters,
+                                              enum dtype wire)
+{
+    struct optimizer_client *c = calloc(1, sizeof *c);
+    if (c && (c->bucket = calloc((size_t)parameters->n + 1, sizeof *c->bucket))) {
+        c->link = link;
+        c->parameters = parameters;
+        c->wire = wire;
+        return c;
+    }
+    free(c);
+    fail("out of memory");
+    return NULL;
+}
+
+void optimizer_client_free(struct optimizer_client *c)
+{
+    if (!c)
+        return;
+    frame_free(c->metas);
+    free(c->bucket);
+    free(c);
+}
+
+/* What this rank sends: of what all have alike one is enough. */
+static bool sends(const struct optimizer_client *c, int i)
+{
+    const struct parameter *p = &c->parameters->list[i];
+    return c->rank == 0 || (!p->buffer && !p->shared);
+}
+
+static struct tensor_spec spec_of(const struct parameter *p, enum dtype wire)
+{
+    struct tensor_spec spec = {p->name, p->dtype, p->ndim, {0}};
+    if (!p->buffer && p->ndim > 1)
+        spec.dtype = wire;
+    memcpy(spec.shape, p->shape, (size_t)p->ndim * sizeof *p->shape);
+    return spec;
+}
+
+/* What is frozen goes by the first parts of the names, "conv1" and "layer1": blocks are frozen as a
+ * whole. */
+static void name_frozen(const struct optimizer_client *c, struct frame *join)
+{
+    char list[1024] = "";
+    size_t length = 0;
+    for (int i = 0; i < c->parameters->n; i++) {
+        const struct parameter *p = &c->parameters->list[i];
+        const int part = (int)strcspn(p->name, ".");
+        if (!p->frozen || optimizer_is_frozen(list, p->name))
+            continue;
+        length += (size_t)snprintf(list + length, sizeof list - length, "%s%.*s", length ? "," : "",
+                                   part, p->name);
+        assert(length < sizeof list);
+    }
+    for (int i = 0; i < c->parameters->n; i++)
+        assert(c->parameters->list[i].frozen ==
+               optimizer_is_frozen(list, c->parameters->list[i].name));
+    if (length)
+        frame_set_meta(join, "frozen", list);
+}
+
+/* A frame of these n parameters' values, for a join. */
+static struct frame *pack_values(const struct optimizer_client *c, int n)
+{
+    struct tensor_spec *specs = calloc((size_t)n + 1, sizeof *specs);
+    if (!specs) {
+        fail("out of memory");
+        return NULL;
+    }
+    for (int i = 0; i < n; i++)
+        specs[i] = spec_of(&c->parameters->list[i], DTYPE_F32);
+    struct frame *f = frame_new(specs, n);
+    free(specs);
+    for (int i = 0; f && i < n; i++) {
+        struct tensor *t = frame_find(f, c->parameters->list[i].name);
+        memcpy(t->data, c->parameters->list[i].value, t->bytes);
+    }
+    return f;
+}
+
+/* A frame of what this rank sends of the bucket: gradients, and buffers as they are. */
+static struct frame *pack_bucket(const struct optimizer_client *c)
+{
+    struct tensor_spec *specs = calloc((size_t)c->n_bucket + 1, sizeof *specs);
+    if (!specs) {
+        fail("out of memory");
+        return NULL;
+    }
+    int n = 0;
+    for (int i = 0; i < c->n_bucket; i++)
+        if (sends(c, c->bucket[i]))
+            specs[n++] = spec_of(&c->parameters->list[c->bucket[i]], c->wire);
+    struct frame *f = frame_new(specs, n);
+    free(specs);
+    for (int i = 0; f && i < c->n_bucket; i++) {
+        const struct parameter *p = &c->parameters->list[c->bucket[i]];
+        struct tensor *t = frame_find(f, p->name);
+        if (t && t->dtype == DTYPE_BF16)
+            half_narrow_bf16(p->grad, t->data, p->count);
+        else if (t)
+            memcpy(t->data, p->buffer ? p->value : p->grad, t->bytes);
+    }
+    return f;
+}
+
+static int take_values(struct optimizer_client *c, const struct frame *reply)
+{
+    return parameters_load(c->parameters, reply, link_name(c->link));
+}
+
+/* What is in force may be a resumed state's, and of another network. */
+static int check_values(const struct optimizer_client *c, const struct frame *reply)
+{
+    for (int i = 0; i < reply->n_tensors; i++) {
+        const struct tensor *t = &reply->tensors[i];
+        if (parameters_claim(c->parameters, t->name) && parameters_find(c->parameters, t->name) < 0)
+            return fail("%s: the optimizer has %s, which this network has not", link_name(c->link),
+                        t->name);
+        if (parameters_find(c->parameters, t->name) >= 0 && sound_tensor(t))
+            return fail("%s: %s", link_name(c->link), fail_message());
+    }
+    return 0;
+}
+
+int optimizer_join(struct optimizer_client *c, const struct frame *request, int64_t *next_step)
+{
+    if (frame_meta_int(request, "rank", 0, &c->rank))
+        return -1;
+    struct frame *join = pack_values(c, c->rank == 0 ? c->parameters->n : 0), *reply;
+    if (!join)
+        return -1;
+    static const char *const keys[] = {"rank",   "world", "grains",         "batch",
+                                       "images", "steps", "steps_per_epoch"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (frame_meta(request, keys[i]))
+            frame_set_meta(join, keys[i], frame_meta(request, keys[i]));
+    frame_set_meta(join, "kind", "join");
+    name_frozen(c, join);
+    if (link_request(c->link, join, &reply))
+        return -1;
+    int bad = check_values(c, reply) || take_values(c, reply) ||
+              frame_meta_int(reply, "step", 0, next_step);
+    for (int i = 0; !bad && i < c->parameters->n; i++)
+        if (!frame_find(reply, c->parameters->list[i].name))
+            bad = fail("%s: the answer to a join lacks %s", link_name(c->link),
+                       c->parameters->list[i].name);
+    frame_free(reply);
+    frame_trim_memory(); /* no other frame is as large as this one */
+    return bad ? -1 : 0;
+}
+
+int optimizer_begin(struct optimizer_client *c, const struct frame *request)
+{
+    static const char *const keys[] = {
+        "step", "steps", "steps_per_epoch", "batch", "images", "grains", "epoch", "rank", "world"};
+    frame_free(c->metas);
+    c->n_bucket = c->in_flight = 0;
+    c->bucket_bytes = 0;
+    if (!(c->metas = frame_new(NULL, 0)))
+        return -1;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (frame_meta(request, keys[i]))
+            frame_set_meta(c->metas, keys[i], frame_meta(request, keys[i]));
+    frame_set_meta(c->metas, "kind", "gradients");
+    /* Buffers travel first: when a client's last gradient is there, its step is complete. */
+    for (int i = 0; i < c->parameters->n; i++)
+        if (c->parameters->list[i].buffer && !c->parameters->list[i].frozen && optimizer_push(c, i))
+            return -1;
+    return 0;
+}
+
+static int send_bucket(struct optimizer_client *c)
+{
+    if (c->n_bucket == 0)
+        return 0;
+    struct frame *f = pack_bucket(c);
+    if (!f)
+        return -1;
+    frame_inherit_metas(f, c->metas);
+    c->n_bucket = 0;
+    c->bucket_bytes = 0;
+    c->in_flight++;
+    return link_send(c->link, f);
+}
+
+int optimizer_push(struct optimizer_client *c, int i)
+{
+    const struct tensor_spec spec = spec_of(&c->parameters->list[i], c->wire);
+    c->bucket[c->n_bucket++] = i;
+    c->bucket_bytes += c->parameters->list[i].count * dtype_size(spec.dtype);
+    return c->bucket_bytes >= BUCKET_BYTES ? send_bucket(c) : link_advance(c->link);
+}
+
+int optimizer_finish(struct optimizer_client *c, const char **lr)
+{
+    if (send_bucket(c))
+        return -1;
+    c->lr[0] = 0;
+    for (; c->in_flight; c->in_flight--) {
+        struct frame *reply;
+        if (link_receive(c->link, &reply))
+            return -1;
+        const char *text = frame_meta(reply, "lr");
+        if (text)
+            snprintf(c->lr, sizeof c->lr, "%s", text);
+        int bad = take_values(c, reply);
+        frame_free(reply);
+        if (bad)
+            return -1;
+    }
+    *lr = c->lr;
+    return 0;
+}

@@ -1,0 +1,159 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "program/optimizer_parts.h"
+
+/* ---- of the run ---- */
+
+static const struct {
+    const char *key, *what, *why;
+} described[RUN_SETTINGS] = {
+    {"images", "images", "the data changed, or --limit, --hold or --labels"},
+    {"batch", "images in a batch", "--batch changed"},
+    {"grains", "grains", "--grains or --batch changed"},
+    {"steps_per_epoch", "steps in an epoch", "the data or --batch changed"},
+};
+
+static int read_run(const struct frame *f, struct run_settings *s)
+{
+    for (int i = 0; i < RUN_SETTINGS; i++)
+        if (frame_meta_int(f, described[i].key, -1, &s->values[i]))
+            return -1;
+    return 0;
+}
+
+int settings_check(const struct optimizer *o, const struct frame *request)
+{
+    struct run_settings now;
+    if (read_run(request, &now))
+        return -1;
+    for (int i = 0; i < RUN_SETTINGS; i++)
+        if (o->resumed.values[i] >= 0 && now.values[i] >= 0 &&
+            now.values[i] != o->resumed.values[i])
+            return fail("%s: made with %" PRId64 " %s, and this run has %" PRId64
+                        ": %s; resume with what it was made with, or start a new run",
+                        o->config->state, o->resumed.values[i], described[i].what, now.values[i],
+                        described[i].why);
+    return 0;
+}
+
+int settings_take(struct optimizer *o, const struct frame *request)
+{
+    struct run_settings now;
+    if (settings_check(o, request) || read_run(request, &now))
+        return -1;
+    for (int i = 0; i < RUN_SETTINGS; i++)
+        if (now.values[i] >= 0)
+            o->run.values[i] = now.values[i];
+    if (o->steps <= o->step)
+        return fail("step %" PRId64 " of a run of %" PRId64 " steps: give more --steps", o->step,
+                    o->steps);
+    if (o->resumed_steps && o->steps != o->resumed_steps) {
+        program_warn("%s: the schedule is now of %" PRId64 " steps, where it was of %" PRId64,
+                     o->config->state, o->steps, o->resumed_steps);
+        o->resumed_steps = o->steps;
+    }
+    return 0;
+}
+
+/* ---- of the optimizer ---- */
+
+/* The shortest that reads back exactly. */
+static void print_double(char *text, size_t size, double value)
+{
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, size, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            return;
+    }
+}
+
+/* Prints one flag's value; "" if it has none. */
+static void print_value(const struct option_spec *o, char *text, size_t size)
+{
+    *text = 0;
+    if (o->kind == OPTION_SWITCH)
+        snprintf(text, size, "%s", *(const bool *)o->value ? "yes" : "no");
+    else if (o->kind == OPTION_CHOICE)
+        snprintf(text, size, "%s", *(const char *const *)o->value);
+    else if (o->kind == OPTION_INT && *(const int64_t *)o->value >= (int64_t)o->min)
+        snprintf(text, size, "%" PRId64, *(const int64_t *)o->value);
+    else if (o->kind == OPTION_DOUBLE && *(const double *)o->value >= o->min)
+        print_double(text, size, *(const double *)o->value);
+}
+
+/* The program's own flags, and those of the rate, which stand before the heading `state`. */
+static const struct option_spec *flag_at(const struct optimizer *o, int i)
+{
+    const struct option_spec *const tables[] = {o->rule->options, optimizer_option_specs};
+    for (int t = 0; t < 2; t++)
+        for (const struct option_spec *s = tables[t];
+             s && (s->name || (s->kind == OPTION_HEADING && strcmp(s->help, "state"))); s++)
+            if (s->name && i-- == 0)
+                return s;
+    return NULL;
+}
+
+/* "momentum=0.9 weight-decay=0.0001 ...": those that have a value. */
+void settings_write(const struct optimizer *o, struct frame *state)
+{
+    char text[2048] = "";
+    size_t length = 0;
+    const struct option_spec *flag;
+    for (int i = 0; (flag = flag_at(o, i)); i++) {
+        char value[64];
+        print_value(flag, value, sizeof value);
+        if (*value && length < sizeof text)
+            length += (size_t)snprintf(text + length, sizeof text - length, "%s%s=%s",
+                                       length ? " " : "", flag->name, value);
+    }
+    frame_set_meta(state, "settings", text);
+    for (int i = 0; i < RUN_SETTINGS; i++)
+        if (o->run.values[i] >= 0)
+            frame_set_meta_int(state, described[i].key, o->run.values[i]);
+}
+
+/* The value of a flag in such a text; "" if it has none. */
+static void find_value(const char *text, const char *name, char *value, size_t size)
+{
+    const size_t n = strlen(name);
+    *value = 0;
+    for (const char *at = text; *at; at += strcspn(at, " "), at += *at == ' ')
+        if (!strncmp(at, name, n) && at[n] == '=') {
+            snprintf(value, size, "%.*s", (int)strcspn(at + n + 1, " "), at + n + 1);
+            return;
+        }
+}
+
+static int compare_flags(const struct optimizer *o, const char *then)
+{
+    const struct option_spec *flag;
+    for (int i = 0; (flag = flag_at(o, i)); i++) {
+        char now[64], was[64];
+        print_value(flag, now, sizeof now);
+        find_value(then, flag->name, was, sizeof was);
+        if (strcmp(now, was))
+            return fail("%s: made with --%s %s, and now it is %s: resume with what it was made "
+                        "with, or start a new run",
+                        o->config->state, flag->name, *was ? was : "not given",
+                        *now ? now : "not given");
+    }
+    return 0;
+}
+
+int settings_resume(struct optimizer *o, const struct frame *state)
+{
+    const char *flags = frame_meta(state, "settings");
+    o->resumed_steps = o->steps;
+    if (read_run(state, &o->resumed))
+        return fail("%s: %s", o->config->state, fail_message());
+    o->run = o->resumed;
+    if (flags)
+        return compare_flags(o, flags);
+    program_warn("%s: does not say what it was made with: its settings are not compared",
+                 o->config->state);
+    return 0;
+}

@@ -1,0 +1,307 @@
+#include "program/shard.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "base/fail.h"
+#include "link/link.h"
+
+struct shard {
+    struct link *links[LINKS_AT_ONCE];
+    int n;
+};
+
+/* What one request is to the optimizers. */
+struct split {
+    int *owners;                /* of the request's tensors */
+    int asked[LINKS_AT_ONCE];   /* those that get a part of it, ascending */
+    int tensors[LINKS_AT_ONCE]; /* in each of the parts, as asked[] counts */
+    int n;
+    bool ranks; /* others ask the same links: all get a part, and all that they answer goes back */
+};
+
+int shard_owner(const char *name, int k)
+{
+    return (int)(crc32_z(0, (const unsigned char *)name, strlen(name)) % (unsigned)k);
+}
+
+/* ---- the list of links ---- */
+
+int shard_count(const char *list)
+{
+    int n = 0;
+    size_t length;
+    for (const char *rest = list, *at; (at = endpoint_take(&rest, &length));) {
+        const enum endpoint_kind kind = endpoint_kind(at);
+        if ((kind != ENDPOINT_EXEC && kind != ENDPOINT_SOCKET) || at[length - 1] == ',')
+            return fail("'%.*s' is no link: exec:CMD, tcp://host:port or ipc://path", (int)length,
+                        at);
+        if (++n > LINKS_AT_ONCE)
+            return fail("more than %d links", LINKS_AT_ONCE);
+    }
+    return n;
+}
+
+struct shard *shard_open(const char *list)
+{
+    struct shard *s = calloc(1, sizeof *s);
+    if (!s) {
+        fail("out of memory");
+        return NULL;
+    }
+    size_t length;
+    for (const char *rest = list, *at; (at = endpoint_take(&rest, &length));) {
+        char *link = strndup(at, length);
+        if (link && s->n < LINKS_AT_ONCE)
+            s->links[s->n] = link_open(link, &link_config);
+        else
+            fail("out of memory");
+        free(link);
+        if (!s->links[s->n]) {
+            shard_abandon(s);
+            return NULL;
+        }
+        s->n++;
+    }
+    return s;
+}
+
+int shard_end(struct shard *s)
+{
+    bool bad = false;
+    for (int i = 0; i < s->n; i++)
+        bad = link_end(s->links[i]) || bad;
+    for (int i = 0; i < s->n; i++)
+        bad = link_close(s->links[i]) || bad;
+    free(s);
+    return bad ? -1 : 0;
+}
+
+void shard_abandon(struct shard *s)
+{
+    if (!s)
+        return;
+    char message[1024];
+    snprintf(message, sizeof message, "%s", fail_message());
+    for (int i = 0; i < s->n; i++)
+        link_close(s->links[i]);
+    free(s);
+    fail("%s", message);
+}
+
+/* ---- a request's parts ---- */
+
+/* Who gets any of it: the owners of its tensors, or all if it has none. Behind the links of a rank
+ * a reduce each waits for the same frames of all ranks, which do not all have the same tensors. */
+static int plan(const struct shard *s, const struct frame *request, struct split *split)
+{
+    int counts[LINKS_AT_ONCE] = {0};
+    int64_t world;
+    if (frame_meta_int(request, "world", 1, &world))
+        return -1;
+    *split = (struct split){.owners = calloc((size_t)request->n_tensors + 1, sizeof(int))};
+    if (!split->owners)
+        return fail("out of memory");
+    split->ranks = world > 1;
+    for (int i = 0; i < request->n_tensors; i++)
+        counts[split->owners[i] = shard_owner(request->tensors[i].name, s->n)]++;
+    for (int k = 0; k < s->n; k++)
+        if (counts[k] || !request->n_tensors || split->ranks) {
+            split->tensors[split->n] = counts[k];
+            split->asked[split->n++] = k;
+        }
+    return 0;
+}
+
+static struct frame *make_part(const struct frame *request, const struct split *split, int owner)
+{
+    struct tensor_spec *specs = calloc((size_t)request->n_tensors + 1, sizeof *specs);
+    if (!specs) {
+        fail("out of memory");
+        return NULL;
+    }
+    int n = 0;
+    for (int i = 0; i < request->n_tensors; i++)
+        if (split->owners[i] == owner)
+            specs[n++] = tensor_spec_of(&request->tensors[i]);
+    struct frame *part = frame_new(specs, n);
+    free(specs);
+    for (int i = 0; part && i < request->n_tensors; i++)
+        if (split->owners[i] == owner)
+            memcpy(frame_find(part, request->tensors[i].name)->data, request->tensors[i].data,
+                   request->tensors[i].bytes);
+    if (part)
+        frame_inherit_metas(part, request);
+    return part;
+}
+
+/* Sends all parts before it waits for any reply. */
+static int exchange(const struct shard *s, const struct frame *request, const struct split *split,
+                    struct frame **replies)
+{
+    struct link *links[LINKS_AT_ONCE];
+    for (int i = 0; i < split->n; i++) {
+        struct frame *part = make_part(request, split, split->asked[i]);
+        links[i] = s->links[split->asked[i]];
+        if (!part || link_send(links[i], part))
+            return -1;
+    }
+    return link_receive_all(links, split->n, replies);
+}
+
+/* ---- their replies ---- */
+
+/* One with tensors counts: an optimizer that owns nothing yet has begun no step. One that owns only
+ * what is frozen names none. */
+static int check_steps(const struct shard *s, const struct split *split,
+                       struct frame *const *replies)
+{
+    int first = -1;
+    int64_t step = 0;
+    for (int i = 0; i < split->n; i++) {
+        const char *name = link_name(s->links[split->asked[i]]);
+        int64_t at;
+        if (frame_meta_int(replies[i], "step", 0, &at))
+            return fail("%s: %s", name, fail_message());
+        if (!replies[i]->n_tensors || !frame_meta(replies[i], "step"))
+            continue;
+        if (first >= 0 && at != step)
+            return fail("%s is at step %lld, %s at step %lld: the states belong to different steps",
+                        link_name(s->links[split->asked[first]]), (long long)step, name,
+                        (long long)at);
+        first = first < 0 ? i : first;
+        step = at;
+    }
+    return 0;
+}
+
+/* Puts what owner number i answered in the place of what it was sent. */
+static int put(struct frame *request, const struct split *split, int i, const struct frame *reply,
+               const char *name)
+{
+    for (int k = 0; k < request->n_tensors; k++) {
+        struct tensor *to = &request->tensors[k];
+        if (split->owners[k] != split->asked[i])
+            continue;
+        const struct tensor *t = frame_need(reply, to->name, to->dtype, to->ndim, to->shape);
+        if (!t)
+            return fail("%s: its answer: %s", name, fail_message());
+        memcpy(to->data, t->data, t->bytes);
+    }
+    for (int k = 0; reply->n_tensors > split->tensors[i] && k < reply->n_tensors; k++) {
+        const struct tensor *asked = frame_find(request, reply->tensors[k].name);
+        if (!asked || split->owners[asked - request->tensors] != split->asked[i])
+            return fail("%s: answered with %s, which it was not sent", name,
+                        reply->tensors[k].name);
+    }
+    return 0;
+}
+
+/* That an answer has what was asked for. */
+static int check_answer(const struct frame *request, const struct frame *all)
+{
+    for (int k = 0; k < request->n_tensors; k++) {
+        const struct tensor *t = &request->tensors[k];
+        if (!frame_need(all, t->name, t->dtype, t->ndim, t->shape))
+            return fail("the answer: %s", fail_message());
+    }
+    return 0;
+}
+
+/* All that came, to one that brought nothing, or less than other ranks did. */
+static struct frame *join_all(const struct shard *s, const struct split *split,
+                              struct frame *const *replies)
+{
+    int n = 0;
+    for (int i = 0; i < split->n; i++)
+        n += replies[i]->n_tensors;
+    struct tensor_spec *specs = calloc((size_t)n + 1, sizeof *specs);
+    if (!specs) {
+        fail("out of memory");
+        return NULL;
+    }
+    n = 0;
+    for (int i = 0; i < split->n; i++)
+        for (int k = 0; k < replies[i]->n_tensors; k++) {
+            const struct tensor *t = &replies[i]->tensors[k];
+            specs[n++] = tensor_spec_of(t);
+            if (shard_owner(t->name, s->n) == split->asked[i])
+                continue;
+            fail("%s: has %s, which is another's of %d", link_name(s->links[split->asked[i]]),
+                 t->name, s->n);
+            free(specs);
+            return NULL;
+        }
+    struct frame *all = frame_new(specs, n);
+    free(specs);
+    for (int i = 0; all && i < split->n; i++)
+        for (int k = 0; k < replies[i]->n_tensors; k++) {
+            const struct tensor *t = &replies[i]->tensors[k];
+            memcpy(frame_find(all, t->name)->data, t->data, t->bytes);
+        }
+    return all;
+}
+
+static void replace_metas(struct frame *f, const struct frame *with)
+{
+    while (f->n_metas)
+        frame_drop_meta(f, f->metas[f->n_metas - 1].key);
+    frame_inherit_metas(f, with);
+}
+
+/* The request becomes the reply, or another frame does (then it is freed). */
+static int merge(const struct shard *s, const struct split *split, struct frame *const *replies,
+                 struct frame **request)
+{
+    const char *kind = frame_meta(*request, "kind");
+    if (kind && !strcmp(kind, "join") && check_steps(s, split, replies))
+        return -1;
+    int first = 0;
+    for (int i = split->n - 1; i >= 0; i--)
+        if (frame_meta(replies[i], "step"))
+            first = i;
+    if ((*request)->n_tensors && !split->ranks) {
+        for (int i = 0; i < split->n; i++)
+            if (put(*request, split, i, replies[i], link_name(s->links[split->asked[i]])))
+                return -1;
+    } else {
+        struct frame *all = join_all(s, split, replies);
+        if (!all || check_answer(*request, all)) {
+            frame_free(all);
+            return -1;
+        }
+        frame_free(*request);
+        *request = all;
+        for (int i = split->n - 1; i >= 0; i--)
+            if (replies[i]->n_tensors && frame_meta(replies[i], "step"))
+                first = i;
+    }
+    replace_metas(*request, replies[first]);
+    return 0;
+}
+
+int shard_ask(struct shard *s, struct frame *request, struct frame **reply)
+{
+    const char *kind = frame_meta(request, "kind");
+    *reply = request;
+    struct split split = {0};
+    struct frame *replies[LINKS_AT_ONCE];
+    int bad = plan(s, request, &split);
+    if (!bad && !request->n_tensors && !split.ranks && (!kind || strcmp(kind, "join"))) {
+        free(split.owners);
+        return 0;
+    }
+    bad = bad || exchange(s, request, &split, replies);
+    if (!bad) {
+        bad = merge(s, &split, replies, &request);
+        for (int i = 0; i < split.n; i++)
+            frame_free(replies[i]);
+    }
+    free(split.owners);
+    if (bad)
+        frame_free(request);
+    *reply = bad ? NULL : request;
+    return bad ? -1 : 0;
+}

@@ -1,0 +1,265 @@
+#include "views/augment.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "data/decode.h"
+#include "views/series.h"
+
+/* A thread's own memory, on cache lines of its own. */
+struct augment_worker {
+    struct sample sample;
+    struct image image;
+    struct decoder *decoder;
+    struct view_memory memory;
+    struct view *views; /* of one image */
+} __attribute__((aligned(64)));
+
+/* Of a row that was asked for, and the image that it shows. */
+struct shown {
+    int64_t index, label;
+    struct scaled_image image;
+};
+
+int augment_init(struct augment *a)
+{
+    const size_t bytes = (size_t)a->n_threads * sizeof *a->workers;
+    a->workers = aligned_alloc(64, bytes);
+    if (!a->workers)
+        return fail("out of memory for %d threads", a->n_threads);
+    memset(a->workers, 0, bytes);
+    for (int i = 0; i < a->n_threads; i++) {
+        struct augment_worker *w = &a->workers[i];
+        w->views = malloc((size_t)a->n_views * sizeof *w->views);
+        w->decoder = decoder_new();
+        if (!w->views || !w->decoder)
+            return fail("out of memory for %d threads", a->n_threads);
+    }
+    return 0;
+}
+
+void augment_free(struct augment *a)
+{
+    for (int i = 0; a->workers && i < a->n_threads; i++) {
+        struct augment_worker *w = &a->workers[i];
+        sample_free(&w->sample);
+        image_free(&w->image);
+        decoder_free(w->decoder);
+        view_memory_free(&w->memory);
+        free(w->views);
+    }
+    free(a->workers);
+    a->workers = NULL;
+}
+
+/* Of the image at that place of the epoch. */
+static void draw_views(const struct augment *a, struct augment_worker *w, int64_t place,
+                       const struct scaled_image *image)
+{
+    const uint32_t epoch = (uint32_t)a->rows->batch.epoch;
+    const uint32_t index = (uint32_t)batch_reader_index(a->rows, place);
+    for (int v = 0; v < a->n_views; v++) {
+        struct random r;
+        random_start(&r, a->seed, RANDOM_VIEW, epoch, index, (uint32_t)v);
+        if (a->channels)
+            series_draw(&w->views[v], a->policies[v > 0], image->width, a->size, &r);
+        else
+            view_draw(&w->views[v], a->policies[v > 0], image->width, image->height, a->size, &r);
+    }
+}
+
+/* The denominator at which every crop of the views still has enough pixels. */
+static int choose_reduction(const struct augment *a, const struct augment_worker *w)
+{
+    double scale = a->reduced ? 0 : 1; /* needed */
+    for (int v = 0; v < a->n_views && scale < 1; v++)
+        scale = fmax(scale, view_scale_needed(&w->views[v], a->size));
+    return decode_reduction(w->decoder, scale);
+}
+
+/* Reads the image at the place `from` and draws the views that the row at `place` shows of it. */
+static int read_image(const struct augment *a, struct augment_worker *w, int64_t place,
+                      int64_t from, struct shown *s)
+{
+    *s = (struct shown){.index = batch_reader_index(a->rows, from), .image.denominator = 1};
+    struct scaled_image *image = &s->image;
+    if (a->keep && image_cache_get(a->keep, s->index, image, &s->label)) {
+        draw_views(a, w, place, image);
+        return 0;
+    }
+    if (batch_reader_get(a->rows, from, &w->sample))
+        return -1;
+    s->label = w->sample.label;
+    if (w->sample.width) {
+        *image = (struct scaled_image){w->sample.bytes, w->sample.width, w->sample.height, 1};
+        draw_views(a, w, place, image);
+    } else {
+        if (decode_start(w->decoder, &w->sample, a->orient, &image->width, &image->height))
+            return -1;
+        draw_views(a, w, place, image);
+        image->denominator = choose_reduction(a, w);
+        for (int v = 0; v < a->n_views; v++)
+            w->views[v].reduction = image->denominator;
+        if (decode_finish(w->decoder, image->denominator, &w->image))
+            return -1;
+        image->pixels = w->image.pixels;
+    }
+    if (a->keep && image->denominator == 1)
+        image_cache_put(a->keep, s->index, image, s->label);
+    return 0;
+}
+
+/* Finds what a row shows. 1: nothing, it is left out. */
+static int find_image(const struct augment *a, struct augment_worker *w, int64_t row,
+                      struct shown *s)
+{
+    const int64_t stream = a->rows->read, count = dataset_count(a->rows->set);
+    const int64_t place = batch_reader_place(a->rows, row, 0);
+    int64_t tried = 0;
+    for (int64_t from = place; from >= 0; from = batch_reader_place(a->rows, row, ++tried)) {
+        if (read_image(a, w, place, from, s) == 0)
+            return 0;
+        if (skips_image(a->skips, batch_reader_index(a->rows, from), count < 0 ? stream : count))
+            return -1;
+    }
+    s->index = s->label = -1;
+    return a->rows->batches->evaluation
+               ? 1
+               : fail("%s: and none of the %lld images before it in the epoch can be read",
+                      fail_message(), (long long)tried - 1);
+}
+
+static size_t bytes_of_view(const struct augment *a)
+{
+    const size_t size = (size_t)a->size;
+    return a->channels ? size * (size_t)a->channels * sizeof(float) : 3 * size * size;
+}
+
+/* A series lies in an image's place: floats, as many steps as it is wide. */
+static int apply_view(const struct augment *a, struct augment_worker *w, int v,
+                      const struct scaled_image *image, uint8_t *x)
+{
+    if (a->channels)
+        return series_apply(&w->views[v], (const float *)(const void *)image->pixels, a->channels,
+                            a->size, &w->memory, (float *)(void *)x);
+    return view_apply(&w->views[v], image, a->size, &w->memory, x);
+}
+
+/* All views of one row's image. x (V,S,S,3), or of a series floats (V,S,C). */
+static int fill_row(const struct augment *a, struct augment_worker *w, int64_t row, uint8_t *x,
+                    int64_t *y, int64_t *index, struct view *views)
+{
+    struct shown s;
+    const int found = find_image(a, w, row, &s);
+    if (found < 0)
+        return -1;
+    *y = s.label;
+    *index = s.index;
+    for (int v = 0; v < a->n_views && found == 0; v++)
+        if (apply_view(a, w, v, &s.image, x + (size_t)v * bytes_of_view(a)))
+            return -1;
+    if (views)
+        memcpy(views, w->views, (size_t)a->n_views * sizeof *views);
+    return 0;
+}
+
+static bool stopped(const struct augment *a)
+{
+    return a->stop && atomic_load_explicit(a->stop, memory_order_relaxed);
+}
+
+/* Fills x, y and index of all rows; index and y of a row to be left out become -1. */
+static int fill(struct augment *a, uint8_t *x, int64_t *y, int64_t *index, struct view *views)
+{
+    const size_t row_bytes = bytes_of_view(a) * (size_t)a->n_views;
+    const int64_t first = a->rows->batch.first, n = a->rows->batch.count;
+    int64_t failed_row = n;
+    char *failure = NULL; /* messages belong to threads */
+#pragma omp parallel for schedule(dynamic) num_threads(a->n_threads)
+    for (int64_t i = 0; i < n; i++) {
+        if (stopped(a))
+            continue;
+        struct augment_worker *w = &a->workers[omp_get_thread_num()];
+        struct view *row_views = views ? views + i * a->n_views : NULL;
+        if (fill_row(a, w, first + i, x + (size_t)i * row_bytes, &y[i], &index[i], row_views) == 0)
+            continue;
+#pragma omp critical(augment_failure)
+        if (i < failed_row) {
+            failed_row = i;
+            free(failure);
+            failure = strdup(fail_message());
+        }
+    }
+    if (failed_row == n)
+        return stopped(a) ? fail("stopped") : 0;
+    fail("%s", failure ? failure : "out of memory");
+    free(failure);
+    return -1;
+}
+
+/* Whose rows all have to be written. */
+static struct frame *new_frame(const struct augment *a, int64_t rows)
+{
+    const struct tensor_spec series = {
+        "x", DTYPE_F32, 5, {rows, a->n_views, 1, a->size, a->channels}};
+    const struct tensor_spec image = {"x", DTYPE_U8, 5, {rows, a->n_views, a->size, a->size, 3}};
+    const struct tensor_spec specs[] = {
+        a->channels ? series : image,
+        {"y", DTYPE_I64, 1, {rows}},
+        {"index", DTYPE_I64, 1, {rows}},
+    };
+    return frame_new_unset(specs, 3);
+}
+
+/* Of an evaluation: *f becomes the frame without the rows whose images could not be read. */
+static int leave_out(const struct augment *a, struct batch *b, struct frame **f, struct view *views)
+{
+    const int64_t *index = frame_find(*f, "index")->data;
+    int64_t n = 0;
+    for (int64_t i = 0; i < b->count; i++)
+        n += index[i] >= 0;
+    if (n == b->count)
+        return 0;
+    struct frame *shorter = new_frame(a, n);
+    if (!shorter)
+        return -1;
+    for (int t = 0; t < shorter->n_tensors; t++) {
+        const struct tensor *to = &shorter->tensors[t], *from = frame_find(*f, to->name);
+        const size_t row = from->bytes / (size_t)b->count;
+        char *at = to->data;
+        for (int64_t i = 0; i < b->count; i++)
+            if (index[i] >= 0)
+                at = mempcpy(at, (const char *)from->data + (size_t)i * row, row);
+    }
+    int64_t kept = 0;
+    for (int64_t i = 0; views && i < b->count; i++)
+        if (index[i] >= 0)
+            memmove(views + kept++ * a->n_views, views + i * a->n_views,
+                    (size_t)a->n_views * sizeof *views);
+    frame_free(*f);
+    *f = shorter;
+    if (a->rows->batches->world > 1)
+        b->count = n;
+    else
+        sampler_shorten(b, n);
+    return 0;
+}
+
+struct frame *augment_frame(struct augment *a, int64_t step, struct batch *b, struct view *views)
+{
+    if (batch_reader_begin(a->rows, step))
+        return NULL;
+    *b = a->rows->batch;
+    struct frame *f = new_frame(a, b->count);
+    if (!f)
+        return NULL;
+    if (fill(a, frame_find(f, "x")->data, frame_find(f, "y")->data, frame_find(f, "index")->data,
+             views) == 0 &&
+        leave_out(a, b, &f, views) == 0)
+        return f;
+    frame_free(f);
+    return NULL;
+}

@@ -1,0 +1,225 @@
+#include "views/resample.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/multiversion.h"
+#include "views/clamp.h"
+#include "views/weighted_sum.h"
+
+/* Rows are resized to `size` columns, a strip of them at a time, into a window of rows that the
+ * vertical pass takes its taps from; it holds as many as a row of the output needs, and a strip.
+ *
+ * The taps of neighbouring output columns begin at different input columns, so the horizontal pass
+ * takes LANES of them at once and gives each the taps of all, many with the weight zero: five times
+ * the multiplications, but in whole vectors. */
+enum { LANES = 16, STRIP = 8, PAIR = 2 };
+
+/* The inputs first, first+1, ... of an output position, or of LANES positions. */
+struct taps {
+    int32_t first, count;
+};
+
+static double bicubic(double x)
+{
+    x = fabs(x);
+    if (x < 1)
+        return (1.5 * x - 2.5) * x * x + 1;
+    if (x < 2)
+        return ((-0.5 * x + 2.5) * x - 4) * x + 2;
+    return 0;
+}
+
+/* Upper bound of the number of taps when `length` pixels become `size`. */
+static int max_taps(double length, int size)
+{
+    const double scale = fmax(length / size, 1);
+    return (int)ceil(2 * scale) * 2 + 1;
+}
+
+/* The same for LANES positions. */
+static int max_block_taps(double length, int size)
+{
+    return max_taps(length, size) + (int)ceil((LANES - 1) * length / size) + 1;
+}
+
+static size_t blocks_of(int size)
+{
+    return ((size_t)size + LANES - 1) / LANES;
+}
+
+/* Taps and weights of position i when `length` pixels from `start` on, out of `limit`, become
+ * `size`. */
+static struct taps make_taps(double start, double length, int limit, int size, int i,
+                             float *weights)
+{
+    const double scale = length / size, widening = fmax(scale, 1), support = 2 * widening;
+    const double center = start + (i + 0.5) * scale, narrowing = 1 / widening;
+    int first = (int)(center - support + 0.5), end = (int)(center + support + 0.5);
+    first = first < 0 ? 0 : first;
+    end = end > limit ? limit : end;
+    double sum = 0;
+    for (int k = first; k < end; k++) {
+        const double weight = bicubic((k - center + 0.5) * narrowing);
+        weights[k - first] = (float)weight;
+        sum += weight;
+    }
+    const double inverse = 1 / sum;
+    for (int k = 0; k < end - first; k++)
+        weights[k] = (float)((double)weights[k] * inverse);
+    return (struct taps){first, end - first};
+}
+
+/* A pass over one direction: taps[n], and weights[n][stride]. */
+struct pass {
+    struct taps *taps;
+    float *weights;
+    size_t stride;
+};
+
+static void make_rows(const struct pass *pass, double start, double length, int limit, int size)
+{
+    for (int i = 0; i < size; i++)
+        pass->taps[i] =
+            make_taps(start, length, limit, size, i, pass->weights + (size_t)i * pass->stride);
+}
+
+/* For each block of positions: weights [count][LANES]. one: memory for the taps of one position. */
+static void make_blocks(const struct pass *pass, double start, double length, int limit, int size,
+                        float *one)
+{
+    for (int b = 0; b < (int)blocks_of(size); b++) {
+        float *weights = pass->weights + (size_t)b * pass->stride;
+        memset(weights, 0, pass->stride * sizeof *weights);
+        struct taps block = {0};
+        for (int lane = 0; lane < LANES && b * LANES + lane < size; lane++) {
+            const struct taps t = make_taps(start, length, limit, size, b * LANES + lane, one);
+            if (lane == 0)
+                block.first = t.first;
+            block.count = t.first + t.count - block.first;
+            for (int k = 0; k < t.count; k++)
+                weights[(t.first - block.first + k) * LANES + lane] = one[k];
+        }
+        pass->taps[b] = block;
+    }
+}
+
+MULTIVERSION
+static void to_floats(const uint8_t *restrict bytes, size_t n, float *restrict out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)bytes[i] * (1 / 255.0f);
+}
+
+/* strip (STRIP,columns,3), whose first column is x0; the first `rows` of them -> out
+ * (rows,3,padded), where rows beyond are written too, up to a multiple of PAIR. */
+MULTIVERSION
+static void horizontal(const float *restrict strip, int x0, size_t columns, size_t rows,
+                       const struct pass *pass, size_t padded, float *restrict out)
+{
+    for (size_t b = 0; b < padded / LANES; b++) {
+        const struct taps t = pass->taps[b];
+        const float *weights = pass->weights + b * pass->stride;
+        for (size_t row = 0; row < rows; row += PAIR) {
+            const float *in = strip + (row * columns + (size_t)(t.first - x0)) * 3;
+            const float *below = row + 1 < rows ? in + 3 * columns : in;
+            float sums[2 * 3][LANES] = {{0}};
+            for (int k = 0; k < t.count; k++)
+#pragma GCC unroll 3
+                for (int c = 0; c < 3; c++)
+                    for (int lane = 0; lane < LANES; lane++) {
+                        sums[c][lane] += in[3 * k + c] * weights[k * LANES + lane];
+                        sums[3 + c][lane] += below[3 * k + c] * weights[k * LANES + lane];
+                    }
+            float *to = out + row * 3 * padded + b * LANES;
+            for (size_t i = 0; i < 2 * 3; i++)
+                for (int lane = 0; lane < LANES; lane++)
+                    to[i * padded + (size_t)lane] = clamp01(sums[i][lane]);
+        }
+    }
+}
+
+/* One row of the output: row (3,padded) -> out (3,size,size), row y of each plane. */
+MULTIVERSION
+static void store_row(const float *restrict row, size_t padded, size_t size, size_t y,
+                      float *restrict out)
+{
+    for (size_t c = 0; c < 3; c++)
+        for (size_t x = 0; x < size; x++)
+            out[(c * size + y) * size + x] = clamp01(row[c * padded + x]);
+}
+
+/* How scratch is laid out; sizes in floats, multiples of 16. */
+struct layout {
+    size_t x_stride, y_stride, one, padded;
+    size_t x_taps, y_taps, x_weights, y_weights, strip, window, row, total;
+};
+
+static size_t take(size_t *total, size_t floats)
+{
+    const size_t at = *total;
+    *total += (floats + 15) / 16 * 16;
+    return at;
+}
+
+/* Of images of at most that size. */
+static struct layout lay_out(int columns, double width, double height, int size)
+{
+    struct layout l = {.padded = blocks_of(size) * LANES};
+    const size_t s = (size_t)size, floats_of_taps = sizeof(struct taps) / sizeof(float);
+    l.x_stride = (size_t)max_block_taps(width, size) * LANES;
+    l.y_stride = (size_t)max_taps(height, size);
+    l.one = take(&l.total, (size_t)max_taps(width, size));
+    l.x_taps = take(&l.total, blocks_of(size) * floats_of_taps);
+    l.y_taps = take(&l.total, s * floats_of_taps);
+    l.x_weights = take(&l.total, blocks_of(size) * l.x_stride);
+    l.y_weights = take(&l.total, s * l.y_stride);
+    l.strip = take(&l.total, STRIP * 3 * (size_t)columns);
+    l.window = take(&l.total, (STRIP + l.y_stride) * 3 * l.padded);
+    l.row = take(&l.total, 3 * l.padded);
+    return l;
+}
+
+size_t resample_scratch(int width, int height, int size)
+{
+    return lay_out(width, width, height, size).total;
+}
+
+void resample_bicubic(const uint8_t *pixels, int width, int height, struct area area, int size,
+                      float *out, float *scratch)
+{
+    const struct layout l = lay_out(width, area.w, area.h, size);
+    const struct pass across = {(struct taps *)(scratch + l.x_taps), scratch + l.x_weights,
+                                l.x_stride};
+    const struct pass down = {(struct taps *)(scratch + l.y_taps), scratch + l.y_weights,
+                              l.y_stride};
+    make_blocks(&across, area.x, area.w, width, size, scratch + l.one);
+    make_rows(&down, area.y, area.h, height, size);
+
+    float *strip = scratch + l.strip, *window = scratch + l.window, *row = scratch + l.row;
+    const struct taps *last = &across.taps[blocks_of(size) - 1], *bottom = &down.taps[size - 1];
+    const int x0 = across.taps[0].first, end = bottom->first + bottom->count;
+    const size_t columns = (size_t)(last->first + last->count - x0), row_floats = 3 * l.padded;
+    int top = down.taps[0].first, held = 0; /* the window's first row, and how many it holds */
+    for (int y = 0; y < size;) {
+        const int from = top + held, rows = end - from < STRIP ? end - from : STRIP;
+        for (int i = 0; i < rows; i++)
+            to_floats(pixels + ((size_t)(from + i) * (size_t)width + (size_t)x0) * 3, 3 * columns,
+                      strip + (size_t)i * 3 * columns);
+        horizontal(strip, x0, columns, (size_t)rows, &across, l.padded,
+                   window + (size_t)held * row_floats);
+        held += rows;
+        for (; y < size && down.taps[y].first + down.taps[y].count <= top + held; y++) {
+            const struct taps t = down.taps[y];
+            weighted_sum(row, row_floats, down.weights + (size_t)y * down.stride, t.count,
+                         window + (size_t)(t.first - top) * row_floats, row_floats);
+            store_row(row, l.padded, (size_t)size, (size_t)y, out);
+        }
+        /* The window goes down to the first row that is still needed. */
+        const int gone = y < size ? down.taps[y].first - top : held;
+        held -= gone;
+        memmove(window, window + (size_t)gone * row_floats,
+                (size_t)held * row_floats * sizeof *window);
+        top += gone;
+    }
+}
