@@ -200,7 +200,8 @@ coverage: deps-check ## run all tests with counters; which lines they reach, by 
 	-@$(MAKE) --no-print-directory COV=1 check-all TESTS='$(TESTS)'
 	@tests/coverage build/cov
 
-lint: ## formatting and shell scripts
+lint: ## formatting, shell scripts, and the order of the rooms of lib/
+	tests/rooms
 	clang-format --dry-run -Werror $(wildcard lib/*/*.[ch] cmd/*/*.c tests/*.c tests/*/*.[ch])
 	shellcheck -x $(wildcard pipelines/* tests/*/*.sh tests/fixtures/* tests/lib.sh tests/run tests/coverage tests/slurm_cluster tests/bench/curve tests/bench/workers tests/fuzz/run tests/soak/kill-resume .ci/run)
 
