@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-#include "link/link.h"
+#include "base/signals.h"
+#include "program/link_options.h"
 #include "program/optimizer.h"
 
 static struct adam adam = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};

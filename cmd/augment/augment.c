@@ -7,13 +7,17 @@
 
 #include "base/fail.h"
 #include "base/signals.h"
+#include "base/warn.h"
 #include "cli/options.h"
 #include "data/data_source.h"
 #include "link/link.h"
+#include "link/stream.h"
+#include "program/link_options.h"
 #include "views/prefetch.h"
 #include "views/views.h"
 
 static struct data_source images = {
+    .links = &link_options,
     .data = "",
     .format = "auto",
     .split = "train",
@@ -220,11 +224,10 @@ static int finish(struct prefetch *made, struct sink *sink, int result)
     else if (sink)
         sink_abandon(sink);
     if (images.skips && skips_count(images.skips))
-        program_warn("skipped images that cannot be read: %lld",
-                     (long long)skips_count(images.skips));
+        warn_line("skipped images that cannot be read: %lld", (long long)skips_count(images.skips));
     if (images.skips && skips_labels(images.skips))
-        program_warn("left out images whose labels cannot be read: %lld",
-                     (long long)skips_labels(images.skips));
+        warn_line("left out images whose labels cannot be read: %lld",
+                  (long long)skips_labels(images.skips));
     if (images.set && result == 0)
         dataset_tell_passed_over(images.set);
     views_close(&views);
@@ -240,7 +243,7 @@ int main(int argc, char **argv)
     check_flags();
 
     const bool opened = data_source_open(&images, (int)views.size) == 0 && views_open(&views) == 0;
-    struct sink *sink = opened ? sink_open(out, &link_config) : NULL;
+    struct sink *sink = opened ? sink_open(out, &link_options) : NULL;
     struct prefetch *made = sink ? prefetch_start(views_next, &views, ahead) : NULL;
     const int result = made ? write_frames(made, sink) : -1;
     return finish(made, sink, result) == 0 ? 0 : program_fail();

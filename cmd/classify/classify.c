@@ -3,9 +3,11 @@
 #include <stdlib.h>
 
 #include "base/fail.h"
+#include "base/signals.h"
 #include "link/link.h"
 #include "loss/cross_entropy.h"
 #include "network/plan.h"
+#include "program/link_options.h"
 #include "program/stage.h"
 
 enum { MOST_CLASSES = 1 << 20 };
@@ -77,7 +79,7 @@ static struct frame *loss(const struct frame *output, int threads)
     double *losses = calloc((size_t)(b * v), sizeof *losses);
     struct frame *f = frame_new(&(struct tensor_spec){"dlogits", DTYPE_F32, 3, {b, v, classes}}, 1);
     if (!losses)
-        fail("out of memory");
+        fail_memory(NULL);
     if (!losses || !f ||
         cross_entropy(logits->data, y->data, b, v, classes, smoothing, threads, losses,
                       frame_find(f, "dlogits")->data, &m)) {

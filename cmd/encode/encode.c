@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "link/link.h"
+#include "base/signals.h"
 #include "network/resnet.h"
+#include "program/link_options.h"
 #include "program/stage.h"
 
 enum { CIFAR_UP_TO = 64 }; /* pixels a side, or steps of a series: --stem auto */
@@ -84,16 +85,13 @@ static struct plan *make_plan(const struct tensor *x)
     const bool is_series = !strncmp(arch, series, strlen(series));
     const char *depth = arch + strlen(is_series ? series : "resnet");
     if (is_series && selective) {
-        fail("--sk: %s has no bottlenecks of images", arch);
-        return NULL;
+        return fail_null("--sk: %s has no bottlenecks of images", arch);
     }
     if (is_series && x->dtype != DTYPE_F32) {
-        fail("x is %s: %s takes F32", dtype_name(x->dtype), arch);
-        return NULL;
+        return fail_null("x is %s: %s takes F32", dtype_name(x->dtype), arch);
     }
     if (!is_series && x->shape[4] != 3) {
-        fail("x has %lld channels: 3 are needed", (long long)x->shape[4]);
-        return NULL;
+        return fail_null("x has %lld channels: 3 are needed", (long long)x->shape[4]);
     }
     const bool small = x->shape[2] <= CIFAR_UP_TO && x->shape[3] <= CIFAR_UP_TO;
     const bool cifar = !strcmp(stem, "auto") ? small : !strcmp(stem, "cifar");

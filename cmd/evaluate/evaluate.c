@@ -8,6 +8,7 @@
 
 #include "base/fail.h"
 #include "base/signals.h"
+#include "base/warn.h"
 #include "base/written.h"
 #include "cli/options.h"
 #include "cli/status.h"
@@ -17,7 +18,7 @@
 #include "evaluate/probe.h"
 #include "evaluate/same_classes.h"
 #include "evaluate/scores.h"
-#include "link/link.h"
+#include "program/link_options.h"
 
 static const char *train_endpoint = "", *test_endpoint = "", *method = "linear", *on = "";
 static const char *match = "names";
@@ -107,8 +108,8 @@ static int fit_settings(const struct feature_set *train, int classes)
     if (strcmp(method, "knn") == 0) {
         if (k <= train->n || k_given)
             return 0;
-        program_warn("all %lld training rows vote: they are fewer than k = %lld",
-                     (long long)train->n, (long long)k);
+        warn_line("all %lld training rows vote: they are fewer than k = %lld", (long long)train->n,
+                  (long long)k);
         k = train->n;
         return 0;
     }
@@ -119,8 +120,8 @@ static int fit_settings(const struct feature_set *train, int classes)
         return held < 0 ? -1 : 0;
     l2 = 1 / (double)train->n;
     l2_given = true;
-    program_warn("%lld training rows are too few to choose l2: it is 1/%lld; --l2 sets another",
-                 (long long)train->n, (long long)train->n);
+    warn_line("%lld training rows are too few to choose l2: it is 1/%lld; --l2 sets another",
+              (long long)train->n, (long long)train->n);
     return 0;
 }
 
@@ -207,13 +208,13 @@ static int print(const json_t *report)
     if (whole)
         putchar('\n');
     const int lost = written_text();
-    return whole || lost ? (lost < 0 ? -1 : 0) : fail("out of memory");
+    return whole || lost ? (lost < 0 ? -1 : 0) : fail_memory(NULL);
 }
 
 /* There are as many classes as logits. */
 static int read_logits(struct feature_set *test)
 {
-    if (feature_set_read(test, test_endpoint, "logits", "test rows"))
+    if (feature_set_read(test, test_endpoint, &link_options, "logits", "test rows"))
         return -1;
     if (test->width > FEATURE_SET_MAX_CLASSES || test->classes > test->width)
         return fail("%lld logits, where the highest label is %d; there may be up to %d",
@@ -238,11 +239,11 @@ static int tell_one_sided(const struct feature_set *train, const struct feature_
         if (n < 0)
             return -1;
         if (n && side)
-            program_warn("classes without training rows: %d, whose %lld test rows count as wrong: "
-                         "%s",
-                         n, (long long)rows, text);
+            warn_line("classes without training rows: %d, whose %lld test rows count as wrong: "
+                      "%s",
+                      n, (long long)rows, text);
         else if (n)
-            program_warn("classes without test rows: %d: %s", n, text);
+            warn_line("classes without test rows: %d: %s", n, text);
     }
     return 0;
 }
@@ -259,8 +260,9 @@ static int read_rows(struct feature_set *train, struct feature_set *test)
 {
     if (classifier)
         return read_logits(test);
-    return feature_set_read(train, train_endpoint, on, "training rows") ||
-                   feature_set_read(test, test_endpoint, *on ? on : train->on, "test rows")
+    return feature_set_read(train, train_endpoint, &link_options, on, "training rows") ||
+                   feature_set_read(test, test_endpoint, &link_options, *on ? on : train->on,
+                                    "test rows")
                ? -1
                : 0;
 }

@@ -4,8 +4,10 @@
 #include <stdlib.h>
 
 #include "base/fail.h"
+#include "base/signals.h"
 #include "link/link.h"
 #include "program/collective.h"
+#include "program/link_options.h"
 
 static const char details[] =
     "In:  frames of N workers, which say who they are by `rank` and `world`.\n"
@@ -36,7 +38,7 @@ static int answer(struct collective *ranks, struct frame **frames)
 {
     int64_t *rows = calloc((size_t)collective_count(ranks), sizeof *rows);
     if (!rows)
-        return fail("out of memory");
+        return fail_memory(NULL);
     struct frame *whole = gather_rows(frames, collective_count(ranks), rows), *reply = NULL;
     const int bad = !whole || collective_ask(ranks, whole, &reply) || scatter(ranks, reply, rows);
     frame_free(reply);

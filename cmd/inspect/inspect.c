@@ -9,6 +9,8 @@
 #include "base/written.h"
 #include "cli/options.h"
 #include "link/link.h"
+#include "link/stream.h"
+#include "program/link_options.h"
 #include "report/contact_sheet.h"
 #include "report/metrics.h"
 #include "report/statistics.h"
@@ -176,7 +178,7 @@ int main(int argc, char **argv)
 {
     signals_setup();
     parse(argc, argv);
-    struct source *source = source_open(in, &link_config);
+    struct source *source = source_open(in, &link_options);
     if (!source)
         return program_fail();
     int result = show(source);

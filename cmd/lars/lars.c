@@ -1,7 +1,8 @@
 /* lars: the optimizer. Gradients in, new parameters out. */
 #include "optimizer/lars.h"
 
-#include "link/link.h"
+#include "base/signals.h"
+#include "program/link_options.h"
 #include "program/optimizer.h"
 
 static struct lars lars = {.momentum = 0.9, .weight_decay = 1e-4, .eta = 1e-3};

@@ -1,8 +1,7 @@
 /* ntlogistic: the logistic contrastive loss. Projections in, their gradient out. */
 #include "base/signals.h"
-#include "link/link.h"
-#include "link/server.h"
 #include "loss/triplet_loss.h"
+#include "program/link_options.h"
 #include "program/loss.h"
 
 static struct triplet_loss settings = {.kind = TRIPLET_LOSS_LOGISTIC, .temperature = 0.5};

@@ -2,8 +2,7 @@
 #include "loss/ntxent.h"
 
 #include "base/signals.h"
-#include "link/link.h"
-#include "link/server.h"
+#include "program/link_options.h"
 #include "program/loss.h"
 
 static double temperature = 0.5;

@@ -2,10 +2,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/fail.h"
 #include "base/signals.h"
+#include "base/warn.h"
 #include "cli/options.h"
 #include "link/link.h"
+#include "link/stream.h"
+#include "program/link_options.h"
 #include "report/bar.h"
 #include "report/metrics.h"
 
@@ -34,8 +36,8 @@ static int take(struct bar *bar, struct metrics_log **log, const struct frame *f
         return -1;
     if (stuck) {
         bar_break(bar);
-        program_warn("the loss stays within 1%% of ln(2B-1), what chance gives: nothing is being "
-                     "learned");
+        warn_line("the loss stays within 1%% of ln(2B-1), what chance gives: nothing is being "
+                  "learned");
     }
     if (*log_path && !*log && !(*log = metrics_log_open(log_path, f)))
         return -1;
@@ -76,8 +78,8 @@ int main(int argc, char **argv)
     options_parse(&program, argc, argv, NULL);
 
     bool to_terminal = strcmp(out, "-") == 0 && isatty(STDOUT_FILENO);
-    struct source *source = source_open(in, &link_config);
-    struct sink *sink = source && !to_terminal ? sink_open(out, &link_config) : NULL;
+    struct source *source = source_open(in, &link_options);
+    struct sink *sink = source && !to_terminal ? sink_open(out, &link_options) : NULL;
     struct bar *bar = source && (sink || to_terminal) ? bar_new() : NULL;
 
     int result = bar ? follow(source, sink, bar) : -1;

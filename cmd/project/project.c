@@ -1,6 +1,7 @@
 /* project: the projection head. Features in, projections out. */
-#include "link/link.h"
+#include "base/signals.h"
 #include "network/head.h"
+#include "program/link_options.h"
 #include "program/stage.h"
 
 static int64_t layers = 2, hidden, dim = 128;

@@ -2,8 +2,10 @@
 #include "program/reduce.h"
 
 #include "base/fail.h"
+#include "base/signals.h"
 #include "link/link.h"
 #include "program/collective.h"
+#include "program/link_options.h"
 
 static const char details[] =
     "In:  frames of N workers, which say who they are by `rank` and `world`.\n"
@@ -24,7 +26,7 @@ static int broadcast(struct collective *ranks, struct frame *answer)
         struct frame *copy = frame_copy(answer);
         if (!copy || collective_reply(ranks, i, copy)) {
             if (!copy)
-                fail("out of memory");
+                fail_memory(NULL);
             frame_free(answer);
             return -1;
         }

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-#include "link/link.h"
+#include "base/signals.h"
+#include "program/link_options.h"
 #include "program/optimizer.h"
 
 static struct sgd sgd = {.momentum = 0.9};

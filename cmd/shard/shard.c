@@ -2,7 +2,10 @@
 #include "program/shard.h"
 
 #include "base/fail.h"
+#include "base/signals.h"
 #include "link/link.h"
+#include "link/server.h"
+#include "program/link_options.h"
 #include "program/step_gate.h"
 
 static const char *next = "";
@@ -48,7 +51,7 @@ int main(int argc, char **argv)
     if (shard_count(next) < 0)
         usage_fail("--next: %s", fail_message());
 
-    struct server *server = server_open();
+    struct server *server = server_open(&server_options);
     struct step_gate *turns = server ? step_gate_new(server) : NULL;
     struct shard *shard = turns ? shard_open(next) : NULL;
     const bool bad = !shard || serve(turns, shard);

@@ -1,8 +1,7 @@
 /* supcon: the supervised contrastive loss. Projections and labels in, the gradient out. */
 #include "base/signals.h"
-#include "link/link.h"
-#include "link/server.h"
 #include "loss/ntxent.h"
+#include "program/link_options.h"
 #include "program/loss.h"
 
 static double temperature = 0.1;

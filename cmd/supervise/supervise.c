@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/fail.h"
 #include "base/signals.h"
+#include "base/warn.h"
 #include "cli/options.h"
 #include "report/tail.h"
 #include "run/attempt.h"
@@ -74,7 +74,7 @@ static const char details[] =
     "      augment='exec augment --start $SIMCLR_START ... >\"$SIMCLR_SOCKETS/views\"' ...";
 
 /* A line on stderr. */
-#define say(...) program_warn(__VA_ARGS__)
+#define say(...) warn_line(__VA_ARGS__)
 
 /* ---- attempts ---- */
 
@@ -237,7 +237,7 @@ int main(int argc, char **argv)
     int operand;
     signals_setup();
     options_parse(&program, argc, argv, &operand);
-    program_rename(as);
+    warn_set_name(as);
     attempt.run = run.folder;
     if (!*run.folder)
         usage_fail("--run PATH is missing");

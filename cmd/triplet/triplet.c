@@ -1,8 +1,7 @@
 /* triplet: the margin triplet loss. Projections in, their gradient out. */
 #include "base/signals.h"
-#include "link/link.h"
-#include "link/server.h"
 #include "loss/triplet_loss.h"
+#include "program/link_options.h"
 #include "program/loss.h"
 
 static struct triplet_loss settings = {.kind = TRIPLET_LOSS_MARGIN, .margin = 0.4};

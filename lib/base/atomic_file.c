@@ -116,7 +116,7 @@ int atomic_open(struct atomic_file *a, const char *path)
     if (!stat(path, &status) && !S_ISREG(status.st_mode))
         return open_special(a, path);
     if (!(a->path = strdup(path)))
-        return fail("%s: out of memory", path);
+        return fail_memory(path);
     atomic_clean(path);
     const int fd = make_temporary(path, &a->temporary);
     if (fd < 0) {

@@ -4,8 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MESSAGE_MAX = 1024 };
-static _Thread_local char message[MESSAGE_MAX];
+static _Thread_local char message[FAIL_MAX];
 
 void fail_clean(char *text)
 {
@@ -14,19 +13,60 @@ void fail_clean(char *text)
             *c = '?';
 }
 
-int fail(const char *format, ...)
+/* The arguments may point into the old message, so the new one is made beside it. */
+static void set(const char *format, va_list args)
 {
-    char text[MESSAGE_MAX]; /* the arguments may be the old message */
-    va_list args;
-    va_start(args, format);
+    char text[FAIL_MAX];
     vsnprintf(text, sizeof text, format, args);
-    va_end(args);
     fail_clean(text);
     memcpy(message, text, sizeof message);
+}
+
+int fail(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    set(format, args);
+    va_end(args);
     return -1;
+}
+
+void *fail_null(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    set(format, args);
+    va_end(args);
+    return NULL;
+}
+
+int fail_prefix(const char *format, ...)
+{
+    char prefix[FAIL_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(prefix, sizeof prefix, format, args);
+    va_end(args);
+    return fail("%s: %s", prefix, message);
+}
+
+int fail_memory(const char *what)
+{
+    return what ? fail("%s: out of memory", what) : fail("out of memory");
 }
 
 const char *fail_message(void)
 {
     return message;
+}
+
+void fail_save(struct fail_note *note)
+{
+    memcpy(note->text, message, sizeof note->text);
+}
+
+int fail_restore(const struct fail_note *note)
+{
+    memcpy(message, note->text, sizeof message);
+    return -1;
 }

@@ -37,7 +37,7 @@ int regular_file_text(const char *path, int64_t largest, char **text)
         return -1;
     int result = size <= largest ? 0 : fail("%s: more than %lld bytes", path, (long long)largest);
     if (result == 0 && !(*text = calloc(1, (size_t)size + 1)))
-        result = fail("%s: out of memory", path);
+        result = fail_memory(path);
     while (result == 0 && done < size) {
         const ssize_t n = read(fd, *text + done, (size_t)(size - done));
         if (n <= 0)

@@ -12,34 +12,12 @@
 
 #include "base/fail.h"
 #include "base/isa.h"
+#include "base/warn.h"
 #include "base/written.h"
-
-static const char *name = "simclr";
-
-const char *program_name(void)
-{
-    return name;
-}
-
-void program_rename(const char *other)
-{
-    name = other;
-}
-
-void program_warn(const char *format, ...)
-{
-    char text[1024];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    fail_clean(text);
-    fprintf(stderr, "%s: %s\n", name, text);
-}
 
 int program_fail(void)
 {
-    program_warn("%s", fail_message());
+    warn_line("%s", fail_message());
     return 1;
 }
 
@@ -50,7 +28,7 @@ void usage_fail(const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    fprintf(stderr, "%s: %s (%s --help lists the options)\n", name, text, name);
+    fprintf(stderr, "%s: %s (%s --help lists the options)\n", warn_name(), text, warn_name());
     exit(2);
 }
 
@@ -198,7 +176,7 @@ static void store(const struct option_spec *o, const char *text)
 
 void options_parse(const struct program *p, int argc, char **argv, int *operands)
 {
-    name = p->name;
+    warn_set_name(p->name);
     const struct option_spec *o;
     int n = 0, used = 0;
     while (spec_at(p, n))

@@ -46,11 +46,7 @@ void options_parse(const struct program *program, int argc, char **argv, int *op
 void usage_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* Prints "program: message" with fail_message() on stderr and returns 1, for `return
- * program_fail();` at the end of main. program_warn() prints a line of its own. */
+ * program_fail();` at the end of main. */
 int program_fail(void);
-void program_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
-const char *program_name(void);
-/* For a program that a script stands before: messages begin with this name from now on. */
-void program_rename(const char *name);
 
 #endif

@@ -16,11 +16,11 @@ struct list {
 static int add(struct list *l, char *name)
 {
     if (!name)
-        return fail("out of memory");
+        return fail_memory(NULL);
     char **grown = grow(l->names, l->n, &l->capacity, sizeof *grown);
     if (!grown) {
         free(name);
-        return fail("out of memory");
+        return fail_memory(NULL);
     }
     l->names = grown;
     l->names[l->n++] = name;
@@ -107,7 +107,7 @@ static int expand_group(const struct list *in, struct list *out, bool *more)
                 return fail("%s: more than %d names", name, BRACE_EXPAND_MAX);
         }
         if (there < 0)
-            return fail("out of memory");
+            return fail_memory(NULL);
     }
     return 0;
 }

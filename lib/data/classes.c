@@ -37,7 +37,7 @@ int classes_add(struct classes *c, const char *name)
         c->names = grown;
     char *copy = grown ? strdup(name) : NULL;
     if (!copy)
-        return fail("%s: out of memory", name);
+        return fail_memory(name);
     memmove(c->names + at + 1, c->names + at, (size_t)(c->n - at) * sizeof *c->names);
     c->names[at] = copy;
     c->n++;

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "cli/options.h"
+#include "base/warn.h"
 
 /* Bytes that a shuffle buffer may have, however small the cache is. */
 enum { MIN_BUFFER = 256 << 20 };
@@ -41,9 +41,9 @@ static int choose_of_stream(struct data_source *s)
     if (b->images < 0)
         return count_once(s);
     if (w->limit && w->limit < b->images) {
-        program_warn("%s: a stream: --limit %lld takes its first %lld images, in whatever order "
-                     "they lie (a larger --cache may hold it)",
-                     s->data, (long long)w->limit, (long long)w->limit);
+        warn_line("%s: a stream: --limit %lld takes its first %lld images, in whatever order "
+                  "they lie (a larger --cache may hold it)",
+                  s->data, (long long)w->limit, (long long)w->limit);
         b->images = w->limit;
     }
     return 0;
@@ -56,7 +56,7 @@ static int choose_images(struct data_source *s)
     if (dataset_is_stream(s->set))
         return choose_of_stream(s);
     if (subset_choose(&s->subset, s->set, &s->wish))
-        return fail("%s: %s", *s->data ? s->data : s->format, fail_message());
+        return fail_prefix("%s", *s->data ? s->data : s->format);
     b->images = s->subset.n;
     b->chosen = s->subset.images;
     return 0;
@@ -69,12 +69,18 @@ int data_source_open(struct data_source *s, int size)
     s->skips = skips_new(s->stop_on_error);
     if (!s->skips)
         return -1;
-    s->set =
-        dataset_open(s->data, s->format, hold ? "train" : s->split, hold, size, s->cache, s->skips);
+    s->set = dataset_open(&(struct dataset_place){.path = s->data,
+                                                  .format = s->format,
+                                                  .split = hold ? "train" : s->split,
+                                                  .hold = hold,
+                                                  .size = size,
+                                                  .budget = s->cache,
+                                                  .links = s->links},
+                          s->skips);
     if (!s->set || choose_images(s))
         return -1;
     if (sampler_init(&s->batches))
-        return fail("%s: %s", *s->data ? s->data : s->format, fail_message());
+        return fail_prefix("%s", *s->data ? s->data : s->format);
     s->rows = (struct batch_reader){.set = s->set,
                                     .batches = &s->batches,
                                     .buffer_images = s->shuffle,

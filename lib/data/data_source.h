@@ -15,6 +15,7 @@
 struct data_source {
     /* Filled by the caller. */
     const char *data, *format, *split; /* as dataset_open() takes them; data is "" for shapes */
+    const struct link_config *links;   /* for data that comes over a link */
     bool stop_on_error;                /* at an image that cannot be read; else it is skipped */
     int64_t cache;           /* bytes of images to hold, or of a stream's shuffle buffer */
     int64_t shuffle;         /* images in that buffer */

@@ -9,7 +9,7 @@
 
 #include "base/fail.h"
 #include "base/grow.h"
-#include "cli/options.h"
+#include "base/warn.h"
 #include "data/dataset_format.h"
 #include "data/decode.h"
 
@@ -49,8 +49,8 @@ static const struct dataset_format *choose(const char *path, const char *format)
     else if (strcmp(path, "-") != 0 && stat(path, &st) != 0)
         fail("%s: %s", path, strerror(errno));
     else
-        fail("%s: no folder, archive, IDX file or frames (--format %s)", path, dataset_formats);
-    return NULL;
+        return fail_null("%s: no folder, archive, IDX file or frames (--format %s)", path,
+                         dataset_formats);
 }
 
 bool dataset_holds_series(const char *path, const char *format)
@@ -182,13 +182,13 @@ static int keep_shown(struct dataset *set, const struct tar_item *items, const i
         unlabelled += label < 0;
         char *copy = shown[i].path ? shown[i].path : strdup(path);
         if (!copy)
-            return fail("%s: out of memory", set->name);
+            return fail_memory(set->name);
         shown[i].path = NULL;
         list[(*n_list)++] = (struct arranged){shown[i].source, copy, label};
     }
     if (set->labelled && unlabelled)
-        program_warn("%s: %lld of %lld images have no label (a .cls beside them)", set->name,
-                     (long long)unlabelled, (long long)*n_list);
+        warn_line("%s: %lld of %lld images have no label (a .cls beside them)", set->name,
+                  (long long)unlabelled, (long long)*n_list);
     return 0;
 }
 
@@ -201,7 +201,7 @@ int dataset_arrange(struct dataset *set, const struct dataset_place *place,
     *n_list = 0;
     int result = tar_links_follow(items, n, &shown, &n_shown, &lost);
     if (result)
-        fail("%s: %s", set->name, fail_message());
+        fail_prefix("%s", set->name);
     passed_over_add(&set->passed_over, "links that lead nowhere", lost);
     for (int64_t i = 0; i < n_shown && result == 0; i++)
         result = layout_add_image(set->layout,
@@ -214,7 +214,7 @@ int dataset_arrange(struct dataset *set, const struct dataset_place *place,
     *list = result == 0 ? calloc((size_t)n_shown + 1, sizeof **list) : NULL;
     if (result == 0)
         result = *list ? keep_shown(set, items, labels, shown, n_shown, *list, n_list)
-                       : fail("%s: out of memory", set->name);
+                       : fail_memory(set->name);
     tar_links_free(shown, n_shown);
     if (result == 0 && *n_list == 0)
         result = dataset_fail_empty(set);
@@ -285,7 +285,7 @@ static int arrange_held(struct dataset *set, const struct dataset_place *place)
     struct held *h = set->held;
     struct tar_item *items = calloc((size_t)h->n + 1, sizeof *items);
     int64_t *labels = calloc((size_t)h->n + 1, sizeof *labels), archive = 0;
-    int result = items && labels ? 0 : fail("%s: out of memory", set->name);
+    int result = items && labels ? 0 : fail_memory(set->name);
     for (int64_t i = 0; i < h->n && result == 0; i++) {
         const struct sample *s = &h->samples[i];
         archive += i && s->file != h->samples[i - 1].file;
@@ -365,7 +365,7 @@ static int open_set(struct dataset *set, const struct dataset_place *place, int6
     if (set->in_sequence) {
         set->held = calloc(1, sizeof *set->held);
         if (!set->held)
-            return fail("%s: out of memory", place->path);
+            return fail_memory(place->path);
         if (hold(set, place, budget))
             return -1;
         if (set->count == 0)
@@ -376,23 +376,23 @@ static int open_set(struct dataset *set, const struct dataset_place *place, int6
     return 0;
 }
 
-struct dataset *dataset_open(const char *path, const char *format, const char *split, bool hold,
-                             int size, int64_t budget, struct skips *skips)
+struct dataset *dataset_open(const struct dataset_place *place, struct skips *skips)
 {
-    const struct dataset_format *f = choose(path, format);
+    const char *path = place->path;
+    const struct dataset_format *f = choose(path, place->format);
     if (!f)
         return NULL;
     struct dataset *set = calloc(1, sizeof *set);
     if (!set) {
-        fail("%s: out of memory", path);
+        fail_memory(path);
         return NULL;
     }
     set->format = f;
     set->skips = skips;
-    set->name = strdup(strcmp(path, "-") == 0 ? "stdin" : *path ? path : format);
+    set->name = strdup(strcmp(path, "-") == 0 ? "stdin" : *path ? path : place->format);
     if (!set->name)
-        fail("%s: out of memory", path);
-    if (!set->name || open_set(set, &(struct dataset_place){path, split, hold, size}, budget)) {
+        fail_memory(path);
+    if (!set->name || open_set(set, place, place->budget)) {
         dataset_close(set);
         return NULL;
     }

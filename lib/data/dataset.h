@@ -35,21 +35,29 @@
 
 #include "data/sample.h"
 #include "data/skips.h"
+#include "link/endpoint.h"
 
 struct dataset;
 
 /* The formats' names as options_parse() wants choices: "auto|cifar10|...". */
 extern const char dataset_formats[];
 
-/* Opens what lies at path. format is one of dataset_formats: "auto" looks. split is "train",
- * "test" or "unlabeled"; a set that has no such part is refused. With `hold`, split is "train", and
- * a set that has a test part is refused: the caller keeps some of these images back. size is the
- * pixels that views will have, for sets that can be drawn at any size. budget bounds the bytes that
- * are held in memory. skips, which has to outlive the set, decides whether an archive that breaks
- * off, or a label that cannot be read, ends it all. NULL with a message that names the file and its
- * defect. */
-struct dataset *dataset_open(const char *path, const char *format, const char *split, bool hold,
-                             int size, int64_t budget, struct skips *skips);
+/* Which images a set is to hold. The texts must stay valid until dataset_open() returns, `links` as
+ * long as the set. */
+struct dataset_place {
+    const char *path;
+    const char *format; /* one of dataset_formats; "auto" finds out */
+    const char *split;  /* "train", "test" or "unlabeled"; a set without such a part is refused */
+    bool hold;          /* the caller keeps some images of the training part back for a test: a set
+                           that has a test part is refused */
+    int size;       /* pixels of the views, for sets that can be drawn at any size; 0: unknown */
+    int64_t budget; /* bytes that may be held in memory */
+    const struct link_config *links; /* for sets that come over a link */
+};
+
+/* Opens a set. skips, which must outlive it, decides whether an archive that breaks off, or a label
+ * that cannot be read, is an error. NULL with a message that names the file and its defect. */
+struct dataset *dataset_open(const struct dataset_place *place, struct skips *skips);
 void dataset_close(struct dataset *set); /* NULL is fine */
 
 /* Tells on stderr, once, what lies there and is not read: after dataset_open(), or, of a stream

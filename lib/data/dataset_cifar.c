@@ -138,7 +138,7 @@ static int read_folder(struct dataset *set, const struct kind *kind, const char 
         char *path = join(folder, *files);
         s.file = path;
         if (!path)
-            result = fail("%s: out of memory", folder);
+            result = fail_memory(folder);
         else if (access(path, F_OK) != 0)
             result = fail_missing(folder, *files, kind);
         else
@@ -201,7 +201,7 @@ static int entry_text(const char *path, const char *name, char **text)
         if (e.kind != TAR_FILE || strcmp(basename(e.path), name) != 0 || e.size > MAX_TEXT)
             continue;
         *text = calloc(1, (size_t)e.size + 1);
-        result = *text ? tar_read(t, *text, e.size) : fail("%s: out of memory", path);
+        result = *text ? tar_read(t, *text, e.size) : fail_memory(path);
     }
     tar_close(t);
     return result;
@@ -212,7 +212,7 @@ static int read_text(const char *where, const char *name, char **text)
     if (!dataset_is_folder(where))
         return entry_text(where, name, text);
     char *path = join(where, name);
-    const int result = !path                   ? fail("%s: out of memory", where)
+    const int result = !path                   ? fail_memory(where)
                        : dataset_is_file(path) ? regular_file_text(path, MAX_TEXT, text)
                                                : 0;
     free(path);
@@ -229,7 +229,7 @@ static int take_names(struct dataset *set, const struct kind *kind, const char *
         return 0;
     c->names = calloc((size_t)kind->classes, sizeof *c->names);
     if (!c->names)
-        return fail("%s: out of memory", where);
+        return fail_memory(where);
     int n = 0;
     char *rest = c->text;
     for (char *line; (line = strsep(&rest, "\r\n"));) {
@@ -251,7 +251,7 @@ static int open_set(struct dataset *set, const struct dataset_place *place, cons
 {
     set->state = calloc(1, sizeof(struct cifar));
     if (!set->state)
-        return fail("%s: out of memory", place->path);
+        return fail_memory(place->path);
     const bool train = strcmp(place->split, "train") == 0, test = strcmp(place->split, "test") == 0;
     const char *const *files = test ? kind->test : kind->train;
     if (place->hold && has_any(place->path, kind->test))

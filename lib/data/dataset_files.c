@@ -110,7 +110,7 @@ static int take_file(const char *folder, const char *name, enum part part, struc
 {
     char *path;
     if (asprintf(&path, "%s/%s", folder, name) < 0)
-        return fail("%s: out of memory", folder);
+        return fail_memory(folder);
     struct part_count *c = &counts[part];
     char *first = files->parts[part];
     if (first && is_twin(first, path)) {
@@ -161,7 +161,7 @@ static int choose_file(const struct dataset_place *place, struct part_files *fil
                     counts[part].n, place->split, basename(files->parts[part]), counts[part].second,
                     counts[part].n > 2 ? " among them" : "");
     files->wanted = strdup(files->parts[part]);
-    return files->wanted ? 0 : fail("%s: out of memory", place->path);
+    return files->wanted ? 0 : fail_memory(place->path);
 }
 
 int dataset_find_part(const struct dataset_place *place, bool (*fits)(const char *),
@@ -177,7 +177,7 @@ int dataset_find_part(const struct dataset_place *place, bool (*fits)(const char
     if (strcmp(place->split, "train") != 0)
         return part_missing(place->path, place->split);
     files->wanted = strdup(place->path);
-    return files->wanted ? 0 : fail("%s: out of memory", place->path);
+    return files->wanted ? 0 : fail_memory(place->path);
 }
 
 void part_files_free(struct part_files *files)

@@ -89,7 +89,7 @@ static char *join(const char *folder, const char *name)
     const bool slash = *folder && folder[strlen(folder) - 1] != '/';
     if (asprintf(&path, "%s%s%s", folder, slash ? "/" : "", name) >= 0)
         return path;
-    fail("%s: out of memory", folder);
+    fail_memory(folder);
     return NULL;
 }
 
@@ -138,7 +138,7 @@ static int look_at(struct dataset *set, const char *path, const struct dirent *e
     level->folders++;
     free(level->last);
     level->last = strdup(name);
-    return level->last ? 0 : fail("%s: out of memory", path);
+    return level->last ? 0 : fail_memory(path);
 }
 
 /* Adds what is in a folder, an image of each sub-folder. */
@@ -248,7 +248,7 @@ static int add_image(struct dataset *set, const char *path, int64_t label)
         f->entries = grown;
     char *copy = grown ? strdup(path) : NULL;
     if (!copy)
-        return fail("%s: out of memory", path);
+        return fail_memory(path);
     f->entries[set->count++] = (struct entry){copy, label};
     return 0;
 }
@@ -304,7 +304,7 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
     set->costly = true;
     set->layout = layout_new();
     if (!f || !set->layout)
-        return fail("%s: out of memory", place->path);
+        return fail_memory(place->path);
     f->root = n + (n > 0 && place->path[n - 1] != '/');
     if (add_levels(set, place->path) ||
         layout_settle(set->layout, set->name, place->split, place->hold) ||

@@ -11,15 +11,6 @@
 #include "data/sizes.h"
 #include "data/tar_links.h"
 
-/* What open() is given. A format whose data has no part for the split fails with
- * part_missing(). With `hold` the split is "train", and data that has a test part is refused with
- * part_refuse_hold(). */
-struct dataset_place {
-    const char *path, *split;
-    bool hold;
-    int size;
-};
-
 struct dataset {
     const struct dataset_format *format;
     void *state; /* the format's own */
@@ -51,7 +42,9 @@ struct dataset_format {
     const char *name;
     /* Is this what lies at path? Formats are asked in the order of dataset.c's list. */
     bool (*recognize)(const char *path);
-    /* Fills set. On failure close() is called as well, so state may be half-made. */
+    /* Fills set. On failure close() is called as well, so state may be half-made. A format whose
+     * data has no part for the split fails with part_missing(); with `hold`, data that has a test
+     * part is refused with part_refuse_hold(). */
     int (*open)(struct dataset *set, const struct dataset_place *place);
     int (*get)(const struct dataset *set, int64_t i, struct sample *s);
     int64_t (*label)(const struct dataset *set, int64_t i);

@@ -12,6 +12,7 @@
 
 struct frames {
     char *path;
+    const struct link_config *links;
     struct source *source;
     struct frame *frame; /* NULL: the next one is to be read */
     const struct tensor *x;
@@ -33,15 +34,16 @@ static bool recognize(const char *path)
 /* A file that is there is meant, whatever its name looks like. */
 static struct source *open_source(const struct frames *f)
 {
-    return dataset_is_file(f->path) ? source_open_file(f->path, &link_config)
-                                    : source_open(f->path, &link_config);
+    return dataset_is_file(f->path) ? source_open_file(f->path, f->links)
+                                    : source_open(f->path, f->links);
 }
 
 static int open_set(struct dataset *set, const struct dataset_place *place)
 {
     struct frames *f = set->state = calloc(1, sizeof *f);
     if (!f || !(f->path = strdup(place->path)))
-        return fail("%s: out of memory", place->path);
+        return fail_memory(place->path);
+    f->links = place->links;
     if (strcmp(place->split, "train") != 0)
         return part_missing(set->name, place->split);
     set->in_sequence = true;
@@ -82,7 +84,7 @@ static int take_names(struct dataset *set)
     if (!text)
         return 0;
     if (class_names_parse(&f->names, text))
-        return fail("%s: %s", source_name(f->source), fail_message());
+        return fail_prefix("%s", source_name(f->source));
     set->class_names = (const char *const *)f->names.list;
     set->classes = f->names.n;
     return 0;

@@ -28,7 +28,7 @@ static gzFile open_file(const char *path)
     const int fd = regular_file_open(path, NULL);
     gzFile file = fd < 0 ? NULL : gzdopen(fd, "rb");
     if (fd >= 0 && !file) {
-        fail("%s: out of memory", path);
+        fail_memory(path);
         close(fd);
     }
     return file;
@@ -56,7 +56,7 @@ static int read_bytes(gzFile file, const char *path, int64_t n, size_t size, siz
 {
     size_t room = 0;
     uint8_t *item = malloc(size);
-    int result = item ? 0 : fail("%s: out of memory", path);
+    int result = item ? 0 : fail_memory(path);
     for (int64_t i = 0; i < n && result == 0; i++) {
         const size_t used = (size_t)i * size * copies;
         if (gzread(file, item, (unsigned int)size) != (int)size) {
@@ -67,7 +67,7 @@ static int read_bytes(gzFile file, const char *path, int64_t n, size_t size, siz
             room = 2 * used + size * copies;
             uint8_t *grown = realloc(*out, room);
             if (!grown) {
-                result = fail("%s: out of memory", path);
+                result = fail_memory(path);
                 break;
             }
             *out = grown;
@@ -170,7 +170,7 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
 {
     set->state = calloc(1, sizeof(struct idx));
     if (!set->state)
-        return fail("%s: out of memory", place->path);
+        return fail_memory(place->path);
     struct part_files files;
     char *labels = NULL;
     int result = dataset_find_part(place, names_images, part_of, &files);

@@ -48,7 +48,7 @@ static int add_number(struct numbers *numbers, double x, const char *path)
 {
     double *grown = grow(numbers->list, numbers->n, &numbers->capacity, sizeof *grown);
     if (!grown)
-        return fail("%s: out of memory", path);
+        return fail_memory(path);
     numbers->list = grown;
     numbers->list[numbers->n++] = x;
     return 0;
@@ -58,7 +58,7 @@ static int add_value(struct series *s, double x, const char *path)
 {
     float *grown = grow(s->values, s->n_values, &s->capacity, sizeof *grown);
     if (!grown)
-        return fail("%s: out of memory", path);
+        return fail_memory(path);
     s->values = grown;
     s->values[s->n_values++] = (float)x;
     return 0;
@@ -85,7 +85,7 @@ static int lines_open(struct lines *l, const char *path)
     if (l->file)
         return 0;
     close(fd);
-    return fail("%s: out of memory", path);
+    return fail_memory(path);
 }
 
 static void lines_close(struct lines *l)
@@ -218,7 +218,7 @@ static int read_values(struct series *s, struct npy *a)
 {
     const int64_t each = a->count / a->shape[0];
     double *row = malloc((size_t)each * sizeof *row);
-    int result = row ? 0 : fail("%s: out of memory", a->path);
+    int result = row ? 0 : fail_memory(a->path);
     for (int64_t i = 0; i < a->shape[0] && !result; i++) {
         result = npy_read(a, each, row);
         for (int64_t k = 0; k < each && !result; k++)
@@ -244,7 +244,7 @@ static int read_labels(const char *path, struct numbers *to)
 {
     char *labels = labels_path(path);
     if (!labels)
-        return fail("%s: out of memory", path);
+        return fail_memory(path);
     struct npy a;
     int result = 0;
     if (access(labels, F_OK) == 0 && !(result = npy_open(&a, labels))) {
@@ -329,7 +329,7 @@ static int number_classes(struct dataset *set, const struct part_files *files)
     s->class_names = calloc((size_t)n, sizeof *s->class_names);
     for (int64_t i = 0; i < n; i++)
         if (!s->class_names || asprintf(&s->class_names[i], "%.15g", c->list[i]) < 0)
-            return fail("%s: out of memory", s->path);
+            return fail_memory(s->path);
     set->class_names = (const char *const *)s->class_names;
     return 0;
 }
@@ -369,7 +369,7 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
 {
     struct series *s = set->state = calloc(1, sizeof *s);
     if (!s)
-        return fail("%s: out of memory", place->path);
+        return fail_memory(place->path);
     s->test = strcmp(place->split, "test") == 0;
     s->waves = strcmp(place->path, "waves") == 0;
     if (s->waves)

@@ -273,7 +273,7 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
 {
     struct shapes *s = set->state = malloc(sizeof *s);
     if (!s)
-        return fail("out of memory");
+        return fail_memory(NULL);
     s->test = strcmp(place->split, "test") == 0;
     if (place->hold)
         return part_refuse_hold("shapes");

@@ -115,7 +115,7 @@ static int close_key(struct dataset *set)
 static int begin_key(struct tars *t, const char *path)
 {
     t->key = strndup(path, key_length(path));
-    return t->key ? 0 : fail("%s: out of memory", t->paths[t->archive]);
+    return t->key ? 0 : fail_memory(t->paths[t->archive]);
 }
 
 /* Hands over what is ready: 1, else 0. */
@@ -163,7 +163,7 @@ static int take_image(struct tars *t, const struct tar_entry *e, const char *pat
     s->text = strdup(path);
     s->member = s->text;
     if (!s->text)
-        return fail("%s: out of memory", s->file);
+        return fail_memory(s->file);
     t->n_gathered++; /* from here on forget_key() frees it */
     if (e->link) {
         s->link = tar_link_target(path, e->link, e->kind == TAR_SYMBOLIC_LINK);
@@ -187,8 +187,7 @@ static int take_text(struct dataset *set, const struct tar_entry *e, const char 
         return 0;
     }
     char *text = calloc(1, (size_t)e->size + 1);
-    int result =
-        text ? tar_read(t->tar, text, e->size) : fail("%s: out of memory", t->paths[t->archive]);
+    int result = text ? tar_read(t->tar, text, e->size) : fail_memory(t->paths[t->archive]);
     if (result == 0)
         result = layout_add_text(set->layout, path, text);
     free(text);
@@ -277,7 +276,7 @@ static int next_found(struct dataset *set, struct found *f)
         int result = tar_next(t->tar, &e);
         char *path = result > 0 ? strdup(e.path) : NULL;
         if (result > 0 && !path)
-            return fail("%s: out of memory", t->paths[t->archive]);
+            return fail_memory(t->paths[t->archive]);
         if (path) {
             layout_normalize(path);
             result = take_entry(set, &e, path) < 0 ? -1 : 1;
@@ -404,7 +403,7 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
 {
     struct tars *t = set->state = calloc(1, sizeof *t);
     if (!t)
-        return fail("%s: out of memory", place->path);
+        return fail_memory(place->path);
     t->label = -1;
     set->layout = layout_new();
     if (!set->layout)
@@ -414,7 +413,7 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
         if (brace_expand(place->path, &t->paths, &t->n))
             return -1;
     } else if (!(t->paths = calloc(1, sizeof *t->paths)) || !(t->paths[0] = strdup(place->path)))
-        return fail("%s: out of memory", place->path);
+        return fail_memory(place->path);
     else
         t->n = 1;
     set->in_sequence = set->rewinds = true;

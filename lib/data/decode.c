@@ -298,7 +298,7 @@ struct decoder *decoder_new(void)
 {
     struct decoder *d = calloc(1, sizeof *d);
     if (!d) {
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
     if (make_jpeg(d)) {

@@ -25,7 +25,7 @@ int image_resize(struct image *image, int64_t width, int64_t height, const char 
         image->capacity = 0;
         image->buffer = malloc(bytes);
         if (!image->buffer)
-            return fail("%s: out of memory", where);
+            return fail_memory(where);
         image->capacity = bytes;
     }
     image->pixels = image->buffer;

@@ -95,8 +95,7 @@ static struct folder *add_child(struct layout *l, struct folder *f, const char *
     if (child)
         return child;
     if (l->folders == MAX_FOLDERS) {
-        fail("more than %d folders", MAX_FOLDERS);
-        return NULL;
+        return fail_null("more than %d folders", MAX_FOLDERS);
     }
     child = calloc(1, sizeof *child);
     if (child)
@@ -105,7 +104,7 @@ static struct folder *add_child(struct layout *l, struct folder *f, const char *
         if (child)
             free(child->name);
         free(child);
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
     l->folders++;
@@ -131,7 +130,7 @@ struct layout *layout_new(void)
 {
     struct layout *l = calloc(1, sizeof *l);
     if (!l)
-        fail("out of memory");
+        fail_memory(NULL);
     return l;
 }
 
@@ -190,7 +189,7 @@ int layout_add_text(struct layout *l, const char *path, const char *text)
     struct folder *f = add_folder_of(l, path);
     char *copy = f ? strdup(text) : NULL;
     if (!copy)
-        return f ? fail("%s: out of memory", path) : -1;
+        return f ? fail_memory(path) : -1;
     free(*to);
     *to = copy;
     *(wnids ? &l->wnids_in : &l->annotations_in) = f;
@@ -400,7 +399,7 @@ static int read_wnids(struct layout *l, const char *name)
             continue;
         const char **grown = grow(l->names, n, &capacity, sizeof *grown);
         if (!grown)
-            result = fail("%s: out of memory", name);
+            result = fail_memory(name);
         else {
             l->names = grown;
             l->names[n++] = line;
@@ -418,7 +417,7 @@ static int read_wnids(struct layout *l, const char *name)
         return -1;
     l->numbers = calloc((size_t)n + 1, sizeof *l->numbers);
     if (!l->numbers)
-        return fail("%s: out of memory", name);
+        return fail_memory(name);
     for (int64_t i = 0; i < n; i++)
         l->numbers[classes_number(&l->classes, l->names[i])] = (int)i;
     return 0;
@@ -450,7 +449,7 @@ static int read_annotations(struct layout *l, const char *name)
                         (long long)number);
         struct annotation *grown = grow(l->listed, l->n_listed, &l->listed_capacity, sizeof *grown);
         if (!grown)
-            return fail("%s: out of memory", name);
+            return fail_memory(name);
         l->listed = grown;
         l->listed[l->n_listed++] = a;
     }
@@ -467,12 +466,12 @@ static int name_classes(struct layout *l, const char *name)
     const struct summary s = summarize(l->root);
     const bool tiny = is_tiny_imagenet(l, &s);
     if (collect_classes(l, tiny))
-        return fail("%s: %s", name, fail_message());
+        return fail_prefix("%s", name);
     if (tiny)
         return read_wnids(l, name) || read_annotations(l, name) ? -1 : 0;
     l->names = calloc((size_t)l->classes.n + 1, sizeof *l->names);
     if (!l->names)
-        return fail("%s: out of memory", name);
+        return fail_memory(name);
     for (int i = 0; i < l->classes.n; i++)
         l->names[i] = l->classes.names[i];
     return 0;
@@ -492,7 +491,7 @@ int layout_settle(struct layout *l, const char *name, const char *split, bool ho
     each_child(l->part, label_class, l);
     l->root_path = path_of(l->root);
     l->part_path = path_of(l->part);
-    return l->root_path && l->part_path ? 0 : fail("%s: out of memory", name);
+    return l->root_path && l->part_path ? 0 : fail_memory(name);
 }
 
 /* ---- what was settled ---- */

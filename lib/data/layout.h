@@ -23,8 +23,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "data/parts.h"
-
 struct layout;
 
 struct layout *layout_new(void);    /* NULL with a message */

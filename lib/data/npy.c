@@ -141,7 +141,7 @@ static int read_header(struct npy *n, int64_t size)
         return fail("%s: a header of %zu bytes", n->path, length);
     char *text = malloc(length + 1);
     if (!text)
-        return fail("%s: out of memory", n->path);
+        return fail_memory(n->path);
     int result = 0;
     if (fread(text, 1, length, n->file) != length || memchr(text, '\0', length))
         result = fail("%s: cannot make sense of its header", n->path);
@@ -162,7 +162,7 @@ int npy_open(struct npy *n, const char *path)
     n->file = fdopen(fd, "rb");
     if (!n->file) {
         close(fd);
-        return fail("%s: out of memory", path);
+        return fail_memory(path);
     }
     if (read_header(n, size) == 0)
         return 0;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/options.h"
+#include "base/warn.h"
 
 enum { LONGEST_EXTENSION = 12, TOLD = 10 /* kinds */ };
 _Static_assert(TOLD *(PASSED_KIND_BYTES + 24) + 64 < PASSED_TEXT, "a text has room for all kinds");
@@ -73,5 +73,5 @@ void passed_over_tell(struct passed_over *p, const char *where)
     char text[PASSED_TEXT];
     passed_over_text(p, text);
     if (*text)
-        program_warn("%s: not read: %s", where, text);
+        warn_line("%s: not read: %s", where, text);
 }

@@ -6,8 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "data/image.h"
-
 enum { SAMPLE_MAX_BYTES = 1 << 29 }; /* of an encoded file */
 
 struct sample {

@@ -7,7 +7,7 @@
 #include "base/fail.h"
 #include "base/grow.h"
 #include "base/signals.h"
-#include "cli/options.h"
+#include "base/warn.h"
 
 enum { NAMED = 5 };
 
@@ -24,7 +24,7 @@ struct skips *skips_new(bool stop)
 {
     struct skips *s = calloc(1, sizeof *s);
     if (!s) {
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
     s->stop = stop;
@@ -57,7 +57,7 @@ static int remember(struct skips *s, int64_t index)
         return 0;
     int64_t *grown = grow(s->indices, s->n, &s->capacity, sizeof *grown);
     if (!grown)
-        return fail("out of memory");
+        return fail_memory(NULL);
     s->indices = grown;
     memmove(s->indices + at + 1, s->indices + at, (size_t)(s->n - at) * sizeof *s->indices);
     s->indices[at] = index;
@@ -80,8 +80,8 @@ static bool too_many(int64_t n, int64_t images)
 static void tell(int64_t n, const char *what)
 {
     if (n <= NAMED)
-        program_warn("%s: %s%s", fail_message(), what,
-                     n == NAMED ? " (further ones are only counted)" : "");
+        warn_line("%s: %s%s", fail_message(), what,
+                  n == NAMED ? " (further ones are only counted)" : "");
 }
 
 static int count(struct skips *s, int64_t index, int64_t images)
@@ -112,7 +112,7 @@ static int count_label(struct skips *s, int64_t before)
         return 0;
     char *defect = strdup(fail_message());
     if (!defect)
-        return fail("out of memory");
+        return fail_memory(NULL);
     free(s->label_defect);
     s->label_defect = defect;
     s->labels++;
@@ -146,7 +146,7 @@ int skips_archive(struct skips *s)
 {
     if (s->stop || stop_check())
         return -1;
-    program_warn("%s: the rest is skipped", fail_message());
+    warn_line("%s: the rest is skipped", fail_message());
     return 0;
 }
 

@@ -43,7 +43,7 @@ static int open_descriptor(struct tar *t, const char *path)
     const bool is_stdin = strcmp(path, "-") == 0;
     t->name = strdup(is_stdin ? "stdin" : path);
     if (!t->name)
-        return fail("%s: out of memory", path);
+        return fail_memory(path);
     t->fd = is_stdin ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
     if (t->fd < 0 || fstat(t->fd, &st) != 0)
@@ -85,7 +85,7 @@ static int open_archive(struct tar *t)
 {
     t->archive = archive_read_new();
     if (!t->archive)
-        return fail("%s: out of memory", t->name);
+        return fail_memory(t->name);
     archive_read_support_filter_all(t->archive);
     archive_read_support_format_tar(t->archive);
     return archive_read_open2(t->archive, t, NULL, read_block, skip, NULL) == ARCHIVE_OK
@@ -99,7 +99,7 @@ struct tar *tar_open(const char *path)
     if (t)
         t->fd = -1;
     if (!t)
-        fail("%s: out of memory", path);
+        fail_memory(path);
     else if (open_descriptor(t, path) == 0 && open_archive(t) == 0)
         return t;
     tar_close(t);

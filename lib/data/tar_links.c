@@ -116,7 +116,7 @@ static int add_folder(struct list *l, const struct index *x, int64_t number, int
     const struct tar_item *item = &x->items[number];
     char *folder;
     if (asprintf(&folder, "%s%s", item->link, *item->link ? "/" : "") < 0)
-        return fail("out of memory");
+        return fail_memory(NULL);
     const size_t n = strlen(folder);
     const struct tar_item key = {.path = folder, .archive = item->archive};
     int result = 0;
@@ -130,7 +130,7 @@ static int add_folder(struct list *l, const struct index *x, int64_t number, int
         if (source < 0)
             continue;
         if (asprintf(&path, "%s/%s", item->path, other->path + n) < 0)
-            result = fail("out of memory");
+            result = fail_memory(NULL);
         else
             result = add(l, number, source, path);
         found = true;
@@ -145,7 +145,7 @@ int tar_links_follow(const struct tar_item *items, int64_t n, struct tar_shown *
 {
     struct list l = {0};
     struct index x = {items, calloc((size_t)n + 1, sizeof *x.entries), n};
-    int result = x.entries ? 0 : fail("out of memory");
+    int result = x.entries ? 0 : fail_memory(NULL);
     *lost = 0;
     for (int64_t i = 0; i < n && result == 0; i++)
         x.entries[i] = (struct entry){&items[i], i};

@@ -9,6 +9,8 @@
 #include "base/half.h"
 #include "base/multiversion.h"
 #include "cli/status.h"
+#include "link/endpoint.h"
+#include "link/stream.h"
 
 static const struct tensor *pick(const struct frame *frame, const char *on)
 {
@@ -126,8 +128,7 @@ static const struct tensor *find_labels(const struct frame *frame, int64_t rows)
 {
     if (frame_find(frame, "y"))
         return frame_need(frame, "y", DTYPE_I64, 1, (int64_t[]){rows});
-    fail("no tensor 'y': without labels nothing can be judged");
-    return NULL;
+    return fail_null("no tensor 'y': without labels nothing can be judged");
 }
 
 int feature_set_add(struct feature_set *f, const struct frame *frame, const char *on)
@@ -169,9 +170,10 @@ int feature_set_add(struct feature_set *f, const struct frame *frame, const char
     return 0;
 }
 
-int feature_set_read(struct feature_set *f, const char *endpoint, const char *on, const char *label)
+int feature_set_read(struct feature_set *f, const char *endpoint, const struct link_config *links,
+                     const char *on, const char *label)
 {
-    struct source *source = source_open(endpoint, &link_config);
+    struct source *source = source_open(endpoint, links);
     if (!source)
         return -1;
     struct frame *frame;
@@ -180,7 +182,7 @@ int feature_set_read(struct feature_set *f, const char *endpoint, const char *on
         int added = feature_set_add(f, frame, on);
         frame_free(frame);
         if (added) {
-            got = fail("%s: %s", source_name(source), fail_message());
+            got = fail_prefix("%s", source_name(source));
             break;
         }
         if (label)

@@ -34,8 +34,8 @@ int feature_set_add(struct feature_set *f, const struct frame *frame, const char
 /* Reads the stream to its end and closes it. -1 with a message that names the stream, also when
  * it holds no rows. `f` starts zeroed or empty, and is to be freed in either case. A line that
  * counts the rows is kept on stderr while it lasts, if `label` is not NULL. */
-int feature_set_read(struct feature_set *f, const char *endpoint, const char *on,
-                     const char *label);
+int feature_set_read(struct feature_set *f, const char *endpoint, const struct link_config *links,
+                     const char *on, const char *label);
 
 void feature_set_free(struct feature_set *f);
 

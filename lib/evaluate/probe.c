@@ -408,7 +408,7 @@ int probe_fit(struct probe *p, const struct feature_set *train, int classes, dou
     int *target = malloc((size_t)train->n * sizeof *target);
     int64_t *sorted = malloc((size_t)train->n * 2 * sizeof *sorted);
     struct fit f = {.p = p, .x = train, .target = target, .l2 = l2};
-    int result = target && sorted ? 0 : fail("out of memory");
+    int result = target && sorted ? 0 : fail_memory(NULL);
     if (!result)
         result = index_classes(p, train, target, sorted);
     if (!result)

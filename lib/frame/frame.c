@@ -228,8 +228,7 @@ struct frame *frame_derive(const struct frame *from, const struct tensor_spec *a
 {
     struct tensor_spec *specs = calloc((size_t)(n + from->n_tensors) + 1, sizeof *specs);
     if (!specs) {
-        fail("out of memory for a frame");
-        return NULL;
+        return fail_null("out of memory for a frame");
     }
     int total = 0;
     for (; total < n; total++)
@@ -294,8 +293,7 @@ struct tensor *frame_need(const struct frame *f, const char *name, enum dtype dt
 {
     struct tensor *t = frame_find(f, name);
     if (!t) {
-        fail("the frame has no tensor %s", name);
-        return NULL;
+        return fail_null("the frame has no tensor %s", name);
     }
     bool fits = t->dtype == dtype && (ndim < 0 || t->ndim == ndim);
     for (int i = 0; fits && i < ndim; i++)
@@ -308,8 +306,7 @@ struct tensor *frame_need(const struct frame *f, const char *name, enum dtype dt
         snprintf(wanted, sizeof wanted, "%s", dtypes[dtype].name);
     else
         describe(wanted, sizeof wanted, dtype, ndim, shape);
-    fail("tensor %s is %s, not %s", name, found, wanted);
-    return NULL;
+    return fail_null("tensor %s is %s, not %s", name, found, wanted);
 }
 
 const char *frame_meta(const struct frame *f, const char *key)
@@ -559,7 +556,7 @@ static int read_tensor(const char *name, const json_t *entry, struct span *span,
         t->shape[i] = json_integer_value(dimension);
     }
     if (tensor_bytes(t->dtype, t->ndim, t->shape, &t->bytes))
-        return fail("%s: tensor %s: %s", where, name, fail_message());
+        return fail_prefix("%s: tensor %s", where, name);
     const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
     if (!json_is_integer(begin) || !json_is_integer(end) || json_integer_value(begin) < 0 ||
         json_integer_value(end) < json_integer_value(begin))
@@ -722,20 +719,17 @@ struct frame *frame_parse(const void *bytes, size_t size, const char *where)
 {
     const unsigned char *b = bytes;
     if (size < 8) {
-        fail("%s: truncated: %zu bytes, where a frame has at least 8", where, size);
-        return NULL;
+        return fail_null("%s: truncated: %zu bytes, where a frame has at least 8", where, size);
     }
     uint64_t length = 0;
     for (int i = 0; i < 8; i++)
         length |= (uint64_t)b[i] << (8 * i);
     if (length > FRAME_MAX_HEADER) {
-        fail("%s: a header of %" PRIu64 " bytes is longer than %d", where, length,
-             FRAME_MAX_HEADER);
-        return NULL;
+        return fail_null("%s: a header of %" PRIu64 " bytes is longer than %d", where, length,
+                         FRAME_MAX_HEADER);
     }
     if (length > size - 8) {
-        fail("%s: truncated at byte %zu, in the header", where, size);
-        return NULL;
+        return fail_null("%s: truncated at byte %zu, in the header", where, size);
     }
     struct frame *f = parse_header((const char *)b + 8, (size_t)length, where);
     if (!f)

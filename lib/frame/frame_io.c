@@ -45,7 +45,7 @@ struct frame_reader *frame_reader_new(size_t limit, const char *where)
     struct frame_reader *r = calloc(1, sizeof *r);
     if (!r || !(r->where = strdup(where))) {
         free(r);
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
     r->limit = limit;
@@ -199,8 +199,7 @@ struct frame *frame_load(const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        fail("%s: %s", path, strerror(errno));
-        return NULL;
+        return fail_null("%s: %s", path, strerror(errno));
     }
     /* The file's size bounds what its header may ask for. */
     struct stat status;

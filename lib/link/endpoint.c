@@ -4,61 +4,6 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "frame/frame.h"
-
-struct link_config link_config = {.timeout = 60,
-                                  .max_frame = (int64_t)FRAME_DEFAULT_LIMIT,
-                                  .curve_key = "",
-                                  .curve_server_key = "",
-                                  .curve_clients = "",
-                                  .run = ""};
-
-const struct option_spec link_option_specs[] = {
-    {.kind = OPTION_HEADING, .help = "links"},
-    {.name = "timeout",
-     .kind = OPTION_DOUBLE,
-     .value = &link_config.timeout,
-     .argument = "SECONDS",
-     .min = 0.01,
-     .max = 1e6,
-     .help = "give up on a peer that does not connect or answer"},
-    {.name = "max-frame",
-     .kind = OPTION_INT,
-     .value = &link_config.max_frame,
-     .argument = "BYTES",
-     .min = 64,
-     .max = 1e15,
-     .help = "refuse frames larger than this"},
-    {.name = "crc",
-     .kind = OPTION_SWITCH,
-     .value = &link_config.crc,
-     .help = "write a CRC-32 of the data with each frame"},
-    {.name = "insecure",
-     .kind = OPTION_SWITCH,
-     .value = &link_config.insecure,
-     .help = "allow tcp:// beyond this machine without keys"},
-    {.name = "curve-key",
-     .kind = OPTION_STRING,
-     .value = &link_config.curve_key,
-     .argument = "FILE",
-     .help = "this program's secret CURVE key"},
-    {.name = "curve-server-key",
-     .kind = OPTION_STRING,
-     .value = &link_config.curve_server_key,
-     .argument = "FILE",
-     .help = "the public CURVE key of the servers it connects to"},
-    {.name = "curve-clients",
-     .kind = OPTION_STRING,
-     .value = &link_config.curve_clients,
-     .argument = "FILE",
-     .help = "the public CURVE keys that --listen lets in, one a line"},
-    {.name = "run",
-     .kind = OPTION_STRING,
-     .value = &link_config.run,
-     .argument = "ID",
-     .help = "take frames of this run alone over tcp:// and ipc://; without: of $SIMCLR_RUN"},
-    {0},
-};
 
 static bool starts(const char *text, const char *prefix)
 {

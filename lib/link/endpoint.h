@@ -1,5 +1,5 @@
-/* endpoint: what the words after --in, --out, --next, --opt and --listen mean, and the flags that
- * all programs with links share. docs/links.md is the page for users.
+/* endpoint: what the words after --in, --out, --next, --opt and --listen mean, and the settings of
+ * links. docs/links.md is the page for users.
  *
  *   -                         stdin or stdout
  *   PATH                      a regular file or a FIFO
@@ -10,8 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-
-#include "cli/options.h"
+#include <stdint.h>
 
 enum endpoint_kind { ENDPOINT_STANDARD, ENDPOINT_PATH, ENDPOINT_EXEC, ENDPOINT_SOCKET };
 
@@ -35,11 +34,6 @@ struct link_config {
     const char *curve_clients;    /* file with the public keys of clients let in; "": all */
     const char *run;              /* written into frames over sockets, and wanted there; or "" */
 };
-
-/* The settings that the flags of link_option_specs fill: --timeout, --max-frame, --crc,
- * --insecure, --curve-key, --curve-server-key, --curve-clients, --run. */
-extern struct link_config link_config;
-extern const struct option_spec link_option_specs[];
 
 /* 0 if a ZeroMQ address may be used with this configuration; -1 with a message if it is tcp beyond
  * loopback and neither keys nor --insecure were given. */

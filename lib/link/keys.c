@@ -12,6 +12,7 @@
 #include <zmq.h>
 
 #include "base/fail.h"
+#include "base/warn.h"
 #include "frame/frame_io.h"
 
 enum { KEY_SIZE = 32, KEY_LENGTH = 40, REFUSALS_SHOWN = 10 };
@@ -46,10 +47,10 @@ int keys_generate(const char *name)
     if (zmq_curve_keypair(public, secret))
         return fail("CURVE keys: %s", zmq_why());
     if (asprintf(&key_path, "%s.key", name) < 0)
-        return fail("out of memory");
+        return fail_memory(NULL);
     if (asprintf(&pub_path, "%s.pub", name) < 0) {
         free(key_path);
-        return fail("out of memory");
+        return fail_memory(NULL);
     }
     bad = write_key(key_path, 0600, secret);
     if (!bad && (bad = write_key(pub_path, 0666, public)))
@@ -132,7 +133,7 @@ static int read_lines(FILE *file, const char *path)
             capacity = capacity ? 2 * capacity : 16;
             void *more = realloc(clients.keys, capacity * sizeof *clients.keys);
             if (!more) {
-                got = fail("%s: out of memory", path);
+                got = fail_memory(path);
                 break;
             }
             clients.keys = more;
@@ -194,10 +195,10 @@ static void tell_refusal(const struct part *domain, const unsigned char key[KEY_
     if (clients.refused > REFUSALS_SHOWN)
         return;
     if (clients.refused++ < REFUSALS_SHOWN)
-        program_warn("%.*s: refused a client whose key is not in %s (%s)", size, domain->bytes,
-                     clients.path, zmq_z85_encode(text, key, KEY_SIZE));
+        warn_line("%.*s: refused a client whose key is not in %s (%s)", size, domain->bytes,
+                  clients.path, zmq_z85_encode(text, key, KEY_SIZE));
     else
-        program_warn("%.*s: more clients were refused; these are not shown", size, domain->bytes);
+        warn_line("%.*s: more clients were refused; these are not shown", size, domain->bytes);
 }
 
 static bool is_let_in(const struct part parts[PARTS], int n)
@@ -261,7 +262,7 @@ static int guard(void *context, void *zmq, const char *endpoint, const char *pat
     if (clients.path && strcmp(clients.path, path))
         return fail("%s: a process has one list of clients, and it is %s", path, clients.path);
     if (!clients.path && !(clients.path = strdup(path)))
-        return fail("out of memory");
+        return fail_memory(NULL);
     if (!clients.runs && (read_clients(path) || start_thread(context)))
         return -1;
     return zmq_setsockopt(zmq, ZMQ_ZAP_DOMAIN, endpoint, strlen(endpoint))

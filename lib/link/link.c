@@ -51,7 +51,7 @@ static int push(struct queue *q, struct frame *f)
         struct frame **frames = realloc(q->frames, (size_t)capacity * sizeof *frames);
         if (!frames) {
             frame_free(f);
-            return fail("out of memory");
+            return fail_memory(NULL);
         }
         q->frames = frames;
         q->capacity = capacity;
@@ -88,7 +88,7 @@ struct link *link_open(const char *endpoint, const struct link_config *config)
     struct link *l = calloc(1, sizeof *l);
     if (!l || !(l->name = strdup(endpoint))) {
         free(l);
-        fail("%s: out of memory", endpoint);
+        fail_memory(endpoint);
         return NULL;
     }
     l->timeout = config->timeout;

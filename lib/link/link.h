@@ -8,11 +8,8 @@
 #ifndef LINK_H
 #define LINK_H
 
-#include "base/signals.h"
 #include "frame/frame.h"
 #include "link/endpoint.h"
-#include "link/server.h"
-#include "link/stream.h"
 
 struct link;
 

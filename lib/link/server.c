@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "base/warn.h"
 #include "link/socket.h"
 #include "link/stream.h"
 #include "link/traffic.h"
@@ -13,29 +14,6 @@
 /* Seconds. A client may wait for the answer to its end frame before it closes its side; after a
  * failure it may take its time to read of it. */
 enum { END_PATIENCE = 2 };
-
-static struct {
-    const char *in, *out, *listen;
-} flags = {.in = "-", .out = "-", .listen = ""};
-
-const struct option_spec server_option_specs[] = {
-    {.name = "in",
-     .kind = OPTION_STRING,
-     .value = &flags.in,
-     .argument = "ENDPOINT",
-     .help = "requests; of a list in turn"},
-    {.name = "out",
-     .kind = OPTION_STRING,
-     .value = &flags.out,
-     .argument = "ENDPOINT",
-     .help = "replies"},
-    {.name = "listen",
-     .kind = OPTION_STRING,
-     .value = &flags.listen,
-     .argument = "ADDRESS",
-     .help = "serve tcp:// or ipc:// instead"},
-    {0},
-};
 
 /* A request that was handed out and not yet answered. */
 struct pending {
@@ -100,33 +78,33 @@ static int add_client(struct server *s)
 {
     struct client *clients = realloc(s->clients, (size_t)(s->n_clients + 1) * sizeof *clients);
     if (!clients)
-        return fail("out of memory");
+        return fail_memory(NULL);
     s->clients = clients;
     clients[s->n_clients] = (struct client){0};
     return s->n_clients++;
 }
 
-struct server *server_open(void)
+struct server *server_open(const struct server_config *config)
 {
-    const struct link_config *config = &link_config;
+    const struct link_config *link = config->link;
     struct server *s = calloc(1, sizeof *s);
-    if (!s || !(s->listen = strdup(flags.listen))) {
+    if (!s || !(s->listen = strdup(config->listen))) {
         free(s);
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
-    s->timeout = config->timeout;
+    s->timeout = link->timeout;
     s->waiting_since = clock_now();
     if (*s->listen) {
         if (endpoint_kind(s->listen) != ENDPOINT_SOCKET)
             fail("--listen %s: only tcp://addr:port and ipc://path can be listened on", s->listen);
-        else if ((s->socket = socket_open(SOCKET_ROUTER, s->listen, config))) {
+        else if ((s->socket = socket_open(SOCKET_ROUTER, s->listen, link))) {
             s->guarded = socket_is_guarded(s->socket);
             return s;
         }
-    } else if ((s->source = source_open(flags.in, config))) {
+    } else if ((s->source = source_open(config->in, link))) {
         source_set_patience(s->source, END_PATIENCE);
-        if (add_client(s) == 0 && (s->sink = sink_open(flags.out, config)))
+        if (add_client(s) == 0 && (s->sink = sink_open(config->out, link)))
             return s;
         source_close(s->source);
     }
@@ -152,7 +130,7 @@ static int client_of(struct server *s, const struct envelope *from)
         if (add_client(s) < 0)
             return -1;
         if (!(s->clients[i].envelope = malloc(sizeof *from)))
-            return fail("out of memory");
+            return fail_memory(NULL);
     }
     *s->clients[i].envelope = *from;
     return i;
@@ -164,7 +142,7 @@ static int remember(struct client *c, const struct frame *f)
         int capacity = c->capacity ? 2 * c->capacity : 16;
         struct pending *pending = realloc(c->pending, (size_t)capacity * sizeof *pending);
         if (!pending)
-            return fail("out of memory");
+            return fail_memory(NULL);
         c->pending = pending;
         c->capacity = capacity;
     }
@@ -172,7 +150,7 @@ static int remember(struct client *c, const struct frame *f)
     struct pending p = {c->envelope ? malloc(sizeof *p.envelope) : NULL, seq ? strdup(seq) : NULL};
     if ((c->envelope && !p.envelope) || (seq && !p.seq)) {
         drop_pending(&p);
-        return fail("out of memory");
+        return fail_memory(NULL);
     }
     if (c->envelope)
         *p.envelope = *c->envelope;
@@ -397,7 +375,7 @@ int server_refuse(struct server *s, int client, bool stays)
         (count_clients(s, false) < 2 && (s->guarded || stays)))
         return -1;
     char text[1200];
-    snprintf(text, sizeof text, "%s: %s", program_name(), fail_message());
+    snprintf(text, sizeof text, "%s: %s", warn_name(), fail_message());
     socket_tell_refusal(s->socket, fail_message());
     struct frame *error = frame_new_error(text);
     if (!error)
@@ -444,7 +422,7 @@ void server_abandon(struct server *s)
     char message[1024], text[1200];
     strncpy(message, fail_message(), sizeof message - 1);
     message[sizeof message - 1] = 0;
-    snprintf(text, sizeof text, "%s: %s", program_name(), message);
+    snprintf(text, sizeof text, "%s: %s", warn_name(), message);
     for (int i = 0; i < s->n_clients; i++) {
         if (s->clients[i].ended || s->clients[i].refused)
             continue;

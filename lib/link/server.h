@@ -7,12 +7,16 @@
 
 struct server;
 
-/* The flags of a program that answers requests: --in and --out are one-way endpoints, stdin and
- * stdout at first; with --listen requests and replies go over that ZeroMQ address instead. */
-extern const struct option_spec server_option_specs[];
+/* Requests come from `in` and replies go to `out`, one-way endpoints of one client; or both go over
+ * the ZeroMQ address `listen`, unless it is "". */
+struct server_config {
+    const char *in, *out, *listen;
+    const struct link_config *link;
+};
 
-/* Opens what these flags and link_config say. NULL with a message. */
-struct server *server_open(void);
+/* Copies what it needs of the configuration. NULL with a message. Several servers may be open at
+ * once. */
+struct server *server_open(const struct server_config *config);
 /* The next request: 1, *out (the caller's) and *client (numbers from 0, stable while the server
  * lives); 0 when every client has sent its end frame; -1 on failure, a client that vanished
  * without an end frame included. Over a socket, peers that were never clients cannot fail it: what

@@ -21,7 +21,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/signals.h"
-#include "cli/options.h"
+#include "base/warn.h"
 #include "link/keys.h"
 
 enum { REFUSALS_TOLD = 10 };
@@ -185,7 +185,7 @@ struct socket *socket_open(enum socket_role role, const char *endpoint,
     struct socket *s = calloc(1, sizeof *s);
     if (!s || !(s->endpoint = strdup(endpoint))) {
         free(s);
-        fail("%s: out of memory", endpoint);
+        fail_memory(endpoint);
         return NULL;
     }
     s->role = role;
@@ -254,9 +254,9 @@ static int connection_number(const struct socket *s, int fd)
 void socket_tell_refusal(struct socket *s, const char *why)
 {
     if (++s->refusals <= REFUSALS_TOLD)
-        program_warn("%s: refused a peer: %s", s->endpoint, why);
+        warn_line("%s: refused a peer: %s", s->endpoint, why);
     if (s->refusals == REFUSALS_TOLD)
-        program_warn("%s: further ones are not told about", s->endpoint);
+        warn_line("%s: further ones are not told about", s->endpoint);
 }
 
 /* Reads all events that are there. */
@@ -427,7 +427,7 @@ int socket_send(struct socket *s, const struct envelope *to, struct frame *f)
         if (good)
             memcpy(zmq_msg_data(&part), to->parts[i].bytes, to->parts[i].size);
         else
-            fail("%s: out of memory", s->endpoint);
+            fail_memory(s->endpoint);
         if (!good || send_part(s, &part, ZMQ_SNDMORE)) {
             zmq_msg_close(&message);
             return -1;

@@ -127,7 +127,7 @@ static struct feed *feed_open(const char *endpoint, enum endpoint_kind kind,
 {
     struct feed *s = calloc(1, sizeof *s);
     if (!s) {
-        fail("%s: out of memory", endpoint);
+        fail_memory(endpoint);
         return NULL;
     }
     s->fd = -1;
@@ -246,7 +246,7 @@ static int next_from_socket(struct feed *s, struct frame **out)
         int64_t seq;
         if (frame_meta_int(*out, "seq", s->next_seq, &seq)) {
             frame_free(*out);
-            return fail("%s: %s", s->name, fail_message());
+            return fail_prefix("%s", s->name);
         }
         if (seq < s->next_seq) {
             frame_free(*out);
@@ -321,7 +321,7 @@ struct source *source_open(const char *endpoint, const struct link_config *confi
 {
     struct source *s = calloc(1, sizeof *s);
     if (!s) {
-        fail("%s: out of memory", endpoint);
+        fail_memory(endpoint);
         return NULL;
     }
     s->patience = config->timeout;
@@ -329,7 +329,7 @@ struct source *source_open(const char *endpoint, const struct link_config *confi
     for (const char *rest = endpoint, *at; (at = endpoint_take(&rest, &length)); s->n++) {
         char *one = strndup(at, length);
         if (!one)
-            fail("%s: out of memory", endpoint);
+            fail_memory(endpoint);
         else if (s->n == ENDPOINTS_MAX)
             fail("a list of more than %d streams", ENDPOINTS_MAX);
         else if (bound_already(s, one))
@@ -355,7 +355,7 @@ struct source *source_open_file(const char *path, const struct link_config *conf
         return s;
     }
     if (!s)
-        fail("%s: out of memory", path);
+        fail_memory(path);
     free(s);
     return NULL;
 }
@@ -425,7 +425,7 @@ struct sink *sink_open(const char *endpoint, const struct link_config *config)
     struct sink *s = calloc(1, sizeof *s);
     if (!s || !(s->name = strdup(strcmp(endpoint, "-") ? endpoint : "stdout"))) {
         free(s);
-        fail("%s: out of memory", endpoint);
+        fail_memory(endpoint);
         return NULL;
     }
     s->fd = -1;

@@ -4,13 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/options.h"
+#include "base/warn.h"
 
 void traffic_report(const char *name, const struct traffic *edge)
 {
     const char *wanted = getenv("SIMCLR_EDGES");
     if (!wanted || !*wanted || !strcmp(wanted, "0"))
         return;
-    program_warn("edge %.767s: %s %" PRId64 " out %" PRId64 " in %" PRId64 " waited %.3f", name,
-                 edge->what, edge->n, edge->out, edge->in, edge->waited);
+    warn_line("edge %.767s: %s %" PRId64 " out %" PRId64 " in %" PRId64 " waited %.3f", name,
+              edge->what, edge->n, edge->out, edge->in, edge->waited);
 }

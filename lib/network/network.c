@@ -13,7 +13,7 @@ struct network *network_new(struct plan *plan, const struct engine *engine, int 
         net->written = calloc((size_t)plan->n_tensors, sizeof *net->written);
     }
     if (!net || !net->packed_at || !net->statistics || !net->written) {
-        fail("out of memory");
+        fail_memory(NULL);
         plan_free(plan);
         network_free(net);
         return NULL;

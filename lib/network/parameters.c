@@ -20,7 +20,7 @@ int parameters_add(struct parameters *p, const char *name, enum dtype dtype, int
     }
     struct parameter *list = realloc(p->list, (size_t)(p->n + 1) * sizeof *list);
     if (!list)
-        return fail("out of memory");
+        return fail_memory(NULL);
     p->list = list;
     add.name = strdup(name);
     add.value = calloc(1, bytes ? bytes : 1);
@@ -72,7 +72,7 @@ int parameters_load(struct parameters *p, const struct frame *f, const char *whe
             continue;
         const bool half = a->dtype == DTYPE_F32 && frame_find(f, a->name)->dtype == DTYPE_BF16;
         if (!frame_need(f, a->name, half ? DTYPE_BF16 : a->dtype, a->ndim, a->shape))
-            return fail("%s: %s", where, fail_message());
+            return fail_prefix("%s", where);
     }
     for (int i = 0; i < p->n; i++) {
         const struct tensor *t = frame_find(f, p->list[i].name);

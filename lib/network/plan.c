@@ -15,7 +15,7 @@ struct plan *plan_new(int64_t channels)
     if (!p || !c) {
         free(p);
         free(c);
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
     c[0] = channels;
@@ -53,7 +53,7 @@ static int append(struct plan *p, struct plan_operation op, int64_t channels)
     if (c)
         p->channels = c;
     if (!ops || !c)
-        return fail("out of memory");
+        return fail_memory(NULL);
     op.out = p->n_tensors;
     ops[p->n_operations++] = op;
     c[p->n_tensors] = channels;
@@ -417,7 +417,7 @@ int plan_lay_out(const struct plan *p, int64_t images, int64_t h, int64_t w, siz
     size_t *at = calloc(2 * n, sizeof *at);
     int status = -1;
     if (!out->maps || !map_bytes || !buffers || !live || !grad_of || !at) {
-        fail("out of memory");
+        fail_memory(NULL);
         goto done;
     }
     for (size_t t = 0; t < n; t++)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "cli/options.h"
+#include "base/warn.h"
 #include "frame/frame_io.h"
 #include "frame/sound.h"
 
@@ -60,7 +60,7 @@ static void tell_unused(const struct parameters *p, const struct frame *f, const
     if (n > LISTED)
         snprintf(text + length, sizeof text - length, " and %d more", n - LISTED);
     if (n)
-        program_warn("%s: not used: %s", path, text);
+        warn_line("%s: not used: %s", path, text);
 }
 
 /* Checks all before anything is taken. */
@@ -97,7 +97,7 @@ int checkpoint_take(struct parameters *p, const struct frame *f, const char *pat
     if (check(p, f))
         return fail("%s: %s; is the file of another %s?", path, fail_message(), flags);
     if (check_numbers(p, f))
-        return fail("%s: %s", path, fail_message());
+        return fail_prefix("%s", path);
     for (int i = 0; i < p->n; i++)
         if (!frame_find(f, p->list[i].name))
             memset(p->list[i].value, 0, p->list[i].count * dtype_size(p->list[i].dtype));

@@ -5,6 +5,8 @@
 
 #include "base/fail.h"
 #include "link/link.h"
+#include "link/server.h"
+#include "program/link_options.h"
 
 static int64_t world = 1;
 static const char *next = "";
@@ -62,15 +64,15 @@ static struct collective *open_ranks(void)
     struct collective *r = calloc(1, sizeof *r);
     if (!r || !(r->list = calloc((size_t)world, sizeof *r->list))) {
         free(r);
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
     r->count = (int)world;
     r->group = -1;
     for (int i = 0; i < r->count; i++)
         r->list[i] = (struct rank){.client = -1, .step = -1};
-    if ((r->server = server_open()) && !server_expect(r->server, r->count) &&
-        (!*next || (r->next = link_open(next, &link_config))))
+    if ((r->server = server_open(&server_options)) && !server_expect(r->server, r->count) &&
+        (!*next || (r->next = link_open(next, &link_options))))
         return r;
     server_abandon(r->server);
     release(r);
@@ -144,7 +146,7 @@ static int queue(struct rank *rank, struct frame *f)
         const int capacity = rank->capacity ? 2 * rank->capacity : 16;
         struct frame **frames = realloc(rank->frames, (size_t)capacity * sizeof *frames);
         if (!frames)
-            return fail("out of memory");
+            return fail_memory(NULL);
         rank->frames = frames;
         rank->capacity = capacity;
     }
@@ -234,7 +236,7 @@ static int blame_silent(const struct collective *r)
     while (r->list[silent].n)
         silent++;
     return fail("rank %lld sent nothing within %g s, and others wait for it", number(r, silent),
-                0.9 * link_config.timeout);
+                0.9 * link_options.timeout);
 }
 
 /* 1 and the next round's frames, the caller's; 0 when all ranks have ended; -1. */
@@ -246,7 +248,7 @@ static int next_round(struct collective *r, struct frame **frames)
         bool ends, waiting = false;
         for (int i = 0; i < r->count; i++)
             waiting = waiting || r->list[i].n;
-        const int got = server_next_within(r->server, waiting ? 0.9 * link_config.timeout : -1, &f,
+        const int got = server_next_within(r->server, waiting ? 0.9 * link_options.timeout : -1, &f,
                                            &client, &ends);
         if (got <= 0)
             return got;
@@ -307,7 +309,7 @@ static int serve(struct collective *r, int (*answer)(struct collective *r, struc
 {
     struct frame **frames = calloc((size_t)r->count, sizeof *frames);
     if (!frames)
-        return fail("out of memory");
+        return fail_memory(NULL);
     int got;
     while ((got = next_round(r, frames)) > 0) {
         const int bad = answer(r, frames);

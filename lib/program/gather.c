@@ -53,13 +53,11 @@ struct frame *gather_rows(struct frame *const *frames, int n, int64_t *rows)
         if ((rows[i] = count_rows(frames[i], i)) < 0)
             return NULL;
         if (frames[i]->n_tensors != head->n_tensors) {
-            fail("worker %d sent %d tensors, worker 0 %d", i, frames[i]->n_tensors,
-                 head->n_tensors);
-            return NULL;
+            return fail_null("worker %d sent %d tensors, worker 0 %d", i, frames[i]->n_tensors,
+                             head->n_tensors);
         }
         if (__builtin_add_overflow(total, rows[i], &total)) {
-            fail("the rows' number overflows");
-            return NULL;
+            return fail_null("the rows' number overflows");
         }
     }
     /* Before memory is taken: rows that fit are no more bytes together than were sent. */
@@ -69,7 +67,7 @@ struct frame *gather_rows(struct frame *const *frames, int n, int64_t *rows)
                 return NULL;
     struct tensor_spec *specs = calloc((size_t)head->n_tensors + 1, sizeof *specs);
     if (!specs) {
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
     for (int k = 0; k < head->n_tensors; k++)
@@ -93,7 +91,7 @@ struct frame *gather_part(const struct frame *whole, int64_t first, int64_t coun
 {
     struct tensor_spec *specs = calloc((size_t)whole->n_tensors + 1, sizeof *specs);
     if (!specs) {
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
     for (int k = 0; k < whole->n_tensors; k++) {

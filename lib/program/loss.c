@@ -5,6 +5,7 @@
 
 #include "base/fail.h"
 #include "link/server.h"
+#include "program/link_options.h"
 
 static struct {
     bool no_normalize;
@@ -103,7 +104,7 @@ static struct frame *answer(const struct loss *loss, const struct frame *request
 
 int loss_run(const struct loss *loss)
 {
-    struct server *server = server_open();
+    struct server *server = server_open(&server_options);
     if (!server)
         return program_fail();
     struct frame *request;

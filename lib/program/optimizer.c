@@ -9,7 +9,9 @@
 #include "base/fail.h"
 #include "base/half.h"
 #include "base/signals.h"
+#include "base/warn.h"
 #include "frame/sound.h"
+#include "program/link_options.h"
 #include "program/optimizer_parts.h"
 
 struct optimizer_config optimizer_config = {
@@ -240,7 +242,7 @@ static int update(struct optimizer *o, const struct tensor *t, double lr)
     const float *gradient = t->data;
     if (optimizer_is_half(e, t)) {
         if (!o->widened && !(o->widened = malloc(o->largest * sizeof *o->widened)))
-            return fail("out of memory");
+            return fail_memory(NULL);
         half_widen_bf16(t->data, o->widened, e->count);
         gradient = o->widened;
     }
@@ -384,7 +386,7 @@ static int take_gradients(struct optimizer *o, int client, struct frame *request
         struct request *waiting = realloc(o->waiting, (size_t)(o->n_waiting + 1) * sizeof *waiting);
         if (!waiting) {
             frame_free(request);
-            return fail("out of memory");
+            return fail_memory(NULL);
         }
         o->waiting = waiting;
         waiting[o->n_waiting++] = (struct request){request, client};
@@ -399,7 +401,7 @@ static int know_client(struct optimizer *o, int client)
         return 0;
     void *clients = realloc(o->clients, (size_t)(client + 1) * sizeof *o->clients);
     if (!clients)
-        return fail("out of memory");
+        return fail_memory(NULL);
     o->clients = clients;
     for (; o->n_clients <= client; o->n_clients++) {
         o->clients[o->n_clients].joined = o->clients[o->n_clients].ended = false;
@@ -419,7 +421,7 @@ static int forget_client(struct optimizer *o, int client)
         owns = owns || o->entries[i].client == client;
     if (client >= o->n_clients || (others && owns))
         return -1;
-    program_warn("%s: forgotten, having sent nothing but its join", fail_message());
+    warn_line("%s: forgotten, having sent nothing but its join", fail_message());
     for (int i = o->n_entries - 1; i >= 0; i--)
         if (o->entries[i].client == client && o->config->resume)
             o->entries[i].client = -1;
@@ -518,8 +520,8 @@ int optimizer_serve(struct server *s, const struct optimizer_rule *rule,
 int optimizer_run(const struct optimizer_rule *rule)
 {
     if (!*optimizer_config.state && !*optimizer_config.model)
-        program_warn("neither --state nor --model is given: the result will not be kept");
-    struct server *server = server_open();
+        warn_line("neither --state nor --model is given: the result will not be kept");
+    struct server *server = server_open(&server_options);
     if (!server)
         return program_fail();
     if (optimizer_serve(server, rule, &optimizer_config)) {

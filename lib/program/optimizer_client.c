@@ -36,7 +36,7 @@ struct optimizer_client *optimizer_client_new(struct link *link, struct paramete
         return c;
     }
     free(c);
-    fail("out of memory");
+    fail_memory(NULL);
     return NULL;
 }
 
@@ -92,7 +92,7 @@ static struct frame *pack_values(const struct optimizer_client *c, int n)
 {
     struct tensor_spec *specs = calloc((size_t)n + 1, sizeof *specs);
     if (!specs) {
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
     for (int i = 0; i < n; i++)
@@ -111,7 +111,7 @@ static struct frame *pack_bucket(const struct optimizer_client *c)
 {
     struct tensor_spec *specs = calloc((size_t)c->n_bucket + 1, sizeof *specs);
     if (!specs) {
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
     int n = 0;
@@ -145,7 +145,7 @@ static int check_values(const struct optimizer_client *c, const struct frame *re
             return fail("%s: the optimizer has %s, which this network has not", link_name(c->link),
                         t->name);
         if (parameters_find(c->parameters, t->name) >= 0 && sound_tensor(t))
-            return fail("%s: %s", link_name(c->link), fail_message());
+            return fail_prefix("%s", link_name(c->link));
     }
     return 0;
 }

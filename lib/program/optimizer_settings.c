@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/warn.h"
 #include "program/optimizer_parts.h"
 
 /* ---- of the run ---- */
@@ -52,8 +53,8 @@ int settings_take(struct optimizer *o, const struct frame *request)
         return fail("step %" PRId64 " of a run of %" PRId64 " steps: give more --steps", o->step,
                     o->steps);
     if (o->resumed_steps && o->steps != o->resumed_steps) {
-        program_warn("%s: the schedule is now of %" PRId64 " steps, where it was of %" PRId64,
-                     o->config->state, o->steps, o->resumed_steps);
+        warn_line("%s: the schedule is now of %" PRId64 " steps, where it was of %" PRId64,
+                  o->config->state, o->steps, o->resumed_steps);
         o->resumed_steps = o->steps;
     }
     return 0;
@@ -149,11 +150,11 @@ int settings_resume(struct optimizer *o, const struct frame *state)
     const char *flags = frame_meta(state, "settings");
     o->resumed_steps = o->steps;
     if (read_run(state, &o->resumed))
-        return fail("%s: %s", o->config->state, fail_message());
+        return fail_prefix("%s", o->config->state);
     o->run = o->resumed;
     if (flags)
         return compare_flags(o, flags);
-    program_warn("%s: does not say what it was made with: its settings are not compared",
-                 o->config->state);
+    warn_line("%s: does not say what it was made with: its settings are not compared",
+              o->config->state);
     return 0;
 }

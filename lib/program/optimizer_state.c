@@ -50,12 +50,11 @@ struct entry *optimizer_add(struct optimizer *o, const struct tensor *t)
                       .updated = -1};
     memcpy(e.shape, t->shape, sizeof e.shape);
     if (strlen(t->name) > NAME_MAX_BYTES || strchr(t->name, '/')) {
-        fail("%.40s: a parameter's name has no '/' and at most %d bytes", t->name, NAME_MAX_BYTES);
-        return NULL;
+        return fail_null("%.40s: a parameter's name has no '/' and at most %d bytes", t->name,
+                         NAME_MAX_BYTES);
     }
     if (!e.buffer && t->dtype != DTYPE_F32) {
-        fail("parameter %s is %s, not F32", t->name, dtype_name(t->dtype));
-        return NULL;
+        return fail_null("parameter %s is %s, not F32", t->name, dtype_name(t->dtype));
     }
     struct entry *entries = realloc(o->entries, (size_t)(o->n_entries + 1) * sizeof *entries);
     if (entries)
@@ -70,8 +69,7 @@ struct entry *optimizer_add(struct optimizer *o, const struct tensor *t)
         free(e.value);
         for (int i = 0; i < o->rule->n_slots; i++)
             free(e.slots[i]);
-        fail("out of memory for parameter %s", t->name);
-        return NULL;
+        return fail_null("out of memory for parameter %s", t->name);
     }
     memcpy(e.value, t->data, t->bytes);
     if (e.count > o->largest) {
@@ -147,7 +145,7 @@ struct frame *optimizer_pack(const struct optimizer *o, bool slots)
             }
         f = frame_new(specs, n);
     } else
-        fail("out of memory");
+        fail_memory(NULL);
     for (int i = 0; f && i < o->n_entries; i++)
         memcpy(frame_find(f, o->entries[i].name)->data, o->entries[i].value, o->entries[i].bytes);
     n = o->n_entries;
@@ -203,7 +201,7 @@ int optimizer_keep_model(const struct optimizer *o)
     if (!o->config->keep_every || o->step % o->config->keep_every)
         return 0;
     if (asprintf(&path, "%.*s-%" PRId64 "%s", stem, model, o->step, dot ? dot : "") < 0)
-        return fail("out of memory");
+        return fail_memory(NULL);
     const int bad = optimizer_save(o, path, false);
     free(path);
     return bad;
@@ -254,7 +252,7 @@ int optimizer_load_state(struct optimizer *o)
         return -1;
     int bad = check_kind(o, f, path);
     if (!bad && take_tensors(o, f))
-        bad = fail("%s: %s", path, fail_message());
+        bad = fail_prefix("%s", path);
     if (!bad)
         bad = settings_resume(o, f);
     o->saved = o->step;

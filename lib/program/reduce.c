@@ -86,7 +86,7 @@ struct frame *reduce_sum(struct frame *const *frames, int n)
     struct tensor_spec *specs = calloc((size_t)most + 1, sizeof *specs);
     struct frame *f = NULL;
     if (!sums || !parts || !specs)
-        fail("out of memory");
+        fail_memory(NULL);
     bool good = sums && parts && specs;
     for (int i = 0; good && i < n; i++)
         for (int k = 0; good && k < frames[i]->n_tensors; k++) {

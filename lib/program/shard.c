@@ -6,7 +6,9 @@
 #include <zlib.h>
 
 #include "base/fail.h"
+#include "link/endpoint.h"
 #include "link/link.h"
+#include "program/link_options.h"
 
 struct shard {
     struct link *links[LINKS_AT_ONCE];
@@ -48,16 +50,16 @@ struct shard *shard_open(const char *list)
 {
     struct shard *s = calloc(1, sizeof *s);
     if (!s) {
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
     size_t length;
     for (const char *rest = list, *at; (at = endpoint_take(&rest, &length));) {
         char *link = strndup(at, length);
         if (link && s->n < LINKS_AT_ONCE)
-            s->links[s->n] = link_open(link, &link_config);
+            s->links[s->n] = link_open(link, &link_options);
         else
-            fail("out of memory");
+            fail_memory(NULL);
         free(link);
         if (!s->links[s->n]) {
             shard_abandon(s);
@@ -103,7 +105,7 @@ static int plan(const struct shard *s, const struct frame *request, struct split
         return -1;
     *split = (struct split){.owners = calloc((size_t)request->n_tensors + 1, sizeof(int))};
     if (!split->owners)
-        return fail("out of memory");
+        return fail_memory(NULL);
     split->ranks = world > 1;
     for (int i = 0; i < request->n_tensors; i++)
         counts[split->owners[i] = shard_owner(request->tensors[i].name, s->n)]++;
@@ -119,7 +121,7 @@ static struct frame *make_part(const struct frame *request, const struct split *
 {
     struct tensor_spec *specs = calloc((size_t)request->n_tensors + 1, sizeof *specs);
     if (!specs) {
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
     int n = 0;
@@ -164,7 +166,7 @@ static int check_steps(const struct shard *s, const struct split *split,
         const char *name = link_name(s->links[split->asked[i]]);
         int64_t at;
         if (frame_meta_int(replies[i], "step", 0, &at))
-            return fail("%s: %s", name, fail_message());
+            return fail_prefix("%s", name);
         if (!replies[i]->n_tensors || !frame_meta(replies[i], "step"))
             continue;
         if (first >= 0 && at != step)
@@ -187,7 +189,7 @@ static int put(struct frame *request, const struct split *split, int i, const st
             continue;
         const struct tensor *t = frame_need(reply, to->name, to->dtype, to->ndim, to->shape);
         if (!t)
-            return fail("%s: its answer: %s", name, fail_message());
+            return fail_prefix("%s: its answer", name);
         memcpy(to->data, t->data, t->bytes);
     }
     for (int k = 0; reply->n_tensors > split->tensors[i] && k < reply->n_tensors; k++) {
@@ -219,7 +221,7 @@ static struct frame *join_all(const struct shard *s, const struct split *split,
         n += replies[i]->n_tensors;
     struct tensor_spec *specs = calloc((size_t)n + 1, sizeof *specs);
     if (!specs) {
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
     n = 0;

@@ -8,8 +8,10 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "link/link.h"
+#include "link/server.h"
 #include "network/initialize.h"
 #include "program/checkpoint.h"
+#include "program/link_options.h"
 #include "program/optimizer_client.h"
 #include "report/metrics.h"
 
@@ -127,21 +129,17 @@ static const struct tensor *find_input(const struct run *run, const struct frame
         s->c = t->shape[4];
     }
     if (s->b == 0 && trains(run->stage)) {
-        fail("%s has no rows, and a training step needs some", name);
-        return NULL;
+        return fail_null("%s has no rows, and a training step needs some", name);
     }
     if ((s->b && !tensor_count(t)) || __builtin_mul_overflow(s->b, s->v, &s->images)) {
-        fail("%s is empty", name);
-        return NULL;
+        return fail_null("%s is empty", name);
     }
     if (bytes && s->c > 3) {
-        fail("%s has %lld channels of bytes: 3 are the most", name, (long long)s->c);
-        return NULL;
+        return fail_null("%s has %lld channels of bytes: 3 are the most", name, (long long)s->c);
     }
     if (run->net && s->c != network_inputs(run->net)) {
-        fail("%s has %lld channels, the network takes %lld", name, (long long)s->c,
-             (long long)network_inputs(run->net));
-        return NULL;
+        return fail_null("%s has %lld channels, the network takes %lld", name, (long long)s->c,
+                         (long long)network_inputs(run->net));
     }
     return t;
 }
@@ -183,7 +181,7 @@ static int add_workers(const char *name, int64_t *values, size_t count, void *us
     if (link_request(run->sync, f, &sum))
         return -1;
     const struct tensor *t = frame_need(sum, name, DTYPE_I64, 1, shape);
-    int bad = t ? 0 : fail("%s: %s", link_name(run->sync), fail_message());
+    int bad = t ? 0 : fail_prefix("%s", link_name(run->sync));
     if (t && sum->n_tensors != 1) /* workers that ran different networks, or in another order */
         bad = fail("%s: other workers sent another tensor than %s", link_name(run->sync), name);
     if (!bad)
@@ -423,11 +421,11 @@ static int open_links(struct run *run)
     if (run->stage->identity && *config.init &&
         checkpoint_lacks(run->stage->part, config.init, run->stage->flags))
         return -1;
-    if (*config.next && !(run->next = link_open(config.next, &link_config)))
+    if (*config.next && !(run->next = link_open(config.next, &link_options)))
         return -1;
-    if (trains(run->stage) && *config.opt && !(run->opt = link_open(config.opt, &link_config)))
+    if (trains(run->stage) && *config.opt && !(run->opt = link_open(config.opt, &link_options)))
         return -1;
-    if (*config.sync && !(run->sync = link_open(config.sync, &link_config)))
+    if (*config.sync && !(run->sync = link_open(config.sync, &link_options)))
         return -1;
     return 0;
 }
@@ -485,7 +483,7 @@ int stage_run(const struct stage *stage)
         usage_fail("--opt needs --next: without it nothing is trained");
     if (*config.sync && !*config.next)
         usage_fail("--sync needs --next: it is for training");
-    struct server *server = server_open();
+    struct server *server = server_open(&server_options);
     if (!server)
         return program_fail();
     if (open_links(&run) || serve(&run, server) || end_links(&run)) {

@@ -33,7 +33,7 @@ struct step_gate *step_gate_new(struct server *server)
     if (t)
         t->server = server;
     else
-        fail("out of memory");
+        fail_memory(NULL);
     return t;
 }
 
@@ -54,7 +54,7 @@ static int know_client(struct step_gate *t, int client)
         return 0;
     struct client *clients = realloc(t->clients, (size_t)(client + 1) * sizeof *clients);
     if (!clients)
-        return fail("out of memory");
+        return fail_memory(NULL);
     t->clients = clients;
     for (; t->n_clients <= client; t->n_clients++)
         clients[t->n_clients] = (struct client){0};
@@ -67,7 +67,7 @@ static int keep(struct step_gate *t, struct frame *f, int client)
         const int capacity = t->capacity ? 2 * t->capacity : 16;
         struct request *waiting = realloc(t->waiting, (size_t)capacity * sizeof *waiting);
         if (!waiting)
-            return fail("out of memory");
+            return fail_memory(NULL);
         t->waiting = waiting;
         t->capacity = capacity;
     }

@@ -39,7 +39,7 @@ struct bar *bar_new(void)
 {
     struct bar *b = calloc(1, sizeof *b);
     if (!b) {
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
     b->terminal = isatty(STDERR_FILENO);

@@ -163,15 +163,14 @@ struct metrics_log *metrics_log_open(const char *path, const struct frame *first
 {
     int64_t step;
     if (!frame_meta(first, "step")) {
-        fail("%s: frames without `step` cannot be logged", path);
-        return NULL;
+        return fail_null("%s: frames without `step` cannot be logged", path);
     }
     if (frame_meta_int(first, "step", 0, &step))
         return NULL;
     struct metrics_log *log = calloc(1, sizeof *log);
     if (!log || !(log->path = strdup(path))) {
         free(log);
-        fail("%s: out of memory", path);
+        fail_memory(path);
         return NULL;
     }
     metrics_columns_of(first, &log->columns);

@@ -22,7 +22,7 @@ static const double look_every = 1, patience = 30; /* seconds */
 
 static int set(const char *name, const char *value)
 {
-    return setenv(name, value, 1) ? fail("out of memory") : 0;
+    return setenv(name, value, 1) ? fail_memory(NULL) : 0;
 }
 
 static int set_environment(const char *sockets, int64_t start, bool resume)
@@ -41,7 +41,7 @@ static int open_in(const char *folder, const char *name)
 {
     char *path;
     if (asprintf(&path, "%s/%s", folder, name) < 0)
-        return fail("out of memory");
+        return fail_memory(NULL);
     const int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0666);
     struct stat st;
     int bad = fd < 0 ? fail("%s: %s", path, strerror(errno)) : 0;

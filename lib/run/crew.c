@@ -157,7 +157,7 @@ struct crew *crew_new(const char *folder)
         c->to_guard = -1;
     if (!c || (folder && !(c->folder = strdup(folder))) ||
         !(c->members = calloc(CREW_MAX, sizeof *c->members))) {
-        fail("out of memory");
+        fail_memory(NULL);
     } else if (!start_guard(c)) {
         c->looked = clock_now();
         return c;

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/fail.h"
-#include "cli/options.h"
+#include "base/warn.h"
 #include "run/run_folder.h"
 #include "run/run_state.h"
 
@@ -34,7 +34,7 @@ static bool is_at_end(const struct run_state *s, const struct run_options *o)
 
 static void tell_raised(const char *name, const char *before, const char *now)
 {
-    program_warn("--%s is %s now, after %s", name, now, before);
+    warn_line("--%s is %s now, after %s", name, now, before);
 }
 
 /* The options to be kept, checked against those that are there. */
@@ -61,7 +61,7 @@ static int renew_model(const char *folder, const char *model)
         return 0;
     if (run_state_export(folder))
         return -1;
-    program_warn("%s was missing or damaged, and is made anew from the state", model);
+    warn_line("%s was missing or damaged, and is made anew from the state", model);
     return 0;
 }
 

@@ -29,7 +29,7 @@ static int make_folders(const char *path)
 {
     char *copy = strdup(path);
     if (!copy)
-        return fail("out of memory");
+        return fail_memory(NULL);
     int bad = 0;
     for (char *at = copy + 1; !bad && *copy; at++) {
         const char c = *at;
@@ -150,7 +150,7 @@ int run_folder_lock(const char *folder, double patience)
     if (make_folders(folder))
         return -1;
     if (asprintf(&path, "%s/lock", folder) < 0)
-        return fail("out of memory");
+        return fail_memory(NULL);
     int fd = -1;
     do {
         if (fd >= 0) /* the folder was replaced meanwhile */

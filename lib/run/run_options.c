@@ -47,7 +47,7 @@ static int add(struct run_options *o, const char *name, const char *value)
     if (!items || !item.name || !item.value) {
         free(item.name);
         free(item.value);
-        return fail("out of memory");
+        return fail_memory(NULL);
     }
     items[o->n++] = item;
     return 0;
@@ -66,7 +66,7 @@ int run_options_set(struct run_options *o, const char *name, const char *value)
         o->n--;
         return 0;
     }
-    return (item->value = strdup(value)) ? 0 : fail("out of memory");
+    return (item->value = strdup(value)) ? 0 : fail_memory(NULL);
 }
 
 /* ---- reading ---- */
@@ -181,7 +181,7 @@ int run_options_read(struct run_options *o, const char *path)
             n += (size_t)got;
     int bad = 0;
     if (!text)
-        bad = fail("%s: out of memory", path);
+        bad = fail_memory(path);
     else if (got < 0)
         bad = fail("%s: %s", path, strerror(errno));
     else if (n == OPTIONS_BYTES_MAX)

@@ -15,7 +15,7 @@ static char *path_of(const char *folder, const char *name)
 {
     char *path;
     if (asprintf(&path, "%s/%s", folder, name) < 0) {
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
     return path;
@@ -34,8 +34,7 @@ static struct frame *read_header(int fd, int64_t size, const char *path)
 {
     unsigned char prefix[8];
     if (size == 0) {
-        fail("%s: empty", path);
-        return NULL;
+        return fail_null("%s: empty", path);
     }
     if (read_at(fd, prefix, sizeof prefix, 0, path))
         return NULL;
@@ -43,18 +42,16 @@ static struct frame *read_header(int fd, int64_t size, const char *path)
     for (int i = 7; i >= 0; i--)
         length = length << 8 | prefix[i];
     if (length < 2 || length > FRAME_MAX_HEADER) {
-        fail("%s: a header of %llu bytes: no frame", path, (unsigned long long)length);
-        return NULL;
+        return fail_null("%s: a header of %llu bytes: no frame", path, (unsigned long long)length);
     }
     if (length > (uint64_t)size - 8) {
-        fail("%s: cut short in the header", path);
-        return NULL;
+        return fail_null("%s: cut short in the header", path);
     }
     char *json = malloc((size_t)length + 1);
     struct frame *f = NULL;
     unsigned char *data;
     if (!json)
-        fail("%s: out of memory", path);
+        fail_memory(path);
     else if (!read_at(fd, json, (size_t)length, 8, path)) {
         json[length] = 0;
         f = frame_from_header(json, (size_t)length, SIZE_MAX / 2, path, &data);
@@ -132,7 +129,7 @@ static struct frame *model_of(const struct frame *state)
                frame_find(model, specs[i].name)->bytes);
     free(specs);
     if (!model) {
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
     /* What an optimizer writes into its model: the settings of a run stay in the state. */

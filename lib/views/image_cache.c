@@ -22,8 +22,7 @@ struct image_cache *image_cache_new(int64_t count, int64_t budget)
 {
     struct image_cache *k = calloc(1, sizeof *k + (size_t)count * sizeof k->images[0]);
     if (!k) {
-        fail("out of memory for %lld images", (long long)count);
-        return NULL;
+        return fail_null("out of memory for %lld images", (long long)count);
     }
     k->count = count;
     atomic_store(&k->left, budget);

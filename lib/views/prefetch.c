@@ -109,7 +109,7 @@ struct prefetch *prefetch_start(prefetch_make *make, void *user, int64_t bytes)
 {
     struct prefetch *a = calloc(1, sizeof *a);
     if (!a) {
-        fail("out of memory");
+        fail_memory(NULL);
         return NULL;
     }
     a->make = make;

@@ -124,6 +124,6 @@ int trace_views(FILE *file, const char *path, int64_t epoch, const int64_t *inde
     for (int64_t i = 0; i < n; i++)
         for (int v = 0; v < n_views; v++)
             if (write_view(file, epoch, index[i], v, &views[i * n_views + v]) != 0)
-                return written(file, path) ? -1 : fail("%s: out of memory", path);
+                return written(file, path) ? -1 : fail_memory(path);
     return 0;
 }

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/warn.h"
 #include "base/written.h"
-#include "cli/options.h"
 #include "data/sizes.h"
 #include "views/series.h"
 #include "views/trace.h"
@@ -43,7 +43,7 @@ int views_check(struct views *v)
     if (!*v->ops && !*v->policy)
         return fail("--target %s: --ops or --policy has to say what is drawn", v->target);
     v->outcome = policy_target(&v->policies[0], v->target);
-    return v->outcome >= 0 ? 0 : fail("--target %s: %s", v->target, fail_message());
+    return v->outcome >= 0 ? 0 : fail_prefix("--target %s", v->target);
 }
 
 static int choose_size(struct views *v)
@@ -53,9 +53,9 @@ static int choose_size(struct views *v)
     if (v->size == 0) {
         v->size = v->series || (native > 0 && native <= CIFAR_UP_TO) ? native : LARGE;
         if (agree < looked_at)
-            program_warn("%s: views of %lld pixels, which suits %d of %d images that were looked "
-                         "at; --size S decides otherwise",
-                         v->images->data, (long long)v->size, agree, looked_at);
+            warn_line("%s: views of %lld pixels, which suits %d of %d images that were looked "
+                      "at; --size S decides otherwise",
+                      v->images->data, (long long)v->size, agree, looked_at);
     }
     if (v->series || *v->ops || *v->policy || v->size > CIFAR_UP_TO)
         return 0;

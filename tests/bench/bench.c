@@ -8,14 +8,17 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/random.h"
+#include "base/signals.h"
 #include "cli/options.h"
 #include "engine/gemm_kernel.h"
 #include "link/link.h"
+#include "link/stream.h"
 #include "loss/ntxent.h"
 #include "network/initialize.h"
 #include "network/network.h"
 #include "network/resnet.h"
 #include "optimizer/lars.h"
+#include "program/link_options.h"
 #include "program/optimizer_client.h"
 
 enum { ALIGNMENT = 64, CIFAR_UP_TO = 64, PROJECTION = 128 };
@@ -382,7 +385,7 @@ static int optimizer_open(double *work)
 {
     *work = 0;
     wire.net = make_network();
-    wire.link = wire.net ? link_open(endpoint, &link_config) : NULL;
+    wire.link = wire.net ? link_open(endpoint, &link_options) : NULL;
     wire.request = wire.link ? frame_new(NULL, 0) : NULL;
     if (!wire.request)
         return -1;
@@ -406,7 +409,7 @@ static int optimizer_round(void)
 
 static int echo_open(double *work)
 {
-    wire.link = link_open(endpoint, &link_config);
+    wire.link = link_open(endpoint, &link_options);
     *work = 2 * (double)bytes;
     return wire.link ? 0 : -1;
 }
@@ -433,7 +436,7 @@ static int collective_open(double *work)
 {
     *work = 2 * (double)world * (double)bytes;
     for (int i = 0; i < world; i++)
-        if (!(ranks[i] = link_open(endpoint, &link_config)))
+        if (!(ranks[i] = link_open(endpoint, &link_options)))
             return -1;
     return 0;
 }
@@ -587,7 +590,7 @@ static int print_images(void)
     height = height ? height : pixels;
     struct frame *f =
         frame_new(&(struct tensor_spec){"x", DTYPE_U8, 4, {batch, height, pixels, 3}}, 1);
-    struct sink *out = f ? sink_open("-", &link_config) : NULL;
+    struct sink *out = f ? sink_open("-", &link_options) : NULL;
     if (!out)
         return program_fail();
     uint8_t *x = frame_find(f, "x")->data;

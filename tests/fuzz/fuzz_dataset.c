@@ -95,11 +95,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
                      (const char *)part.bytes);
         add_file(part);
     }
-    link_config.max_frame = INPUT_MAX_FRAME;
+    const struct link_config links = {.max_frame = INPUT_MAX_FRAME};
     struct skips *skips = skips_new(how & 2);
     assert(skips);
-    struct dataset *set = dataset_open(path, formats[format % 8], how & 4 ? "test" : "train",
-                                       how & 32, 32, how & 8 ? 0 : 1 << 20, skips);
+    struct dataset *set = dataset_open(&(struct dataset_place){.path = path,
+                                                               .format = formats[format % 8],
+                                                               .split = how & 4 ? "test" : "train",
+                                                               .hold = how & 32,
+                                                               .size = 32,
+                                                               .budget = how & 8 ? 0 : 1 << 20,
+                                                               .links = &links},
+                                       skips);
     if (set)
         read_all(set);
     dataset_close(set);

@@ -8,6 +8,8 @@
 #include "base/fail.h"
 #include "input.h"
 #include "link/link.h"
+#include "link/server.h"
+#include "program/link_options.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
@@ -15,12 +17,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     const uint8_t mode = input_byte(&rest);
     const int fd = input_file(rest);
     fchmod(fd, mode % 2 ? 0600 : 0644);
-    link_config.curve_key = link_config.curve_server_key = input_path(fd);
+    link_options.curve_key = link_options.curve_server_key = input_path(fd);
     if (mode / 2 % 2) {
-        *(const char **)server_option_specs[2].value = "tcp://127.0.0.1:nowhere";
-        assert(!server_open());
+        server_options.listen = "tcp://127.0.0.1:nowhere";
+        assert(!server_open(&server_options));
     } else
-        assert(!link_open("tcp://127.0.0.1:nowhere", &link_config));
+        assert(!link_open("tcp://127.0.0.1:nowhere", &link_options));
     /* No text has a 0, so no key has one. */
     assert(!rest.size || !memchr(rest.bytes, 0, rest.size) || strstr(fail_message(), "key"));
     close(fd);

@@ -9,7 +9,9 @@ int lars_main(int argc, char **argv);
 #include "../../cmd/lars/lars.c"
 #undef main
 
+#include "link/server.h"
 #include "peers.h"
+#include "program/link_options.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
@@ -17,8 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     const bool resume = isupper(input_byte(&rest));
     if (resume)
         input_part(&rest, &state);
-    *(const char **)server_option_specs[2].value = "tcp://127.0.0.1:2";
-    link_config.timeout = 0;
+    server_options.listen = "tcp://127.0.0.1:2";
+    link_options.timeout = 0;
     peers_play(rest);
     const int fd = input_stream(state);
     struct optimizer_config config = optimizer_config;
@@ -26,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     config.state = resume ? input_path(fd) : "";
     config.save_every = 0;
     const struct optimizer_rule rule = {"lars", 1, {"momentum"}, &lars, options, update};
-    struct server *server = server_open();
+    struct server *server = server_open(&server_options);
     assert(server);
     if (optimizer_serve(server, &rule, &config))
         server_abandon(server);

@@ -5,6 +5,7 @@
 #include <assert.h>
 
 #include "coprocess.h"
+#include "link/endpoint.h"
 #include "network/head.h"
 #include "peers.h"
 #include "program/optimizer_client.h"

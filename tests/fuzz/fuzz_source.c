@@ -3,6 +3,7 @@
 #include "link/stream.h"
 
 #include "coprocess.h"
+#include "link/endpoint.h"
 #include "peers.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)

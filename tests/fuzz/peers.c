@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "link/endpoint.h"
 #include "link/socket.h"
 
 enum { PEERS = 10 };

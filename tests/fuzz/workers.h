@@ -13,8 +13,8 @@ static void workers_play(struct input rest)
     const uint8_t how = input_byte(&rest);
     *(int64_t *)collective_option_specs[0].value = 1 + how / 2 % 4;
     *(const char **)collective_option_specs[1].value = how % 2 ? "tcp://127.0.0.1:1" : "";
-    *(const char **)server_option_specs[2].value = "tcp://127.0.0.1:2";
-    link_config.timeout = 0; /* it is over when time passes */
+    server_options.listen = "tcp://127.0.0.1:2";
+    link_options.timeout = 0; /* it is over when time passes */
     peers_play(rest);
 }
 

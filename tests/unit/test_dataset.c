@@ -21,7 +21,10 @@ static struct skips *skips;
 
 static struct dataset *open_set(const char *path, const char *format, const char *split, int size)
 {
-    return dataset_open(path, format, split, false, size, 1 << 20, skips);
+    return dataset_open(
+        &(struct dataset_place){
+            .path = path, .format = format, .split = split, .size = size, .budget = 1 << 20},
+        skips);
 }
 
 static int native_size(const struct dataset *set)
