@@ -35,7 +35,7 @@ BUILD = build/fuzz
 CC = clang
 CFLAGS = -O1 -g
 INSTRUMENT = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-WARN += -Wno-sign-conversion -Wno-unknown-pragmas
+WARN += -Wno-sign-conversion -Wno-unknown-pragmas -Wno-pass-failed
 else ifdef SAN
 BUILD = build/san
 CFLAGS = -O1 -g
@@ -45,7 +45,7 @@ BUILD = build/tsan
 CC = clang
 CFLAGS = -O1 -g
 INSTRUMENT = -fsanitize=thread
-WARN += -Wno-sign-conversion -Wno-unknown-pragmas
+WARN += -Wno-sign-conversion -Wno-unknown-pragmas -Wno-pass-failed
 else ifdef COV
 BUILD = build/cov
 CFLAGS = -O1 -g
@@ -84,33 +84,33 @@ $(BIN)/$(1): $(BUILD)/cmd/$(1).o $(BUILD)/libsimclr.a
 	$(call say,LD,$$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $$@ $$^ $(ALL_LDLIBS)
 $(BUILD)/cmd/$(1).o: cmd/$(1)/$(1).c $(BUILD)/flags
 	@mkdir -p $$(@D)
-	$(call say,CC,$$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -c -o $$@ $$<
+	$(call say,CC,$$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -MP -c -o $$@ $$<
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 
 $(BUILD)/lib/%.o: lib/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/libsimclr.a: $(LIB_OBJ)
 	@rm -f $@
 	$(call say,AR,$@)$(AR) rcs $@ $^
 $(BUILD)/tests/bench: tests/bench/bench.c $(BUILD)/libsimclr.a
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libsimclr.a $(ALL_LDLIBS)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libsimclr.a $(ALL_LDLIBS)
 $(BUILD)/tests/emulate.so: tests/emulate.c
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -fPIC -shared -MMD -MF $@.d -o $@ $< -lm
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -fPIC -shared -MMD -MP -MF $@.d -o $@ $< -lm
 $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(BUILD)/libinputs.a $(BUILD)/libsimclr.a
-	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -fsanitize=fuzzer -MMD -MF $@.d -o $@ $< $(BUILD)/libinputs.a $(BUILD)/libsimclr.a $(ALL_LDLIBS)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -fsanitize=fuzzer -MMD -MP -MF $@.d -o $@ $< $(BUILD)/libinputs.a $(BUILD)/libsimclr.a $(ALL_LDLIBS)
 $(BUILD)/libinputs.a: $(patsubst tests/fuzz/%.c,$(BUILD)/%.o,$(filter-out $(FUZZ_C),$(wildcard tests/fuzz/*.c)))
 	@rm -f $@
 	$(call say,AR,$@)$(AR) rcs $@ $^
 $(BUILD)/%.o: tests/fuzz/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libsimclr.a
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libsimclr.a $(ALL_LDLIBS) -lcmocka
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libsimclr.a $(ALL_LDLIBS) -lcmocka
 
 # ---- what it needs ----
 

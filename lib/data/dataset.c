@@ -12,6 +12,7 @@
 #include "base/warn.h"
 #include "data/dataset_format.h"
 #include "data/decode.h"
+#include "data/parts.h"
 
 const char dataset_formats[] = "auto|cifar10|cifar100|idx|folder|tar|frames|shapes|series";
 static const struct dataset_format *const formats[] = {
@@ -45,12 +46,11 @@ static const struct dataset_format *choose(const char *path, const char *format)
             return formats[i];
     struct stat st;
     if (!look)
-        fail("unknown format '%s' (there are %s)", format, dataset_formats);
-    else if (strcmp(path, "-") != 0 && stat(path, &st) != 0)
-        fail("%s: %s", path, strerror(errno));
-    else
-        return fail_null("%s: no folder, archive, IDX file or frames (--format %s)", path,
-                         dataset_formats);
+        return fail_null("unknown format '%s' (there are %s)", format, dataset_formats);
+    if (strcmp(path, "-") != 0 && stat(path, &st) != 0)
+        return fail_null("%s: %s", path, strerror(errno));
+    return fail_null("%s: no folder, archive, IDX file or frames (--format %s)", path,
+                     dataset_formats);
 }
 
 bool dataset_holds_series(const char *path, const char *format)

@@ -13,6 +13,7 @@
 #include "base/fail.h"
 #include "base/signals.h"
 #include "data/dataset_format.h"
+#include "data/parts.h"
 
 /* ---- what lies there ---- */
 

@@ -14,6 +14,7 @@
 #include "base/signals.h"
 #include "data/dataset_format.h"
 #include "data/decode.h"
+#include "data/parts.h"
 
 enum { MAX_LEVELS = 16 /* of folders that are alone in the one above */ };
 

@@ -7,6 +7,7 @@
 
 #include "data/dataset.h"
 #include "data/layout.h"
+#include "data/parts.h"
 #include "data/passed_over.h"
 #include "data/sizes.h"
 #include "data/tar_links.h"

@@ -10,6 +10,8 @@
 #include "base/fail.h"
 #include "base/random.h"
 #include "data/dataset_format.h"
+#include "data/image.h"
+#include "data/parts.h"
 
 enum { CLASSES = 10, TRAIN_IMAGES = 10000, TEST_IMAGES = 2000, NATIVE_SIZE = 32, MAX_COPIES = 4 };
 

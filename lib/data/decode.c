@@ -12,6 +12,7 @@
 #include <libexif/exif-data.h>
 
 #include "base/fail.h"
+#include "data/image.h"
 
 /* More scans than any camera or encoder writes: each costs a pass over all coefficients. */
 enum { MAX_SCANS = 200 };

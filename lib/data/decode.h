@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 
+#include "data/image.h"
 #include "data/sample.h"
 
 /* Does a file name end as those of PNG and JPEG files do? */

@@ -8,6 +8,7 @@
 #include "base/fail.h"
 #include "base/grow.h"
 #include "data/classes.h"
+#include "data/parts.h"
 
 enum {
     MAX_DEPTH = 32,       /* folders below one another; what lies deeper counts for the last one */

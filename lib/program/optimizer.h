@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "cli/options.h"
 #include "link/server.h"
 #include "optimizer/schedule.h"
 

@@ -5,6 +5,7 @@
 
 #include "base/fail.h"
 #include "base/warn.h"
+#include "cli/options.h"
 #include "program/optimizer_parts.h"
 
 /* ---- of the run ---- */

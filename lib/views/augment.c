@@ -7,6 +7,7 @@
 
 #include "base/fail.h"
 #include "data/decode.h"
+#include "data/image.h"
 #include "views/series.h"
 
 /* A thread's own memory, on cache lines of its own. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "data/image.h"
 
 struct kept {
     int64_t label;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "data/image.h"
 #include "views/blur.h"
 #include "views/geometry.h"
 #include "views/noise.h"

@@ -5,6 +5,7 @@
 #include <zlib.h>
 
 #include "data/decode.h"
+#include "data/image.h"
 #include "input.h"
 
 static size_t read_length(const uint8_t *b)

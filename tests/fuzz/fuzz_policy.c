@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "data/image.h"
 #include "input.h"
 #include "views/series.h"
 

@@ -3,10 +3,10 @@
 #define MULTIVERSION_H
 #define MULTIVERSION
 
-#include "blur.c"
-#include "color.c"
-#include "geometry.c"
-#include "noise.c"
-#include "resample.c"
-#include "sobel.c"
-#include "weigh.c"
+#include "views/blur.c"
+#include "views/color.c"
+#include "views/geometry.c"
+#include "views/noise.c"
+#include "views/resample.c"
+#include "views/sobel.c"
+#include "views/weighted_sum.c"

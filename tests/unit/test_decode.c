@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "data/decode.h"
+#include "data/image.h"
 #include "frame/frame_io.h"
 
 static struct decoder *decoder;

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "data/layout.h"
+#include "data/parts.h"
 #include "data/passed_over.h"
 #include "data/tar_links.h"
 

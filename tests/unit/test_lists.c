@@ -14,6 +14,7 @@
 
 #include "data/brace_expand.h"
 #include "data/classes.h"
+#include "data/image.h"
 #include "data/sizes.h"
 #include "data/skips.h"
 #include "views/image_cache.h"

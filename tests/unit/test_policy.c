@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/image.h"
 #include "frame/frame_io.h"
 #include "views/noise.h"
 #include "views/policy.h"
