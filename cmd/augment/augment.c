@@ -7,6 +7,7 @@
 
 #include "base/fail.h"
 #include "base/signals.h"
+#include "base/stop.h"
 #include "base/warn.h"
 #include "cli/options.h"
 #include "data/data_source.h"
@@ -163,8 +164,8 @@ static void parse_part(const char *flag, const char *value, const char *letters,
     int end = 0;
     if (sscanf(value, "%lld/%lld%n", &i, &n, &end) != 2 || value[end] != '\0' || i < 0 ||
         n > 65536 || i >= n)
-        usage_fail("--%s %s: should be %c/%c, with %c from 0 to %c - 1", flag, value, letters[0],
-                   letters[1], letters[0], letters[1]);
+        options_reject("--%s %s: should be %c/%c, with %c from 0 to %c - 1", flag, value,
+                       letters[0], letters[1], letters[0], letters[1]);
     *part = i;
     *parts = n;
 }
@@ -174,32 +175,32 @@ static void check_flags(void)
 {
     struct sampler *b = &images.batches;
     if (*views.policy && *views.ops)
-        usage_fail("--policy and --ops exclude each other");
+        options_reject("--policy and --ops exclude each other");
     if (!*images.data && strcmp(images.format, "shapes") != 0)
-        usage_fail("--data is missing (--data shapes needs no files)");
+        options_reject("--data is missing (--data shapes needs no files)");
     if (views_parse(&views))
-        usage_fail("%s", fail_message());
+        options_reject("%s", fail_message());
     b->evaluation = policy_is_evaluation(&views.policies[0]);
     if (b->evaluation && !views_given)
         views.n_views = 1;
     if (b->evaluation && !images.epochs_given)
         b->epochs = 1;
     if (images.wish.labels < 1 && images.wish.labels_per_class)
-        usage_fail("--labels and --labels-per-class exclude each other");
+        options_reject("--labels and --labels-per-class exclude each other");
     if (views_check(&views))
-        usage_fail("%s", fail_message());
+        options_reject("%s", fail_message());
     images.stop_on_error = strcmp(on_error, "stop") == 0;
     b->seed = (uint64_t)seed;
     images.wish.labels_seed = (uint64_t)labels_seed;
     if (images.wish.hold > 0 && strcmp(images.split, "unlabeled") == 0)
-        usage_fail("--hold divides labelled data, and --split unlabeled is another part");
+        options_reject("--hold divides labelled data, and --split unlabeled is another part");
     views.sharded = *shard;
     if (*shard)
         parse_part("shard", shard, "RN", &b->rank, &b->world);
     if (*turn)
         parse_part("turn", turn, "IK", &views.turn, &views.turns);
     if (sampler_check(b))
-        usage_fail("%s", fail_message());
+        options_reject("%s", fail_message());
 }
 
 /* Another thread makes frames; this one writes them. */
@@ -246,5 +247,5 @@ int main(int argc, char **argv)
     struct sink *sink = opened ? sink_open(out, &link_options) : NULL;
     struct prefetch *made = sink ? prefetch_start(views_next, &views, ahead) : NULL;
     const int result = made ? write_frames(made, sink) : -1;
-    return finish(made, sink, result) == 0 ? 0 : program_fail();
+    return finish(made, sink, result) == 0 ? 0 : warn_failure();
 }

@@ -117,7 +117,7 @@ static struct normalization parse_normalization(const char *how)
         how = "0.485,0.456,0.406/0.229,0.224,0.225";
     if (sscanf(how, "%f,%f,%f/%f,%f,%f%n", &m[0], &m[1], &m[2], &d[0], &d[1], &d[2], &end) != 6 ||
         how[end] || !(d[0] > 0 && d[1] > 0 && d[2] > 0))
-        usage_fail("--normalize %s is not none, cifar10, imagenet or M,M,M/S,S,S", how);
+        options_reject("--normalize %s is not none, cifar10, imagenet or M,M,M/S,S,S", how);
     return n;
 }
 

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/flush.h"
 #include "base/signals.h"
 #include "base/warn.h"
-#include "base/written.h"
 #include "cli/options.h"
 #include "cli/status.h"
 #include "evaluate/bootstrap.h"
@@ -75,13 +75,13 @@ static void parse(int argc, char **argv)
     classifier = strcmp(method, "classifier") == 0;
     by_number = strcmp(match, "numbers") == 0;
     if (classifier && (*train_endpoint || *on))
-        usage_fail("--method classifier judges the logits of --test: no --train, no --on");
+        options_reject("--method classifier judges the logits of --test: no --train, no --on");
     if (!*test_endpoint || (!*train_endpoint && !classifier))
-        usage_fail("--train and --test are needed");
+        options_reject("--train and --test are needed");
     if (strcmp(train_endpoint, "-") == 0 && strcmp(test_endpoint, "-") == 0)
-        usage_fail("only one of --train and --test can be stdin");
+        options_reject("only one of --train and --test can be stdin");
     if (*on && (!strchr("hzx", *on) || on[1]))
-        usage_fail("--on is h, z or x, not '%s'", on);
+        options_reject("--on is h, z or x, not '%s'", on);
     if (threads)
         omp_set_num_threads((int)threads);
 }
@@ -207,8 +207,10 @@ static int print(const json_t *report)
     const bool whole = json_dumpf(report, stdout, JSON_REAL_PRECISION(9)) == 0;
     if (whole)
         putchar('\n');
-    const int lost = written_text();
-    return whole || lost ? (lost < 0 ? -1 : 0) : fail_memory(NULL);
+    const enum flush_result flushed = flush_stdout();
+    if (flushed == FLUSH_FAILED)
+        return -1;
+    return whole || flushed == FLUSH_READER_GONE ? 0 : fail_memory(NULL);
 }
 
 /* There are as many classes as logits. */
@@ -317,5 +319,5 @@ int main(int argc, char **argv)
     class_names_free(&names);
     feature_set_free(&train);
     feature_set_free(&test);
-    return result ? program_fail() : 0;
+    return result ? warn_failure() : 0;
 }

@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/flush.h"
 #include "base/signals.h"
-#include "base/written.h"
+#include "base/warn.h"
 #include "cli/options.h"
 #include "link/link.h"
 #include "link/stream.h"
@@ -51,7 +52,7 @@ static void parse(int argc, char **argv)
     int operand = argc;
     options_parse(&program, argc, argv, &operand);
     if (argc - operand > 1)
-        usage_fail("one stream at a time, not %d", argc - operand);
+        options_reject("one stream at a time, not %d", argc - operand);
     if (operand < argc)
         in = argv[operand];
 }
@@ -150,8 +151,10 @@ static int show(struct source *source)
 {
     struct frame *f;
     struct metrics_columns columns = {0};
-    int got = 1, result = 0;
-    for (int64_t n = 0; !result && (!limit || n < limit); n++) {
+    int got = 1;
+    enum flush_result flushed = FLUSH_DONE;
+    bool failed = false;
+    for (int64_t n = 0; flushed == FLUSH_DONE && !failed && (!limit || n < limit); n++) {
         got = source_next(source, &f);
         if (got != 1)
             break;
@@ -165,13 +168,13 @@ static int show(struct source *source)
             metrics_write_row(stdout, &columns, f);
         else
             print_frame(f, n);
-        result = written_text();
-        if (n == 0 && *png && !result)
-            result = draw(f);
+        flushed = flush_stdout();
+        if (n == 0 && *png && flushed == FLUSH_DONE)
+            failed = draw(f) != 0;
         frame_free(f);
     }
     metrics_columns_free(&columns);
-    return got < 0 || result < 0 ? -1 : 0;
+    return got < 0 || flushed == FLUSH_FAILED || failed ? -1 : 0;
 }
 
 int main(int argc, char **argv)
@@ -180,8 +183,8 @@ int main(int argc, char **argv)
     parse(argc, argv);
     struct source *source = source_open(in, &link_options);
     if (!source)
-        return program_fail();
+        return warn_failure();
     int result = show(source);
     source_close(source);
-    return result ? program_fail() : 0;
+    return result ? warn_failure() : 0;
 }

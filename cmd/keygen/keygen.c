@@ -2,6 +2,7 @@
 #include <stddef.h>
 
 #include "base/signals.h"
+#include "base/warn.h"
 #include "cli/options.h"
 #include "link/keys.h"
 
@@ -23,8 +24,8 @@ int main(int argc, char **argv)
     int operand;
     options_parse(&program, argc, argv, &operand);
     if (argc - operand != 1)
-        usage_fail("one NAME is needed, not %d", argc - operand);
+        options_reject("one NAME is needed, not %d", argc - operand);
     if (!*argv[operand])
-        usage_fail("an empty NAME");
-    return keys_generate(argv[operand]) ? program_fail() : 0;
+        options_reject("an empty NAME");
+    return keys_generate(argv[operand]) ? warn_failure() : 0;
 }

@@ -90,5 +90,5 @@ int main(int argc, char **argv)
         result = sink_end(sink);
     if (source)
         source_close(source);
-    return result ? program_fail() : 0;
+    return result ? warn_failure() : 0;
 }

@@ -63,6 +63,6 @@ int main(int argc, char **argv)
     optimizer_set_defaults(&(struct optimizer_defaults){.linear_lr = 0.1, .sqrt_lr = 0.00625});
     options_parse(&program, argc, argv, NULL);
     if (sgd.nesterov && !(sgd.momentum > 0))
-        usage_fail("--nesterov needs --momentum");
+        options_reject("--nesterov needs --momentum");
     return optimizer_run(&(struct optimizer_rule){"sgd", 1, {"momentum"}, &sgd, options, update});
 }

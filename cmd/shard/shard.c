@@ -1,5 +1,6 @@
 /* shard: several optimizers as one. Gradients in, new parameters out. */
 #include "program/shard.h"
+#include "base/warn.h"
 
 #include "base/fail.h"
 #include "base/signals.h"
@@ -49,7 +50,7 @@ int main(int argc, char **argv)
                                     {options, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     if (shard_count(next) < 0)
-        usage_fail("--next: %s", fail_message());
+        options_reject("--next: %s", fail_message());
 
     struct server *server = server_open(&server_options);
     struct step_gate *turns = server ? step_gate_new(server) : NULL;
@@ -57,15 +58,15 @@ int main(int argc, char **argv)
     const bool bad = !shard || serve(turns, shard);
     step_gate_free(turns);
     if (bad) {
-        const int status = program_fail(); /* first, so that the culprit's line leads a log */
+        const int status = warn_failure(); /* first, so that the culprit's line leads a log */
         server_abandon(server);
         shard_abandon(shard);
         return status;
     }
     if (shard_end(shard)) {
-        const int status = program_fail();
+        const int status = warn_failure();
         server_abandon(server);
         return status;
     }
-    return server_end(server) ? program_fail() : 0;
+    return server_end(server) ? warn_failure() : 0;
 }

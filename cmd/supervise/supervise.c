@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/signals.h"
+#include "base/stop.h"
 #include "base/warn.h"
 #include "cli/options.h"
 #include "report/tail.h"
@@ -96,7 +97,7 @@ static int stopped(void)
 {
     struct run_state s;
     if (run_state_read(run.folder, &s))
-        program_fail();
+        warn_failure();
     else if (s.saved)
         say("stopped after %" PRId64 " steps; --resume --run %s goes on", s.step, run.folder);
     else
@@ -113,7 +114,7 @@ static void sleep_for(double seconds)
 static int conclude(void)
 {
     if (run_check_end(&run))
-        return program_fail();
+        return warn_failure();
     printf("%s: the model is %s/model.safetensors\n", as, run.folder);
     if (!fflush(stdout))
         return 0;
@@ -149,17 +150,17 @@ static int make_attempts(const char *log, const char *metrics)
         const int64_t said = tail_size(log);
         stat(metrics, &rows);
         if (run_state_read(run.folder, &before))
-            return program_fail();
+            return warn_failure();
         const int result = attempt_run(&attempt, before.step, before.saved, failed, sizeof failed);
         if (result < 0)
-            return program_fail();
+            return warn_failure();
         if (result == 0)
             return conclude();
         if (stop_requested())
             return stopped();
         report(failed, said);
         if (run_state_read(run.folder, &after))
-            return program_fail();
+            return warn_failure();
         failures =
             count_failures(failures, after.saved && (!before.saved || after.step != before.step),
                            first && !has_grown(metrics, &rows));
@@ -194,7 +195,7 @@ static int run_then(void)
     struct crew *crew = crew_new(NULL);
     if (!crew || crew_start(crew, "conclusion", then, STDOUT_FILENO, STDERR_FILENO)) {
         crew_end(crew);
-        return program_fail();
+        return warn_failure();
     }
     while (!stop_requested() && crew_running(crew))
         crew_wait(crew, 1, failed, sizeof failed);
@@ -212,15 +213,15 @@ static void take_processes(int n, char **words)
 {
     attempt.processes = calloc((size_t)n + 1, sizeof *attempt.processes);
     if (!attempt.processes)
-        usage_fail("out of memory");
+        options_reject("out of memory");
     for (int i = 0; i < n; i++) {
         char *equals = strchr(words[i], '=');
         if (!equals || equals == words[i] || !equals[1])
-            usage_fail("'%.64s' is not NAME=CMD", words[i]);
+            options_reject("'%.64s' is not NAME=CMD", words[i]);
         *equals = 0;
         for (int j = 0; j < i; j++)
             if (!strcmp(attempt.processes[j].name, words[i]))
-                usage_fail("two processes are called %.64s", words[i]);
+                options_reject("two processes are called %.64s", words[i]);
         attempt.processes[attempt.n++] = (struct attempt_process){words[i], equals + 1};
     }
 }
@@ -240,25 +241,25 @@ int main(int argc, char **argv)
     warn_set_name(as);
     attempt.run = run.folder;
     if (!*run.folder)
-        usage_fail("--run PATH is missing");
+        options_reject("--run PATH is missing");
     if (*tell)
         return (strcmp(tell, "state") ? run_tell_options(run.folder) : run_tell_state(run.folder))
-                   ? program_fail()
+                   ? warn_failure()
                    : 0;
     take_processes(argc - operand, argv + operand);
     if (!attempt.n)
-        usage_fail("no process is named");
+        options_reject("no process is named");
 
     int64_t steps;
     const int found = run_open(&run, &steps);
     if (found < 0)
-        return program_fail();
+        return warn_failure();
     if (found)
         printf("%s: %s is complete: %" PRId64 " steps\n", as, run.folder, steps);
     fflush(stdout);
     attempt.lock = run.lock;
     const int status = found ? 0 : run_to_the_end();
     if (status == 1 && run_take_back(&run))
-        return program_fail();
+        return warn_failure();
     return status || !*then ? status : run_then();
 }

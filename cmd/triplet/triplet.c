@@ -50,7 +50,7 @@ int main(int argc, char **argv)
         {options, loss_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     if (settings.semi_hard && settings.margin <= 0)
-        usage_fail("--semi-hard needs a --margin above 0: a negative that is less similar than "
-                   "the positive costs nothing else");
+        options_reject("--semi-hard needs a --margin above 0: a negative that is less similar than "
+                       "the positive costs nothing else");
     return loss_run(&(struct loss){.compute = compute});
 }

@@ -13,7 +13,7 @@
 
 #include "base/descriptors.h"
 #include "base/fail.h"
-#include "base/written.h"
+#include "base/flush.h"
 
 static void release(struct atomic_file *a)
 {
@@ -68,7 +68,7 @@ static void remove_unlocked(int folder, const char *name)
     close(fd);
 }
 
-void atomic_clean(const char *path)
+void atomic_file_clean(const char *path)
 {
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
     char *folder = slash == path ? strdup("/")
@@ -109,7 +109,7 @@ static int make_temporary(const char *path, char **name)
     return -1;
 }
 
-int atomic_open(struct atomic_file *a, const char *path)
+int atomic_file_open(struct atomic_file *a, const char *path)
 {
     struct stat status;
     *a = (struct atomic_file){0};
@@ -117,7 +117,7 @@ int atomic_open(struct atomic_file *a, const char *path)
         return open_special(a, path);
     if (!(a->path = strdup(path)))
         return fail_memory(path);
-    atomic_clean(path);
+    atomic_file_clean(path);
     const int fd = make_temporary(path, &a->temporary);
     if (fd < 0) {
         int error = errno;
@@ -131,22 +131,22 @@ int atomic_open(struct atomic_file *a, const char *path)
     if (!a->file) {
         fail("%s: %s", path, strerror(errno));
         close(fd);
-        atomic_abandon(a);
+        atomic_file_abandon(a);
         return -1;
     }
     return 0;
 }
 
-int atomic_commit(struct atomic_file *a)
+int atomic_file_commit(struct atomic_file *a)
 {
-    int bad = written(a->file, a->path);
+    int bad = flush_file(a->file, a->path);
     if (!bad && a->temporary && fsync(fileno(a->file)))
         bad = fail("%s: %s", a->path, strerror(errno));
     /* Closed after it has its name, for the lock goes with the descriptor. */
     if (!bad && a->temporary && rename(a->temporary, a->path))
         bad = fail("%s: %s", a->path, strerror(errno));
     if (bad) {
-        atomic_abandon(a);
+        atomic_file_abandon(a);
         return -1;
     }
     const int closed = fclose(a->file);
@@ -165,7 +165,7 @@ int atomic_commit(struct atomic_file *a)
     return bad;
 }
 
-void atomic_abandon(struct atomic_file *a)
+void atomic_file_abandon(struct atomic_file *a)
 {
     if (a->file)
         fclose(a->file);

@@ -11,14 +11,14 @@ struct atomic_file {
 
 /* A temporary file beside path, PATH.tmp-XXXXXX, locked while it is written. path is copied. What
  * is no regular file, such as /dev/null or a FIFO, is written to as it is. -1 with a message. */
-int atomic_open(struct atomic_file *a, const char *path);
+int atomic_file_open(struct atomic_file *a, const char *path);
 /* Removes temporary files for this path whose writers were killed; those that are being written
- * stay. atomic_open() does it too. */
-void atomic_clean(const char *path);
+ * stay. atomic_file_open() does it too. */
+void atomic_file_clean(const char *path);
 /* Flushes, fsyncs and renames the file to its path; the old one stays whole if that fails. Frees
  * everything in any case. */
-int atomic_commit(struct atomic_file *a);
+int atomic_file_commit(struct atomic_file *a);
 /* Removes the temporary file and keeps fail_message(). */
-void atomic_abandon(struct atomic_file *a);
+void atomic_file_abandon(struct atomic_file *a);
 
 #endif

@@ -5,30 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/descriptors.h"
-#include "base/fail.h"
-
-static volatile sig_atomic_t stop_signal;
-static volatile double stop_time; /* of the first signal; written before stop_signal */
-static double grace;
-static _Thread_local const atomic_bool *stop_flag;
-
-/* A signal that comes between the check of the flag and the system call would leave the call
- * waiting. So from the first signal on an alarm rings every second and interrupts it again. */
-static void on_stop(int number)
-{
-    if (!stop_signal)
-        stop_time = clock_now();
-    stop_signal = number;
-    alarm(1);
-}
-
-static void on_alarm(int number)
-{
-    (void)number;
-    alarm(1);
-}
+#include "base/stop.h"
 
 static void handle(int number, void (*handler)(int))
 {
@@ -39,20 +17,26 @@ static void handle(int number, void (*handler)(int))
     sigaction(number, &action, NULL);
 }
 
-static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
+/* Those that ask the program to stop. One that is ignored stays so: nohup and a plain sh, for jobs
+ * in the background, set it. */
+static void handle_stops(void (*handler)(int))
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct sigaction old;
+        sigaction(numbers[i], NULL, &old);
+        if (old.sa_handler != SIG_IGN)
+            handle(numbers[i], handler);
+    }
+}
 
 void signals_setup(void)
 {
     descriptors_setup();
     handle(SIGPIPE, SIG_IGN);
     handle(SIGXFSZ, SIG_IGN);
-    handle(SIGALRM, on_alarm);
-    for (size_t i = 0; i < sizeof stop_signals / sizeof *stop_signals; i++) {
-        struct sigaction old;
-        sigaction(stop_signals[i], NULL, &old);
-        if (old.sa_handler != SIG_IGN) /* nohup, and background jobs of a plain sh, stay as set */
-            handle(stop_signals[i], on_stop);
-    }
+    handle(SIGALRM, stop_on_alarm);
+    handle_stops(stop_on_signal);
 }
 
 void signals_reset(void)
@@ -61,41 +45,6 @@ void signals_reset(void)
     handle(SIGPIPE, SIG_DFL);
     handle(SIGXFSZ, SIG_DFL);
     handle(SIGALRM, SIG_DFL);
-    for (size_t i = 0; i < sizeof stop_signals / sizeof *stop_signals; i++) {
-        struct sigaction old;
-        sigaction(stop_signals[i], NULL, &old);
-        if (old.sa_handler != SIG_IGN)
-            handle(stop_signals[i], SIG_DFL);
-    }
+    handle_stops(SIG_DFL);
     alarm(0);
-}
-
-void stop_grace(double seconds)
-{
-    grace = seconds;
-}
-
-int stop_requested(void)
-{
-    return stop_signal;
-}
-
-void stop_when(const atomic_bool *flag)
-{
-    stop_flag = flag;
-}
-
-void stop_wake(pthread_t thread)
-{
-    pthread_kill(thread, SIGALRM);
-}
-
-int stop_check(void)
-{
-    if (stop_flag && atomic_load(stop_flag))
-        return fail("stopped");
-    if (!stop_signal || (grace > 0 && clock_now() - stop_time < grace))
-        return 0;
-    const char *abbreviation = sigabbrev_np(stop_signal);
-    return fail("stopped by SIG%s", abbreviation ? abbreviation : "?");
 }

@@ -27,3 +27,9 @@ void warn_line(const char *format, ...)
     fail_clean(text);
     fprintf(stderr, "%s: %s\n", name, text);
 }
+
+int warn_failure(void)
+{
+    warn_line("%s", fail_message());
+    return 1;
+}

@@ -11,17 +11,11 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/flush.h"
 #include "base/isa.h"
 #include "base/warn.h"
-#include "base/written.h"
 
-int program_fail(void)
-{
-    warn_line("%s", fail_message());
-    return 1;
-}
-
-void usage_fail(const char *format, ...)
+void options_reject(const char *format, ...)
 {
     char text[1024];
     va_list args;
@@ -103,7 +97,7 @@ static void print_help(const struct program *p, bool operands)
         printf("\n");
     }
     printf("  %-24s  %s\n", "--help", "print this and exit");
-    exit(written_text() < 0 ? program_fail() : 0);
+    exit(flush_stdout() == FLUSH_FAILED ? warn_failure() : 0);
 }
 
 static bool is_choice(const char *choices, const char *text)
@@ -126,9 +120,10 @@ static void store(const struct option_spec *o, const char *text)
     case OPTION_INT: {
         long long value = strtoll(text, &end, 10);
         if (end == text || *end || errno)
-            usage_fail("--%s: '%s' is not an integer", o->name, text);
+            options_reject("--%s: '%s' is not an integer", o->name, text);
         if (!within(o, (double)value))
-            usage_fail("--%s: %lld is not between %.0f and %.0f", o->name, value, o->min, o->max);
+            options_reject("--%s: %lld is not between %.0f and %.0f", o->name, value, o->min,
+                           o->max);
         *(int64_t *)o->value = value;
         break;
     }
@@ -140,25 +135,25 @@ static void store(const struct option_spec *o, const char *text)
         for (const char *u = byte_units; unit && u <= unit; u++)
             value *= 1024;
         if (end == text || *end || !(value >= 0 && value < 0x1p62))
-            usage_fail("--%s: '%s' is no number of bytes (such as 512M or 2G)", o->name, text);
+            options_reject("--%s: '%s' is no number of bytes (such as 512M or 2G)", o->name, text);
         if (!within(o, value))
-            usage_fail("--%s: %.0f bytes are not between %.0f and %.0f", o->name, value, o->min,
-                       o->max);
+            options_reject("--%s: %.0f bytes are not between %.0f and %.0f", o->name, value, o->min,
+                           o->max);
         *(int64_t *)o->value = (int64_t)value;
         break;
     }
     case OPTION_DOUBLE: {
         double value = strtod(text, &end);
         if (end == text || *end || !isfinite(value))
-            usage_fail("--%s: '%s' is not a number", o->name, text);
+            options_reject("--%s: '%s' is not a number", o->name, text);
         if (!within(o, value))
-            usage_fail("--%s: %g is not between %g and %g", o->name, value, o->min, o->max);
+            options_reject("--%s: %g is not between %g and %g", o->name, value, o->min, o->max);
         *(double *)o->value = value;
         break;
     }
     case OPTION_CHOICE:
         if (!is_choice(o->choices, text))
-            usage_fail("--%s: '%s' is none of %s", o->name, text, o->choices);
+            options_reject("--%s: '%s' is none of %s", o->name, text, o->choices);
         *(const char **)o->value = text;
         break;
     case OPTION_STRING:
@@ -187,7 +182,7 @@ void options_parse(const struct program *p, int argc, char **argv, int *operands
     table = calloc((size_t)n + 2, sizeof *table);
     which = calloc((size_t)n + 2, sizeof *which);
     if (!table || !which)
-        usage_fail("out of memory");
+        options_reject("out of memory");
     for (int i = 0; (o = spec_at(p, i)); i++) {
         if (o->kind == OPTION_HEADING)
             continue;
@@ -196,7 +191,7 @@ void options_parse(const struct program *p, int argc, char **argv, int *operands
             o->name, o->kind == OPTION_SWITCH ? no_argument : required_argument, NULL, 0};
     }
     if (isa_check() < 0)
-        usage_fail("%s", fail_message());
+        options_reject("%s", fail_message());
     which[used] = -1;
     table[used++] = (struct option){"help", no_argument, NULL, 0};
     opterr = 0;
@@ -204,9 +199,9 @@ void options_parse(const struct program *p, int argc, char **argv, int *operands
     while ((c = getopt_long(argc, argv, ":", table, &index)) != -1) {
         const char *word = argv[optind - 1];
         if (c == ':')
-            usage_fail("%s needs a value", word);
+            options_reject("%s needs a value", word);
         if (c == '?')
-            usage_fail("unknown option '%s'", word);
+            options_reject("unknown option '%s'", word);
         if (which[index] < 0)
             print_help(p, operands != NULL);
         store(spec_at(p, which[index]), optarg);
@@ -214,7 +209,7 @@ void options_parse(const struct program *p, int argc, char **argv, int *operands
     if (operands)
         *operands = optind;
     else if (optind < argc)
-        usage_fail("unexpected word '%s'", argv[optind]);
+        options_reject("unexpected word '%s'", argv[optind]);
     free(table);
     free(which);
 }

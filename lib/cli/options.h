@@ -38,15 +38,12 @@ struct program {
 };
 
 /* Parses argv. Operands (words without a dash) are wrong usage unless `operands` is not NULL; then
- * it gets the index of the first, and argv is permuted so that they stand last. Sets the program's
- * name for program_fail(). */
+ * it gets the index of the first, and argv is permuted so that they come last. Sets the name that
+ * lines on stderr begin with (warn.h). */
 void options_parse(const struct program *program, int argc, char **argv, int *operands);
 
-/* "program: try --help" usage errors found after parsing: prints the line and exits with 2. */
-void usage_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
-
-/* Prints "program: message" with fail_message() on stderr and returns 1, for `return
- * program_fail();` at the end of main. */
-int program_fail(void);
+/* Rejects the command line for a reason that is found after parsing: prints "program: reason" with
+ * a hint at --help, and ends the program with status 2. */
+void options_reject(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 #endif

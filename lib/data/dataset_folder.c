@@ -11,7 +11,7 @@
 #include "base/fail.h"
 #include "base/grow.h"
 #include "base/regular_file.h"
-#include "base/signals.h"
+#include "base/stop.h"
 #include "data/dataset_format.h"
 #include "data/decode.h"
 #include "data/parts.h"

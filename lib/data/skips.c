@@ -6,7 +6,7 @@
 
 #include "base/fail.h"
 #include "base/grow.h"
-#include "base/signals.h"
+#include "base/stop.h"
 #include "base/warn.h"
 
 enum { NAMED = 5 };

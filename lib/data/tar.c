@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/fail.h"
-#include "base/signals.h"
+#include "base/stop.h"
 
 enum {
     BLOCK = 1 << 16,

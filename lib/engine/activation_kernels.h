@@ -14,7 +14,7 @@
 #include <emmintrin.h>
 #endif
 
-#include "base/counts.h"
+#include "base/count.h"
 #include "base/multiversion.h"
 #include "engine/activations.h"
 
@@ -56,7 +56,7 @@ static inline void stream(ELEMENT *to, const ELEMENT *from, int64_t n)
 #if defined(__x86_64__)
     const int64_t line = 64 / (int64_t)sizeof *to;
     const int64_t misfit = (int64_t)((uintptr_t)to % 64 / sizeof *to);
-    const int64_t head = least(misfit ? line - misfit : 0, n);
+    const int64_t head = count_min(misfit ? line - misfit : 0, n);
     memcpy(to, from, (size_t)head * sizeof *to);
     for (n -= head, to += head, from += head; n >= line; n -= line, to += line, from += line)
         for (int i = 0; i < 4; i++)
@@ -123,10 +123,10 @@ static void norm_forward(const struct norm_shape *s, const void *x, const struct
     const bool large = bytes(pixels * c) >= STREAM && tile && y != x;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t p = 0; p < pixels; p += NORM_ROWS) {
-        const int64_t end = least(p + NORM_ROWS, pixels), step = large ? tile : NORM_ROWS;
+        const int64_t end = count_min(p + NORM_ROWS, pixels), step = large ? tile : NORM_ROWS;
         for (int64_t q = p; q < end; q += step) {
             ELEMENT buffer[TILE / sizeof(ELEMENT)];
-            const int64_t n = least(step, end - q), at = q * c;
+            const int64_t n = count_min(step, end - q), at = q * c;
             ELEMENT *to = (ELEMENT *)y + at;
             normalize((const ELEMENT *)x + at, residual ? (const ELEMENT *)residual + at : NULL, k,
                       n, c, bottom, large ? buffer : to);
@@ -158,7 +158,7 @@ static int64_t group_pixels(const struct norm_shape *s, const struct groups *g, 
 {
     const int64_t image = i % g->per_grain * g->images;
     *first = (i / g->per_grain * g->images_per_grain + image) * s->pixels;
-    return least(g->images_per_grain - image, g->images) * s->pixels;
+    return count_min(g->images_per_grain - image, g->images) * s->pixels;
 }
 
 static int64_t norm_partials(const struct norm_shape *s)
@@ -283,7 +283,8 @@ static void norm_backward(const struct norm_shape *s, void *x, const void *dy,
     for (int64_t p = 0; p < pixels; p += NORM_ROWS) {
         const int64_t at = p * s->c;
         normalize_backward((ELEMENT *)x + at, (const ELEMENT *)dy + at,
-                           least(NORM_ROWS, pixels - p), s->c, k, bottom_of(relu), constant, slope);
+                           count_min(NORM_ROWS, pixels - p), s->c, k, bottom_of(relu), constant,
+                           slope);
     }
 }
 
@@ -441,7 +442,7 @@ static void max_pool_backward(const struct pool_shape *s, const void *x, const v
         const int64_t in = image * s->h * s->w * c, out = image * s->oh * s->ow * c;
         for (int64_t k = 0; k < c; k += STRIP_CHANNELS)
             max_strip_backward(s, (const ELEMENT *)x + in + k, (const ELEMENT *)dy + out + k,
-                               r % strips * STRIP_COLUMNS, least(STRIP_CHANNELS, c - k), large,
+                               r % strips * STRIP_COLUMNS, count_min(STRIP_CHANNELS, c - k), large,
                                (ELEMENT *)dx + in + k);
         stream_end();
     }
@@ -689,7 +690,7 @@ static void load_bytes(const uint8_t *x, int64_t n, int64_t c, const float *mean
     }
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t p = 0; p < n; p += LOAD_PIXELS)
-        normalize_bytes(x + p * c, least(LOAD_PIXELS, n - p) * c, means, deviations,
+        normalize_bytes(x + p * c, count_min(LOAD_PIXELS, n - p) * c, means, deviations,
                         (ELEMENT *)y + p * c);
 }
 
@@ -709,14 +710,14 @@ static void load_floats(const float *x, int64_t n, void *y, int threads)
 {
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t i = 0; i < n; i += ELEMENTS)
-        narrow(x + i, least(ELEMENTS, n - i), (ELEMENT *)y + i);
+        narrow(x + i, count_min(ELEMENTS, n - i), (ELEMENT *)y + i);
 }
 
 static void store_floats(const void *x, int64_t n, float *y, int threads)
 {
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t i = 0; i < n; i += ELEMENTS)
-        widen((const ELEMENT *)x + i, least(ELEMENTS, n - i), y + i);
+        widen((const ELEMENT *)x + i, count_min(ELEMENTS, n - i), y + i);
 }
 
 const struct activations MAPS = {

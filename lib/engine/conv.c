@@ -114,7 +114,7 @@ static struct pass_memory pass_memory(const struct pass *p, size_t *bytes)
     const bool direct = is_direct(p);
     struct panel panel;
     panel_lay_out(&panel, &p->window, p->v, PANEL_A, strips.rows, p->columns, strips.n);
-    const int64_t groups = divide_up(panel.channels, product->depth);
+    const int64_t groups = count_divide_up(panel.channels, product->depth);
     const int64_t steps = p->window.ny * panel.nx * groups * step_parts(p->v);
     const int64_t run = p->columns * (direct ? strips.rows : strips.n);
     struct pass_memory m;
@@ -125,7 +125,7 @@ static struct pass_memory pass_memory(const struct pass *p, size_t *bytes)
     m.place = carve(&at, (size_t)run * sizeof(int64_t));
     m.block = carve(&at, (size_t)(product->rows * product->columns) * sizeof(float));
     m.tail = carve(&at, direct ? (size_t)(product->rows * p->window.c) * sizeof(float) : 0);
-    m.sums = carve(&at, (size_t)(2 * round_up(p->o, product->columns)) * sizeof(double));
+    m.sums = carve(&at, (size_t)(2 * count_round_up(p->o, product->columns)) * sizeof(double));
     *bytes = at;
     return m;
 }
@@ -310,7 +310,7 @@ static struct batch_reader panel_rows(const struct pass *p, const struct row_til
     size_t b = 0;
     for (int64_t ty = 0; ty < w->ny; ty++)
         for (int64_t tx = 0; tx < panel.nx; tx++)
-            for (int64_t g = 0; g < divide_up(panel.channels, depth); g++) {
+            for (int64_t g = 0; g < count_divide_up(panel.channels, depth); g++) {
                 const struct gemm_step at = {panel_tap(&panel, ty, tx) + g * (ptrdiff_t)panel.plane,
                                              (ptrdiff_t)b};
                 r.n_steps = add_steps(p->v, steps, r.n_steps, at, panel.half, step);
@@ -405,8 +405,8 @@ static void run_pass(const struct pass *whole, const void *src, const void *pack
     const struct pass_memory m = pass_memory(p, &bytes);
     assert(bytes <= work->bytes);
     /* With few strips, threads share their columns out. */
-    const int64_t blocks = divide_up(p->o, product->columns);
-    int64_t shares = divide_up(2 * work->threads, strips.count);
+    const int64_t blocks = count_divide_up(p->o, product->columns);
+    int64_t shares = count_divide_up(2 * work->threads, strips.count);
     shares = shares < blocks ? shares : blocks;
 #pragma omp parallel num_threads(work->threads)
     {
@@ -559,8 +559,8 @@ static size_t pass_packed_bytes(const struct pass *p)
     const struct gemm_kernel *product = p->v->product;
     struct panel panel;
     panel_lay_out(&panel, &p->window, p->v, PANEL_A, 1, 1, 1);
-    return (size_t)(divide_up(p->o, product->columns) * p->window.ny * panel.nx *
-                    divide_up(panel.channels, product->depth)) *
+    return (size_t)(count_divide_up(p->o, product->columns) * p->window.ny * panel.nx *
+                    count_divide_up(panel.channels, product->depth)) *
            gemm_kernel_step_bytes(product) * (p->v->split ? 2 : 1);
 }
 
@@ -717,10 +717,11 @@ static void pack_pass(const struct pass *p, const struct weights *w, char *packe
     const size_t step = gemm_kernel_step_bytes(product), pair = step * (p->v->split ? 2 : 1);
     struct panel panel;
     panel_lay_out(&panel, &p->window, p->v, PANEL_A, 1, 1, 1);
-    const int64_t groups = divide_up(panel.channels, depth), positions = p->window.ny * panel.nx;
+    const int64_t groups = count_divide_up(panel.channels, depth),
+                  positions = p->window.ny * panel.nx;
     assert(p->window.nx <= KERNEL && depth * columns <= STEP);
 #pragma omp parallel for schedule(static) collapse(2) num_threads(threads)
-    for (int64_t b = 0; b < divide_up(p->o, columns); b++)
+    for (int64_t b = 0; b < count_divide_up(p->o, columns); b++)
         for (int64_t g = 0; g < groups; g++)
             for (int64_t t = 0; t < positions; t++) {
                 float values[KERNEL * STEP];

@@ -124,7 +124,8 @@ static struct gradient make_gradient(const struct precision *v, const struct con
     g.strips = row_tiles_cut(s->images, s->grains, s->oh, even, 1, STRIP_BYTES, bytes_of_strip, &g);
     /* Threads share input channels out where grains are few; each then transposes dy. */
     if (!g.folded)
-        g.range = round_up(divide_up(s->c, divide_up(2 * threads, s->grains)), columns);
+        g.range =
+            count_round_up(count_divide_up(s->c, count_divide_up(2 * threads, s->grains)), columns);
     return g;
 }
 
@@ -138,9 +139,9 @@ static struct blocks blocks_of(const struct gradient *g, int64_t c)
 {
     const struct gemm_kernel *product = g->v->product;
     const int64_t k = g->s.kernel, rows = conv_rows(&g->s);
-    return (struct blocks){.outputs = divide_up(g->s.o, product->rows),
+    return (struct blocks){.outputs = count_divide_up(g->s.o, product->rows),
                            .taps = g->folded ? rows : rows * k,
-                           .inputs = divide_up(g->folded ? c * k : c, product->columns),
+                           .inputs = count_divide_up(g->folded ? c * k : c, product->columns),
                            .size = product->rows * product->columns};
 }
 
@@ -192,7 +193,7 @@ size_t gradient_work_bytes(const struct precision *v, const struct conv_shape *s
 static size_t sums_bytes(const struct gradient *g)
 {
     const struct blocks all = blocks_of(g, g->s.c);
-    return (size_t)round_up(rows_of(g) * floats_of(&all) * (int64_t)sizeof(float), 64);
+    return (size_t)count_round_up(rows_of(g) * floats_of(&all) * (int64_t)sizeof(float), 64);
 }
 
 size_t gradient_shared_bytes(const struct precision *v, const struct conv_shape *s)
@@ -362,7 +363,8 @@ void gradient_of_weights(const struct precision *v, const struct conv_shape *s, 
 {
     const struct gradient gradient = make_gradient(v, s, work->threads), *g = &gradient;
     const struct blocks all = blocks_of(g, s->c);
-    const int64_t rows = rows_of(g), ranges = divide_up(s->c, g->range), floats = floats_of(&all);
+    const int64_t rows = rows_of(g), ranges = count_divide_up(s->c, g->range),
+                  floats = floats_of(&all);
     float *partials = shared;
     unsigned char *held = (unsigned char *)shared + sums_bytes(g);
     size_t bytes;

@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "base/counts.h"
+#include "base/count.h"
 #include "base/half.h"
 #include "base/multiversion.h"
 #include "engine/transpose.h"
@@ -34,7 +34,7 @@ void panel_lay_out(struct panel *p, const struct window *window, const struct pr
                         .layout = layout,
                         .rows = rows,
                         .columns = columns,
-                        .n = pairs ? round_up(n, 2) : n,
+                        .n = pairs ? count_round_up(n, 2) : n,
                         .channels = window->c,
                         .nx = window->nx};
     p->folded = window->nx > 1 && window->pitch * 2 <= depth;
@@ -47,22 +47,22 @@ void panel_lay_out(struct panel *p, const struct window *window, const struct pr
     p->lines = (rows - 1) * p->line_step + window->ny;
     p->phase = columns + (p->nx - 1) / p->slot_step;
     p->line_rows = p->slot_step * p->phase * p->n;
-    p->line_pitch = layout == PANEL_TRANSPOSED ? round_up(p->line_rows, depth) : p->line_rows;
+    p->line_pitch = layout == PANEL_TRANSPOSED ? count_round_up(p->line_rows, depth) : p->line_rows;
     /* A's blocks read to their last row, B's steps to their last k, whether or not it counts. */
     int64_t total = p->lines * p->line_pitch, planes = p->channels;
     if (layout == PANEL_A) {
         p->row_bytes = CHUNK;
         p->plane = (size_t)((total + product->rows) * CHUNK);
-        planes = round_up(p->channels, depth) / depth;
+        planes = count_round_up(p->channels, depth) / depth;
     } else if (layout == PANEL_B) {
         p->row_bytes = (size_t)(product->columns * value);
-        p->plane = (size_t)(round_up(total + depth, 2)) * p->row_bytes;
-        planes = round_up(p->channels, product->columns) / product->columns;
+        p->plane = (size_t)(count_round_up(total + depth, 2)) * p->row_bytes;
+        planes = count_round_up(p->channels, product->columns) / product->columns;
     } else {
         /* An odd number of cache lines, so that a block's rows do not share a few sets. */
         p->row_bytes = (size_t)value;
-        p->plane = (size_t)(round_up(total * value, 2 * CHUNK) + CHUNK);
-        planes = round_up(p->channels, product->rows);
+        p->plane = (size_t)(count_round_up(total * value, 2 * CHUNK) + CHUNK);
+        planes = count_round_up(p->channels, product->rows);
     }
     p->half = (size_t)planes * p->plane;
     p->bytes = p->half * (values->split ? 2 : 1);
@@ -150,7 +150,7 @@ struct scratch {
 
 static struct scratch cut_scratch(const struct panel *p, char *memory, size_t *bytes)
 {
-    const size_t row = (size_t)round_up(p->channels * (int64_t)sizeof(float), CHUNK);
+    const size_t row = (size_t)count_round_up(p->channels * (int64_t)sizeof(float), CHUNK);
     struct scratch s = {.folded_row = row, .made_row = row};
     s.zero = memory;
     s.folded = memory + row;

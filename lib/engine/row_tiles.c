@@ -16,12 +16,13 @@ struct row_tiles row_tiles_cut(int64_t images, int64_t grains, int64_t rows, int
             else
                 high = middle - 1;
         }
-        s.rows = round_up(divide_up(rows, divide_up(rows, low)), unit); /* of even sizes */
+        s.rows = count_round_up(count_divide_up(rows, count_divide_up(rows, low)),
+                                unit); /* of even sizes */
     }
     while (s.rows == rows && 2 * s.n <= s.images_per_grain && bytes(of, 2 * s.n, rows) <= most)
         s.n *= 2;
-    s.per_image = divide_up(rows, s.rows);
-    s.per_grain = divide_up(s.images_per_grain, s.n) * s.per_image;
+    s.per_image = count_divide_up(rows, s.rows);
+    s.per_grain = count_divide_up(s.images_per_grain, s.n) * s.per_image;
     s.count = grains * s.per_grain;
     return s;
 }

@@ -3,7 +3,7 @@
 #ifndef ROW_TILES_H
 #define ROW_TILES_H
 
-#include "base/counts.h"
+#include "base/count.h"
 #include "engine/panel.h"
 
 /* A grid of rows, for the images of each grain, is cut into groups of n whole images or, where
@@ -31,7 +31,7 @@ struct row_tile row_tile_at(const struct row_tiles *k, int64_t i);
 static inline size_t carve(size_t *at, size_t bytes)
 {
     const size_t here = *at;
-    *at += (size_t)round_up((int64_t)bytes, 64);
+    *at += (size_t)count_round_up((int64_t)bytes, 64);
     return here;
 }
 

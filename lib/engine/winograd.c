@@ -31,7 +31,7 @@
 
 #include <string.h>
 
-#include "base/counts.h"
+#include "base/count.h"
 #include "base/half.h"
 #include "base/multiversion.h"
 
@@ -145,7 +145,7 @@ struct place {
 
 static struct place place_of(const struct winograd_shape *s, int64_t tile)
 {
-    const int64_t across = divide_up(s->w, TILE), each = divide_up(s->h, TILE) * across;
+    const int64_t across = count_divide_up(s->w, TILE), each = count_divide_up(s->h, TILE) * across;
     return (struct place){tile / each, tile % each / across * TILE, tile % across * TILE};
 }
 
@@ -162,7 +162,7 @@ static void next_place(const struct winograd_shape *s, struct place *at)
 
 static int64_t tiles_per_grain(const struct winograd_shape *s)
 {
-    return s->images / s->grains * divide_up(s->h, TILE) * divide_up(s->w, TILE);
+    return s->images / s->grains * count_divide_up(s->h, TILE) * count_divide_up(s->w, TILE);
 }
 
 /* The forward pass cuts the batch into parts, each of one grain, which depend on the shape alone,
@@ -179,12 +179,12 @@ static struct cut cut(const struct winograd_shape *s, int threads)
 {
     const int64_t all = tiles_per_grain(s), most = 32 + (s->c + s->o) / 16;
     struct cut k;
-    k.part = least(all, round_up(divide_up(all, divide_up(all, most)), 8));
-    k.parts = divide_up(all, k.part);
+    k.part = count_min(all, count_round_up(count_divide_up(all, count_divide_up(all, most)), 8));
+    k.parts = count_divide_up(all, k.part);
     k.count = k.parts * s->grains;
-    const int64_t strips = divide_up(k.count, k.parts > 1 ? 1 : most / all);
-    k.strip = divide_up(k.count, round_up(strips, threads));
-    k.strips = divide_up(k.count, k.strip);
+    const int64_t strips = count_divide_up(k.count, k.parts > 1 ? 1 : most / all);
+    k.strip = count_divide_up(k.count, count_round_up(strips, threads));
+    k.strips = count_divide_up(k.count, k.strip);
     return k;
 }
 
@@ -199,7 +199,7 @@ static int64_t part_tile(const struct winograd_shape *s, const struct cut *k, in
 static int64_t gradient_tiles(const struct winograd_shape *s)
 {
     const int64_t all = tiles_per_grain(s), most = 64;
-    return round_up(divide_up(all, divide_up(all, most)), LANES);
+    return count_round_up(count_divide_up(all, count_divide_up(all, most)), LANES);
 }
 
 /* ---- memory ---- */
@@ -213,7 +213,7 @@ static int64_t position_floats(int64_t data)
 
 static int64_t packed_position(const struct gemm_kernel *p, int64_t c, int64_t o)
 {
-    return position_floats(round_up(c, LANES) * round_up(o, p->columns));
+    return position_floats(count_round_up(c, LANES) * count_round_up(o, p->columns));
 }
 
 /* Transformed tiles, [36][channels / columns][rows][columns]: a row is a tile. */
@@ -225,7 +225,7 @@ struct planes {
 static struct planes planes(float *first, int64_t rows, int64_t channels, int64_t columns)
 {
     return (struct planes){first, rows, columns,
-                           position_floats(rows * round_up(channels, columns))};
+                           position_floats(rows * count_round_up(channels, columns))};
 }
 
 static inline float *planes_at(const struct planes *p, int64_t row, int64_t channel)
@@ -246,19 +246,19 @@ struct forward_memory {
 
 static size_t steps_bytes(int64_t n)
 {
-    return (size_t)round_up(n * (int64_t)sizeof(struct gemm_step), LINE * sizeof(float));
+    return (size_t)count_round_up(n * (int64_t)sizeof(struct gemm_step), LINE * sizeof(float));
 }
 
 static size_t forward_memory(const struct gemm_kernel *p, const struct winograd_shape *s,
                              void *memory, struct forward_memory *f)
 {
     const struct cut k = cut(s, 1);
-    const int64_t rows = round_up(k.strip * k.part, p->rows);
+    const int64_t rows = count_round_up(k.strip * k.part, p->rows);
     f->v = planes(memory, rows, s->c, LANES);
     f->m = planes(planes_end(&f->v), rows, s->o, p->columns);
     f->steps = (struct gemm_step *)planes_end(&f->m);
     return (size_t)(POSITIONS * (f->v.position + f->m.position)) * sizeof(float) +
-           steps_bytes(divide_up(s->c, LANES));
+           steps_bytes(count_divide_up(s->c, LANES));
 }
 
 /* A thread's memory for the gradient of the weights. */
@@ -274,7 +274,7 @@ static size_t gradient_memory(const struct gemm_kernel *p, const struct winograd
 {
     const int64_t tiles = gradient_tiles(s);
     g->v = planes(memory, tiles, s->c, p->columns);
-    g->d = planes(planes_end(&g->v), round_up(s->o, LANES), tiles, tiles);
+    g->d = planes(planes_end(&g->v), count_round_up(s->o, LANES), tiles, tiles);
     g->m = planes(planes_end(&g->d), p->rows, p->columns, p->columns);
     g->steps = (struct gemm_step *)planes_end(&g->m);
     return (size_t)(POSITIONS * (g->v.position + g->d.position + g->m.position)) * sizeof(float) +
@@ -298,7 +298,7 @@ static struct winograd_shape exchanged(const struct winograd_shape *s)
  * gain a quarter, those of 2 or 5 lose. With less than LANES channels, lanes are empty. */
 bool winograd_pays(const struct winograd_shape *s)
 {
-    const int64_t tiles = divide_up(s->h, TILE) * divide_up(s->w, TILE);
+    const int64_t tiles = count_divide_up(s->h, TILE) * count_divide_up(s->w, TILE);
     return s->c >= LANES && s->o >= LANES && 2 * s->h * s->w > tiles * TILE * TILE;
 }
 
@@ -359,16 +359,16 @@ MULTIVERSION static void pack_weights(const struct weights *w, int64_t inputs, i
 static void pack(const struct gemm_kernel *p, int64_t c, int64_t o, const struct weights *all,
                  float *packed, int threads)
 {
-    const int64_t position = packed_position(p, c, o), rows = divide_up(c, LANES);
-    const int64_t blocks = divide_up(o, p->columns) * rows, block = LANES * p->columns;
+    const int64_t position = packed_position(p, c, o), rows = count_divide_up(c, LANES);
+    const int64_t blocks = count_divide_up(o, p->columns) * rows, block = LANES * p->columns;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t b = 0; b < blocks; b++)
         for (int64_t j = 0; j < p->columns; j += LANES) {
             const int64_t to = b / rows * p->columns + j, from = b % rows * LANES;
             struct weights w = *all;
             w.first += from * w.in + to * w.out;
-            pack_weights(&w, least(c - from, LANES), least(o - to, LANES), p->columns, position,
-                         packed + b * block + j);
+            pack_weights(&w, count_min(c - from, LANES), count_min(o - to, LANES), p->columns,
+                         position, packed + b * block + j);
         }
 }
 
@@ -467,7 +467,7 @@ MULTIVERSION static void transform_inputs(const struct winograd_shape *s, const 
             const float *from = (const float *)x + corner;
             int64_t pixel = s->c, line = s->w * s->c;
             if (bf16 || !inside || k + LANES > channels) {
-                const int64_t lanes = least(LANES, channels - k);
+                const int64_t lanes = count_min(LANES, channels - k);
                 for (int64_t i = 0; i < SPAN; i++)
                     for (int64_t j = 0; j < SPAN; j++)
                         load_lanes(bf16, x, corner + i * line + j * pixel,
@@ -524,7 +524,7 @@ MULTIVERSION static void transform_outputs(const struct winograd_shape *s, const
         memset(sums, 0, (size_t)(2 * o) * sizeof *sums);
     struct place at = place_of(s, first);
     for (int64_t t = row; t < row + n; t++, next_place(s, &at)) {
-        const int64_t down = least(TILE, s->h - at.y), across = least(TILE, s->w - at.x);
+        const int64_t down = count_min(TILE, s->h - at.y), across = count_min(TILE, s->w - at.x);
         const int64_t corner = ((at.image * s->h + at.y) * s->w + at.x) * o;
         for (int64_t k = 0; k < o; k += LANES) {
             const float *from = planes_at(m, t, k);
@@ -532,7 +532,7 @@ MULTIVERSION static void transform_outputs(const struct winograd_shape *s, const
                 output_line(from + j * m->position, SPAN * m->position, lines[0][j], SPAN * LANES);
             for (int64_t i = 0; i < TILE; i++)
                 output_line(lines[i][0], LANES, tile[i][0], LANES);
-            const int64_t lanes = least(LANES, o - k);
+            const int64_t lanes = count_min(LANES, o - k);
             for (int64_t i = 0; i < TILE; i++)
                 for (int64_t j = 0; j < TILE; j++) {
                     if (i < down && j < across)
@@ -552,7 +552,8 @@ MULTIVERSION static void transform_outputs(const struct winograd_shape *s, const
 static void multiply_tiles(const struct gemm_kernel *p, const struct winograd_shape *s,
                            const struct forward_memory *f, const float *packed, int64_t n)
 {
-    const int64_t inputs = round_up(s->c, LANES), packed_next = packed_position(p, s->c, s->o);
+    const int64_t inputs = count_round_up(s->c, LANES),
+                  packed_next = packed_position(p, s->c, s->o);
     for (int64_t i = 0; i < inputs / LANES; i++)
         f->steps[i] = (struct gemm_step){.a = i * f->v.rows * LANES * (int64_t)sizeof(float),
                                          .b = i * (int64_t)gemm_kernel_step_bytes(p)};
@@ -576,7 +577,7 @@ void winograd_forward(const struct gemm_kernel *p, const struct winograd_shape *
         p->begin();
 #pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < k.strips; i++) {
-            const int64_t part = i * k.strip, end = least(part + k.strip, k.count);
+            const int64_t part = i * k.strip, end = count_min(part + k.strip, k.count);
             const int64_t first = part_tile(s, &k, part), n = part_tile(s, &k, end) - first;
             transform_inputs(s, x, first, n, s->c, &f.v);
             multiply_tiles(p, s, &f, packed, n);
@@ -600,7 +601,7 @@ int64_t winograd_sum_rows(const struct winograd_shape *s)
 /* Zeros for the tiles from n to a multiple of 16. */
 static void clear_tiles(const struct planes *v, int64_t n, int64_t channels)
 {
-    const size_t bytes = (size_t)((round_up(n, LANES) - n) * v->columns) * sizeof(float);
+    const size_t bytes = (size_t)((count_round_up(n, LANES) - n) * v->columns) * sizeof(float);
     for (int64_t q = 0; q < POSITIONS && bytes; q++)
         for (int64_t k = 0; k < channels; k += v->columns)
             memset(planes_at(v, n, k) + q * v->position, 0, bytes);
@@ -651,7 +652,7 @@ MULTIVERSION static void transform_gradients(const struct winograd_shape *s, con
         for (int64_t i = 0; i < LANES; i++, next_place(s, &next))
             at[i] = next;
         for (int64_t k = 0; k < s->o; k += LANES) {
-            const int64_t lanes = least(LANES, s->o - k);
+            const int64_t lanes = count_min(LANES, s->o - k);
             for (int64_t i = 0; i < TILE; i++)
                 for (int64_t j = 0; j < TILE; j++) {
                     for (int64_t l = 0; l < LANES; l++) {
@@ -685,7 +686,7 @@ MULTIVERSION static void transform_weights(const struct planes *m, int64_t rows,
                 tap_line(from + j * m->position, SPAN * m->position, lines[0][j], SPAN * LANES);
             for (int64_t i = 0; i < 3; i++)
                 tap_line(lines[i][0], LANES, taps[3 * i], LANES);
-            const int64_t lanes = least(LANES, columns - k);
+            const int64_t lanes = count_min(LANES, columns - k);
             for (int64_t i = 0; i < 9; i++)
                 store_lanes(false, to, i * c + k, lanes, taps[i], add);
         }
@@ -697,15 +698,15 @@ static void multiply_gradients(const struct gemm_kernel *p, const struct winogra
                                const struct gradient_memory *g, int64_t n, int64_t channels,
                                bool add, float *partial)
 {
-    const int64_t steps = divide_up(n, LANES);
+    const int64_t steps = count_divide_up(n, LANES);
     for (int64_t i = 0; i < steps; i++)
         g->steps[i] = (struct gemm_step){.a = i * LANES * (int64_t)sizeof(float),
                                          .b = i * (int64_t)gemm_kernel_step_bytes(p)};
     for (int64_t from = 0; from < channels; from += GROUP)
         for (int64_t o = 0; o < s->o; o += p->rows)
             for (int64_t k = from; k < channels && k < from + GROUP; k += p->columns) {
-                const int64_t rows = least(p->rows, s->o - o);
-                const int64_t columns = least(p->columns, channels - k);
+                const int64_t rows = count_min(p->rows, s->o - o);
+                const int64_t columns = count_min(p->columns, channels - k);
                 float *to = partial + o * 9 * s->c + k;
                 for (int64_t q = 0; q < POSITIONS; q++) {
                     for (int64_t i = q; i < rows * 9; i += POSITIONS)
@@ -727,10 +728,11 @@ void winograd_backward_weights(const struct gemm_kernel *p, const struct winogra
                                const struct workspace *work)
 {
     const int64_t all = tiles_per_grain(s), strip = gradient_tiles(s);
-    const int64_t blocks = divide_up(s->c, p->columns);
+    const int64_t blocks = count_divide_up(s->c, p->columns);
     const int64_t span =
-        divide_up(blocks, least(blocks, divide_up(work->threads, s->grains))) * p->columns;
-    const int64_t spans = divide_up(s->c, span);
+        count_divide_up(blocks, count_min(blocks, count_divide_up(work->threads, s->grains))) *
+        p->columns;
+    const int64_t spans = count_divide_up(s->c, span);
 #pragma omp parallel num_threads(work->threads)
     {
         struct gradient_memory g;
@@ -739,9 +741,9 @@ void winograd_backward_weights(const struct gemm_kernel *p, const struct winogra
 #pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < s->grains * spans; i++) {
             const int64_t grain = i / spans, c = i % spans * span;
-            const int64_t channels = least(span, s->c - c);
+            const int64_t channels = count_min(span, s->c - c);
             for (int64_t t = 0; t < all; t += strip) {
-                const int64_t n = least(strip, all - t), first = grain * all + t;
+                const int64_t n = count_min(strip, all - t), first = grain * all + t;
                 transform_inputs(s, (const char *)x + c * value_bytes(s->bf16), first, n, channels,
                                  &g.v);
                 clear_tiles(&g.v, n, channels);

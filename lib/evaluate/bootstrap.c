@@ -6,7 +6,7 @@
 
 #include "base/fail.h"
 #include "base/random.h"
-#include "base/signals.h"
+#include "base/stop.h"
 
 enum { RIGHT = 1, NEAR = 2, FLAGS = 2 }; /* below a row's class, in one number */
 

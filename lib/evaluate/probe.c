@@ -12,7 +12,7 @@
 
 #include "base/fail.h"
 #include "base/multiversion.h"
-#include "base/signals.h"
+#include "base/stop.h"
 #include "cli/status.h"
 
 enum {

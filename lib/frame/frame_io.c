@@ -11,7 +11,7 @@
 
 #include "base/atomic_file.h"
 #include "base/fail.h"
-#include "base/signals.h"
+#include "base/stop.h"
 #include "frame/foreign.h"
 
 /* A frame arrives in three parts: the header's length, the header, the data. `into`, `have` and
@@ -231,11 +231,11 @@ int frame_save(struct frame *f, const char *path)
     const unsigned char *bytes;
     size_t size;
     struct atomic_file file;
-    if (frame_seal(f, false, &bytes, &size) || atomic_open(&file, path))
+    if (frame_seal(f, false, &bytes, &size) || atomic_file_open(&file, path))
         return -1;
     if (write_all(fileno(file.file), bytes, size, path)) {
-        atomic_abandon(&file);
+        atomic_file_abandon(&file);
         return -1;
     }
-    return atomic_commit(&file);
+    return atomic_file_commit(&file);
 }

@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
-#include "base/signals.h"
+#include "base/stop.h"
 #include "frame/frame_io.h"
 #include "link/child.h"
 #include "link/socket.h"

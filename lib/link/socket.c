@@ -20,7 +20,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
-#include "base/signals.h"
+#include "base/stop.h"
 #include "base/warn.h"
 #include "link/keys.h"
 

@@ -12,7 +12,7 @@
 #include "base/atomic_file.h"
 #include "base/clock.h"
 #include "base/fail.h"
-#include "base/signals.h"
+#include "base/stop.h"
 #include "frame/frame_io.h"
 #include "link/child.h"
 #include "link/socket.h"
@@ -407,7 +407,7 @@ static int open_path(struct sink *s, const char *path)
 {
     struct stat status;
     if (stat(path, &status) || S_ISREG(status.st_mode)) {
-        if (atomic_open(&s->file, path))
+        if (atomic_file_open(&s->file, path))
             return -1;
         s->fd = fileno(s->file.file);
         return 0;
@@ -502,7 +502,7 @@ int sink_end(struct sink *s)
         bad = socket_drain(s->socket);
         bad = socket_close(s->socket, bad ? 0 : s->timeout) || bad;
     } else if (s->file.file)
-        bad = atomic_commit(&s->file);
+        bad = atomic_file_commit(&s->file);
     else if (close(s->fd))
         bad = fail("%s: %s", s->name, strerror(errno));
     if (!bad && s->child && (bad = child_wait(&s->child, s->timeout))) {
@@ -526,7 +526,7 @@ void sink_abandon(struct sink *s)
     snprintf(message, sizeof message, "%s", fail_message());
     socket_close(s->socket, 0);
     if (s->file.file)
-        atomic_abandon(&s->file);
+        atomic_file_abandon(&s->file);
     else if (s->fd >= 0)
         close(s->fd);
     if (s->child && child_wait(&s->child, 2) && s->child)

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/counts.h"
+#include "base/count.h"
 #include "base/fail.h"
 #include "base/multiversion.h"
 #include "base/vector_math.h"
@@ -159,7 +159,7 @@ static void visit_first(struct similarity *p, void *task, struct similarity_work
                         int64_t j)
 {
     struct task *t = task;
-    const int64_t rows = least(p->n - i, TILE), columns = least(p->n - j, TILE);
+    const int64_t rows = count_min(p->n - i, TILE), columns = count_min(p->n - j, TILE);
     for (int64_t r = 0; r < TILE; r++)
         for (int k = 0; k < LANES; k++) {
             w->row[MOST][r][k] = -INFINITY;
@@ -184,7 +184,7 @@ static void visit_first(struct similarity *p, void *task, struct similarity_work
 static void visit_positives(struct similarity *p, void *task, struct similarity_worker *w,
                             int64_t i, int64_t j)
 {
-    for (int64_t c = 0; c < least(p->n - j, TILE); c += p->product->columns)
+    for (int64_t c = 0; c < count_min(p->n - j, TILE); c += p->product->columns)
         if (similarity_has_positives(p, i, j + c))
             visit_panel(p, task, similarity_panel(p, w, i, j, c), i, j, c, take_exponential);
 }
@@ -201,7 +201,7 @@ static void visit_last(struct similarity *p, void *task, struct similarity_worke
 {
     struct task *t = task;
     const int64_t width = p->product->columns;
-    for (int64_t c = 0; c < least(p->n - j, TILE); c += width) {
+    for (int64_t c = 0; c < count_min(p->n - j, TILE); c += width) {
         float *panel = similarity_panel(p, w, i, j, c);
         const bool positives = similarity_has_positives(p, i, j + c);
         if (positives) {
@@ -298,7 +298,7 @@ static int sort(struct task *t, const int64_t *labels, int64_t n_images, int64_t
 static int prepare(struct task *t, struct similarity *p, const struct similarity_input *in,
                    const int64_t *labels, int64_t views)
 {
-    const int64_t room = round_up(in->n, TILE);
+    const int64_t room = count_round_up(in->n, TILE);
     float *at = t->memory = calloc((size_t)(4 * room), sizeof *at);
     t->rows = calloc((size_t)room, sizeof *t->rows);
     t->ends = calloc((size_t)in->n, sizeof *t->ends);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/counts.h"
+#include "base/count.h"
 #include "base/fail.h"
 #include "base/multiversion.h"
 
@@ -33,7 +33,7 @@ MULTIVERSION static double square(const float *x, int64_t n)
 {
     double sum[LANES] = {0};
     for (int64_t i = 0; i < n; i += LANES)
-        for (int64_t k = 0; k < least(n - i, LANES); k++)
+        for (int64_t k = 0; k < count_min(n - i, LANES); k++)
             sum[k] += (double)x[i + k] * (double)x[i + k];
     for (int k = 1; k < LANES; k++)
         sum[0] += sum[k];
@@ -48,7 +48,7 @@ static void load(struct similarity *p, int64_t i, const float *z, bool normalize
     float *across = place(p, &p->across, 0, i);
     for (int64_t k = 0; k < p->d; k += width) {
         float *u = place(p, &p->u, i, k);
-        for (int64_t c = 0; c < least(p->d - k, width); c++)
+        for (int64_t c = 0; c < count_min(p->d - k, width); c++)
             u[c] = across[(k + c) * width] = (float)((double)z[k + c] / norm);
     }
 }
@@ -72,11 +72,11 @@ float *similarity_panel(const struct similarity *p, struct similarity_worker *w,
                         int64_t j, int64_t c)
 {
     const struct gemm_kernel *by = p->product;
-    int64_t rows = least(p->n - i, i == j ? c + by->columns : TILE), columns = p->n - j;
+    int64_t rows = count_min(p->n - i, i == j ? c + by->columns : TILE), columns = p->n - j;
     for (int64_t r = 0; r < rows; r += by->rows)
         by->block(place(p, &p->u, i + r, 0), (size_t)by->columns * sizeof(float),
-                  place(p, &p->across, 0, j + c), p->u.steps, round_up(p->d, by->depth) / by->depth,
-                  place(p, &w->tile, r, c));
+                  place(p, &p->across, 0, j + c), p->u.steps,
+                  count_round_up(p->d, by->depth) / by->depth, place(p, &w->tile, r, c));
     float *panel = place(p, &w->tile, 0, c);
     if (i == j || columns < TILE)
         mask(panel, by->columns, c, columns, i == j);
@@ -104,20 +104,20 @@ static void add_product(const struct similarity *p, struct part c, struct part a
                         int64_t rows, int64_t depth, int64_t columns)
 {
     const struct gemm_kernel *by = p->product;
-    const int64_t steps = round_up(depth, by->depth) / by->depth;
+    const int64_t steps = count_round_up(depth, by->depth) / by->depth;
     float block[LARGEST_BLOCK] __attribute__((aligned(64)));
     for (int64_t j = 0; j < columns; j += by->columns)
         for (int64_t i = 0; i < rows; i += by->rows) {
             by->block(place(p, a.matrix, a.row + i, a.column), (size_t)by->columns * sizeof(float),
                       place(p, b.matrix, b.row, b.column + j), a.matrix->steps, steps, block);
             add(place(p, c.matrix, c.row + i, c.column + j), block,
-                least(rows - i, by->rows) * by->columns);
+                count_min(rows - i, by->rows) * by->columns);
         }
 }
 
 void similarity_multiply(struct similarity *p, struct similarity_worker *w, int64_t i, int64_t j)
 {
-    const int64_t rows = least(p->n - i, TILE), columns = least(p->n - j, TILE);
+    const int64_t rows = count_min(p->n - i, TILE), columns = count_min(p->n - j, TILE);
     add_product(p, (struct part){&p->du, i, 0}, (struct part){&w->tile, 0, 0},
                 (struct part){&p->u, j, 0}, rows, columns, p->d);
     add_product(p, (struct part){&p->dacross, 0, j}, (struct part){&p->across, 0, i},
@@ -158,7 +158,7 @@ void similarity_add(struct similarity *p, int64_t i, int64_t j, double coefficie
     for (int64_t k = 0; k < p->d; k += width) {
         const float *u = place(p, &p->u, j, k);
         float *du = place(p, &p->du, i, k);
-        for (int64_t c = 0; c < least(p->d - k, width); c++)
+        for (int64_t c = 0; c < count_min(p->d - k, width); c++)
             du[c] += (float)(coefficient * (double)u[c]);
     }
 }
@@ -170,7 +170,7 @@ static void finish(struct similarity *p, int64_t i, bool normalized, double scal
     double along = 0;
     for (int64_t k = 0; k < p->d; k += width) {
         const float *u = place(p, &p->u, i, k), *du = place(p, &p->du, i, k);
-        for (int64_t c = 0; c < least(p->d - k, width); c++) {
+        for (int64_t c = 0; c < count_min(p->d - k, width); c++) {
             dz[k + c] = du[c] + dacross[(k + c) * width];
             along += scale * (double)dz[k + c] * (double)u[c];
         }
@@ -179,7 +179,7 @@ static void finish(struct similarity *p, int64_t i, bool normalized, double scal
     const double drop = normalized ? along : 0; /* what a row's length would take has no effect */
     for (int64_t k = 0; k < p->d; k += width) {
         const float *u = place(p, &p->u, i, k);
-        for (int64_t c = 0; c < least(p->d - k, width); c++)
+        for (int64_t c = 0; c < count_min(p->d - k, width); c++)
             dz[k + c] = (float)((scale * (double)dz[k + c] - drop * (double)u[c]) / p->norms[i]);
     }
 }
@@ -210,14 +210,14 @@ int similarity_open(struct similarity *p, const struct similarity_input *in, con
 {
     const struct gemm_kernel *by = in->product ? in->product : gemm_kernel_choose(GEMM_FLOAT);
     *p = (struct similarity){.product = by, .n = in->n, .d = in->d, .order = order, .ends = ends};
-    p->blocks = divide_up(p->n, TILE);
-    const int64_t n_rows = round_up(p->n, LANES), d_rows = round_up(p->d, LANES);
+    p->blocks = count_divide_up(p->n, TILE);
+    const int64_t n_rows = count_round_up(p->n, LANES), d_rows = count_round_up(p->d, LANES);
     const int64_t behind = by->rows * by->columns;
-    const int64_t tall = n_rows * round_up(p->d, by->columns) + behind;
-    const int64_t wide = d_rows * round_up(p->n, by->columns) + behind;
+    const int64_t tall = n_rows * count_round_up(p->d, by->columns) + behind;
+    const int64_t wide = d_rows * count_round_up(p->n, by->columns) + behind;
     const int64_t n_steps = d_rows / by->depth, tile_steps = TILE / by->depth;
     const size_t bytes = (size_t)(2 * tall + 2 * wide) * sizeof(float);
-    float *at = p->memory = aligned_alloc(64, (size_t)round_up((int64_t)bytes, 64));
+    float *at = p->memory = aligned_alloc(64, (size_t)count_round_up((int64_t)bytes, 64));
     struct gemm_step *steps = p->steps = malloc((size_t)(n_steps + 2 * tile_steps) * sizeof *steps);
     p->workers = aligned_alloc(64, (size_t)in->threads * sizeof *p->workers);
     p->norms = calloc((size_t)p->n, sizeof *p->norms);

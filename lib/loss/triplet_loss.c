@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "base/counts.h"
+#include "base/count.h"
 #include "base/fail.h"
 #include "base/multiversion.h"
 #include "base/vector_math.h"
@@ -179,7 +179,7 @@ static void visit(struct similarity *p, const struct task *t, struct similarity_
                   int64_t i, int64_t j, panel_visitor *take)
 {
     const int64_t width = p->product->columns;
-    for (int64_t c = 0; c < least(p->n - j, TILE); c += width) {
+    for (int64_t c = 0; c < count_min(p->n - j, TILE); c += width) {
         float *panel = similarity_panel(p, w, i, j, c);
         if (similarity_has_positives(p, i, j + c))
             similarity_hide_positives(p, panel, i, j, c);
@@ -208,7 +208,7 @@ static void find_positives(struct similarity *p, void *task, struct similarity_w
 {
     const struct task *t = task;
     const int64_t width = p->product->columns;
-    for (int64_t c = 0; c < least(p->n - j, TILE); c += width) {
+    for (int64_t c = 0; c < count_min(p->n - j, TILE); c += width) {
         const float *panel = similarity_panel(p, w, i, j, c);
         for (int64_t r = 0; r < TILE; r++) {
             int64_t k, to;
@@ -222,7 +222,7 @@ static void visit_all(struct similarity *p, void *task, struct similarity_worker
                       int64_t j)
 {
     const struct task *t = task;
-    const int64_t rows = least(p->n - i, TILE);
+    const int64_t rows = count_min(p->n - i, TILE);
     start_rows(w, MOST, -INFINITY);
     start_rows(w, SUM, 0);
     start_rows(w, COUNT, 0);
@@ -240,7 +240,7 @@ static void visit_mine(struct similarity *p, void *task, struct similarity_worke
                        int64_t j)
 {
     const struct task *t = task;
-    const int64_t rows = least(p->n - i, TILE);
+    const int64_t rows = count_min(p->n - i, TILE);
     start_rows(w, MOST, -INFINITY);
     start_rows(w, BEST, -INFINITY);
     start_rows(w, TIES, 0);
@@ -298,7 +298,7 @@ static void find_loss(const struct task *t, int64_t n, int64_t i)
 
 static int prepare(struct task *t, struct similarity *p, const struct similarity_input *in)
 {
-    const int64_t room = round_up(in->n, TILE);
+    const int64_t room = count_round_up(in->n, TILE);
     float *at = t->memory = calloc((size_t)(6 * room), sizeof *at);
     double *sums = t->sum = calloc((size_t)(4 * room), sizeof *sums);
     t->ends = calloc((size_t)in->n, sizeof *t->ends);

@@ -1,4 +1,5 @@
 #include "program/collective.h"
+#include "base/warn.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -328,11 +329,11 @@ int collective_run(int (*answer)(struct collective *r, struct frame **frames))
 {
     struct collective *r = open_ranks();
     if (!r)
-        return program_fail();
+        return warn_failure();
     if (serve(r, answer)) {
-        const int status = program_fail(); /* first, so that the culprit's line leads a log */
+        const int status = warn_failure(); /* first, so that the culprit's line leads a log */
         abandon_ranks(r);
         return status;
     }
-    return end_ranks(r) ? program_fail() : 0;
+    return end_ranks(r) ? warn_failure() : 0;
 }

@@ -1,4 +1,5 @@
 #include "program/loss.h"
+#include "base/warn.h"
 
 #include <math.h>
 #include <omp.h>
@@ -106,7 +107,7 @@ int loss_run(const struct loss *loss)
 {
     struct server *server = server_open(&server_options);
     if (!server)
-        return program_fail();
+        return warn_failure();
     struct frame *request;
     int client, got;
     while ((got = server_next(server, &request, &client, NULL)) > 0) {
@@ -122,9 +123,9 @@ int loss_run(const struct loss *loss)
         }
     }
     if (got < 0) {
-        const int status = program_fail(); /* first, so that the culprit's line leads a log */
+        const int status = warn_failure(); /* first, so that the culprit's line leads a log */
         server_abandon(server);
         return status;
     }
-    return server_end(server) ? program_fail() : 0;
+    return server_end(server) ? warn_failure() : 0;
 }

@@ -8,7 +8,7 @@
 #include "base/atomic_file.h"
 #include "base/fail.h"
 #include "base/half.h"
-#include "base/signals.h"
+#include "base/stop.h"
 #include "base/warn.h"
 #include "frame/sound.h"
 #include "program/link_options.h"
@@ -501,7 +501,7 @@ int optimizer_serve(struct server *s, const struct optimizer_rule *rule,
         return fail("--keep-every needs --model");
     for (int i = 0; i < 2; i++) /* of a run that was killed while it saved */
         if (*(i ? copy.model : copy.state))
-            atomic_clean(i ? copy.model : copy.state);
+            atomic_file_clean(i ? copy.model : copy.state);
     int bad = (config->resume && optimizer_load_state(&o)) || serve(&o);
     /* Between two steps nothing needs to be lost. Before the first one nothing is, and some clients
      * may not have joined yet: a state would lack their tensors. */
@@ -523,11 +523,11 @@ int optimizer_run(const struct optimizer_rule *rule)
         warn_line("neither --state nor --model is given: the result will not be kept");
     struct server *server = server_open(&server_options);
     if (!server)
-        return program_fail();
+        return warn_failure();
     if (optimizer_serve(server, rule, &optimizer_config)) {
-        const int status = program_fail(); /* first, so that the culprit's line leads a log */
+        const int status = warn_failure(); /* first, so that the culprit's line leads a log */
         server_abandon(server);
         return status;
     }
-    return server_end(server) ? program_fail() : 0;
+    return server_end(server) ? warn_failure() : 0;
 }

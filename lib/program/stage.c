@@ -1,4 +1,5 @@
 #include "program/stage.h"
+#include "base/warn.h"
 
 #include <math.h>
 #include <omp.h>
@@ -478,24 +479,24 @@ int stage_run(const struct stage *stage)
     snprintf(run.dinput, sizeof run.dinput, "d%s", stage->input);
     snprintf(run.doutput, sizeof run.doutput, "d%s", stage->output);
     if (*config.next && !*config.opt && !stage->identity)
-        usage_fail("--next needs --opt: who else would own the parameters?");
+        options_reject("--next needs --opt: who else would own the parameters?");
     if (*config.opt && !trains(stage))
-        usage_fail("--opt needs --next: without it nothing is trained");
+        options_reject("--opt needs --next: without it nothing is trained");
     if (*config.sync && !*config.next)
-        usage_fail("--sync needs --next: it is for training");
+        options_reject("--sync needs --next: it is for training");
     struct server *server = server_open(&server_options);
     if (!server)
-        return program_fail();
+        return warn_failure();
     if (open_links(&run) || serve(&run, server) || end_links(&run)) {
-        const int status = program_fail(); /* first, so that the culprit's line leads a log */
+        const int status = warn_failure(); /* first, so that the culprit's line leads a log */
         server_abandon(server);
         close_links(&run);
         return status;
     }
     if (close_links(&run)) {
-        const int status = program_fail();
+        const int status = warn_failure();
         server_abandon(server);
         return status;
     }
-    return server_end(server) ? program_fail() : 0;
+    return server_end(server) ? warn_failure() : 0;
 }

@@ -7,7 +7,7 @@
 
 #include "base/atomic_file.h"
 #include "base/fail.h"
-#include "base/written.h"
+#include "base/flush.h"
 
 enum {
     GAP = 2,     /* pixels between the views of an image */
@@ -179,7 +179,7 @@ int contact_sheet_write(const struct tensor *x, int64_t max_images, const char *
     struct atomic_file out;
     if (!page)
         return fail("%s: out of memory for %zu bytes", path, bytes);
-    if (atomic_open(&out, path)) {
+    if (atomic_file_open(&out, path)) {
         free(page);
         return -1;
     }
@@ -195,10 +195,10 @@ int contact_sheet_write(const struct tensor *x, int64_t max_images, const char *
     int drawn = png_image_write_to_stdio(&png, out.file, 0, page, 0, NULL);
     free(page);
     if (!drawn) {
-        if (!written(out.file, path))
+        if (!flush_file(out.file, path))
             fail("%s: %s", path, png.message);
-        atomic_abandon(&out);
+        atomic_file_abandon(&out);
         return -1;
     }
-    return atomic_commit(&out);
+    return atomic_file_commit(&out);
 }

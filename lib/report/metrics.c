@@ -7,7 +7,7 @@
 
 #include "base/atomic_file.h"
 #include "base/fail.h"
-#include "base/written.h"
+#include "base/flush.h"
 
 static const char *const known[] = {
     "step", "epoch", "loss", "accuracy", "contrast_acc", "contrast_entropy", "lr", "views_per_s"};
@@ -145,7 +145,7 @@ static int rewrite(struct metrics_log *log, int64_t first)
     if (!old && !special && errno != ENOENT)
         return fail("%s: %s", log->path, strerror(errno));
     struct atomic_file new;
-    int result = atomic_open(&new, log->path);
+    int result = atomic_file_open(&new, log->path);
     if (!result && old)
         result = copy_rows(log, old, new.file, first);
     else if (!result)
@@ -153,9 +153,9 @@ static int rewrite(struct metrics_log *log, int64_t first)
     if (old)
         fclose(old);
     if (!result)
-        return atomic_commit(&new);
+        return atomic_file_commit(&new);
     if (new.file)
-        atomic_abandon(&new);
+        atomic_file_abandon(&new);
     return -1;
 }
 
@@ -190,7 +190,7 @@ struct metrics_log *metrics_log_open(const char *path, const struct frame *first
 int metrics_log_write(struct metrics_log *log, const struct frame *f)
 {
     metrics_write_row(log->file, &log->columns, f);
-    if (written(log->file, log->path) == 0)
+    if (flush_file(log->file, log->path) == 0)
         return 0;
     log->failed = true; /* closing it fails again, with less to say */
     return -1;

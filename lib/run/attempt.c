@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
-#include "base/signals.h"
+#include "base/stop.h"
 #include "run/crew.h"
 #include "run/run_folder.h"
 

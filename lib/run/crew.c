@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/signals.h"
+#include "base/stop.h"
 #include "run/run_folder.h"
 
 enum { CREW_MAX = 1024, HALTED_MAX = 256 };

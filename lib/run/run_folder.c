@@ -17,7 +17,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
-#include "base/signals.h"
+#include "base/stop.h"
 
 static const char prefix[] = "simclr.", owner[] = "owner", unowned[] = "owner.new";
 static const char digits[] = "0123456789abcdef";

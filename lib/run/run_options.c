@@ -207,7 +207,7 @@ int run_options_read(struct run_options *o, const char *path)
 int run_options_write(const struct run_options *o, const char *path)
 {
     struct atomic_file file;
-    if (atomic_open(&file, path))
+    if (atomic_file_open(&file, path))
         return -1;
     fputs("# What the run was started with. In a value, \\\\ is a backslash and \\n a newline.\n",
           file.file);
@@ -222,7 +222,7 @@ int run_options_write(const struct run_options *o, const char *path)
                 putc(*c, file.file);
         putc('\n', file.file);
     }
-    return atomic_commit(&file);
+    return atomic_file_commit(&file);
 }
 
 /* ---- comparing ---- */

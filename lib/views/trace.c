@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "base/written.h"
+#include "base/flush.h"
 #include "views/series.h"
 
 static const char *const jitter_names[JITTER_COUNT] = {"brightness", "contrast", "saturation",
@@ -124,6 +124,6 @@ int trace_views(FILE *file, const char *path, int64_t epoch, const int64_t *inde
     for (int64_t i = 0; i < n; i++)
         for (int v = 0; v < n_views; v++)
             if (write_view(file, epoch, index[i], v, &views[i * n_views + v]) != 0)
-                return written(file, path) ? -1 : fail_memory(path);
+                return flush_file(file, path) ? -1 : fail_memory(path);
     return 0;
 }

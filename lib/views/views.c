@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/flush.h"
 #include "base/warn.h"
-#include "base/written.h"
 #include "data/sizes.h"
 #include "views/series.h"
 #include "views/trace.h"
@@ -219,7 +219,7 @@ int views_end(struct views *v)
 {
     FILE *file = v->trace_file;
     v->trace_file = NULL;
-    const int lost = file ? written(file, v->trace) : 0;
+    const int lost = file ? flush_file(file, v->trace) : 0;
     return file && fclose(file) != 0 && !lost ? fail("%s: %s", v->trace, strerror(errno)) : lost;
 }
 

@@ -9,6 +9,7 @@
 #include "base/fail.h"
 #include "base/random.h"
 #include "base/signals.h"
+#include "base/warn.h"
 #include "cli/options.h"
 #include "engine/gemm_kernel.h"
 #include "link/link.h"
@@ -512,7 +513,7 @@ static int answer(const struct part *part)
 static int print_work(void)
 {
     if (plan_open())
-        return program_fail();
+        return warn_failure();
     printf("%.0f\n", step_flops());
     return 0;
 }
@@ -592,12 +593,12 @@ static int print_images(void)
         frame_new(&(struct tensor_spec){"x", DTYPE_U8, 4, {batch, height, pixels, 3}}, 1);
     struct sink *out = f ? sink_open("-", &link_options) : NULL;
     if (!out)
-        return program_fail();
+        return warn_failure();
     uint8_t *x = frame_find(f, "x")->data;
 #pragma omp parallel for schedule(dynamic) num_threads((int)threads)
     for (int64_t i = 0; i < batch; i++)
         draw_picture((uint32_t)i, x + 3 * i * height * pixels);
-    return sink_write(out, f) || sink_end(out) ? program_fail() : 0;
+    return sink_write(out, f) || sink_end(out) ? warn_failure() : 0;
 }
 
 static int print_kernels(void)
@@ -628,6 +629,6 @@ int main(int argc, char **argv)
         return print_images();
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (!strcmp(name, parts[i].name))
-            return answer(&parts[i]) ? program_fail() : 0;
-    usage_fail("which part? bench --help lists them");
+            return answer(&parts[i]) ? warn_failure() : 0;
+    options_reject("which part? bench --help lists them");
 }

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/signals.h"
+#include "base/stop.h"
 #include "views/prefetch.h"
 
 enum { FRAME_BYTES = 1024 };
