@@ -18,23 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A map of `pixels` positions an image, in and out. */
-struct norm_shape {
-    int64_t images, pixels, c;
-    int64_t grains;
-};
-
-/* Pooling windows: kernel is 1 to 3, padding less than kernel, oh = (h + 2 padding - kernel) /
- * stride + 1, and ow likewise. */
-struct pool_shape {
-    int64_t images, h, w, c, oh, ow;
-    int64_t kernel, stride, padding;
-};
-
-/* (c) each: a channel is normalized to norm(x) = (x - mean) scale + bias. */
-struct norm_channels {
-    const float *mean, *scale, *bias;
-};
+#include "engine/shapes.h"
 
 struct activations {
     const char *name;

@@ -9,8 +9,8 @@
 #ifndef CONV_H
 #define CONV_H
 
-#include "engine/conv_shape.h"
 #include "engine/panel.h"
+#include "engine/shapes.h"
 #include "engine/workspace.h"
 
 /* Bytes of packed weights, for one pass; bytes of work->bytes that the three passes need. */

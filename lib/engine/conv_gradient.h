@@ -2,8 +2,8 @@
 #ifndef CONV_GRADIENT_H
 #define CONV_GRADIENT_H
 
-#include "engine/conv_shape.h"
 #include "engine/panel.h"
+#include "engine/shapes.h"
 #include "engine/workspace.h"
 
 /* Bytes of a thread's workspace, and of memory that the threads share (64-byte aligned). */
