@@ -1,42 +1,55 @@
-/* conv: convolutions over NHWC maps, forward and backward, by block products (gemm_kernel.h).
+/* conv: convolutions over NHWC feature maps, forward and backward, by block products
+ * (gemm_kernel.h).
  *
- * Maps are floats or bf16, weights and their gradients floats in torchvision's layout
- * [o][c][kernel][kernel], or [o][c][kernel] where the kernel is a row. Work is cut into strips,
- * some rows of output for some images of one grain, whose input is laid out in a panel (panel.h);
- * threads take strips, and blocks of output channels where there are few strips. What an image
- * gives depends neither on the images beside it nor on the number of threads. Nothing is allocated:
- * memory is asked for beforehand. */
+ * Maps are floats or bf16, 64-byte aligned; weights and their gradients are floats in torchvision's
+ * layout [o][c][kernel][kernel], or [o][c][kernel] where the kernel is a row. Work is cut into
+ * tiles, some rows of output for some images of one grain (row_tiles.h), whose input is laid out in
+ * a panel (panel.h). Threads take tiles and, where there are few of them, blocks of output channels
+ * of a tile. What an image gives depends neither on the images beside it nor on the number of
+ * threads. Nothing is allocated: the caller asks how much memory is needed and brings it.
+ *
+ * A kernel of any shape that gemm_kernel.h allows does. */
 #ifndef CONV_H
 #define CONV_H
 
-#include "engine/panel.h"
+#include "engine/precision.h"
 #include "engine/shapes.h"
 #include "engine/workspace.h"
 
-/* Bytes of packed weights, for one pass; bytes of work->bytes that the three passes need. */
+/* Returns 0 if convolutions of this precision can be computed, else -1 with a message: the kernel
+ * does not keep its contract, or multiplies other values. Call it once before all else. */
+int conv_check(const struct precision *v);
+
+/* Return the bytes of the packed weights of one pass (64-byte aligned memory), and the bytes of a
+ * thread's workspace that all three passes can do with. */
 size_t conv_packed_bytes(const struct precision *v, const struct conv_shape *s);
 size_t conv_work_bytes(const struct precision *v, const struct conv_shape *s, int threads);
 
-/* Packs weights for conv_forward and for conv_backward_data: again after each change. */
+/* Pack the weights (o, c, rows, kernel) for conv_forward() and for conv_backward_data(). They must
+ * be packed again after each change. */
 void conv_pack_forward(const struct precision *v, const struct conv_shape *s, const float *weight,
                        void *packed, int threads);
 void conv_pack_backward(const struct precision *v, const struct conv_shape *s, const float *weight,
                         void *packed, int threads);
 
-/* y (images,oh,ow,o) = x (images,h,w,c) * weights. Unless sums is NULL, row i of it, (2, o), gets
- * part i's sums of y and of y^2, as they were before rounding to y's type: for each grain in order
- * conv_sum_rows() / grains rows, to be added in their order. */
+/* Returns the rows of sums that conv_forward() writes, the same number for each grain. */
 int64_t conv_sum_rows(const struct precision *v, const struct conv_shape *s);
+
+/* Computes y (images,oh,ow,o) = x (images,h,w,c) * weights. Unless sums is NULL, row i of it, (2,
+ * o), gets part i's sums of y and of y^2, as they were before rounding to y's type. The rows of
+ * grain g are neighbours, come before those of grain g + 1, and are to be added in their order. */
 void conv_forward(const struct precision *v, const struct conv_shape *s, const void *x,
                   const void *packed, void *y, double *sums, const struct workspace *work);
 
-/* dx = the gradient of x given dy; with add, dx += it. */
+/* Computes the gradient of x from that of y: dx = it, or with `add`, dx += it. */
 void conv_backward_data(const struct precision *v, const struct conv_shape *s, const void *dy,
                         const void *packed, void *dx, bool add, const struct workspace *work);
 
-/* grad (o,c,rows,kernel): the gradient of the weights, summed over grains as grains.h says.
- * partials: conv_partial_bytes bytes, 64-byte aligned. */
+/* Returns the bytes of conv_backward_weights()'s partials. */
 size_t conv_partial_bytes(const struct precision *v, const struct conv_shape *s);
+
+/* Computes grad (o,c,rows,kernel), the gradient of the weights, summed over grains as grains.h
+ * says. partials is 64-byte aligned memory that the threads share; its contents are lost. */
 void conv_backward_weights(const struct precision *v, const struct conv_shape *s, const void *x,
                            const void *dy, void *partials, float *grad,
                            const struct workspace *work);

@@ -4,67 +4,71 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "base/multiversion.h"
+#include "base/arena.h"
+#include "base/count.h"
 #include "engine/grains.h"
+#include "engine/panel.h"
 #include "engine/row_tiles.h"
 
-/* A sum over pixels: rows of A are output channels, running through the pixels of dy, which is
- * transposed for it; columns of B are input channels, and a tap is an offset in the panel of x.
- * Sums stand in blocks as they leave the registers, until the last step:
+/* The gradient is a sum over pixels: rows of A are output channels and run through the pixels of
+ * dy, which is transposed for it; columns of B are input channels, and a tap is an offset in the
+ * panel of x. Until the last step, sums are kept in blocks as they leave the registers:
  * [input channels / columns][tap][output channels / rows][rows][columns].
  *
- * Small maps with many channels are "held": their weights are more than their pixels, so sums must
- * not pass through memory once a grain. All of dy is transposed first; a task then holds the panels
- * of some input channels for a group of grains, and adds up each block over these grains before it
+ * Small maps with many channels are "held": they have more weights than pixels, so sums must not
+ * pass through memory once a grain. All of dy is transposed first; a task then holds the panels of
+ * some input channels for a group of grains, and adds up each block over these grains before it
  * takes the next one.
  *
- * Large maps go through strips: a task is a grain, whose few sums stay in the cache while strip
- * after strip is laid out and added. */
-enum { HELD_BYTES = 512 << 10, STRIP_BYTES = 320 << 10, LINE_STEPS = 16 };
+ * Large maps are cut into tiles of rows: a task is a grain, whose few sums stay in the cache while
+ * tile after tile is laid out and added. */
+enum { HELD_BYTES = 512 << 10, TILE_BYTES = 320 << 10, LINE_STEPS = 16, LEVELS = 64 };
 
 struct gradient {
     const struct precision *v;
     struct conv_shape s;
-    struct window x, dy;
+    struct panel_window x, dy;
     bool folded;
-    int64_t group; /* grains that a task holds; 0: strips */
+    int64_t group; /* grains that a task holds; 0: the maps are cut into tiles */
     int64_t range; /* input channels of a task */
-    struct row_tiles strips;
+    struct row_tiles tiles;
 };
 
-/* The window on the task's input channels from c0 on. */
-static struct window window_from(const struct gradient *g, int64_t c0)
+/* Returns the window on the task's input channels from c0 on. */
+static struct panel_window window_from(const struct gradient *g, int64_t c0)
 {
-    struct window w = g->x;
+    struct panel_window w = g->x;
     w.c = g->s.c - c0 < g->range ? g->s.c - c0 : g->range;
     return w;
 }
 
+/* Lays out the panels of a tile: of x from channel c0 on, and of dy, which then has as many images
+ * as x, counting those of zeros. */
 static void lay_out(const struct gradient *g, int64_t c0, int64_t n, int64_t rows, struct panel *x,
                     struct panel *dy)
 {
-    const struct window window = window_from(g, c0);
+    const struct panel_window window = window_from(g, c0);
     panel_lay_out(x, &window, g->v, PANEL_B, rows, g->s.ow, n);
     panel_lay_out(dy, &g->dy, g->v, PANEL_TRANSPOSED, rows, g->s.ow, x->n);
 }
 
-static size_t bytes_of_strip(const void *of, int64_t n, int64_t rows)
+static size_t bytes_of_tile(const void *of, int64_t n, int64_t rows)
 {
     struct panel x, dy;
     lay_out(of, 0, n, rows, &x, &dy);
     return x.bytes + dy.bytes;
 }
 
-/* What a block of sums of one grain reads. */
+/* Returns the bytes that a block of sums of one grain reads. */
 static size_t held_bytes(const struct gradient *g)
 {
     struct panel x, dy;
     lay_out(g, 0, g->s.images / g->s.grains, g->s.oh, &x, &dy);
-    return x.bytes + (size_t)g->v->product->rows * dy.plane * (g->v->split ? 2 : 1);
+    return x.bytes + (size_t)(g->v->product->rows * precision_halves(g->v)) * dy.plane;
 }
 
-/* Where each window is a pixel of its own, a grain's pixels may be taken as lines of any length:
- * lines that fill whole steps waste none of them. */
+/* Returns the shape to compute with. Where each window is a single pixel, a grain's pixels may be
+ * taken as lines of any length, and lines that fill whole steps waste none of them. */
 static struct conv_shape with_whole_steps(const struct conv_shape *s, int64_t depth)
 {
     struct conv_shape flat = *s;
@@ -88,32 +92,32 @@ static struct gradient make_gradient(const struct precision *v, const struct con
     const int64_t columns = v->product->columns;
     struct gradient g = {.v = v, .s = with_whole_steps(given, v->product->depth)};
     const struct conv_shape *s = &g.s;
-    g.x = (struct window){.h = s->h,
-                          .w = s->w,
-                          .c = s->c,
-                          .pitch = s->c,
-                          .step = s->stride,
-                          .y0 = -conv_row_padding(s),
-                          .x0 = -s->padding,
-                          .ny = conv_rows(s),
-                          .nx = s->kernel};
-    g.dy = (struct window){
+    g.x = (struct panel_window){.h = s->h,
+                                .w = s->w,
+                                .c = s->c,
+                                .pitch = s->c,
+                                .step = s->stride,
+                                .y0 = -conv_row_padding(s),
+                                .x0 = -s->padding,
+                                .ny = conv_rows(s),
+                                .nx = s->kernel};
+    g.dy = (struct panel_window){
         .h = s->oh, .w = s->ow, .c = s->o, .pitch = s->o, .step = 1, .ny = 1, .nx = 1};
     struct panel x;
     panel_lay_out(&x, &g.x, v, PANEL_B, 1, 1, 1);
     g.folded = x.folded;
     g.range = g.folded || s->c < columns ? s->c : columns;
-    const int64_t even = x.n; /* images that lie in pairs cost no more than single ones */
+    const int64_t even = x.n; /* pairs of images cost no more than single ones */
     const size_t grain = held_bytes(&g);
     if (grain <= HELD_BYTES) {
         const bool power_of_two = !(s->grains & (s->grains - 1));
-        g.strips = (struct row_tiles){.grid_rows = s->oh,
-                                      .images_per_grain = s->images / s->grains,
-                                      .n = s->images / s->grains,
-                                      .rows = s->oh,
-                                      .per_image = 1,
-                                      .per_grain = 1,
-                                      .count = s->grains};
+        g.tiles = (struct row_tiles){.grid_rows = s->oh,
+                                     .images_per_grain = s->images / s->grains,
+                                     .n = s->images / s->grains,
+                                     .rows = s->oh,
+                                     .per_image = 1,
+                                     .per_grain = 1,
+                                     .count = s->grains};
         g.group = 1;
         while (power_of_two && 2 * g.group <= s->grains &&
                2 * (size_t)g.group * grain <= HELD_BYTES)
@@ -121,36 +125,37 @@ static struct gradient make_gradient(const struct precision *v, const struct con
         return g;
     }
     g.range = s->c;
-    g.strips = row_tiles_cut(s->images, s->grains, s->oh, even, 1, STRIP_BYTES, bytes_of_strip, &g);
-    /* Threads share input channels out where grains are few; each then transposes dy. */
+    g.tiles = row_tiles_cut(s->images, s->grains, s->oh, even, 1, TILE_BYTES, bytes_of_tile, &g);
+    /* Where grains are few, threads share the input channels; each then transposes dy. */
     if (!g.folded)
         g.range =
             count_round_up(count_divide_up(s->c, count_divide_up(2 * threads, s->grains)), columns);
     return g;
 }
 
-/* Blocks of sums. */
-struct blocks {
-    int64_t outputs, taps, inputs; /* of blocks */
-    int64_t size;                  /* floats of a block */
+/* The numbers of blocks of sums. */
+struct gradient_blocks {
+    int64_t outputs, taps, inputs;
+    int64_t size; /* floats of a block */
 };
 
-static struct blocks blocks_of(const struct gradient *g, int64_t c)
+static struct gradient_blocks blocks_of(const struct gradient *g, int64_t c)
 {
     const struct gemm_kernel *product = g->v->product;
     const int64_t k = g->s.kernel, rows = conv_rows(&g->s);
-    return (struct blocks){.outputs = count_divide_up(g->s.o, product->rows),
-                           .taps = g->folded ? rows : rows * k,
-                           .inputs = count_divide_up(g->folded ? c * k : c, product->columns),
-                           .size = product->rows * product->columns};
+    return (struct gradient_blocks){.outputs = count_divide_up(g->s.o, product->rows),
+                                    .taps = g->folded ? rows : rows * k,
+                                    .inputs =
+                                        count_divide_up(g->folded ? c * k : c, product->columns),
+                                    .size = product->rows * product->columns};
 }
 
-static int64_t floats_of(const struct blocks *b)
+static int64_t floats_of(const struct gradient_blocks *b)
 {
     return b->outputs * b->taps * b->inputs * b->size;
 }
 
-/* Rows of sums over grains that are left for grains_sum_floats(). */
+/* Returns the rows of sums over grains that are left for grains_sum_floats(). */
 static int64_t rows_of(const struct gradient *g)
 {
     return g->group ? g->s.grains / g->group : g->s.grains;
@@ -158,49 +163,50 @@ static int64_t rows_of(const struct gradient *g)
 
 /* ---- memory ---- */
 
-struct memory {
+/* Offsets of the parts of a thread's workspace. */
+struct gradient_memory {
     size_t x, dy, scratch, steps, blocks;
+    size_t bytes; /* of all */
 };
 
-static struct memory carve_memory(const struct gradient *g, size_t *bytes)
+static struct gradient_memory lay_out_memory(const struct gradient *g)
 {
     const struct gemm_kernel *product = g->v->product;
     struct panel x, dy;
-    lay_out(g, 0, g->strips.n, g->strips.rows, &x, &dy);
+    lay_out(g, 0, g->tiles.n, g->tiles.rows, &x, &dy);
     const size_t scratch_x = panel_scratch_bytes(&x), scratch_dy = panel_scratch_bytes(&dy);
-    const int64_t steps = g->strips.rows * dy.line_pitch / product->depth * step_parts(g->v);
-    struct memory m;
-    size_t at = 0;
-    m.x = carve(&at, (size_t)(g->group ? g->group : 1) * x.bytes);
-    m.dy = carve(&at, g->group ? 0 : dy.bytes);
-    m.scratch = carve(&at, scratch_x > scratch_dy ? scratch_x : scratch_dy);
-    m.steps = carve(&at, (size_t)steps * sizeof(struct gemm_step));
-    /* a level of the tree over grains each */
-    m.blocks = carve(&at, 64 * (size_t)(product->rows * product->columns) * sizeof(float));
-    *bytes = at;
+    const int64_t steps = g->tiles.rows * dy.line_pitch / product->depth * precision_steps(g->v);
+    struct arena a = {0};
+    struct gradient_memory m = {
+        .x = arena_reserve(&a, (size_t)(g->group ? g->group : 1), x.bytes),
+        .dy = arena_reserve(&a, g->group ? 0 : dy.bytes, 1),
+        .scratch = arena_reserve(&a, scratch_x > scratch_dy ? scratch_x : scratch_dy, 1),
+        .steps = arena_reserve(&a, (size_t)steps, sizeof(struct gemm_step)),
+        /* A block for each level of the tree over grains. */
+        .blocks = arena_reserve(&a, LEVELS * gemm_kernel_block_floats(product), sizeof(float)),
+    };
+    m.bytes = a.bytes;
     return m;
 }
 
-size_t gradient_work_bytes(const struct precision *v, const struct conv_shape *s, int threads)
+size_t conv_gradient_work_bytes(const struct precision *v, const struct conv_shape *s, int threads)
 {
     const struct gradient g = make_gradient(v, s, threads);
-    size_t bytes;
-    carve_memory(&g, &bytes);
-    return bytes;
+    return lay_out_memory(&g).bytes;
 }
 
-/* Sums, and what is held of dy behind them. */
+/* Returns the bytes of the sums, after which comes what is held of dy. */
 static size_t sums_bytes(const struct gradient *g)
 {
-    const struct blocks all = blocks_of(g, g->s.c);
+    const struct gradient_blocks all = blocks_of(g, g->s.c);
     return (size_t)count_round_up(rows_of(g) * floats_of(&all) * (int64_t)sizeof(float), 64);
 }
 
-size_t gradient_shared_bytes(const struct precision *v, const struct conv_shape *s)
+size_t conv_gradient_shared_bytes(const struct precision *v, const struct conv_shape *s)
 {
     const struct gradient g = make_gradient(v, s, 1);
     struct panel x, dy;
-    lay_out(&g, 0, g.strips.n, g.strips.rows, &x, &dy);
+    lay_out(&g, 0, g.tiles.n, g.tiles.rows, &x, &dy);
     return sums_bytes(&g) + (g.group ? (size_t)s->grains * dy.bytes : 0);
 }
 
@@ -210,19 +216,19 @@ static void fill_x(const struct gradient *g, const struct panel *panel, const st
                    int64_t c0, const char *x, unsigned char *to, void *scratch)
 {
     const int64_t image = g->s.h * g->s.w * g->s.c;
-    panel_fill(panel, x + (size_t)(s->image * image + c0) * map_value(g->v), s->images, s->row, to,
-               scratch);
+    panel_fill(panel, x + (size_t)(s->image * image + c0) * precision_map_bytes(g->v), s->images,
+               s->row, to, scratch);
 }
 
 static void fill_dy(const struct gradient *g, const struct panel *panel, const struct row_tile *s,
                     const char *dy, unsigned char *to, void *scratch)
 {
     const int64_t image = g->s.oh * g->s.ow * g->s.o;
-    panel_fill(panel, dy + (size_t)(s->image * image) * map_value(g->v), s->images, s->row, to,
-               scratch);
+    panel_fill(panel, dy + (size_t)(s->image * image) * precision_map_bytes(g->v), s->images,
+               s->row, to, scratch);
 }
 
-/* The steps through all pixels of a strip of so many rows. */
+/* Finds the steps through all pixels of a tile of `rows` rows. Returns their number. */
 static int64_t find_steps(const struct gradient *g, const struct panel *x, const struct panel *dy,
                           int64_t rows, struct gemm_step *steps)
 {
@@ -232,33 +238,28 @@ static int64_t find_steps(const struct gradient *g, const struct panel *x, const
             const struct gemm_step at = {(a * dy->line_pitch + i) * (ptrdiff_t)dy->row_bytes,
                                          (a * x->line_step * x->line_pitch + i) *
                                              (ptrdiff_t)x->row_bytes};
-            n = add_steps(g->v, steps, n, at, dy->half, x->half);
+            n = precision_add_steps(g->v, steps, n, at, dy->half, x->half);
         }
     return n;
 }
 
-MULTIVERSION static void add_floats(float *restrict to, const float *restrict from, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        to[i] += from[i];
-}
-
 /* ---- tasks ---- */
 
-/* Sums over the grains first .. first + group - 1, of the input channels from c0 on. */
+/* Computes the sums over the grains first to first + group - 1, of the input channels from c0
+ * on. */
 static void held_task(const struct gradient *g, int64_t first, int64_t c0, const void *x,
-                      const unsigned char *held, float *sums, const struct memory *m,
+                      const unsigned char *held, float *sums, const struct gradient_memory *m,
                       unsigned char *memory)
 {
     const struct gemm_kernel *product = g->v->product;
-    const struct blocks b = blocks_of(g, window_from(g, c0).c);
+    const struct gradient_blocks b = blocks_of(g, window_from(g, c0).c);
     struct gemm_step *steps = (void *)(memory + m->steps);
     float *levels = (void *)(memory + m->blocks);
     struct panel px, py;
-    lay_out(g, c0, g->strips.n, g->strips.rows, &px, &py);
-    const int64_t n_steps = find_steps(g, &px, &py, g->strips.rows, steps);
+    lay_out(g, c0, g->tiles.n, g->tiles.rows, &px, &py);
+    const int64_t n_steps = find_steps(g, &px, &py, g->tiles.rows, steps);
     for (int64_t i = 0; i < g->group; i++) {
-        const struct row_tile grain = row_tile_at(&g->strips, first + i);
+        const struct row_tile grain = row_tiles_at(&g->tiles, first + i);
         fill_x(g, &px, &grain, c0, x, memory + m->x + (size_t)i * px.bytes, memory + m->scratch);
     }
     held += (size_t)first * py.bytes;
@@ -268,29 +269,29 @@ static void held_task(const struct gradient *g, int64_t first, int64_t c0, const
                 const unsigned char *from_x =
                     memory + m->x + (size_t)c * px.plane + panel_tap(&px, t / px.nx, t % px.nx);
                 const unsigned char *from_dy = held + (size_t)(o * product->rows) * py.plane;
-                int64_t depth = 0; /* sums of subtrees: level 0 is the result itself */
+                int64_t depth = 0; /* of the tree over grains: level 0 is the result itself */
                 for (int64_t i = 0; i < g->group; i++, depth++) {
                     product->block(from_dy + (size_t)i * py.bytes, py.plane,
                                    from_x + (size_t)i * px.bytes, steps, n_steps,
                                    depth ? levels + depth * b.size : sums);
                     for (int64_t full = i; full & 1; full >>= 1, depth--)
-                        add_floats(depth > 1 ? levels + (depth - 1) * b.size : sums,
-                                   levels + depth * b.size, b.size);
+                        grains_add_floats(depth > 1 ? levels + (depth - 1) * b.size : sums,
+                                          levels + depth * b.size, b.size);
                 }
             }
 }
 
-/* Sums over one grain, strip by strip. */
-static void row_tiles_task(const struct gradient *g, int64_t grain, int64_t c0, const void *x,
-                           const void *dy, float *sums, const struct memory *m,
-                           unsigned char *memory)
+/* Computes the sums over one grain, tile by tile. */
+static void tiles_task(const struct gradient *g, int64_t grain, int64_t c0, const void *x,
+                       const void *dy, float *sums, const struct gradient_memory *m,
+                       unsigned char *memory)
 {
     const struct gemm_kernel *product = g->v->product;
-    const struct blocks b = blocks_of(g, window_from(g, c0).c);
+    const struct gradient_blocks b = blocks_of(g, window_from(g, c0).c);
     struct gemm_step *steps = (void *)(memory + m->steps);
     float *block = (void *)(memory + m->blocks);
-    for (int64_t i = 0; i < g->strips.per_grain; i++) {
-        const struct row_tile s = row_tile_at(&g->strips, grain * g->strips.per_grain + i);
+    for (int64_t i = 0; i < g->tiles.per_grain; i++) {
+        const struct row_tile s = row_tiles_at(&g->tiles, grain * g->tiles.per_grain + i);
         struct panel px, py;
         lay_out(g, c0, s.images, s.rows, &px, &py);
         fill_x(g, &px, &s, c0, x, memory + m->x, memory + m->scratch);
@@ -305,13 +306,13 @@ static void row_tiles_task(const struct gradient *g, int64_t grain, int64_t c0, 
                         memory + m->x + (size_t)c * px.plane + panel_tap(&px, t / px.nx, t % px.nx),
                         steps, n_steps, i ? block : to);
                     if (i)
-                        add_floats(to, block, b.size);
+                        grains_add_floats(to, block, b.size);
                 }
     }
 }
 
-/* A line of a block for each tap becomes `n` input channels' kernels. The next lines are fetched
- * meanwhile. */
+/* Turns a line of a block for each tap into the kernels of n input channels. The next lines are
+ * fetched meanwhile. */
 static inline __attribute__((always_inline)) void
 unpack_line(const float *from, int64_t columns, int64_t tap, int64_t taps, int64_t n, float *to)
 {
@@ -323,7 +324,7 @@ unpack_line(const float *from, int64_t columns, int64_t tap, int64_t taps, int64
     }
 }
 
-/* The same where columns of the kernel are channels. */
+/* Does the same where columns of the kernel are channels. */
 static void unpack_folded(const struct gradient *g, const float *from, int64_t tap, int64_t c0,
                           int64_t n, float *to)
 {
@@ -333,14 +334,14 @@ static void unpack_folded(const struct gradient *g, const float *from, int64_t t
             to[(c0 + j) % c * rows * k + t * k + (c0 + j) / c] = from[t * tap + j];
 }
 
-/* Blocks into the layout of the weights. These are written in the order of memory, and read here
- * and there, where memory can be asked in time. */
+/* Brings blocks into the layout of the weights. The weights are written in the order of memory, and
+ * the blocks are read here and there, where memory can be asked in time. */
 static void unpack(const struct gradient *g, const float *sums, float *grad, int threads)
 {
     const struct conv_shape *s = &g->s;
     const int64_t rows = g->v->product->rows, columns = g->v->product->columns;
     const int64_t area = conv_rows(s) * s->kernel, channels = g->folded ? s->kernel * s->c : s->c;
-    const struct blocks b = blocks_of(g, s->c);
+    const struct gradient_blocks b = blocks_of(g, s->c);
     const int64_t tap = b.outputs * b.size;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t o = 0; o < s->o; o++) {
@@ -358,28 +359,28 @@ static void unpack(const struct gradient *g, const float *sums, float *grad, int
     }
 }
 
-void gradient_of_weights(const struct precision *v, const struct conv_shape *s, const void *x,
-                         const void *dy, void *shared, float *grad, const struct workspace *work)
+void conv_gradient_of_weights(const struct precision *v, const struct conv_shape *s, const void *x,
+                              const void *dy, void *shared, float *grad,
+                              const struct workspace *work)
 {
     const struct gradient gradient = make_gradient(v, s, work->threads), *g = &gradient;
-    const struct blocks all = blocks_of(g, s->c);
+    const struct gradient_blocks all = blocks_of(g, s->c);
     const int64_t rows = rows_of(g), ranges = count_divide_up(s->c, g->range),
                   floats = floats_of(&all);
     float *partials = shared;
     unsigned char *held = (unsigned char *)shared + sums_bytes(g);
-    size_t bytes;
-    const struct memory m = carve_memory(g, &bytes);
-    assert(bytes <= work->bytes);
+    const struct gradient_memory m = lay_out_memory(g);
+    assert(m.bytes <= work->bytes);
 #pragma omp parallel num_threads(work->threads)
     {
         unsigned char *memory = workspace_of_thread(work);
         v->product->begin();
         if (g->group) {
             struct panel px, py;
-            lay_out(g, 0, g->strips.n, g->strips.rows, &px, &py);
+            lay_out(g, 0, g->tiles.n, g->tiles.rows, &px, &py);
 #pragma omp for schedule(dynamic)
             for (int64_t i = 0; i < s->grains; i++) {
-                const struct row_tile grain = row_tile_at(&g->strips, i);
+                const struct row_tile grain = row_tiles_at(&g->tiles, i);
                 fill_dy(g, &py, &grain, dy, held + (size_t)i * py.bytes, memory + m.scratch);
             }
         }
@@ -391,7 +392,7 @@ void gradient_of_weights(const struct precision *v, const struct conv_shape *s, 
             if (g->group)
                 held_task(g, row * g->group, c0, x, held, sums, &m, memory);
             else
-                row_tiles_task(g, row, c0, x, dy, sums, &m, memory);
+                tiles_task(g, row, c0, x, dy, sums, &m, memory);
         }
         v->product->end();
     }

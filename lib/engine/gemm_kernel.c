@@ -2,9 +2,11 @@
 
 #include <string.h>
 
+#include "base/fail.h"
 #include "base/isa.h"
 
-enum { COLUMNS = 16, ROWS = 4, FLOATS = 16 };
+enum { COLUMNS = 16, ROWS = 4 }; /* of the portable kernel */
+enum { FLOATS = GEMM_KERNEL_BYTES / 4, PAIRED = GEMM_KERNEL_BYTES / 2 }; /* the two depths */
 
 static bool always(void)
 {
@@ -15,7 +17,8 @@ static void nothing(void)
 {
 }
 
-/* Any machine: fixed sizes, which the compiler turns into the vectors that it may count on. */
+/* For any machine. Sizes are constants, so the compiler makes vectors of the kind that every such
+ * processor has. */
 static void block_portable(const void *a, size_t a_row, const void *b,
                            const struct gemm_step *steps, int64_t n_steps, float *c)
 {
@@ -32,15 +35,9 @@ static void block_portable(const void *a, size_t a_row, const void *b,
     memcpy(c, sum, sizeof sum);
 }
 
-static const struct gemm_kernel portable = {.name = "fp32-portable",
-                                            .values = GEMM_FLOAT,
-                                            .rows = ROWS,
-                                            .columns = COLUMNS,
-                                            .depth = FLOATS,
-                                            .usable = always,
-                                            .begin = nothing,
-                                            .end = nothing,
-                                            .block = block_portable};
+#define PORTABLE_KERNEL(KERNEL)                                                                    \
+    KERNEL("fp32-portable", GEMM_FLOAT, ROWS, COLUMNS, false, always, nothing, nothing,            \
+           block_portable)
 
 #if defined(__x86_64__)
 
@@ -53,7 +50,7 @@ static bool has_avx2(void)
     return isa_has(ISA_AVX2);
 }
 
-/* 6 x 16: 12 sums, 2 vectors of B and a value of A fill the 16 registers. */
+/* A block of 6 x 16: 12 sums, 2 vectors of B and a value of A fill the 16 registers. */
 enum { AVX2_ROWS = 6 };
 
 __attribute__((target("avx2,fma"))) static void block_avx2(const void *a, size_t a_row,
@@ -86,16 +83,6 @@ __attribute__((target("avx2,fma"))) static void block_avx2(const void *a, size_t
     }
 }
 
-static const struct gemm_kernel avx2 = {.name = "fp32-avx2",
-                                        .values = GEMM_FLOAT,
-                                        .rows = AVX2_ROWS,
-                                        .columns = COLUMNS,
-                                        .depth = FLOATS,
-                                        .usable = has_avx2,
-                                        .begin = nothing,
-                                        .end = nothing,
-                                        .block = block_avx2};
-
 /* ---- AVX-512 ---- */
 
 static bool has_avx512(void)
@@ -103,8 +90,8 @@ static bool has_avx512(void)
     return isa_has(ISA_AVX512);
 }
 
-/* 8 x 32: 16 sums hide the latency of a multiply-add on two ports, and 10 loads go with each 16 of
- * them, which leaves the load ports idle a third of the time. */
+/* A block of 8 x 32: 16 sums hide the latency of a multiply-add on two ports, and 10 loads go with
+ * each 16 of them, which leaves the load ports idle a third of the time. */
 enum { WIDE_ROWS = 8, WIDE_COLUMNS = 32 };
 
 __attribute__((target("avx512f"))) static void block_avx512(const void *a, size_t a_row,
@@ -137,16 +124,6 @@ __attribute__((target("avx512f"))) static void block_avx512(const void *a, size_
     }
 }
 
-static const struct gemm_kernel avx512 = {.name = "fp32-avx512",
-                                          .values = GEMM_FLOAT,
-                                          .rows = WIDE_ROWS,
-                                          .columns = WIDE_COLUMNS,
-                                          .depth = FLOATS,
-                                          .usable = has_avx512,
-                                          .begin = nothing,
-                                          .end = nothing,
-                                          .block = block_avx512};
-
 /* ---- AVX512-BF16 ---- */
 
 static bool has_avx512_bf16(void)
@@ -154,7 +131,7 @@ static bool has_avx512_bf16(void)
     return isa_has(ISA_AVX512_BF16);
 }
 
-/* The same shape; one instruction multiplies and adds a pair of bf16 in each lane. */
+/* A block of the same shape; one instruction multiplies and adds a pair of bf16 in each lane. */
 __attribute__((target("avx512f,avx512bf16"))) static void
 block_avx512_bf16(const void *a, size_t a_row, const void *b, const struct gemm_step *steps,
                   int64_t n_steps, float *c)
@@ -186,16 +163,6 @@ block_avx512_bf16(const void *a, size_t a_row, const void *b, const struct gemm_
     }
 }
 
-static const struct gemm_kernel avx512_bf16 = {.name = "bf16-avx512",
-                                               .values = GEMM_BF16,
-                                               .rows = WIDE_ROWS,
-                                               .columns = WIDE_COLUMNS,
-                                               .depth = 32,
-                                               .usable = has_avx512_bf16,
-                                               .begin = nothing,
-                                               .end = nothing,
-                                               .block = block_avx512_bf16};
-
 /* ---- AMX ---- */
 
 static bool has_amx(void)
@@ -205,7 +172,7 @@ static bool has_amx(void)
 
 static void begin_amx(void)
 {
-    /* Palette 1; tiles 0 to 7 all have 16 rows of 64 bytes. */
+    /* In palette 1 there are tiles 0 to 7; all get 16 rows of 64 bytes. */
     struct {
         uint8_t palette, start_row, zero[14];
         uint16_t bytes[16];
@@ -215,7 +182,8 @@ static void begin_amx(void)
         config.bytes[t] = 64;
         config.rows[t] = 16;
     }
-    /* Not _tile_loadconfig(): gcc 12 believes that it reads 8 bytes, and drops other stores. */
+    /* _tile_loadconfig() is no choice: gcc 12 believes that it reads 8 bytes and drops the stores
+     * of the other 56. */
     __asm__ volatile("ldtilecfg %0" : : "m"(config));
 }
 
@@ -224,8 +192,11 @@ __attribute__((target("amx-tile"))) static void end_amx(void)
     _tile_release();
 }
 
-/* 2 x 2 tiles of sums, 0 to 3; A's in 4 and 5, B's in 6 and 7: 4 loads for 4 products, and a
- * product takes twice as long as a load from the first-level cache. */
+/* A block is 2 x 2 tiles of sums, registers 0 to 3; tiles of A are in 4 and 5, those of B in 6 and
+ * 7. A step is 4 loads and 4 products, and a product takes twice as long as a load from the
+ * first-level cache. */
+enum { TILE_ROWS = 32, TILE_COLUMNS = 32 };
+
 __attribute__((target("amx-tile,amx-bf16"))) static void block_amx(const void *a, size_t a_row,
                                                                    const void *b,
                                                                    const struct gemm_step *steps,
@@ -253,40 +224,77 @@ __attribute__((target("amx-tile,amx-bf16"))) static void block_amx(const void *a
     _tile_stored(3, c + 528, 128);
 }
 
-static const struct gemm_kernel amx = {.name = "bf16-amx",
-                                       .values = GEMM_BF16,
-                                       .rows = 32,
-                                       .columns = 32,
-                                       .depth = 32,
-                                       .usable = has_amx,
-                                       .matrix_unit = true,
-                                       .begin = begin_amx,
-                                       .end = end_amx,
-                                       .block = block_amx};
-
-static const struct gemm_kernel *const products[] = {&amx, &avx512_bf16, &avx512, &avx2, &portable};
-const char *const gemm_kernel_names[] = {"bf16-amx",  "bf16-avx512",   "fp32-avx512",
-                                         "fp32-avx2", "fp32-portable", NULL};
+/* What this kind of processor may have, in the order of speed. */
+#define KERNELS(KERNEL)                                                                            \
+    KERNEL("bf16-amx", GEMM_BF16, TILE_ROWS, TILE_COLUMNS, true, has_amx, begin_amx, end_amx,      \
+           block_amx)                                                                              \
+    KERNEL("bf16-avx512", GEMM_BF16, WIDE_ROWS, WIDE_COLUMNS, false, has_avx512_bf16, nothing,     \
+           nothing, block_avx512_bf16)                                                             \
+    KERNEL("fp32-avx512", GEMM_FLOAT, WIDE_ROWS, WIDE_COLUMNS, false, has_avx512, nothing,         \
+           nothing, block_avx512)                                                                  \
+    KERNEL("fp32-avx2", GEMM_FLOAT, AVX2_ROWS, COLUMNS, false, has_avx2, nothing, nothing,         \
+           block_avx2)                                                                             \
+    PORTABLE_KERNEL(KERNEL)
 
 #else
 
-static const struct gemm_kernel *const products[] = {&portable};
-const char *const gemm_kernel_names[] = {"fp32-portable", NULL};
+#define KERNELS(KERNEL) PORTABLE_KERNEL(KERNEL)
 
 #endif
 
+#define ENTRY(name_, values_, rows_, columns_, matrix_unit_, usable_, begin_, end_, block_)        \
+    {.name = (name_),                                                                              \
+     .values = (values_),                                                                          \
+     .rows = (rows_),                                                                              \
+     .columns = (columns_),                                                                        \
+     .depth = (values_) == GEMM_BF16 ? PAIRED : FLOATS,                                            \
+     .matrix_unit = (matrix_unit_),                                                                \
+     .usable = (usable_),                                                                          \
+     .begin = (begin_),                                                                            \
+     .end = (end_),                                                                                \
+     .block = (block_)},
+#define NAME(name_, ...) name_,
+
+static const struct gemm_kernel kernels[] = {KERNELS(ENTRY)};
+const char *const gemm_kernel_names[] = {KERNELS(NAME) NULL};
+
+const struct gemm_kernel *gemm_kernel_at(int64_t i)
+{
+    return (size_t)i < sizeof kernels / sizeof *kernels ? kernels + i : NULL;
+}
+
 const struct gemm_kernel *gemm_kernel_find(const char *name)
 {
-    for (size_t i = 0; i < sizeof products / sizeof *products; i++)
-        if (!strcmp(products[i]->name, name))
-            return products[i];
+    const struct gemm_kernel *k;
+    for (int64_t i = 0; (k = gemm_kernel_at(i)); i++)
+        if (!strcmp(k->name, name))
+            return k;
     return NULL;
 }
 
 const struct gemm_kernel *gemm_kernel_choose(enum gemm_values values)
 {
-    for (size_t i = 0; i < sizeof products / sizeof *products; i++)
-        if (products[i]->values == values && products[i]->usable())
-            return products[i];
+    const struct gemm_kernel *k;
+    for (int64_t i = 0; (k = gemm_kernel_at(i)); i++)
+        if (k->values == values && k->usable())
+            return k;
     return NULL;
+}
+
+int gemm_kernel_check(const struct gemm_kernel *k)
+{
+    const int64_t depth = k->values == GEMM_BF16 ? PAIRED : FLOATS;
+    if (k->rows < 1 || k->rows > GEMM_KERNEL_ROWS)
+        return fail("kernel %s has blocks of %lld rows; 1 to %d can be used", k->name,
+                    (long long)k->rows, GEMM_KERNEL_ROWS);
+    if (k->columns < 1 || k->columns > GEMM_KERNEL_COLUMNS)
+        return fail("kernel %s has blocks of %lld columns; 1 to %d can be used", k->name,
+                    (long long)k->columns, GEMM_KERNEL_COLUMNS);
+    if (k->rows * k->columns % FLOATS)
+        return fail("kernel %s has blocks of %lld x %lld floats, which are no multiple of %d",
+                    k->name, (long long)k->rows, (long long)k->columns, FLOATS);
+    if (k->depth != depth)
+        return fail("kernel %s takes %lld values a step; %lld are 64 bytes", k->name,
+                    (long long)k->depth, (long long)depth);
+    return 0;
 }

@@ -5,10 +5,10 @@
 
 #include "base/multiversion.h"
 
-/* Columns that one pass of the tree takes: small enough to stay in the first-level cache. */
+/* One pass of the tree takes this many columns, few enough to stay in the first-level cache. */
 enum { BLOCK = 512 };
 
-MULTIVERSION static void add_floats(float *restrict a, const float *restrict b, int64_t n)
+MULTIVERSION void grains_add_floats(float *restrict a, const float *restrict b, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
         a[i] += b[i];
@@ -21,12 +21,12 @@ void grains_sum_floats(float *parts, int64_t grains, int64_t count, int threads)
         int64_t n = count - at < BLOCK ? count - at : BLOCK;
         for (int64_t stride = 1; stride < grains; stride *= 2)
             for (int64_t g = 0; g + stride < grains; g += 2 * stride)
-                add_floats(parts + g * count + at, parts + (g + stride) * count + at, n);
+                grains_add_floats(parts + g * count + at, parts + (g + stride) * count + at, n);
     }
 }
 
-/* A binary counter: a level that is occupied holds the sum of 2^level parts, and the next part is
- * carried over all the occupied levels below the first free one. */
+/* The levels are a binary counter: one that is occupied holds the sum of 2^level parts, and the
+ * next part is carried over all the occupied levels below the first free one. */
 void grains_carry_floats(float *part, int64_t count, float *levels, int64_t stride, int64_t number,
                          int64_t parts, int threads)
 {
@@ -37,7 +37,7 @@ void grains_carry_floats(float *part, int64_t count, float *levels, int64_t stri
         float *level = levels + at;
         for (int64_t rest = number; rest && (last || rest & 1); rest >>= 1, level += stride)
             if (rest & 1)
-                add_floats(part + at, level, n);
+                grains_add_floats(part + at, level, n);
         if (!last)
             memcpy(level, part + at, (size_t)n * sizeof *level);
     }

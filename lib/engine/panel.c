@@ -8,25 +8,17 @@
 #include "base/multiversion.h"
 #include "engine/transpose.h"
 
-/* Rows that are laid out at a time: two lines of a tile's worth of bf16 pairs. */
-enum { GROUP = TRANSPOSE_ROWS, CHUNK = 64 };
+/* Rows that are laid out at a time, which make two cache lines of bf16 pairs; bytes of a row in a
+ * panel of A. */
+enum { GROUP = TRANSPOSE_ROWS, CHUNK = GEMM_KERNEL_BYTES };
 
-static size_t value_bytes(const struct precision *v)
-{
-    return v->product->values == GEMM_BF16 ? sizeof(uint16_t) : sizeof(float);
-}
-
-static size_t map_bytes(const struct precision *v)
-{
-    return v->bf16_maps ? sizeof(uint16_t) : sizeof(float);
-}
-
-void panel_lay_out(struct panel *p, const struct window *window, const struct precision *values,
-                   enum panel_layout layout, int64_t rows, int64_t columns, int64_t n)
+void panel_lay_out(struct panel *p, const struct panel_window *window,
+                   const struct precision *values, enum panel_layout layout, int64_t rows,
+                   int64_t columns, int64_t n)
 {
     const struct gemm_kernel *product = values->product;
-    const int64_t depth = product->depth, value = (int64_t)value_bytes(values);
-    /* Pairs of rows begin at even ones, whatever tap and line they are of. */
+    const int64_t depth = product->depth, value = (int64_t)gemm_kernel_value_bytes(product);
+    /* Pairs of rows must begin at even ones, whatever their tap and line. */
     const bool pairs = layout == PANEL_B && product->values == GEMM_BF16 &&
                        (window->nx > 1 || window->ny > 1 || (columns % 2 && rows > 1));
     *p = (struct panel){.window = *window,
@@ -48,7 +40,7 @@ void panel_lay_out(struct panel *p, const struct window *window, const struct pr
     p->phase = columns + (p->nx - 1) / p->slot_step;
     p->line_rows = p->slot_step * p->phase * p->n;
     p->line_pitch = layout == PANEL_TRANSPOSED ? count_round_up(p->line_rows, depth) : p->line_rows;
-    /* A's blocks read to their last row, B's steps to their last k, whether or not it counts. */
+    /* A block reads all its rows of A, and a step all its k of B, whether or not these matter. */
     int64_t total = p->lines * p->line_pitch, planes = p->channels;
     if (layout == PANEL_A) {
         p->row_bytes = CHUNK;
@@ -59,13 +51,14 @@ void panel_lay_out(struct panel *p, const struct window *window, const struct pr
         p->plane = (size_t)(count_round_up(total + depth, 2)) * p->row_bytes;
         planes = count_round_up(p->channels, product->columns) / product->columns;
     } else {
-        /* An odd number of cache lines, so that a block's rows do not share a few sets. */
+        /* The number of cache lines is odd, so that a block's rows do not fall into the same few
+         * sets of a cache. */
         p->row_bytes = (size_t)value;
         p->plane = (size_t)(count_round_up(total * value, 2 * CHUNK) + CHUNK);
         planes = count_round_up(p->channels, product->rows);
     }
     p->half = (size_t)planes * p->plane;
-    p->bytes = p->half * (values->split ? 2 : 1);
+    p->bytes = p->half * (size_t)precision_halves(values);
 }
 
 ptrdiff_t panel_tap(const struct panel *p, int64_t ty, int64_t tx)
@@ -76,7 +69,8 @@ ptrdiff_t panel_tap(const struct panel *p, int64_t ty, int64_t tx)
 
 /* ---- rows into layouts ---- */
 
-/* Row i of `bytes` bytes at from[i] goes in chunks to to + chunk number * plane + i * chunk. */
+/* Copies row i, `bytes` bytes at from[i], in chunks to `to` + chunk number * plane + i * chunk.
+ * Zeros fill up the last chunk. */
 static inline __attribute__((always_inline)) void
 copy_chunks(const char *const *from, int64_t n, size_t bytes, size_t chunk, char *to, size_t plane)
 {
@@ -103,7 +97,7 @@ MULTIVERSION static void copy_rows(const char *const *from, int64_t n, size_t by
         copy_chunks(from, n, bytes, chunk, to, plane);
 }
 
-/* Pairs of rows of c bf16, value beside value, in chunks of `columns` pairs. */
+/* Interleaves pairs of rows of c bf16, value beside value, in chunks of `columns` pairs. */
 MULTIVERSION static void pair_rows(const char *const *from, int64_t n, int64_t c, int64_t columns,
                                    char *to, size_t plane)
 {
@@ -130,7 +124,7 @@ MULTIVERSION static void widen_row(const uint16_t *restrict from, int64_t n, flo
         to[i] = bf16_widen(from[i]);
 }
 
-/* from = high + low + an error of at most 2^-18 of it. */
+/* Sets high and low so that from = high + low + an error of at most 2^-18 of it. */
 MULTIVERSION static void split_row(const float *restrict from, int64_t n, uint16_t *restrict high,
                                    uint16_t *restrict low)
 {
@@ -140,41 +134,44 @@ MULTIVERSION static void split_row(const float *restrict from, int64_t n, uint16
     }
 }
 
-/* The memory of panel_fill's scratch: a row of zeros, then rows that must be made before they can
- * be laid out: folded windows, and values of the product's kind. */
-struct scratch {
+/* The parts of panel_fill()'s scratch memory: a row of zeros, then GROUP rows of each kind that
+ * must be made before they can be laid out: folded windows, and values of the kernel's kind. */
+struct panel_scratch {
     const char *zero;
     char *folded, *high, *low;
-    size_t folded_row, made_row;
+    size_t row; /* bytes */
 };
 
-static struct scratch cut_scratch(const struct panel *p, char *memory, size_t *bytes)
+static size_t scratch_row(const struct panel *p)
 {
-    const size_t row = (size_t)count_round_up(p->channels * (int64_t)sizeof(float), CHUNK);
-    struct scratch s = {.folded_row = row, .made_row = row};
-    s.zero = memory;
-    s.folded = memory + row;
-    s.high = s.folded + GROUP * row;
-    s.low = s.high + GROUP * row;
-    *bytes = (1 + 3 * GROUP) * row;
-    return s;
+    return (size_t)count_round_up(p->channels * (int64_t)sizeof(float), CHUNK);
+}
+
+static struct panel_scratch scratch_at(const struct panel *p, char *memory)
+{
+    const size_t row = scratch_row(p);
+    return (struct panel_scratch){.zero = memory,
+                                  .folded = memory + row,
+                                  .high = memory + (1 + GROUP) * row,
+                                  .low = memory + (1 + 2 * GROUP) * row,
+                                  .row = row};
 }
 
 size_t panel_scratch_bytes(const struct panel *p)
 {
-    size_t bytes;
-    cut_scratch(p, NULL, &bytes);
-    return bytes;
+    return (1 + 3 * GROUP) * scratch_row(p);
 }
 
-/* The source's line that panel line i of a panel from output row `row` on is. */
+/* Returns the source's line that line i is in a panel from output row `row` on. */
 static int64_t source_line(const struct panel *p, int64_t row, int64_t i)
 {
     return (row + i / p->line_step) * p->window.step + p->window.y0 + i % p->line_step;
 }
 
-/* A folded slot, at `to`: the nx pixels from x on of a line (NULL: outside), zeros outside. */
-static const char *fold(const struct window *w, const char *line, int64_t x, size_t value, char *to)
+/* Copies a folded slot to `to`: the nx pixels from x on of a line, zeros where they are outside of
+ * the map. A line of NULL is outside. Returns `to`. */
+static const char *fold(const struct panel_window *w, const char *line, int64_t x, size_t value,
+                        char *to)
 {
     const size_t pixel = (size_t)w->pitch * value;
     if (line && x >= 0 && x + w->nx <= w->w)
@@ -188,12 +185,13 @@ static const char *fold(const struct window *w, const char *line, int64_t x, siz
     return to;
 }
 
-/* from[0..GROUP-1] gets where the values of the rows from `first` on of source line y are found. */
+/* Sets from[0] to from[GROUP - 1] to where the values of the rows from `first` on of source line y
+ * are. */
 static void find_rows(const struct panel *p, const char *src, int64_t images, int64_t y,
-                      int64_t first, const struct scratch *scratch, const char **from)
+                      int64_t first, const struct panel_scratch *scratch, const char **from)
 {
-    const struct window w = p->window;
-    const size_t value = map_bytes(&p->values), pixel = (size_t)w.pitch * value;
+    const struct panel_window w = p->window;
+    const size_t value = precision_map_bytes(&p->values), pixel = (size_t)w.pitch * value;
     const size_t line = (size_t)w.w * pixel, image = (size_t)w.h * line;
     const int64_t n = p->n, phase_slots = p->phase;
     const bool inside = y >= 0 && y < w.h;
@@ -205,7 +203,7 @@ static void find_rows(const struct panel *p, const char *src, int64_t images, in
         from[i] = scratch->zero;
         if (used && p->folded)
             from[i] = fold(&w, inside ? source + (size_t)m * image : NULL, x, value,
-                           scratch->folded + (size_t)i * scratch->folded_row);
+                           scratch->folded + (size_t)i * scratch->row);
         else if (used && inside && x >= 0 && x < w.w)
             from[i] = source + (size_t)m * image + (size_t)x * pixel;
         if (++m < n)
@@ -219,10 +217,10 @@ static void find_rows(const struct panel *p, const char *src, int64_t images, in
     }
 }
 
-/* Brings rows into the product's kind of values, where they are not; from then points to them, and
- * low to the low parts. */
-static void make_values(const struct panel *p, const struct scratch *scratch, const char **from,
-                        const char **low)
+/* Makes rows of the kernel's kind of values where the map's are of another kind. `from` then points
+ * to them, and `low` to their low halves. */
+static void make_values(const struct panel *p, const struct panel_scratch *scratch,
+                        const char **from, const char **low)
 {
     const struct precision *v = &p->values;
     const bool bf16 = v->product->values == GEMM_BF16;
@@ -230,8 +228,8 @@ static void make_values(const struct panel *p, const struct scratch *scratch, co
         return;
     assert(bf16 ? v->split : !v->split);
     for (int64_t i = 0; i < GROUP; i++) {
-        char *high = scratch->high + (size_t)i * scratch->made_row;
-        char *rest = scratch->low + (size_t)i * scratch->made_row;
+        char *high = scratch->high + (size_t)i * scratch->row;
+        char *rest = scratch->low + (size_t)i * scratch->row;
         low[i] = from[i];
         if (from[i] == scratch->zero)
             continue;
@@ -244,13 +242,14 @@ static void make_values(const struct panel *p, const struct scratch *scratch, co
     }
 }
 
-/* Lays `n` rows (GROUP with padding) out from panel row `row` on. */
+/* Lays out `n` rows from panel row `row` on; a transposed panel takes GROUP, some of which are
+ * padding. */
 static void lay_rows(const struct panel *p, const char *const *from, int64_t n, int64_t row,
                      char *to)
 {
     const struct gemm_kernel *product = p->values.product;
     const bool bf16 = product->values == GEMM_BF16;
-    const size_t bytes = (size_t)p->channels * value_bytes(&p->values);
+    const size_t bytes = (size_t)p->channels * gemm_kernel_value_bytes(product);
     to += (size_t)row * p->row_bytes;
     if (p->layout == PANEL_TRANSPOSED)
         transpose_rows(from, p->channels, bf16, to, p->plane);
@@ -260,7 +259,8 @@ static void lay_rows(const struct panel *p, const char *const *from, int64_t n, 
         copy_rows(from, n, bytes, p->row_bytes, to, p->plane);
 }
 
-/* B's slack is multiplied by zeros, which a NaN would survive. */
+/* Clears the rows after the last one in B. A step reads them and multiplies them by zeros, which a
+ * NaN would survive. */
 static void clear_slack(const struct panel *p, char *memory)
 {
     const size_t used = (size_t)(p->lines * p->line_pitch) * p->row_bytes;
@@ -268,10 +268,10 @@ static void clear_slack(const struct panel *p, char *memory)
         memset(memory + plane + used, 0, p->plane - used);
 }
 
-/* Rows are read here and there; all at once, memory is waited for once a group. */
+/* Rows are scattered over memory. Asked for together, they cost one wait a group. */
 static void prefetch_rows(const struct panel *p, const char *const *from, int64_t n)
 {
-    const size_t bytes = (size_t)p->window.c * map_bytes(&p->values);
+    const size_t bytes = (size_t)p->window.c * precision_map_bytes(&p->values);
     for (int64_t i = 0; i < n; i++)
         for (size_t at = 0; at < bytes; at += CHUNK)
             __builtin_prefetch(from[i] + at);
@@ -281,9 +281,8 @@ void panel_fill(const struct panel *p, const void *src, int64_t images, int64_t 
                 void *scratch_memory)
 {
     const char *from[GROUP], *low[GROUP];
-    size_t bytes;
-    const struct scratch scratch = cut_scratch(p, scratch_memory, &bytes);
-    memset(scratch_memory, 0, scratch.folded_row);
+    const struct panel_scratch scratch = scratch_at(p, scratch_memory);
+    memset(scratch_memory, 0, scratch.row);
     if (p->layout == PANEL_B)
         clear_slack(p, memory);
     for (int64_t i = 0; i < p->lines; i++) {

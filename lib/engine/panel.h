@@ -1,7 +1,7 @@
-/* panel: part of a map, laid out in a thread's second-level cache for block products
+/* panel: part of a feature map, laid out in a thread's second-level cache for block products
  * (gemm_kernel.h).
  *
- * A convolution's window looks at a source map for each position of a grid of outputs. A panel
+ * A convolution looks at a window of the source map for each position of a grid of outputs. A panel
  * covers some rows of that grid for n neighbouring images. It holds the source's lines that these
  * rows look at, zeros where a window leaves the map, and in each line a slot for each pixel and
  * image, the images of a pixel side by side. The slots that one tap of the window needs for a row
@@ -10,8 +10,10 @@
  *   line i, slot j, image m  ->  panel row (i * slots + j) * n + m
  *
  * With a stride, slots are ordered by phase: first those of taps 0, stride, 2 stride ..., then
- * those of taps 1, stride + 1, .... Where a map has but a few channels (an image), a slot holds all
- * pixels of a window's row, as channels ("folded"), and the window is one column wide. */
+ * those of taps 1, stride + 1, .... Where a map has only a few channels (an image), a slot holds
+ * all pixels of a window's row, as channels ("folded"), and the window is one column wide.
+ *
+ * A panel fits any kernel that keeps the contract of gemm_kernel.h. */
 #ifndef PANEL_H
 #define PANEL_H
 
@@ -19,38 +21,31 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/gemm_kernel.h"
+#include "engine/precision.h"
 
 /* Output (b, a) of the grid looks at the ny x nx source pixels from (a * step + y0, b * step + x0),
  * of which those outside of the h x w map count as 0, and takes c of the `pitch` values that each
  * pixel of the map has. */
-struct window {
+struct panel_window {
     int64_t h, w, c, pitch;
     int64_t step, y0, x0, ny, nx;
 };
 
-/* How a panel lays out the c values of its rows, in the values that the product takes. */
+/* How a panel lays out the c values of its rows, in the values that the kernel takes. */
 enum panel_layout {
     PANEL_A,          /* [64 bytes' worth of c][row][64 bytes]: rows of A */
     PANEL_B,          /* [columns' worth of c][row][columns], bf16 rows in pairs: packed as B */
     PANEL_TRANSPOSED, /* [c][row]: rows of A that run through pixels; whole 64 bytes a line */
 };
 
-/* What the values are before and after. A float that is split becomes the sum of two bf16, high and
- * low, each with half of the panel: first all that is high. */
-struct precision {
-    const struct gemm_kernel *product;
-    bool bf16_maps; /* the source's are bf16, else floats */
-    bool split;
-};
-
+/* The layout of a panel. Of a split precision, all high halves come first, then all low ones. */
 struct panel {
-    struct window window;
+    struct panel_window window;
     struct precision values;
     enum panel_layout layout;
     int64_t rows, columns; /* of the grid */
-    int64_t n;             /* images, counting those of zeros that make them even */
-    /* of it follow: */
+    int64_t n;             /* images, counting those of zeros that make their number even */
+    /* What follows from the above: */
     bool folded;
     int64_t channels;   /* values in a row */
     int64_t nx;         /* columns of the window: 1 when folded */
@@ -60,24 +55,27 @@ struct panel {
     int64_t lines;      /* lines in all */
     int64_t line_rows;  /* panel rows of a line that hold slots */
     int64_t line_pitch; /* panel rows from a line to the next */
-    size_t row_bytes;   /* from a row to the next (of a channel, from a pixel to the next) */
+    size_t row_bytes;   /* from a row to the next (transposed: from a pixel to the next) */
     size_t plane;       /* bytes from one group of channels to the next */
-    size_t half;        /* bytes of the high part, or of all */
+    size_t half;        /* bytes of the high halves, or of all values */
     size_t bytes;       /* of the panel */
 };
 
-/* Lays a panel of `rows` rows of `columns` outputs of n images out. */
-void panel_lay_out(struct panel *p, const struct window *window, const struct precision *values,
-                   enum panel_layout layout, int64_t rows, int64_t columns, int64_t n);
+/* Sets *p to the layout of a panel for `rows` rows of `columns` outputs of n images. */
+void panel_lay_out(struct panel *p, const struct panel_window *window,
+                   const struct precision *values, enum panel_layout layout, int64_t rows,
+                   int64_t columns, int64_t n);
 
-/* Byte offset, within a plane, of what tap (ty, tx) needs for the first output of the first row. */
+/* Returns the byte offset, within a plane, of what tap (ty, tx) needs for the first output of the
+ * first row. */
 ptrdiff_t panel_tap(const struct panel *p, int64_t ty, int64_t tx);
 
-/* Bytes of scratch memory that panel_fill needs. */
+/* Returns the bytes of scratch memory that panel_fill() needs. */
 size_t panel_scratch_bytes(const struct panel *p);
 
-/* Fills p (memory of p->bytes, 64-byte aligned) for rows from `row` on of `images` images (at most
- * n; others are zeros) of the source map, whose first one is src. scratch is 64-byte aligned. */
+/* Fills the panel at memory (p->bytes bytes, 64-byte aligned) for the output rows from `row` on.
+ * src is the source map of the first of `images` images, at most n; the others become zeros.
+ * scratch is 64-byte aligned, and its contents are lost. */
 void panel_fill(const struct panel *p, const void *src, int64_t images, int64_t row, void *memory,
                 void *scratch);
 

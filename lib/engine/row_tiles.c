@@ -1,7 +1,9 @@
 #include "engine/row_tiles.h"
 
+#include "base/count.h"
+
 struct row_tiles row_tiles_cut(int64_t images, int64_t grains, int64_t rows, int64_t together,
-                               int64_t unit, size_t most, row_tile_bytes *bytes, const void *of)
+                               int64_t unit, size_t most, row_tiles_bytes *bytes, const void *of)
 {
     struct row_tiles s = {.grid_rows = rows, .images_per_grain = images / grains, .n = together};
     if (s.n > s.images_per_grain)
@@ -27,7 +29,7 @@ struct row_tiles row_tiles_cut(int64_t images, int64_t grains, int64_t rows, int
     return s;
 }
 
-struct row_tile row_tile_at(const struct row_tiles *k, int64_t i)
+struct row_tile row_tiles_at(const struct row_tiles *k, int64_t i)
 {
     const int64_t in_grain = i % k->per_grain, first = in_grain / k->per_image * k->n;
     const int64_t images = k->images_per_grain - first, row = in_grain % k->per_image * k->rows;

@@ -137,7 +137,7 @@ static void visit_panel(const struct similarity *p, struct task *t, const float 
     for (int64_t r = 0; r < TILE; r++) {
         int64_t k, to;
         for (similarity_positives(p, i, j, c, r, &k, &to); k < to; k++)
-            take(t, i + r, j + c + k, panel[r * p->product->columns + k]);
+            take(t, i + r, j + c + k, panel[r * p->width + k]);
     }
 }
 
@@ -165,13 +165,13 @@ static void visit_first(struct similarity *p, void *task, struct similarity_work
             w->row[MOST][r][k] = -INFINITY;
             w->row[SUM][r][k] = 0;
         }
-    for (int64_t c = 0; c < columns; c += p->product->columns) {
+    for (int64_t c = 0; c < columns; c += p->width) {
         float *panel = similarity_panel(p, w, i, j, c);
         if (similarity_has_positives(p, i, j + c)) {
             visit_panel(p, t, panel, i, j, c, take_similarity);
             similarity_hide_positives(p, panel, i, j, c);
         }
-        take_panel(t, p->product->columns, w, panel, i, j + c);
+        take_panel(t, p->width, w, panel, i, j + c);
     }
     for (int64_t r = 0; r < rows; r++)
         for (int k = 0; k < LANES; k++) {
@@ -184,7 +184,7 @@ static void visit_first(struct similarity *p, void *task, struct similarity_work
 static void visit_positives(struct similarity *p, void *task, struct similarity_worker *w,
                             int64_t i, int64_t j)
 {
-    for (int64_t c = 0; c < count_min(p->n - j, TILE); c += p->product->columns)
+    for (int64_t c = 0; c < count_min(p->n - j, TILE); c += p->width)
         if (similarity_has_positives(p, i, j + c))
             visit_panel(p, task, similarity_panel(p, w, i, j, c), i, j, c, take_exponential);
 }
@@ -200,7 +200,7 @@ static void visit_last(struct similarity *p, void *task, struct similarity_worke
                        int64_t j)
 {
     struct task *t = task;
-    const int64_t width = p->product->columns;
+    const int64_t width = p->width;
     for (int64_t c = 0; c < count_min(p->n - j, TILE); c += width) {
         float *panel = similarity_panel(p, w, i, j, c);
         const bool positives = similarity_has_positives(p, i, j + c);

@@ -6,18 +6,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/count.h"
 #include "base/fail.h"
 #include "base/multiversion.h"
+#include "engine/grains.h"
 
 /* Order. A tile adds to the rows of two blocks. Round r visits the tiles of blocks i and j with
  * i + j = r modulo their number: each block once. A tile waits until both blocks have been through
- * the rounds before, so that sums have the same order whatever the number of threads. */
+ * the rounds before, so that sums have the same order whatever the number of threads.
+ *
+ * Kernels. A row of A takes 16 values at a time that are together, and so do the losses, which go
+ * along panels by 16 columns: so a panel's width is a multiple of 16. Where the kernel's columns
+ * are none, a panel holds several blocks side by side, and a B is copied out of it first. */
 
-enum { TILE = SIMILARITY_TILE, LANES = SIMILARITY_LANES, LARGEST_BLOCK = 8 * 32 };
+enum { TILE = SIMILARITY_TILE, LANES = SIMILARITY_LANES };
+enum { LARGEST_BLOCK = GEMM_KERNEL_ROWS * GEMM_KERNEL_COLUMNS };
 
-/* Of a matrix, from a row and the first column of a panel. */
-struct part {
+/* The part of a matrix from a row and a column on. */
+struct similarity_part {
     const struct similarity_matrix *matrix;
     int64_t row, column;
 };
@@ -25,7 +32,7 @@ struct part {
 static float *place(const struct similarity *p, const struct similarity_matrix *m, int64_t row,
                     int64_t column)
 {
-    int64_t width = p->product->columns;
+    const int64_t width = p->width;
     return m->values + (column / width * m->rows + row) * width + column % width;
 }
 
@@ -42,7 +49,7 @@ MULTIVERSION static double square(const float *x, int64_t n)
 
 static void load(struct similarity *p, int64_t i, const float *z, bool normalize)
 {
-    int64_t width = p->product->columns;
+    const int64_t width = p->width;
     double norm = normalize ? sqrt(square(z, p->d)) : 1;
     p->norms[i] = norm = norm > 1e-12 ? norm : 1e-12;
     float *across = place(p, &p->across, 0, i);
@@ -68,18 +75,53 @@ MULTIVERSION static void mask(float *panel, int64_t width, int64_t c, int64_t co
             panel[k] = c + k < columns && (c + k > r || !diagonal) ? panel[k] : -INFINITY;
 }
 
+/* Returns `depth` rows of one block's columns, from a row and a column of m on, packed as B: in
+ * their place in m, or a copy in w. */
+static const float *block_of_b(const struct similarity *p, struct similarity_worker *w,
+                               const struct similarity_matrix *m, int64_t row, int64_t column,
+                               int64_t depth)
+{
+    const int64_t columns = p->product->columns;
+    const float *from = place(p, m, row, column);
+    if (columns == p->width)
+        return from;
+    for (int64_t k = 0; k < depth; k++)
+        memcpy(w->packed + k * columns, from + k * p->width, (size_t)columns * sizeof *from);
+    return w->packed;
+}
+
+/* Computes a block into a panel: the rows of A are those of a panel, too. */
+static void store_block(const struct similarity *p, const float *a, const float *b,
+                        const struct gemm_step *steps, int64_t n_steps, float *c)
+{
+    const struct gemm_kernel *by = p->product;
+    const int64_t columns = by->columns;
+    const size_t a_row = (size_t)p->width * sizeof *a;
+    if (columns == p->width) {
+        by->block(a, a_row, b, steps, n_steps, c);
+        return;
+    }
+    float block[LARGEST_BLOCK] __attribute__((aligned(64)));
+    by->block(a, a_row, b, steps, n_steps, block);
+    for (int64_t r = 0; r < by->rows; r++)
+        memcpy(c + r * p->width, block + r * columns, (size_t)columns * sizeof *c);
+}
+
 float *similarity_panel(const struct similarity *p, struct similarity_worker *w, int64_t i,
                         int64_t j, int64_t c)
 {
     const struct gemm_kernel *by = p->product;
-    int64_t rows = count_min(p->n - i, i == j ? c + by->columns : TILE), columns = p->n - j;
-    for (int64_t r = 0; r < rows; r += by->rows)
-        by->block(place(p, &p->u, i + r, 0), (size_t)by->columns * sizeof(float),
-                  place(p, &p->across, 0, j + c), p->u.steps,
-                  count_round_up(p->d, by->depth) / by->depth, place(p, &w->tile, r, c));
+    const int64_t rows = count_min(p->n - i, i == j ? c + p->width : TILE), columns = p->n - j;
+    const int64_t steps = count_divide_up(p->d, by->depth);
+    for (int64_t k = 0; k < p->width; k += by->columns) {
+        const float *b = block_of_b(p, w, &p->across, 0, j + c + k, steps * by->depth);
+        for (int64_t r = 0; r < rows; r += by->rows)
+            store_block(p, place(p, &p->u, i + r, 0), b, p->u.steps, steps,
+                        place(p, &w->tile, r, c + k));
+    }
     float *panel = place(p, &w->tile, 0, c);
     if (i == j || columns < TILE)
-        mask(panel, by->columns, c, columns, i == j);
+        mask(panel, p->width, c, columns, i == j);
     return panel;
 }
 
@@ -89,39 +131,50 @@ void similarity_hide_positives(const struct similarity *p, float *panel, int64_t
     for (int64_t r = 0; r < TILE; r++) {
         int64_t k, to;
         for (similarity_positives(p, i, j, c, r, &k, &to); k < to; k++)
-            panel[r * p->product->columns + k] = -INFINITY;
+            panel[r * p->width + k] = -INFINITY;
     }
 }
 
-MULTIVERSION static void add(float *restrict c, const float *restrict block, int64_t count)
+/* Adds a block of `rows` rows to c, a part of a panel. */
+static void add_block(const struct similarity *p, float *c, const float *block, int64_t rows)
 {
-    for (int64_t i = 0; i < count; i++)
-        c[i] += block[i];
+    const int64_t columns = p->product->columns;
+    if (columns == p->width) {
+        grains_add_floats(c, block, rows * columns);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++)
+        grains_add_floats(c + r * p->width, block + r * columns, columns);
 }
 
 /* c (rows, columns) += a (rows, depth) b (depth, columns). */
-static void add_product(const struct similarity *p, struct part c, struct part a, struct part b,
-                        int64_t rows, int64_t depth, int64_t columns)
+static void add_product(const struct similarity *p, struct similarity_worker *w,
+                        struct similarity_part c, struct similarity_part a,
+                        struct similarity_part b, int64_t rows, int64_t depth, int64_t columns)
 {
     const struct gemm_kernel *by = p->product;
-    const int64_t steps = count_round_up(depth, by->depth) / by->depth;
+    const int64_t steps = count_divide_up(depth, by->depth);
     float block[LARGEST_BLOCK] __attribute__((aligned(64)));
-    for (int64_t j = 0; j < columns; j += by->columns)
+    for (int64_t j = 0; j < columns; j += by->columns) {
+        const float *packed = block_of_b(p, w, b.matrix, b.row, b.column + j, steps * by->depth);
         for (int64_t i = 0; i < rows; i += by->rows) {
-            by->block(place(p, a.matrix, a.row + i, a.column), (size_t)by->columns * sizeof(float),
-                      place(p, b.matrix, b.row, b.column + j), a.matrix->steps, steps, block);
-            add(place(p, c.matrix, c.row + i, c.column + j), block,
-                count_min(rows - i, by->rows) * by->columns);
+            by->block(place(p, a.matrix, a.row + i, a.column), (size_t)p->width * sizeof(float),
+                      packed, a.matrix->steps, steps, block);
+            add_block(p, place(p, c.matrix, c.row + i, c.column + j), block,
+                      count_min(rows - i, by->rows));
         }
+    }
 }
 
 void similarity_multiply(struct similarity *p, struct similarity_worker *w, int64_t i, int64_t j)
 {
     const int64_t rows = count_min(p->n - i, TILE), columns = count_min(p->n - j, TILE);
-    add_product(p, (struct part){&p->du, i, 0}, (struct part){&w->tile, 0, 0},
-                (struct part){&p->u, j, 0}, rows, columns, p->d);
-    add_product(p, (struct part){&p->dacross, 0, j}, (struct part){&p->across, 0, i},
-                (struct part){&w->tile, 0, 0}, p->d, rows, columns);
+    add_product(p, w, (struct similarity_part){&p->du, i, 0},
+                (struct similarity_part){&w->tile, 0, 0}, (struct similarity_part){&p->u, j, 0},
+                rows, columns, p->d);
+    add_product(p, w, (struct similarity_part){&p->dacross, 0, j},
+                (struct similarity_part){&p->across, 0, i},
+                (struct similarity_part){&w->tile, 0, 0}, p->d, rows, columns);
 }
 
 static void await(const _Atomic int64_t *rounds, int64_t round)
@@ -130,8 +183,8 @@ static void await(const _Atomic int64_t *rounds, int64_t round)
         sched_yield();
 }
 
-/* The schedule gives tiles away in their order, so that whoever waits for a block waits for a tile
- * that is being visited. */
+/* The schedule hands out tiles in their order, so a thread that waits for a block waits for a tile
+ * that another thread is visiting. */
 void similarity_visit(struct similarity *p, similarity_visitor *visit, void *loss, bool positives)
 {
     const int64_t blocks = p->blocks;
@@ -154,7 +207,7 @@ void similarity_visit(struct similarity *p, similarity_visitor *visit, void *los
 
 void similarity_add(struct similarity *p, int64_t i, int64_t j, double coefficient)
 {
-    const int64_t width = p->product->columns;
+    const int64_t width = p->width;
     for (int64_t k = 0; k < p->d; k += width) {
         const float *u = place(p, &p->u, j, k);
         float *du = place(p, &p->du, i, k);
@@ -165,7 +218,7 @@ void similarity_add(struct similarity *p, int64_t i, int64_t j, double coefficie
 
 static void finish(struct similarity *p, int64_t i, bool normalized, double scale, float *dz)
 {
-    const int64_t width = p->product->columns;
+    const int64_t width = p->width;
     const float *dacross = place(p, &p->dacross, 0, i);
     double along = 0;
     for (int64_t k = 0; k < p->d; k += width) {
@@ -176,7 +229,7 @@ static void finish(struct similarity *p, int64_t i, bool normalized, double scal
         }
     }
     p->along[i] = along;
-    const double drop = normalized ? along : 0; /* what a row's length would take has no effect */
+    const double drop = normalized ? along : 0; /* a change of a row's length has no effect */
     for (int64_t k = 0; k < p->d; k += width) {
         const float *u = place(p, &p->u, i, k);
         for (int64_t c = 0; c < count_min(p->d - k, width); c++)
@@ -192,59 +245,121 @@ void similarity_finish(struct similarity *p, const struct similarity_input *in, 
         finish(p, i, in->normalize, scale, dz + (p->order ? p->order[i] : i) * p->d);
 }
 
-/* n steps along a row of a matrix in panels. */
-static void fill_steps(const struct gemm_kernel *by, struct gemm_step *steps, int64_t n,
-                       int64_t rows)
+/* Fills in n steps along a row of a matrix in panels of `rows` rows. */
+static void fill_steps(const struct similarity *p, struct gemm_step *steps, int64_t n, int64_t rows)
 {
     for (int64_t s = 0; s < n; s++) {
-        const int64_t k = s * by->depth, panel = k / by->columns, column = k % by->columns;
-        steps[s].a = (panel * rows * by->columns + column) * (ptrdiff_t)sizeof(float);
-        steps[s].b = k * by->columns * (ptrdiff_t)sizeof(float);
+        const int64_t k = s * p->product->depth, panel = k / p->width, column = k % p->width;
+        steps[s].a = (panel * rows * p->width + column) * (ptrdiff_t)sizeof(float);
+        steps[s].b = k * p->product->columns * (ptrdiff_t)sizeof(float);
     }
 }
 
-/* All memory is zeroed: rows and columns are rounded up to whole blocks, and blocks may read rows
- * behind the last. */
+static int64_t panel_width(const struct gemm_kernel *k)
+{
+    int64_t width = k->columns;
+    while (width % LANES)
+        width += k->columns;
+    return width;
+}
+
+/* Returns 0 if the kernel can be used, else -1 with a message. A tile holds whole blocks only. */
+static int check_kernel(const struct gemm_kernel *k)
+{
+    if (gemm_kernel_check(k))
+        return -1;
+    if (k->values != GEMM_FLOAT)
+        return fail("kernel %s does not multiply floats, of which similarities are made", k->name);
+    if (TILE % k->rows || TILE % panel_width(k))
+        return fail("kernel %s has blocks of %lld x %lld, which do not fill the tiles of %d x %d "
+                    "that similarities are made in",
+                    k->name, (long long)k->rows, (long long)k->columns, TILE, TILE);
+    return 0;
+}
+
+/* Offsets of the parts of the memory. */
+struct similarity_memory {
+    size_t matrices[4]; /* u, du, across, dacross */
+    size_t steps, norms, along, rounds, workers, panels, packed;
+};
+
+/* Rows and columns of the matrices are rounded up to whole blocks, and there is room for the rows
+ * that a block reads after the last one. */
+static struct similarity_memory lay_out(const struct similarity *p, int threads, struct arena *a)
+{
+    const struct gemm_kernel *by = p->product;
+    const size_t n = (size_t)p->n, d_rows = (size_t)count_round_up(p->d, LANES);
+    const size_t n_rows = (size_t)count_round_up(p->n, LANES), team = (size_t)threads;
+    const size_t after = (size_t)(by->rows * p->width);
+    const size_t tall = n_rows * (size_t)count_round_up(p->d, p->width) + after;
+    const size_t wide = d_rows * (size_t)count_round_up(p->n, p->width) + after;
+    const size_t n_steps = (d_rows + 2 * TILE) / (size_t)by->depth;
+    const size_t depth = d_rows > TILE ? d_rows : TILE;
+    const size_t packed = by->columns == p->width ? 0 : depth * (size_t)by->columns;
+    struct similarity_memory m;
+    for (int i = 0; i < 4; i++)
+        m.matrices[i] = arena_reserve(a, i < 2 ? tall : wide, sizeof(float));
+    m.steps = arena_reserve(a, n_steps, sizeof(struct gemm_step));
+    m.norms = arena_reserve(a, n, sizeof(double));
+    m.along = arena_reserve(a, n, sizeof(double));
+    m.rounds = arena_reserve(a, (size_t)p->blocks, sizeof(int64_t));
+    m.workers = arena_reserve(a, team, sizeof(struct similarity_worker));
+    m.panels = arena_reserve(a, team * TILE * (size_t)p->width, sizeof(float));
+    m.packed = arena_reserve(a, team * packed, sizeof(float));
+    return m;
+}
+
+static void place_parts(struct similarity *p, const struct similarity_memory *m, int threads)
+{
+    unsigned char *at = p->memory;
+    const int64_t n_rows = count_round_up(p->n, LANES), d_rows = count_round_up(p->d, LANES);
+    const int64_t along_d = d_rows / p->product->depth, along_tile = TILE / p->product->depth;
+    const int64_t depth = d_rows > TILE ? d_rows : TILE;
+    struct gemm_step *steps = (void *)(at + m->steps);
+    float *matrices[4];
+    for (int i = 0; i < 4; i++)
+        matrices[i] = (void *)(at + m->matrices[i]);
+    memset(at, 0, m->steps); /* the matrices, which come first */
+    fill_steps(p, steps, along_d, n_rows);
+    fill_steps(p, steps + along_d, along_tile, d_rows);
+    fill_steps(p, steps + along_d + along_tile, along_tile, TILE);
+    p->u = (struct similarity_matrix){matrices[0], n_rows, steps};
+    p->du = (struct similarity_matrix){matrices[1], n_rows, NULL};
+    p->across = (struct similarity_matrix){matrices[2], d_rows, steps + along_d};
+    p->dacross = (struct similarity_matrix){matrices[3], d_rows, NULL};
+    p->norms = (void *)(at + m->norms);
+    p->along = (void *)(at + m->along);
+    p->rounds = (void *)(at + m->rounds);
+    p->workers = (void *)(at + m->workers);
+    for (int i = 0; i < threads; i++) {
+        struct similarity_worker *w = p->workers + i;
+        w->panel = (float *)(void *)(at + m->panels) + i * TILE * p->width;
+        w->packed = p->product->columns == p->width
+                        ? NULL
+                        : (float *)(void *)(at + m->packed) + i * depth * p->product->columns;
+        w->tile = (struct similarity_matrix){w->values, TILE, steps + along_d + along_tile};
+    }
+}
+
 int similarity_open(struct similarity *p, const struct similarity_input *in, const int64_t *order,
                     const int64_t *ends)
 {
     const struct gemm_kernel *by = in->product ? in->product : gemm_kernel_choose(GEMM_FLOAT);
     *p = (struct similarity){.product = by, .n = in->n, .d = in->d, .order = order, .ends = ends};
     p->blocks = count_divide_up(p->n, TILE);
-    const int64_t n_rows = count_round_up(p->n, LANES), d_rows = count_round_up(p->d, LANES);
-    const int64_t behind = by->rows * by->columns;
-    const int64_t tall = n_rows * count_round_up(p->d, by->columns) + behind;
-    const int64_t wide = d_rows * count_round_up(p->n, by->columns) + behind;
-    const int64_t n_steps = d_rows / by->depth, tile_steps = TILE / by->depth;
-    const size_t bytes = (size_t)(2 * tall + 2 * wide) * sizeof(float);
-    float *at = p->memory = aligned_alloc(64, (size_t)count_round_up((int64_t)bytes, 64));
-    struct gemm_step *steps = p->steps = malloc((size_t)(n_steps + 2 * tile_steps) * sizeof *steps);
-    p->workers = aligned_alloc(64, (size_t)in->threads * sizeof *p->workers);
-    p->norms = calloc((size_t)p->n, sizeof *p->norms);
-    p->along = calloc((size_t)p->n, sizeof *p->along);
-    p->rounds = malloc((size_t)p->blocks * sizeof *p->rounds);
-    if (!at || !steps || !p->workers || !p->norms || !p->along || !p->rounds)
+    if (check_kernel(by))
+        return -1;
+    p->width = panel_width(by);
+    struct arena a = {0};
+    const struct similarity_memory m = lay_out(p, in->threads, &a);
+    p->memory = arena_allocate(&a);
+    if (!p->memory)
         return fail("out of memory for a loss over %lld views", (long long)p->n);
-    memset(at, 0, bytes);
-    fill_steps(by, steps, n_steps, n_rows);
-    fill_steps(by, steps + n_steps, tile_steps, d_rows);
-    fill_steps(by, steps + n_steps + tile_steps, tile_steps, TILE);
-    p->u = (struct similarity_matrix){at, n_rows, steps};
-    p->du = (struct similarity_matrix){at += tall, n_rows, NULL};
-    p->across = (struct similarity_matrix){at += tall, d_rows, steps + n_steps};
-    p->dacross = (struct similarity_matrix){at += wide, d_rows, NULL};
-    for (int i = 0; i < in->threads; i++)
-        p->workers[i].tile =
-            (struct similarity_matrix){p->workers[i].values, TILE, steps + n_steps + tile_steps};
+    place_parts(p, &m, in->threads);
     return 0;
 }
 
 void similarity_close(struct similarity *p)
 {
     free(p->memory);
-    free(p->steps);
-    free(p->workers);
-    free(p->norms);
-    free(p->along);
-    free(p->rounds);
 }

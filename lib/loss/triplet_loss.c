@@ -178,7 +178,7 @@ MULTIVERSION static void weigh_mined(const struct task *t, int64_t width,
 static void visit(struct similarity *p, const struct task *t, struct similarity_worker *w,
                   int64_t i, int64_t j, panel_visitor *take)
 {
-    const int64_t width = p->product->columns;
+    const int64_t width = p->width;
     for (int64_t c = 0; c < count_min(p->n - j, TILE); c += width) {
         float *panel = similarity_panel(p, w, i, j, c);
         if (similarity_has_positives(p, i, j + c))
@@ -207,7 +207,7 @@ static void find_positives(struct similarity *p, void *task, struct similarity_w
                            int64_t j)
 {
     const struct task *t = task;
-    const int64_t width = p->product->columns;
+    const int64_t width = p->width;
     for (int64_t c = 0; c < count_min(p->n - j, TILE); c += width) {
         const float *panel = similarity_panel(p, w, i, j, c);
         for (int64_t r = 0; r < TILE; r++) {

@@ -6,12 +6,7 @@
 #include "base/fail.h"
 #include "base/half.h"
 #include "base/multiversion.h"
-
-MULTIVERSION static void add_floats(float *restrict a, const float *restrict b, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        a[i] += b[i];
-}
+#include "engine/grains.h"
 
 MULTIVERSION static void add_bf16(uint16_t *restrict a, const uint16_t *restrict b, size_t n)
 {
@@ -43,7 +38,7 @@ static int add(const struct tensor *a, const struct tensor *b)
     const size_t n = tensor_count(a);
     switch (a->dtype) {
     case DTYPE_F32:
-        add_floats(a->data, b->data, n);
+        grains_add_floats(a->data, b->data, (int64_t)n);
         return 0;
     case DTYPE_BF16:
         add_bf16(a->data, b->data, n);

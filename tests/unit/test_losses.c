@@ -17,6 +17,7 @@
 
 #include "base/random.h"
 #include "frame/frame_io.h"
+#include "gemm_8x12.h"
 #include "loss/ntxent.h"
 #include "loss/triplet_loss.h"
 
@@ -287,18 +288,18 @@ static void compare(const struct loss *l, const char *what, int n, int d,
                  want->accuracy);
 }
 
-/* By every product of floats that this machine can run. */
+/* By every kernel of floats that this machine can run, and one of a shape that none of them has. */
 static void check_products(const struct loss *l, const float *z, int n, int d,
                            const struct similarity_metrics *want, const double *expect)
 {
     float *dz = malloc((size_t)(n * d) * sizeof *dz);
-    for (const char *const *name = gemm_kernel_names; *name; name++) {
-        const struct gemm_kernel *product = gemm_kernel_find(*name);
+    const struct gemm_kernel *product = &gemm_8x12;
+    for (int64_t i = 0; product; product = gemm_kernel_at(i++)) {
         struct similarity_metrics have;
         if (product->values != GEMM_FLOAT || !product->usable())
             continue;
         run(l, product, z, n, d, 1, dz, &have); /* test_threads() says that this is enough */
-        compare(l, *name, n, d, &have, dz, want, expect);
+        compare(l, product->name, n, d, &have, dz, want, expect);
     }
     free(dz);
 }
@@ -341,6 +342,40 @@ static const int sizes[][2] = {{2, 1},    {4, 1},    {4, 7},     {6, 16},   {8, 
                                {10, 100}, {16, 128}, {34, 129},  {190, 33}, {192, 32},
                                {194, 5},  {254, 33}, {384, 129}, {386, 1},  {600, 31}};
 enum { SIZES = sizeof sizes / sizeof *sizes };
+
+/* Kernels that do not fit are refused, with a message that names them. */
+static void test_kernels(void **state)
+{
+    (void)state;
+    static const struct {
+        enum gemm_values values;
+        int64_t rows, columns, depth;
+        const char *why;
+    } bad[] = {
+        {GEMM_FLOAT, 40, 16, 16, "kernel fp32-8x12 has blocks of 40 rows"},
+        {GEMM_FLOAT, 10, 16, 16, "blocks of 10 x 16, which do not fill the tiles of 192 x 192"},
+        {GEMM_FLOAT, 8, 14, 16, "blocks of 8 x 14, which do not fill the tiles of 192 x 192"},
+        {GEMM_BF16, 8, 32, 32, "kernel fp32-8x12 does not multiply floats"},
+    };
+    const float z[8] = {1, 2, 3, 4};
+    float dz[8];
+    struct similarity_metrics m;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct gemm_kernel k = gemm_8x12;
+        k.values = bad[i].values;
+        k.rows = bad[i].rows;
+        k.columns = bad[i].columns;
+        k.depth = bad[i].depth;
+        const struct similarity_input in = {.z = z, .n = 4, .d = 2, .threads = 1, .product = &k};
+        const struct triplet_loss settings = {.kind = TRIPLET_LOSS_MARGIN, .margin = 1};
+        (fail)("nothing");
+        assert_int_equal(ntxent(&in, 0.5, dz, &m), -1);
+        assert_non_null(strstr(fail_message(), bad[i].why));
+        (fail)("nothing");
+        assert_int_equal(triples(&in, &settings, dz, &m), -1);
+        assert_non_null(strstr(fail_message(), bad[i].why));
+    }
+}
 
 /* Rows that keep their length have one about 1. */
 static double scale_of(const struct loss *l, int d)
@@ -722,7 +757,7 @@ int main(void)
         cmocka_unit_test(test_no_positives),    cmocka_unit_test(test_finite_differences),
         cmocka_unit_test(test_threads),         cmocka_unit_test(test_collapse),
         cmocka_unit_test(test_not_finite),      cmocka_unit_test(test_pytorch),
-        cmocka_unit_test(test_pytorch_entropy),
+        cmocka_unit_test(test_pytorch_entropy), cmocka_unit_test(test_kernels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

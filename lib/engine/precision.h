@@ -1,0 +1,55 @@
+/* precision: which numbers a convolution reads, multiplies and writes, with the sizes and the steps
+ * of block products (gemm_kernel.h) that follow from them. */
+#ifndef PRECISION_H
+#define PRECISION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/gemm_kernel.h"
+
+/* The values of feature maps and the kernel that multiplies them. The kernel's values are the maps'
+ * own, or floats where maps are bf16, or with `split` bf16 where maps are floats: then a float is
+ * the sum of two bf16, high and low. */
+struct precision {
+    const struct gemm_kernel *product;
+    bool bf16_maps; /* feature maps and their gradients are bf16, else floats */
+    bool split;
+};
+
+/* Returns the bytes of a value of a feature map. */
+static inline size_t precision_map_bytes(const struct precision *v)
+{
+    return v->bf16_maps ? sizeof(uint16_t) : sizeof(float);
+}
+
+/* Returns the number of values that the kernel takes for one of a map: 2 halves of a split float,
+ * else 1. */
+static inline int64_t precision_halves(const struct precision *v)
+{
+    return v->split ? 2 : 1;
+}
+
+/* Returns the number of steps that one step over values becomes. Split values take three: the
+ * products high high, high low and low high. */
+static inline int64_t precision_steps(const struct precision *v)
+{
+    return v->split ? 3 : 1;
+}
+
+/* Appends to n steps the ones for values at offsets at.a and at.b, whose low halves are a_half and
+ * b_half bytes further on. Returns the new number of steps. */
+static inline int64_t precision_add_steps(const struct precision *v, struct gemm_step *steps,
+                                          int64_t n, struct gemm_step at, size_t a_half,
+                                          size_t b_half)
+{
+    steps[n++] = at;
+    if (v->split) {
+        steps[n++] = (struct gemm_step){at.a, at.b + (ptrdiff_t)b_half};
+        steps[n++] = (struct gemm_step){at.a + (ptrdiff_t)a_half, at.b};
+    }
+    return n;
+}
+
+#endif

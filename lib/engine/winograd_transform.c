@@ -1,0 +1,465 @@
+/* In one dimension, 4 outputs of a kernel of 3 are the middle of a product of polynomials, which
+ * Toom and Cook compute from its values at 6 points. Transposed, for points p_0..p_4 and infinity:
+ *
+ *   y = A^T ((G g) . (B^T d))     d: 6 inputs, g: 3 weights, y_i = sum_k d_{i+k} g_k
+ *
+ *   row j of B^T: the coefficients of prod_{l != j} (x - p_l); the last row: of prod_l (x - p_l)
+ *   row j of G:   (1, p_j, p_j^2) / prod_{l != j} (p_j - p_l); the last row: (0, 0, 1)
+ *   column j of A^T: (1, p_j, p_j^2, p_j^3); the last column: (0, 0, 0, 1)
+ *
+ * and in two dimensions the same is applied to rows and to columns. The points decide how much
+ * rounding grows. Largest errors relative to the largest value, for normal inputs and weights,
+ * with points 0, +-a, +-b, infinity:
+ *
+ *   a, b                forward 64, 512 channels    weights of 64, 512 tiles
+ *   1, 2 (the paper's)          6.1e-6  10.3e-6               6.2e-6  3.7e-6
+ *   1, 1/2                      6.2e-6   9.2e-6               5.2e-6  3.6e-6
+ *   3/4, 5/4                    1.4e-6   2.4e-6               1.5e-6  1.1e-6
+ *   5/8, 3/2                    1.4e-6   2.6e-6               1.1e-6  1.0e-6
+ *   1/sqrt 2, sqrt 2            1.4e-6   2.3e-6               1.1e-6  1.0e-6
+ *
+ * The last ones are their own reciprocals, so a tile's two ends are treated alike, and their
+ * squares, 1/2 and 2, are exact: nearly all constants are. Points of both signs share their even
+ * and odd parts.
+ *
+ * The gradient of the weights is F(3x3, 4x4): 3 outputs of a kernel of 4, which is a tile of dy.
+ * The same points give the same B^T; G has rows of four powers and A^T rows up to the second.
+ *
+ * Each of the 36 positions of a tile is a matrix product of its own: over channels forward, over
+ * tiles for the gradient of the weights. */
+#include "engine/winograd_transform.h"
+
+#include <string.h>
+
+#include "base/count.h"
+#include "base/half.h"
+#include "base/multiversion.h"
+
+enum {
+    TILE = WINOGRAD_TILE,
+    SPAN = WINOGRAD_SPAN,
+    POSITIONS = WINOGRAD_POSITIONS,
+    LANES = WINOGRAD_LANES
+};
+
+static const float ROOT = 1.41421356F, ROOT_HALF = 0.70710678F;
+
+/* ---- transforms in one dimension, of LANES values at once ---- */
+
+/* Multiplies by B^T. in and out hold 6 times LANES neighbours, in_step and out_step floats
+ * apart. */
+static inline void input_line(const float *restrict in, int64_t in_step, float *restrict out,
+                              int64_t out_step)
+{
+#pragma omp simd
+    for (int64_t l = 0; l < LANES; l++) {
+        const float d0 = in[l], d1 = in[in_step + l], d2 = in[2 * in_step + l];
+        const float d3 = in[3 * in_step + l], d4 = in[4 * in_step + l], d5 = in[5 * in_step + l];
+        const float even = d4 - 2 * d2, odd = d3 - 2 * d1;
+        const float even2 = d4 - 0.5F * d2, odd2 = d3 - 0.5F * d1;
+        out[l] = d0 + (d4 - 2.5F * d2);
+        out[out_step + l] = even + ROOT_HALF * odd;
+        out[2 * out_step + l] = even - ROOT_HALF * odd;
+        out[3 * out_step + l] = even2 + ROOT * odd2;
+        out[4 * out_step + l] = even2 - ROOT * odd2;
+        out[5 * out_step + l] = d1 + (d5 - 2.5F * d3);
+    }
+}
+
+/* Multiplies by A^T for 4 outputs. */
+static inline void output_line(const float *restrict in, int64_t in_step, float *restrict out,
+                               int64_t out_step)
+{
+#pragma omp simd
+    for (int64_t l = 0; l < LANES; l++) {
+        const float m1 = in[in_step + l], m2 = in[2 * in_step + l];
+        const float m3 = in[3 * in_step + l], m4 = in[4 * in_step + l];
+        const float even = m1 + m2, odd = ROOT_HALF * (m1 - m2);
+        const float even2 = m3 + m4, odd2 = ROOT * (m3 - m4);
+        out[l] = in[l] + even + even2;
+        out[out_step + l] = odd + odd2;
+        out[2 * out_step + l] = 0.5F * even + 2 * even2;
+        out[3 * out_step + l] = in[5 * in_step + l] + 0.5F * odd + 2 * odd2;
+    }
+}
+
+/* Multiplies by G for 3 weights. */
+static inline void weight_line(const float *restrict in, int64_t in_step, float *restrict out,
+                               int64_t out_step)
+{
+#pragma omp simd
+    for (int64_t l = 0; l < LANES; l++) {
+        const float g0 = in[l], g1 = in[in_step + l], g2 = in[2 * in_step + l];
+        const float even = g0 + 0.5F * g2, odd = ROOT_HALF * g1;
+        const float even2 = g0 + 2 * g2, odd2 = ROOT * g1;
+        out[l] = g0;
+        out[out_step + l] = -2.0F / 3 * (even + odd);
+        out[2 * out_step + l] = -2.0F / 3 * (even - odd);
+        out[3 * out_step + l] = 1.0F / 6 * (even2 + odd2);
+        out[4 * out_step + l] = 1.0F / 6 * (even2 - odd2);
+        out[5 * out_step + l] = g2;
+    }
+}
+
+/* Multiplies by G for 4 weights, which are the gradients of a tile's outputs. */
+static inline void gradient_line(const float *restrict in, int64_t in_step, float *restrict out,
+                                 int64_t out_step)
+{
+#pragma omp simd
+    for (int64_t l = 0; l < LANES; l++) {
+        const float g0 = in[l], g1 = in[in_step + l], g2 = in[2 * in_step + l];
+        const float g3 = in[3 * in_step + l];
+        const float even = g0 + 0.5F * g2, odd = ROOT_HALF * (g1 + 0.5F * g3);
+        const float even2 = g0 + 2 * g2, odd2 = ROOT * (g1 + 2 * g3);
+        out[l] = g0;
+        out[out_step + l] = -2.0F / 3 * (even + odd);
+        out[2 * out_step + l] = -2.0F / 3 * (even - odd);
+        out[3 * out_step + l] = 1.0F / 6 * (even2 + odd2);
+        out[4 * out_step + l] = 1.0F / 6 * (even2 - odd2);
+        out[5 * out_step + l] = g3;
+    }
+}
+
+/* Multiplies by A^T for 3 outputs, which are the gradients of the taps. */
+static inline void tap_line(const float *restrict in, int64_t in_step, float *restrict out,
+                            int64_t out_step)
+{
+#pragma omp simd
+    for (int64_t l = 0; l < LANES; l++) {
+        const float m1 = in[in_step + l], m2 = in[2 * in_step + l];
+        const float m3 = in[3 * in_step + l], m4 = in[4 * in_step + l];
+        const float even = m1 + m2, even2 = m3 + m4;
+        out[l] = in[l] + even + even2;
+        out[out_step + l] = ROOT_HALF * (m1 - m2) + ROOT * (m3 - m4);
+        out[2 * out_step + l] = in[5 * in_step + l] + 0.5F * even + 2 * even2;
+    }
+}
+
+/* ---- where tiles are ---- */
+
+/* The place of a tile: that of its first output. */
+struct winograd_place {
+    int64_t image, y, x;
+};
+
+static struct winograd_place place_of(const struct winograd_shape *s, int64_t tile)
+{
+    const int64_t across = count_divide_up(s->w, TILE), each = count_divide_up(s->h, TILE) * across;
+    return (struct winograd_place){tile / each, tile % each / across * TILE, tile % across * TILE};
+}
+
+static void next_place(const struct winograd_shape *s, struct winograd_place *at)
+{
+    if ((at->x += TILE) < s->w)
+        return;
+    at->x = 0;
+    if ((at->y += TILE) < s->h)
+        return;
+    at->y = 0;
+    at->image++;
+}
+
+/* ---- columns that are no multiple of LANES ---- */
+
+/* Copies the LANES channels from `channel` on of a row, at all positions, to `to`. Channels that
+ * the planes do not have become zeros. */
+static void gather_lanes(const struct winograd_planes *p, int64_t row, int64_t channel,
+                         float (*to)[LANES])
+{
+    for (int64_t l = 0; l < LANES; l++)
+        for (int64_t q = 0; q < POSITIONS; q++)
+            to[q][l] = channel + l < p->channels
+                           ? winograd_planes_at(p, row, channel + l)[q * p->position]
+                           : 0;
+}
+
+/* Copies `from` to the LANES channels from `channel` on of a row, as far as the planes have
+ * them. */
+static void scatter_lanes(const struct winograd_planes *p, int64_t row, int64_t channel,
+                          float (*from)[LANES])
+{
+    for (int64_t l = 0; l < count_min(LANES, p->channels - channel); l++)
+        for (int64_t q = 0; q < POSITIONS; q++)
+            winograd_planes_at(p, row, channel + l)[q * p->position] = from[q][l];
+}
+
+/* ---- values of maps ---- */
+
+/* Copies values of `value` bytes each. The usual number of lanes is a constant, so that the copy is
+ * an instruction or two. */
+static inline void copy_lanes(int64_t lanes, size_t value, const void *from, void *to)
+{
+    if (lanes == LANES)
+        memcpy(to, from, LANES * value);
+    else if (lanes)
+        memcpy(to, from, (size_t)lanes * value);
+}
+
+/* Copies values and fills up the rest of LANES with zeros. */
+static inline void fill_lanes(int64_t lanes, size_t value, const void *from, void *to)
+{
+    if (lanes < LANES)
+        memset(to, 0, LANES * value);
+    copy_lanes(lanes, value, from, to);
+}
+
+/* Loads `lanes` values of a map from value i on, then zeros. */
+static inline void load_lanes(bool bf16, const void *map, int64_t i, int64_t lanes, float *to)
+{
+    const void *from = (const char *)map + i * (int64_t)winograd_value_bytes(bf16);
+    uint16_t rounded[LANES];
+    if (!bf16) {
+        fill_lanes(lanes, sizeof *to, from, to);
+        return;
+    }
+    fill_lanes(lanes, sizeof *rounded, from, rounded);
+#pragma omp simd
+    for (int64_t l = 0; l < LANES; l++)
+        to[l] = bf16_widen(rounded[l]);
+}
+
+/* Stores or adds values. `value` becomes what is stored, before that is rounded. */
+static inline void store_lanes(bool bf16, void *map, int64_t i, int64_t lanes, float *value,
+                               bool add)
+{
+    void *to = (char *)map + i * (int64_t)winograd_value_bytes(bf16);
+    if (add) {
+        float old[LANES];
+        load_lanes(bf16, map, i, lanes, old);
+        for (int64_t l = 0; l < LANES; l++)
+            value[l] += old[l];
+    }
+    if (!bf16) {
+        copy_lanes(lanes, sizeof *value, value, to);
+        return;
+    }
+    uint16_t rounded[LANES];
+#pragma omp simd
+    for (int64_t l = 0; l < LANES; l++)
+        rounded[l] = bf16_narrow(value[l]);
+    copy_lanes(lanes, sizeof *rounded, rounded, to);
+}
+
+/* ---- inputs and outputs ---- */
+
+MULTIVERSION void winograd_transform_inputs(const struct winograd_shape *s, const void *x,
+                                            int64_t first, int64_t n, int64_t channels,
+                                            const struct winograd_planes *v)
+{
+    const bool bf16 = s->bf16;
+    const bool whole = v->columns % LANES == 0;
+    float edge[POSITIONS][LANES], lines[SPAN][SPAN][LANES], made[POSITIONS][LANES];
+    struct winograd_place at = place_of(s, first);
+    for (int64_t t = 0; t < n; t++, next_place(s, &at)) {
+        const int64_t top = at.y - 1, left = at.x - 1;
+        const bool inside = top >= 0 && left >= 0 && top + SPAN <= s->h && left + SPAN <= s->w;
+        for (int64_t k = 0; k < channels; k += LANES) {
+            const int64_t corner = ((at.image * s->h + top) * s->w + left) * s->c + k;
+            const float *from = (const float *)x + corner;
+            int64_t pixel = s->c, line = s->w * s->c;
+            if (bf16 || !inside || k + LANES > channels) {
+                const int64_t lanes = count_min(LANES, channels - k);
+                for (int64_t i = 0; i < SPAN; i++)
+                    for (int64_t j = 0; j < SPAN; j++)
+                        load_lanes(bf16, x, corner + i * line + j * pixel,
+                                   top + i >= 0 && top + i < s->h && left + j >= 0 &&
+                                           left + j < s->w
+                                       ? lanes
+                                       : 0,
+                                   edge[i * SPAN + j]);
+                from = edge[0];
+                pixel = LANES;
+                line = SPAN * LANES;
+            }
+            for (int64_t j = 0; j < SPAN; j++)
+                input_line(from + j * pixel, line, lines[0][j], SPAN * LANES);
+            float *to = whole ? winograd_planes_at(v, t, k) : made[0];
+            const int64_t position = whole ? v->position : LANES;
+            for (int64_t i = 0; i < SPAN; i++)
+                input_line(lines[i][0], LANES, to + i * SPAN * position, position);
+            if (!whole)
+                scatter_lanes(v, t, k, made);
+        }
+    }
+}
+
+/* Adds the sums of the values of a tile's 16 pixels, and those of their squares. */
+static inline void add_sums(const float *restrict tile, int64_t lanes, double *restrict sum,
+                            double *restrict square)
+{
+    double a[LANES], b[LANES];
+#pragma omp simd
+    for (int64_t l = 0; l < LANES; l++) {
+        double s1 = 0, s2 = 0;
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < TILE * TILE; i++) {
+            const double v = (double)tile[i * LANES + l];
+            s1 += v;
+            s2 += v * v;
+        }
+        a[l] = s1;
+        b[l] = s2;
+    }
+    for (int64_t l = 0; l < lanes; l++) {
+        sum[l] += a[l];
+        square[l] += b[l];
+    }
+}
+
+MULTIVERSION void winograd_transform_outputs(const struct winograd_shape *s,
+                                             const struct winograd_planes *m, int64_t row,
+                                             int64_t first, int64_t n, void *y, double *sums,
+                                             bool add)
+{
+    const int64_t o = s->o;
+    const bool bf16 = s->bf16;
+    const bool whole = m->columns % LANES == 0;
+    const int64_t position = whole ? m->position : LANES;
+    float lines[TILE][SPAN][LANES], tile[TILE][TILE][LANES], found[POSITIONS][LANES];
+    if (sums)
+        memset(sums, 0, (size_t)(2 * o) * sizeof *sums);
+    struct winograd_place at = place_of(s, first);
+    for (int64_t t = row; t < row + n; t++, next_place(s, &at)) {
+        const int64_t down = count_min(TILE, s->h - at.y), across = count_min(TILE, s->w - at.x);
+        const int64_t corner = ((at.image * s->h + at.y) * s->w + at.x) * o;
+        for (int64_t k = 0; k < o; k += LANES) {
+            if (!whole)
+                gather_lanes(m, t, k, found);
+            const float *from = whole ? winograd_planes_at(m, t, k) : found[0];
+            for (int64_t j = 0; j < SPAN; j++)
+                output_line(from + j * position, SPAN * position, lines[0][j], SPAN * LANES);
+            for (int64_t i = 0; i < TILE; i++)
+                output_line(lines[i][0], LANES, tile[i][0], LANES);
+            const int64_t lanes = count_min(LANES, o - k);
+            for (int64_t i = 0; i < TILE; i++)
+                for (int64_t j = 0; j < TILE; j++) {
+                    if (i < down && j < across)
+                        store_lanes(bf16, y, corner + (i * s->w + j) * o + k, lanes, tile[i][j],
+                                    add);
+                    else
+                        memset(tile[i][j], 0, sizeof tile[i][j]);
+                }
+            if (sums)
+                add_sums(tile[0][0], lanes, sums + k, sums + o + k);
+        }
+    }
+}
+
+/* ---- the gradient of the weights ---- */
+
+/* Picks four values of two vectors a and b, which are counted through both. */
+#if defined(__clang__)
+#define PICK(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#else
+#define PICK(a, b, i, j, k, l)                                                                     \
+    __builtin_shuffle(a, b, (int32_t __attribute__((vector_size(16)))){i, j, k, l})
+#endif
+
+/* Transposes in squares of 4 x 4, of which a compiler makes two rounds of shuffles. */
+static inline void transpose(float from[LANES][LANES], float to[LANES][LANES])
+{
+    typedef float quad __attribute__((vector_size(16)));
+    for (int64_t i = 0; i < LANES; i += 4)
+        for (int64_t j = 0; j < LANES; j += 4) {
+            quad a, b, c, d;
+            memcpy(&a, &from[i][j], sizeof a);
+            memcpy(&b, &from[i + 1][j], sizeof b);
+            memcpy(&c, &from[i + 2][j], sizeof c);
+            memcpy(&d, &from[i + 3][j], sizeof d);
+            const quad ab = PICK(a, b, 0, 4, 1, 5), ab2 = PICK(a, b, 2, 6, 3, 7);
+            const quad cd = PICK(c, d, 0, 4, 1, 5), cd2 = PICK(c, d, 2, 6, 3, 7);
+            a = PICK(ab, cd, 0, 1, 4, 5);
+            b = PICK(ab, cd, 2, 3, 6, 7);
+            c = PICK(ab2, cd2, 0, 1, 4, 5);
+            d = PICK(ab2, cd2, 2, 3, 6, 7);
+            memcpy(&to[j][i], &a, sizeof a);
+            memcpy(&to[j + 1][i], &b, sizeof b);
+            memcpy(&to[j + 2][i], &c, sizeof c);
+            memcpy(&to[j + 3][i], &d, sizeof d);
+        }
+}
+
+/* Transposes 16 tiles before it transforms them, as they have fewer pixels than positions. */
+MULTIVERSION void winograd_transform_gradients(const struct winograd_shape *s, const void *dy,
+                                               int64_t first, int64_t n,
+                                               const struct winograd_planes *d)
+{
+    const bool bf16 = s->bf16;
+    float pixels[LANES][LANES], turned[TILE][TILE][LANES][LANES], lines[SPAN][TILE][LANES];
+    for (int64_t t = 0; t < n; t += LANES) {
+        struct winograd_place at[LANES], next = place_of(s, first + t);
+        for (int64_t i = 0; i < LANES; i++, next_place(s, &next))
+            at[i] = next;
+        for (int64_t k = 0; k < s->o; k += LANES) {
+            const int64_t lanes = count_min(LANES, s->o - k);
+            for (int64_t i = 0; i < TILE; i++)
+                for (int64_t j = 0; j < TILE; j++) {
+                    for (int64_t l = 0; l < LANES; l++) {
+                        const int64_t y = at[l].y + i, x = at[l].x + j;
+                        load_lanes(bf16, dy, ((at[l].image * s->h + y) * s->w + x) * s->o + k,
+                                   t + l < n && y < s->h && x < s->w ? lanes : 0, pixels[l]);
+                    }
+                    transpose(pixels, turned[i][j]);
+                }
+            for (int64_t l = 0; l < LANES; l++) {
+                for (int64_t j = 0; j < TILE; j++)
+                    gradient_line(turned[0][j][l], TILE * LANES * LANES, lines[0][j], TILE * LANES);
+                float *to = winograd_planes_at(d, k + l, t);
+                for (int64_t i = 0; i < SPAN; i++)
+                    gradient_line(lines[i][0], LANES, to + i * SPAN * d->position, d->position);
+            }
+        }
+    }
+}
+
+MULTIVERSION void winograd_transform_products(const struct winograd_planes *m, int64_t rows,
+                                              int64_t columns, int64_t c, bool add, float *to)
+{
+    const bool whole = m->columns % LANES == 0;
+    const int64_t position = whole ? m->position : LANES;
+    float lines[3][SPAN][LANES], taps[9][LANES], found[POSITIONS][LANES];
+    for (int64_t r = 0; r < rows; r++, to += 9 * c)
+        for (int64_t k = 0; k < columns; k += LANES) {
+            if (!whole)
+                gather_lanes(m, r, k, found);
+            const float *from = whole ? winograd_planes_at(m, r, k) : found[0];
+            for (int64_t j = 0; j < SPAN; j++)
+                tap_line(from + j * position, SPAN * position, lines[0][j], SPAN * LANES);
+            for (int64_t i = 0; i < 3; i++)
+                tap_line(lines[i][0], LANES, taps[3 * i], LANES);
+            const int64_t lanes = count_min(LANES, columns - k);
+            for (int64_t i = 0; i < 9; i++)
+                store_lanes(false, to, i * c + k, lanes, taps[i], add);
+        }
+}
+
+/* ---- weights ---- */
+
+MULTIVERSION void winograd_transform_weights(const struct winograd_weights *w, int64_t inputs,
+                                             int64_t outputs, int64_t lanes, int64_t columns,
+                                             int64_t position, float *packed)
+{
+    float g[9][LANES][LANES] = {{{0}}};
+    for (int64_t j = 0; j < outputs; j++)
+        for (int64_t i = 0; i < inputs; i++)
+            for (int64_t k = 0; k < 9; k++)
+                g[k][i][j] = w->first[i * w->in + j * w->out + k * w->tap];
+    for (int64_t k = 0; w->bf16 && k < 9; k++)
+        for (int64_t i = 0; i < inputs; i++)
+            for (int64_t j = 0; j < LANES; j++)
+                g[k][i][j] = bf16_widen(bf16_narrow(g[k][i][j]));
+    for (int64_t i = 0; i < LANES; i++, packed += columns) {
+        float rows[SPAN][3][LANES], made[POSITIONS][LANES];
+        for (int64_t x = 0; x < 3; x++)
+            weight_line(g[x][i], 3 * LANES * LANES, rows[0][x], 3 * LANES);
+        if (lanes == LANES) {
+            for (int64_t y = 0; y < SPAN; y++)
+                weight_line(rows[y][0], LANES, packed + y * SPAN * position, position);
+            continue;
+        }
+        for (int64_t y = 0; y < SPAN; y++)
+            weight_line(rows[y][0], LANES, made[y * SPAN], LANES);
+        for (int64_t q = 0; q < POSITIONS; q++)
+            memcpy(packed + q * position, made[q], (size_t)lanes * sizeof *packed);
+    }
+}
