@@ -1,13 +1,13 @@
 /* shard: several optimizers as one. Gradients in, new parameters out. */
 #include "program/shard.h"
-#include "base/warn.h"
 
 #include "base/fail.h"
 #include "base/signals.h"
+#include "base/warn.h"
 #include "link/link.h"
 #include "link/server.h"
 #include "program/link_options.h"
-#include "program/step_gate.h"
+#include "program/shard_server.h"
 
 static const char *next = "";
 
@@ -31,14 +31,15 @@ static const char details[] =
     "    encode --opt 'exec:shard --next \"exec:lars --state a.st,exec:lars --state b.st\"' \\\n"
     "      --next 'exec:project --opt exec:lars --next exec:ntxent' | progress";
 
-static int serve(struct step_gate *turns, struct shard *shard)
+static int serve(struct shard_server *requests, struct shard *shard)
 {
     struct frame *request, *reply;
-    int client, got;
-    while ((got = step_gate_next(turns, &request, &client)) > 0)
-        if (shard_ask(shard, request, &reply) || step_gate_reply(turns, client, reply))
+    int client;
+    enum shard_server_result got;
+    while ((got = shard_server_next(requests, &request, &client)) == SHARD_SERVER_REQUEST)
+        if (shard_ask(shard, request, &reply) || shard_server_reply(requests, client, reply))
             return -1;
-    return got;
+    return got == SHARD_SERVER_ENDED ? 0 : -1;
 }
 
 int main(int argc, char **argv)
@@ -53,10 +54,10 @@ int main(int argc, char **argv)
         options_reject("--next: %s", fail_message());
 
     struct server *server = server_open(&server_options);
-    struct step_gate *turns = server ? step_gate_new(server) : NULL;
-    struct shard *shard = turns ? shard_open(next) : NULL;
-    const bool bad = !shard || serve(turns, shard);
-    step_gate_free(turns);
+    struct shard_server *requests = server ? shard_server_new(server) : NULL;
+    struct shard *shard = requests ? shard_open(next) : NULL;
+    const bool bad = !shard || serve(requests, shard);
+    shard_server_free(requests);
     if (bad) {
         const int status = warn_failure(); /* first, so that the culprit's line leads a log */
         server_abandon(server);

@@ -13,6 +13,7 @@
 #include "frame/sound.h"
 #include "program/link_options.h"
 #include "program/optimizer_parts.h"
+#include "program/parameter_name.h"
 
 struct optimizer_config optimizer_config = {
     .schedule = {.lr = -1, .base_lr = -1, .warmup_epochs = 10, .warmup_steps = -1},
@@ -173,7 +174,7 @@ static int take_initial(struct optimizer *o, int client, const struct frame *req
         if (!e && !(e = optimizer_add(o, &request->tensors[i])))
             return -1;
         e->client = client;
-        e->frozen = optimizer_is_frozen(frame_meta(request, "frozen"), e->name);
+        e->frozen = parameter_name_is_frozen(frame_meta(request, "frozen"), e->name);
     }
     o->clients[client].joined = true;
     return 0;

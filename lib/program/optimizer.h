@@ -18,15 +18,6 @@
 #include "link/server.h"
 #include "optimizer/schedule.h"
 
-/* Whether a tensor of that name is stored and never optimized: *.running_mean, *.running_var and
- * *.num_batches_tracked. It need not come for a step to be complete. */
-bool optimizer_is_buffer(const char *name);
-
-/* Whether a tensor is frozen, given the `frozen` of the join that it came with (NULL: none is): a
- * list such as "conv1,bn1,layer1", of names, or of what stands before a '.' in names. A frozen one
- * is stored like the others, and no gradient or value of it comes. */
-bool optimizer_is_frozen(const char *list, const char *name);
-
 /* What --help says of the frames of such a program. */
 #define OPTIMIZER_FRAMES                                                                           \
     "In:  `kind` = `join` with initial parameters; then their gradients, under their\n"            \

@@ -8,7 +8,7 @@
 #include "base/fail.h"
 #include "base/half.h"
 #include "frame/sound.h"
-#include "program/optimizer.h"
+#include "program/parameter_name.h"
 
 /* A message of this size moves fastest over pipes and sockets; see docs/links.md. */
 enum { BUCKET_BYTES = 1 << 20 };
@@ -74,7 +74,7 @@ static void name_frozen(const struct optimizer_client *c, struct frame *join)
     for (int i = 0; i < c->parameters->n; i++) {
         const struct parameter *p = &c->parameters->list[i];
         const int part = (int)strcspn(p->name, ".");
-        if (!p->frozen || optimizer_is_frozen(list, p->name))
+        if (!p->frozen || parameter_name_is_frozen(list, p->name))
             continue;
         length += (size_t)snprintf(list + length, sizeof list - length, "%s%.*s", length ? "," : "",
                                    part, p->name);
@@ -82,7 +82,7 @@ static void name_frozen(const struct optimizer_client *c, struct frame *join)
     }
     for (int i = 0; i < c->parameters->n; i++)
         assert(c->parameters->list[i].frozen ==
-               optimizer_is_frozen(list, c->parameters->list[i].name));
+               parameter_name_is_frozen(list, c->parameters->list[i].name));
     if (length)
         frame_set_meta(join, "frozen", list);
 }

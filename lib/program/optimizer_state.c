@@ -7,29 +7,9 @@
 #include "frame/frame_io.h"
 #include "frame/sound.h"
 #include "program/optimizer_parts.h"
+#include "program/parameter_name.h"
 
 /* ---- what is owned ---- */
-
-bool optimizer_is_buffer(const char *name)
-{
-    static const char *const endings[] = {".running_mean", ".running_var", ".num_batches_tracked"};
-    size_t length = strlen(name);
-    for (size_t i = 0; i < 3; i++)
-        if (length > strlen(endings[i]) && !strcmp(name + length - strlen(endings[i]), endings[i]))
-            return true;
-    return false;
-}
-
-bool optimizer_is_frozen(const char *list, const char *name)
-{
-    while (list && *list) {
-        const size_t length = strcspn(list, ",");
-        if (length && !strncmp(list, name, length) && (!name[length] || name[length] == '.'))
-            return true;
-        list += length + (list[length] == ',');
-    }
-    return false;
-}
 
 struct entry *optimizer_find(struct optimizer *o, const char *name)
 {
@@ -45,7 +25,7 @@ struct entry *optimizer_add(struct optimizer *o, const struct tensor *t)
                       .ndim = t->ndim,
                       .count = tensor_count(t),
                       .bytes = t->bytes,
-                      .buffer = optimizer_is_buffer(t->name),
+                      .buffer = parameter_name_is_buffer(t->name),
                       .client = -1,
                       .updated = -1};
     memcpy(e.shape, t->shape, sizeof e.shape);

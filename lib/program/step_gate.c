@@ -4,199 +4,135 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "program/optimizer.h"
-
-struct client {
-    bool joined, ended;
-    bool started; /* it has sent gradients since it joined */
-    int64_t step; /* that of its last gradients; before them, what its join was told */
-    int owes;     /* gradients in each step: the parameters it joined with, but frozen ones */
-    int sent;     /* of them, in `step` */
-};
-
-struct request {
-    struct frame *frame;
-    int client;
-};
+#include "base/grow.h"
 
 struct step_gate {
-    struct server *server;
-    struct client *clients;
-    int n_clients;
-    struct request *waiting; /* in the order they came in */
-    int n_waiting, capacity;
+    struct step_gate_client *clients;
+    struct step_gate_request *waiting; /* in the order they came in */
+    int64_t client_capacity, waiting_capacity;
+    int n_clients, n_waiting;
 };
 
-struct step_gate *step_gate_new(struct server *server)
+struct step_gate *step_gate_new(void)
 {
-    struct step_gate *t = calloc(1, sizeof *t);
-    if (t)
-        t->server = server;
-    else
+    struct step_gate *g = calloc(1, sizeof *g);
+    if (!g)
         fail_memory(NULL);
-    return t;
+    return g;
 }
 
-void step_gate_free(struct step_gate *t)
+void step_gate_free(struct step_gate *g)
 {
-    if (!t)
+    if (!g)
         return;
-    for (int i = 0; i < t->n_waiting; i++)
-        frame_free(t->waiting[i].frame);
-    free(t->waiting);
-    free(t->clients);
-    free(t);
+    for (int i = 0; i < g->n_waiting; i++)
+        frame_free(g->waiting[i].frame);
+    free(g->waiting);
+    free(g->clients);
+    free(g);
 }
 
-static int know_client(struct step_gate *t, int client)
+struct step_gate_client *step_gate_client(struct step_gate *g, int client)
 {
-    if (client < t->n_clients)
-        return 0;
-    struct client *clients = realloc(t->clients, (size_t)(client + 1) * sizeof *clients);
-    if (!clients)
+    while (g->n_clients <= client) {
+        struct step_gate_client *clients =
+            grow(g->clients, g->n_clients, &g->client_capacity, sizeof *clients);
+        if (!clients) {
+            fail_memory(NULL);
+            return NULL;
+        }
+        g->clients = clients;
+        clients[g->n_clients++] = (struct step_gate_client){.latest = -1};
+    }
+    return &g->clients[client];
+}
+
+int step_gate_n_clients(const struct step_gate *g)
+{
+    return g->n_clients;
+}
+
+int step_gate_put(struct step_gate *g, int client, int64_t step, struct frame *frame)
+{
+    struct step_gate_request *waiting =
+        grow(g->waiting, g->n_waiting, &g->waiting_capacity, sizeof *waiting);
+    if (!waiting)
         return fail_memory(NULL);
-    t->clients = clients;
-    for (; t->n_clients <= client; t->n_clients++)
-        clients[t->n_clients] = (struct client){0};
+    g->waiting = waiting;
+    waiting[g->n_waiting++] = (struct step_gate_request){frame, client, step};
+    struct step_gate_client *c = &g->clients[client];
+    c->ended = false;
+    if (step > c->latest)
+        c->latest = step;
     return 0;
 }
 
-static int keep(struct step_gate *t, struct frame *f, int client)
+/* The lowest step that a client other than `except` has not completed. */
+static int64_t under_way(const struct step_gate *g, int except)
 {
-    if (t->n_waiting == t->capacity) {
-        const int capacity = t->capacity ? 2 * t->capacity : 16;
-        struct request *waiting = realloc(t->waiting, (size_t)capacity * sizeof *waiting);
-        if (!waiting)
-            return fail_memory(NULL);
-        t->waiting = waiting;
-        t->capacity = capacity;
+    int64_t lowest = INT64_MAX;
+    for (int i = 0; i < g->n_clients; i++) {
+        const struct step_gate_client *c = &g->clients[i];
+        if (i == except || c->ended || !c->owes)
+            continue;
+        int64_t step = c->step + (c->sent >= c->owes);
+        if (step < c->latest) /* it has begun a later one, so nothing more of this one comes */
+            step = c->latest;
+        if (step < lowest)
+            lowest = step;
     }
-    t->waiting[t->n_waiting++] = (struct request){f, client};
-    t->clients[client].joined = true;
-    t->clients[client].ended = false;
-    return 0;
+    return lowest;
 }
 
-static bool is_join(const struct frame *f)
+int64_t step_gate_under_way(const struct step_gate *g)
 {
-    const char *kind = frame_meta(f, "kind");
-    return kind && !strcmp(kind, "join");
+    return under_way(g, -1);
 }
 
-/* The step that a client's peers have under way; INT64_MAX if there is none to wait for. */
-static int64_t under_way(const struct step_gate *t, int client)
+bool step_gate_holds(const struct step_gate *g)
 {
-    int64_t least = INT64_MAX;
-    for (int i = 0; i < t->n_clients; i++) {
-        const struct client *c = &t->clients[i];
-        const int64_t step = c->step + (c->sent >= c->owes);
-        if (i != client && !c->ended && c->owes && step < least)
-            least = step;
-    }
-    return least;
+    return g->n_waiting > 0;
 }
 
-/* 1 if its time has come, 0 if it waits, -1 if it came where it should not. */
-static int may_go(const struct step_gate *t, const struct request *r)
-{
-    int64_t step;
-    if (is_join(r->frame))
-        return 1;
-    if (frame_meta_int(r->frame, "step", t->clients[r->client].step, &step))
-        return -1;
-    const int64_t others = under_way(t, r->client);
-    if (step > others && step - 1 > others)
-        return fail("client %d sent step %lld, where step %lld is under way", r->client,
-                    (long long)step, (long long)others);
-    return step <= others;
-}
-
-static void count(struct client *c, const struct frame *f)
-{
-    int parameters = 0;
-    for (int i = 0; i < f->n_tensors; i++) {
-        const char *name = f->tensors[i].name;
-        parameters +=
-            !optimizer_is_buffer(name) && !optimizer_is_frozen(frame_meta(f, "frozen"), name);
-    }
-    if (is_join(f)) {
-        if (c->started) /* another run of the same client */
-            c->owes = 0;
-        c->started = false;
-        c->owes += parameters;
-        c->sent = 0;
-        return;
-    }
-    int64_t step;
-    if (frame_meta_int(f, "step", c->step, &step))
-        return; /* the optimizer says it */
-    if (step != c->step)
-        c->sent = 0;
-    c->step = step;
-    c->started = true;
-    c->sent += parameters;
-}
-
-/* Whether an earlier one of the same client waits: its replies come in order. */
-static bool behind_another(const struct step_gate *t, int i)
+/* Whether an earlier request of the same client waits: its replies keep their order. */
+static bool has_earlier(const struct step_gate *g, int i)
 {
     for (int j = 0; j < i; j++)
-        if (t->waiting[j].client == t->waiting[i].client)
+        if (g->waiting[j].client == g->waiting[i].client)
             return true;
     return false;
 }
 
-/* The first that waits no more: 1, 0 if there is none, -1. */
-static int take_ready(struct step_gate *t, struct frame **out, int *client)
+enum step_gate_result step_gate_take(struct step_gate *g, struct step_gate_request *out)
 {
-    for (int i = 0; i < t->n_waiting; i++) {
-        const struct request r = t->waiting[i];
-        const int go = behind_another(t, i) ? 0 : may_go(t, &r);
-        if (go < 0)
-            return -1;
-        if (go == 0)
+    for (int i = 0; i < g->n_waiting; i++) {
+        const struct step_gate_request r = g->waiting[i];
+        if (has_earlier(g, i))
             continue;
-        memmove(t->waiting + i, t->waiting + i + 1,
-                (size_t)(--t->n_waiting - i) * sizeof *t->waiting);
-        count(&t->clients[r.client], r.frame);
-        *out = r.frame;
-        *client = r.client;
-        return 1;
+        const int64_t others = under_way(g, r.client);
+        if (r.step > others && r.step - 1 > others) {
+            fail("client %d sent step %lld, where step %lld is under way", r.client,
+                 (long long)r.step, (long long)others);
+            return STEP_GATE_FAILED;
+        }
+        if (r.step > others)
+            continue;
+        memmove(g->waiting + i, g->waiting + i + 1,
+                (size_t)(--g->n_waiting - i) * sizeof *g->waiting);
+        *out = r;
+        return STEP_GATE_READY;
     }
-    return 0;
+    return STEP_GATE_WAITING;
 }
 
-int step_gate_next(struct step_gate *t, struct frame **out, int *client)
+void step_gate_count(struct step_gate *g, int client, int64_t step, int n)
 {
-    for (;;) {
-        struct frame *f;
-        bool ends;
-        int got = take_ready(t, out, client);
-        if (got)
-            return got;
-        if ((got = server_next(t->server, &f, client, &ends)) <= 0)
-            return got; /* who waits, waits for a client that lives: none does */
-        if (!ends && !is_join(f) && (*client >= t->n_clients || !t->clients[*client].joined)) {
-            frame_free(f);
-            fail("client %d sent gradients and has not joined", *client);
-            if (server_refuse(t->server, *client, false))
-                return -1;
-            continue;
-        }
-        if (know_client(t, *client) || (!ends && keep(t, f, *client))) {
-            frame_free(f);
-            return -1;
-        }
-        if (ends)
-            t->clients[*client].ended = true;
+    struct step_gate_client *c = &g->clients[client];
+    if (step > c->step) {
+        c->step = step;
+        c->sent = 0;
     }
-}
-
-int step_gate_reply(struct step_gate *t, int client, struct frame *f)
-{
-    if (is_join(f) && frame_meta_int(f, "step", 0, &t->clients[client].step)) {
-        frame_free(f);
-        return -1;
-    }
-    return server_reply(t->server, client, f);
+    if (step == c->step)
+        c->sent += n;
+    c->started = true;
 }

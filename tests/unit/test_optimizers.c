@@ -15,6 +15,7 @@
 #include "optimizer/adam.h"
 #include "optimizer/sgd.h"
 #include "program/optimizer.h"
+#include "program/parameter_name.h"
 
 enum { STEPS = 10 };
 
@@ -183,16 +184,16 @@ static void test_frozen(void **state)
 {
     (void)state;
     const char *list = "conv1,layer1,fc.weight";
-    assert_true(optimizer_is_frozen(list, "conv1.weight"));
-    assert_true(optimizer_is_frozen(list, "layer1.0.bn1.running_mean"));
-    assert_true(optimizer_is_frozen(list, "fc.weight"));
-    assert_false(optimizer_is_frozen(list, "fc.bias"));
-    assert_false(optimizer_is_frozen(list, "layer10.weight"));
-    assert_false(optimizer_is_frozen(list, "layer"));
-    assert_false(optimizer_is_frozen(list, "layer2.0.conv1.weight"));
-    assert_false(optimizer_is_frozen("", "conv1.weight"));
-    assert_false(optimizer_is_frozen(",,", "conv1.weight"));
-    assert_false(optimizer_is_frozen(NULL, "conv1.weight"));
+    assert_true(parameter_name_is_frozen(list, "conv1.weight"));
+    assert_true(parameter_name_is_frozen(list, "layer1.0.bn1.running_mean"));
+    assert_true(parameter_name_is_frozen(list, "fc.weight"));
+    assert_false(parameter_name_is_frozen(list, "fc.bias"));
+    assert_false(parameter_name_is_frozen(list, "layer10.weight"));
+    assert_false(parameter_name_is_frozen(list, "layer"));
+    assert_false(parameter_name_is_frozen(list, "layer2.0.conv1.weight"));
+    assert_false(parameter_name_is_frozen("", "conv1.weight"));
+    assert_false(parameter_name_is_frozen(",,", "conv1.weight"));
+    assert_false(parameter_name_is_frozen(NULL, "conv1.weight"));
 }
 
 int main(void)
