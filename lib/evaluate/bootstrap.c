@@ -8,27 +8,29 @@
 #include "base/random.h"
 #include "base/stop.h"
 
-enum { RIGHT = 1, NEAR = 2, FLAGS = 2 }; /* below a row's class, in one number */
+/* A row is packed into one number: two flags, and its class above them. */
+enum { RIGHT = 1, NEAR = 2, FLAG_BITS = 2 };
 
 struct samples {
-    const uint32_t *rows; /* [n] class << FLAGS, with what is true of the verdict */
-    int64_t n, times;
+    const uint32_t *rows; /* [n] class << FLAG_BITS | RIGHT in top 1 | NEAR in top 5 */
+    int64_t n, count;     /* test rows; samples */
     int classes;
     uint64_t seed;
-    double *top1, *top5, *mean_class; /* [times] */
+    double *top1, *top5, *mean_class; /* [count] the score of each sample */
 };
 
-static uint32_t *code_rows(const struct verdict *v, const int64_t *y, int64_t n)
+static uint32_t *pack_rows(const struct prediction *p, const int64_t *y, int64_t n)
 {
     uint32_t *rows = malloc((size_t)n * sizeof *rows);
     for (int64_t i = 0; rows && i < n; i++)
         rows[i] =
-            (uint32_t)y[i] << FLAGS | (v[i].rank == 0 ? RIGHT : 0) | (v[i].rank < 5 ? NEAR : 0);
+            (uint32_t)y[i] << FLAG_BITS | (p[i].rank == 0 ? RIGHT : 0) | (p[i].rank < 5 ? NEAR : 0);
     return rows;
 }
 
-/* counts: [classes][2] of the sample's rows, and of those that are right. */
-static void draw(const struct samples *s, int64_t sample, int64_t (*counts)[2])
+/* Draws a sample and scores it. counts [classes][2] is scratch: the class's rows in the sample, and
+ * those of them that are right. */
+static void draw_sample(const struct samples *s, int64_t sample, int64_t (*counts)[2])
 {
     int64_t right = 0, near = 0, seen = 0;
     double sum = 0;
@@ -37,8 +39,8 @@ static void draw(const struct samples *s, int64_t sample, int64_t (*counts)[2])
     memset(counts, 0, (size_t)s->classes * sizeof *counts);
     for (int64_t i = 0; i < s->n; i++) {
         const uint32_t row = s->rows[random_below(&r, (uint64_t)s->n)];
-        counts[row >> FLAGS][0]++;
-        counts[row >> FLAGS][1] += row & RIGHT;
+        counts[row >> FLAG_BITS][0]++;
+        counts[row >> FLAG_BITS][1] += row & RIGHT;
         near += (row & NEAR) != 0;
     }
     for (int c = 0; c < s->classes; c++) {
@@ -53,7 +55,7 @@ static void draw(const struct samples *s, int64_t sample, int64_t (*counts)[2])
     s->mean_class[sample] = sum / (double)seen;
 }
 
-static int draw_all(const struct samples *s)
+static int draw_samples(const struct samples *s)
 {
     int failed = 0;
 #pragma omp parallel
@@ -64,9 +66,9 @@ static int draw_all(const struct samples *s)
             failed = 1;
         }
 #pragma omp for schedule(dynamic)
-        for (int64_t i = 0; i < s->times; i++)
+        for (int64_t i = 0; i < s->count; i++)
             if (counts && !stop_requested())
-                draw(s, i, counts);
+                draw_sample(s, i, counts);
         free(counts);
     }
     return failed ? fail("out of memory for %d classes", s->classes) : stop_check();
@@ -78,6 +80,7 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* The q-quantile, interpolated linearly between neighbours. */
 static double quantile(const double *sorted, int64_t n, double q)
 {
     const double at = q * (double)(n - 1);
@@ -85,33 +88,34 @@ static double quantile(const double *sorted, int64_t n, double q)
     return sorted[below] + (at - (double)below) * (sorted[above] - sorted[below]);
 }
 
-static struct interval middle(double *scores, int64_t n, double confidence)
+/* Sorts the scores. */
+static struct interval interval_of(double *scores, int64_t n, double confidence)
 {
     qsort(scores, (size_t)n, sizeof *scores, ascending);
     return (struct interval){quantile(scores, n, (1 - confidence) / 2),
                              quantile(scores, n, (1 + confidence) / 2)};
 }
 
-int bootstrap(struct intervals *out, const struct verdict *v, const int64_t *y, int64_t n,
-              int classes, int64_t times, double confidence, uint64_t seed)
+int bootstrap(struct intervals *out, const struct prediction *predictions, const int64_t *y,
+              int64_t n, int classes, int64_t samples, double confidence, uint64_t seed)
 {
-    uint32_t *rows = code_rows(v, y, n);
-    double *scores = malloc((size_t)times * 3 * sizeof *scores);
-    int result = rows && scores ? 0 : fail("out of memory for %lld samples", (long long)times);
+    uint32_t *rows = pack_rows(predictions, y, n);
+    double *scores = malloc((size_t)samples * 3 * sizeof *scores);
+    int result = rows && scores ? 0 : fail("out of memory for %lld samples", (long long)samples);
     if (!result) {
         const struct samples s = {.rows = rows,
                                   .n = n,
-                                  .times = times,
+                                  .count = samples,
                                   .classes = classes,
                                   .seed = seed,
                                   .top1 = scores,
-                                  .top5 = scores + times,
-                                  .mean_class = scores + 2 * times};
-        result = draw_all(&s);
+                                  .top5 = scores + samples,
+                                  .mean_class = scores + 2 * samples};
+        result = draw_samples(&s);
         if (!result)
-            *out = (struct intervals){middle(s.top1, times, confidence),
-                                      middle(s.top5, times, confidence),
-                                      middle(s.mean_class, times, confidence)};
+            *out = (struct intervals){interval_of(s.top1, samples, confidence),
+                                      interval_of(s.top5, samples, confidence),
+                                      interval_of(s.mean_class, samples, confidence)};
     }
     free(rows);
     free(scores);

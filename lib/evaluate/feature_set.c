@@ -8,29 +8,25 @@
 #include "base/fail.h"
 #include "base/half.h"
 #include "base/multiversion.h"
-#include "cli/status.h"
 #include "link/endpoint.h"
 #include "link/stream.h"
 
-static const struct tensor *pick(const struct frame *frame, const char *on)
+/* Returns the tensor called `on`, or for "" the first of h, z and x; NULL with a message. */
+static const struct tensor *find_features(const struct frame *frame, const char *on)
 {
     static const char *const names[] = {"h", "z", "x"};
     const struct tensor *t = NULL;
     if (*on) {
         t = frame_find(frame, on);
-        if (!t)
-            fail("no tensor '%s' to judge", on);
-        return t;
+        return t ? t : fail_null("no tensor '%s' to judge", on);
     }
     for (int i = 0; i < 3 && !t; i++)
         t = frame_find(frame, names[i]);
-    if (!t)
-        fail("no tensor 'h', 'z' or 'x' to judge");
-    return t;
+    return t ? t : fail_null("no tensor 'h', 'z' or 'x' to judge");
 }
 
-/* Room for `more` rows. */
-static int grow(struct feature_set *f, int64_t more)
+/* Makes room for `more` rows. */
+static int reserve(struct feature_set *f, int64_t more)
 {
     int64_t n, bytes;
     if (__builtin_add_overflow(f->n, more, &n))
@@ -59,7 +55,7 @@ static void scale_pixels(const uint8_t *in, float *out, size_t n)
         out[i] = (float)in[i] * (1.0f / 255);
 }
 
-/* Not a sum of the values, which could cancel or overflow: any exponent of all ones tells. */
+/* Tests each value, because a sum of the values could cancel or overflow. */
 MULTIVERSION
 static int row_is_finite(const float *row, int64_t width)
 {
@@ -69,7 +65,7 @@ static int row_is_finite(const float *row, int64_t width)
     return !bad;
 }
 
-/* Checks the tensor's shape; the number of rows, or -1. */
+/* Checks the tensor's dtype and shape, sets f->width, and returns the number of rows, or -1. */
 static int64_t check_shape(struct feature_set *f, const struct tensor *t)
 {
     if (t->dtype == DTYPE_I32 || t->dtype == DTYPE_I64)
@@ -92,7 +88,8 @@ static int64_t check_shape(struct feature_set *f, const struct tensor *t)
     return t->shape[0];
 }
 
-/* Two streams that were put together may number their classes differently. */
+/* Takes the class names of the first frame. A later frame with other names is refused: if streams
+ * were concatenated, their numbers may mean different classes. */
 static int take_names(struct feature_set *f, const struct frame *frame)
 {
     const char *text = f->by_number ? NULL : frame_meta(frame, "class_names");
@@ -111,10 +108,9 @@ static int take_names(struct feature_set *f, const struct frame *frame)
 static int check_label(const struct feature_set *f, int64_t row, int64_t label)
 {
     if (label == -1)
-        return fail(
-            "row %lld has label -1 in 'y', which is none: only labelled images can be judged "
-            "(class folders, or a format with labels)",
-            (long long)row);
+        return fail("row %lld has label -1 in 'y', which is none: only labelled images can be "
+                    "judged (class folders, or a format with labels)",
+                    (long long)row);
     if (label < 0 || label >= FEATURE_SET_MAX_CLASSES)
         return fail("row %lld has label %lld in 'y'; labels are from 0 to %d", (long long)row,
                     (long long)label, FEATURE_SET_MAX_CLASSES - 1);
@@ -133,14 +129,14 @@ static const struct tensor *find_labels(const struct frame *frame, int64_t rows)
 
 int feature_set_add(struct feature_set *f, const struct frame *frame, const char *on)
 {
-    const struct tensor *t = pick(frame, *f->on ? f->on : on);
+    const struct tensor *t = find_features(frame, *f->on ? f->on : on);
     if (!t)
         return -1;
     int64_t rows = check_shape(f, t);
     if (rows < 0 || take_names(f, frame))
         return -1;
     const struct tensor *y = find_labels(frame, rows);
-    if (!y || grow(f, rows))
+    if (!y || reserve(f, rows))
         return -1;
     snprintf(f->on, sizeof f->on, "%s", t->name);
     if (rows == 0)
@@ -171,7 +167,7 @@ int feature_set_add(struct feature_set *f, const struct frame *frame, const char
 }
 
 int feature_set_read(struct feature_set *f, const char *endpoint, const struct link_config *links,
-                     const char *on, const char *label)
+                     const char *on, const char *what, progress_line *progress)
 {
     struct source *source = source_open(endpoint, links);
     if (!source)
@@ -185,8 +181,8 @@ int feature_set_read(struct feature_set *f, const char *endpoint, const struct l
             got = fail_prefix("%s", source_name(source));
             break;
         }
-        if (label)
-            status_show("reading %s: %lld rows", label, (long long)f->n);
+        if (progress)
+            progress("reading %s: %lld rows", what, (long long)f->n);
     }
     if (got == 0 && f->n == 0)
         got = fail("%s: holds no rows", source_name(source));

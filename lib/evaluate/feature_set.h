@@ -1,42 +1,47 @@
-/* feature_set: a stream of frames gathered into one matrix with labels, for the evaluator. */
+/* feature_set: collects a stream of frames into one matrix of features with labels. */
 #ifndef FEATURE_SET_H
 #define FEATURE_SET_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "evaluate/progress_line.h"
 #include "frame/class_names.h"
 #include "link/link.h"
 
-enum { FEATURE_SET_MAX_CLASSES = 4096 }; /* labels are below this */
+enum { FEATURE_SET_MAX_CLASSES = 4096 }; /* every label is below this */
 
+/* Starts as {0}; feature_set_free() frees what it holds. */
 struct feature_set {
     float *x;   /* [n,width] */
     int64_t *y; /* [n], each from 0 to classes - 1 */
     int64_t n, width;
     int classes;    /* the largest label + 1 */
-    char on[8];     /* the tensor they came from: "h", "z", ...; "" before the first frame */
-    bool by_number; /* set before reading: class names are not looked at */
-    struct class_names names; /* what the labels are called; n is 0 where the stream does not say */
-    char *names_text;         /* as the first frame has it */
-    bool begun;               /* a frame has come */
-    int64_t capacity;
+    char on[8];     /* name of the tensor that x comes from: "h", "z", ...; "" before any frame */
+    bool by_number; /* the caller sets it before reading, to ignore class names */
+    struct class_names names; /* names of the labels; n is 0 if the stream gives none */
+    char *names_text;         /* class_names of the first frame, as JSON; NULL if it has none */
+    bool begun;               /* a frame has been added */
+    int64_t capacity;         /* rows that x and y have room for */
 };
 
-/* Adds a frame's rows. `on` names the tensor, in at most 7 letters; "" takes the first of "h", "z"
- * and "x" that the first frame has. Any float dtype; U8, as pixels are, is scaled by 1/255. Shape
- * [B,D] or [B,1,...], flattened to B rows: frames with several views of an image are refused, for
- * what is judged are images as they are (augment --views 1). Labels are `y` I64 [B], non-negative.
- * The first frame's class names count, each label having one; a later frame may only repeat them.
- * -1 with a message, also for a width that changes and for NaN or infinity, whose row is named. */
+/* Appends a frame's rows. `on` names the tensor, in at most 7 letters; "" chooses the first of "h",
+ * "z" and "x" that the first frame has. The tensor may have any float dtype, or U8, which is scaled
+ * by 1/255 as pixels are. Its shape is [B,D], or [B,1,...], which is flattened to B rows. The
+ * labels are `y` I64 [B], and none is negative. If the first frame names the classes, each label
+ * must have a name, and a later frame must repeat the same names or give none.
+ *
+ * Returns -1 with a message if the frame does not fit this description, if it holds several views
+ * of an image (evaluation takes images as they are: augment --views 1), if the width D changes, if
+ * a value is NaN or infinite (the message names its row), or if memory is out. */
 int feature_set_add(struct feature_set *f, const struct frame *frame, const char *on);
 
-/* Reads the stream to its end and closes it. -1 with a message that names the stream, also when
- * it holds no rows. `f` starts zeroed or empty, and is to be freed in either case. A line that
- * counts the rows is kept on stderr while it lasts, if `label` is not NULL. */
+/* Reads the stream at `endpoint` to its end, adds each frame as feature_set_add() does, and closes
+ * the stream. Reports "reading WHAT: N rows" to `progress` (NULL: no report). Returns -1 with a
+ * message that names the stream, also if it holds no rows; the caller frees *f in either case. */
 int feature_set_read(struct feature_set *f, const char *endpoint, const struct link_config *links,
-                     const char *on, const char *label);
+                     const char *on, const char *what, progress_line *progress);
 
-void feature_set_free(struct feature_set *f);
+void feature_set_free(struct feature_set *f); /* leaves {0} */
 
 #endif

@@ -1,7 +1,7 @@
-/* Two passes. The first compares unit rows in float32 by matrix products, tile by tile, and keeps
- * as candidates all rows whose similarity lies within the rounding error of the k-th best; so the
- * true k nearest are among them. The second takes the candidates' similarities in float64 and
- * selects exactly, ties included. */
+/* The search makes two passes over the training rows. The first compares unit rows in float32 by
+ * matrix products, tile by tile, and keeps as candidates all rows whose similarity is within the
+ * rounding error of the k-th best one, so the true k nearest are among them. The second computes
+ * the candidates' similarities in float64 and selects the k nearest exactly, ties included. */
 #include "evaluate/knn.h"
 
 #include <cblas.h>
@@ -10,35 +10,36 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/grow.h"
 #include "base/multiversion.h"
-#include "cli/status.h"
 
 enum { TEST_TILE = 64, TRAIN_TILE = 1024 };
 
 struct neighbour {
-    float rough;
+    float rough; /* similarity in float32 */
     int64_t row;
-    double exact;
+    double exact; /* similarity in float64 */
 };
 
-struct candidates {
+struct candidates { /* of one test row */
     struct neighbour *list;
     int64_t count, capacity;
-    float threshold; /* what is below cannot be among the k nearest */
+    float threshold; /* a rough similarity below it is not among the k nearest */
 };
 
 struct search {
     const struct feature_set *train, *test;
-    const float *train_unit;  /* [n_train,D] */
-    const double *train_norm; /* [n_train] */
+    const float *train_unit;  /* [n_train,D] rows of length 1 */
+    const double *train_norm; /* [n_train] lengths of the rows */
     int64_t k;
     double temperature;
     float margin; /* twice the largest error of a rough similarity */
     int classes;
-    struct verdict *verdicts;
+    struct prediction *predictions;
 };
 
-/* Eight fixed partial sums: vector units help and equal rows have equal products. */
+/* Adds eight partial sums in a fixed order: vector units can be used, and equal rows have equal
+ * products. */
 MULTIVERSION
 static double dot(const float *a, const float *b, int64_t n)
 {
@@ -52,6 +53,7 @@ static double dot(const float *a, const float *b, int64_t n)
     return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
 }
 
+/* Writes the row scaled to length 1 (zeros stay zeros) and returns its length. */
 static double unit_row(const float *x, int64_t width, float *unit)
 {
     double norm = sqrt(dot(x, x, width)), scale = norm > 0 ? 1 / norm : 0;
@@ -74,7 +76,8 @@ static int by_exact(const void *a, const void *b)
     return (m->row > n->row) - (m->row < n->row);
 }
 
-/* Drops what cannot be among the k nearest; if that frees less than half, doubles the room. */
+/* Drops candidates that cannot be among the k nearest, and doubles the room if that frees less than
+ * half of it. */
 static int make_room(struct candidates *c, const struct search *s)
 {
     qsort(c->list, (size_t)c->count, sizeof *c->list, by_rough);
@@ -83,15 +86,15 @@ static int make_room(struct candidates *c, const struct search *s)
         c->count--;
     if (c->count <= c->capacity / 2)
         return 0;
-    struct neighbour *list = realloc(c->list, (size_t)c->capacity * 2 * sizeof *list);
+    struct neighbour *list = grow(c->list, c->capacity, &c->capacity, sizeof *list);
     if (!list)
         return -1;
     c->list = list;
-    c->capacity *= 2;
     return 0;
 }
 
-/* The candidates among rows first to first + n, whose rough similarities are given. */
+/* Adds the candidates among training rows first to first + n, whose rough similarities are given.
+ * */
 static int collect(struct candidates *c, const struct search *s, const float *similarity,
                    int64_t first, int64_t n)
 {
@@ -106,6 +109,7 @@ static int collect(struct candidates *c, const struct search *s, const float *si
     return 0;
 }
 
+/* Predicts the class of a test row by the votes of its k nearest candidates. */
 static void vote(struct candidates *c, const struct search *s, int64_t row, double norm,
                  double *votes)
 {
@@ -118,17 +122,18 @@ static void vote(struct candidates *c, const struct search *s, int64_t row, doub
     }
     qsort(c->list, (size_t)c->count, sizeof *c->list, by_exact);
     for (int i = 0; i < s->classes; i++)
-        votes[i] = -INFINITY; /* a class that nobody votes for is out of the question */
-    /* Relative to the nearest one's vote, so that a low temperature does not overflow. */
+        votes[i] = -INFINITY; /* a class without a vote cannot be predicted */
+    /* Votes are relative to that of the nearest row, so that a low temperature cannot overflow. */
     for (int64_t i = 0; i < s->k; i++) {
         double *of_class = &votes[s->train->y[c->list[i].row]];
         *of_class = (*of_class > -INFINITY ? *of_class : 0) +
                     exp((c->list[i].exact - c->list[0].exact) / s->temperature);
     }
-    s->verdicts[row] = verdict_of(votes, s->classes, s->test->y[row]);
+    s->predictions[row] = scores_predict(votes, s->classes, s->test->y[row]);
 }
 
-/* Test rows first to first + n, n up to TEST_TILE. */
+/* Predicts test rows first to first + n, where n is at most TEST_TILE. Returns -1, without a
+ * message, if memory is out. */
 static int search_tile(const struct search *s, int64_t first, int64_t n)
 {
     int64_t width = s->train->width;
@@ -164,7 +169,8 @@ static int search_tile(const struct search *s, int64_t first, int64_t n)
 }
 
 int knn_classify(const struct feature_set *train, const struct feature_set *test, int64_t k,
-                 double temperature, int classes, struct verdict *verdicts)
+                 double temperature, int classes, struct prediction *predictions,
+                 progress_line *progress)
 {
     int64_t width = train->width;
     if (k < 1 || k > train->n)
@@ -192,11 +198,11 @@ int knn_classify(const struct feature_set *train, const struct feature_set *test
                        .k = k,
                        .temperature = temperature,
                        .classes = classes,
-                       .verdicts = verdicts};
-    /* Products of unit rows are off by at most width + 4 roundings of 2^-24; the k-th best and the
-     * row that is compared with it may both be off, each against its true value. */
+                       .predictions = predictions};
+    /* A product of unit rows is off by at most width + 4 roundings of 2^-24. Both the k-th best one
+     * and the one that is compared with it may be off by that much. */
     s.margin = (float)(2 * ((double)width + 4) * 0x1p-24);
-    openblas_set_num_threads(1); /* threads are over test rows */
+    openblas_set_num_threads(1); /* OpenMP runs one thread for each tile of test rows */
     int failed = 0;
     int64_t done = 0;
 #pragma omp parallel for schedule(dynamic)
@@ -212,7 +218,8 @@ int knn_classify(const struct feature_set *train, const struct feature_set *test
 #pragma omp critical
         {
             done += rows;
-            status_show("neighbours: %lld of %lld rows", (long long)done, (long long)test->n);
+            if (progress)
+                progress("neighbours: %lld of %lld rows", (long long)done, (long long)test->n);
         }
     }
     free(unit);

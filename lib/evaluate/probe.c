@@ -1,7 +1,8 @@
-/* L-BFGS needs hundreds of iterations on features that are correlated, so it works on U = R W,
- * where R'R = S / seen + l2 I is the Hessian at W = 0 (S: the features' correlation matrix;
- * Boehning 1992 shows that it bounds the Hessian elsewhere). This changes the path, not the
- * minimum. Rows are summed in CHUNKS runs, each in order, and the runs are added in order. */
+/* On correlated features L-BFGS needs hundreds of iterations, so it minimizes over U = R W instead
+ * of W, where R'R = S / seen + l2 I is the Hessian at W = 0 and S is the correlation matrix of the
+ * features (Boehning 1992 shows that R'R bounds the Hessian elsewhere). This changes the path of
+ * the iterations, not the minimum. Sums over rows are taken in CHUNKS chunks, each in the order of
+ * its rows, and the chunks are added in order. */
 #include "evaluate/probe.h"
 
 #include <cblas.h>
@@ -13,28 +14,28 @@
 #include "base/fail.h"
 #include "base/multiversion.h"
 #include "base/stop.h"
-#include "cli/status.h"
 
 enum {
     CHUNKS = 16,
-    ROWS = 128,
-    TILE = 128,
-    MAX_FACTOR = 8192 /* wider features are fitted in W itself: R would not fit into memory */
+    ROWS = 128,       /* rows that are standardized at a time */
+    TILE = 128,       /* features in a tile */
+    MAX_FACTOR = 8192 /* wider features are fitted in W itself, for R would not fit into memory */
 };
 
-/* LAPACK's Cholesky factor, as OpenBLAS has it. */
+/* LAPACK's Cholesky factorization, which OpenBLAS exports without declaring it. */
 void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info);
 
 struct fit {
     const struct probe *p;
     const struct feature_set *x;
-    const int *target;   /* [x->n] index into class_of */
-    const int64_t *rows; /* [n] the rows that are fitted */
+    progress_line *progress; /* or NULL */
+    const int *target;       /* [x->n] index into class_of */
+    const int64_t *rows;     /* [n] the rows that are fitted */
     int64_t n;
     double l2;
-    double *correlation; /* [D,D], or NULL: U is W */
-    double *factor;      /* [D,D] R, upper */
-    double *w;           /* [seen,D] for the present U */
+    double *correlation; /* [D,D] S, or NULL: U is W */
+    double *factor;      /* [D,D] R, upper triangle */
+    double *w;           /* [seen,D] W for the present U */
     double *gradient;    /* [CHUNKS][seen * D + seen] */
     double *scratch;     /* [CHUNKS][ROWS * (D + seen)] */
     double loss[CHUNKS];
@@ -42,16 +43,16 @@ struct fit {
 };
 
 MULTIVERSION
-static void standardize(const float *x, const double *mean, const double *inverse, int64_t n,
+static void standardize(const float *x, const double *mean, const double *inverse_std, int64_t n,
                         double *out)
 {
     for (int64_t j = 0; j < n; j++)
-        out[j] = ((double)x[j] - mean[j]) * inverse[j];
+        out[j] = ((double)x[j] - mean[j]) * inverse_std[j];
 }
 
-/* Scores of standardized rows [n,D] for the classes that were seen: logits [n,seen]. */
-static void logits_of(const struct probe *p, const double *w, const double *b, const double *rows,
-                      int64_t n, double *logits)
+/* Computes logits [n,seen] = rows w' + b of standardized rows [n,D], w [seen,D], b [seen]. */
+static void compute_logits(const struct probe *p, const double *w, const double *b,
+                           const double *rows, int64_t n, double *logits)
 {
     int width = (int)p->width, seen = p->seen;
     for (int64_t i = 0; i < n; i++)
@@ -60,7 +61,8 @@ static void logits_of(const struct probe *p, const double *w, const double *b, c
                 width, 1, logits, seen);
 }
 
-/* Logits become softmax minus target; returns the row's cross-entropy. */
+/* Turns a row's logits [seen] into their gradient, softmax minus the one-hot target, and returns
+ * the row's cross-entropy. */
 static double cross_entropy(double *logits, int seen, int target)
 {
     double highest = logits[0], sum = 0, of_target = logits[target];
@@ -74,6 +76,7 @@ static double cross_entropy(double *logits, int seen, int target)
     return log(sum) + highest - of_target;
 }
 
+/* Adds up the losses of a chunk's rows and their gradients. */
 static void sum_chunk(struct fit *f, int chunk, const double *b)
 {
     const struct probe *p = f->p;
@@ -86,9 +89,9 @@ static void sum_chunk(struct fit *f, int chunk, const double *b)
     for (int64_t at = begin; at < end; at += ROWS) {
         int64_t n = end - at < ROWS ? end - at : ROWS;
         for (int64_t i = 0; i < n; i++)
-            standardize(f->x->x + f->rows[at + i] * width, p->mean, p->inverse, width,
+            standardize(f->x->x + f->rows[at + i] * width, p->mean, p->inverse_std, width,
                         rows + i * width);
-        logits_of(p, f->w, b, rows, n, logits);
+        compute_logits(p, f->w, b, rows, n, logits);
         for (int64_t i = 0; i < n; i++) {
             f->loss[chunk] +=
                 cross_entropy(logits + i * seen, (int)seen, f->target[f->rows[at + i]]);
@@ -100,7 +103,7 @@ static void sum_chunk(struct fit *f, int chunk, const double *b)
     }
 }
 
-/* From U [seen,D] to W: R w = u for each class, so W = U R'^-1 with classes as rows. */
+/* Computes W from U [seen,D]: R w = u for each class, so W = U R'^-1 with classes as rows. */
 static void to_weights(const struct fit *f, const double *u, double *w)
 {
     int width = (int)f->p->width, seen = f->p->seen;
@@ -110,6 +113,7 @@ static void to_weights(const struct fit *f, const double *u, double *w)
                     f->factor, width, w, width);
 }
 
+/* The objective of lbfgs(): returns the loss at u and stores its gradient in g. */
 static lbfgsfloatval_t evaluate(void *instance, const lbfgsfloatval_t *u, lbfgsfloatval_t *g,
                                 const int n, const lbfgsfloatval_t step)
 {
@@ -136,17 +140,20 @@ static lbfgsfloatval_t evaluate(void *instance, const lbfgsfloatval_t *u, lbfgsf
         penalty += f->w[j] * f->w[j];
         g[j] += f->l2 * f->w[j];
     }
-    /* Back through W = U R'^-1. */
+    /* The chain rule for W = U R'^-1. */
     if (f->factor)
         cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, CblasNoTrans, CblasNonUnit, seen, width,
                     1, f->factor, width, g, width);
     return loss * scale + f->l2 / 2 * penalty;
 }
 
-/* The correlation matrix of all rows, tile by tile: each tile is one thread's. */
-static int correlate(const struct probe *p, const struct feature_set *x, double *s)
+/* Computes the upper triangle, which is all that the factor needs, of the correlation matrix s
+ * [D,D] of all rows. Each tile of columns is one thread's. */
+static int correlate(const struct fit *f, double *s)
 {
     enum { BLOCK = 1024 };
+    const struct probe *p = f->p;
+    const struct feature_set *x = f->x;
     int64_t width = p->width;
     double *rows = malloc((size_t)(BLOCK * width) * sizeof *rows);
     if (!rows)
@@ -156,8 +163,7 @@ static int correlate(const struct probe *p, const struct feature_set *x, double 
         int64_t n = x->n - at < BLOCK ? x->n - at : BLOCK;
 #pragma omp parallel for
         for (int64_t i = 0; i < n; i++)
-            standardize(x->x + (at + i) * width, p->mean, p->inverse, width, rows + i * width);
-            /* The upper triangle is all that the factor needs. */
+            standardize(x->x + (at + i) * width, p->mean, p->inverse_std, width, rows + i * width);
 #pragma omp parallel for schedule(dynamic)
         for (int64_t tile = 0; tile < width; tile += TILE) {
             int64_t columns = width - tile < TILE ? width - tile : TILE;
@@ -165,13 +171,15 @@ static int correlate(const struct probe *p, const struct feature_set *x, double 
                         (int)columns, (int)n, 1 / (double)x->n, rows, (int)width, rows + tile,
                         (int)width, 1, s + tile, (int)width);
         }
-        status_show("linear: correlating features, %lld of %lld rows", (long long)(at + n),
-                    (long long)x->n);
+        if (f->progress)
+            f->progress("linear: correlating features, %lld of %lld rows", (long long)(at + n),
+                        (long long)x->n);
     }
     free(rows);
     return 0;
 }
 
+/* Computes R from the correlation matrix and f->l2. */
 static int factorize(struct fit *f)
 {
     int width = (int)f->p->width, info;
@@ -181,25 +189,27 @@ static int factorize(struct fit *f)
         for (int64_t j = i; j < width; j++)
             f->factor[i * width + j] =
                 f->correlation[i * width + j] / f->p->seen + (i == j ? f->l2 + 1e-9 : 0);
-    /* Row-major upper is LAPACK's column-major lower. */
+    /* The upper triangle of a row-major matrix is LAPACK's lower one of a column-major matrix. */
     dpotrf_("L", &width, f->factor, &width, &info);
     return info ? fail("features are too degenerate to fit at l2 = %g", f->l2) : 0;
 }
 
-static int progress(void *instance, const lbfgsfloatval_t *u, const lbfgsfloatval_t *g,
-                    const lbfgsfloatval_t loss, const lbfgsfloatval_t unorm,
-                    const lbfgsfloatval_t gnorm, const lbfgsfloatval_t step, int n, int iteration,
-                    int evaluations)
+/* Called by lbfgs() after each iteration; a result other than 0 ends it. */
+static int after_iteration(void *instance, const lbfgsfloatval_t *u, const lbfgsfloatval_t *g,
+                           const lbfgsfloatval_t loss, const lbfgsfloatval_t unorm,
+                           const lbfgsfloatval_t gnorm, const lbfgsfloatval_t step, int n,
+                           int iteration, int evaluations)
 {
     struct fit *f = instance;
     f->iterations = iteration;
     (void)u, (void)g, (void)unorm, (void)step, (void)n, (void)evaluations;
-    status_show("linear: l2 %g, iteration %d, loss %.6f, gradient %.1e", f->l2, iteration, loss,
-                gnorm);
+    if (f->progress)
+        f->progress("linear: l2 %g, iteration %d, loss %.6f, gradient %.1e", f->l2, iteration, loss,
+                    gnorm);
     return stop_requested();
 }
 
-/* Fits at f->l2, starting from p->w and p->b and leaving the result there. */
+/* Fits at f->l2, starts from p->w and p->b, and leaves the result there. */
 static int minimize(struct fit *f, struct probe *p, double tolerance)
 {
     int width = (int)p->width, weights = p->seen * width, n = weights + p->seen;
@@ -221,7 +231,7 @@ static int minimize(struct fit *f, struct probe *p, double tolerance)
     settings.max_iterations = 5000;
     double loss;
     f->iterations = 0;
-    int result = lbfgs(n, u, &loss, evaluate, progress, f, &settings);
+    int result = lbfgs(n, u, &loss, evaluate, after_iteration, f, &settings);
     to_weights(f, u, p->w);
     memcpy(p->b, u + weights, (size_t)p->seen * sizeof *u);
     lbfgs_free(u);
@@ -232,7 +242,7 @@ static int minimize(struct fit *f, struct probe *p, double tolerance)
     return 0;
 }
 
-/* Means and deviations, each column's sum in the order of rows. */
+/* Computes the mean and 1 / standard deviation of each feature; sums are in the order of rows. */
 static void measure(struct probe *p, const struct feature_set *x)
 {
     int64_t width = p->width;
@@ -247,45 +257,45 @@ static void measure(struct probe *p, const struct feature_set *x)
         for (int64_t i = 0; i < x->n; i++)
             for (int64_t j = tile; j < end; j++) {
                 double off = (double)x->x[i * width + j] - p->mean[j];
-                p->inverse[j] += off * off;
+                p->inverse_std[j] += off * off;
             }
         for (int64_t j = tile; j < end; j++) {
-            double deviation = sqrt(p->inverse[j] / (double)x->n);
-            /* A constant column's deviation is at most the rounding of its mean. */
-            p->inverse[j] = deviation > 1e-12 * fabs(p->mean[j]) ? 1 / deviation : 0;
+            double std = sqrt(p->inverse_std[j] / (double)x->n);
+            /* The std of a constant feature is at most the rounding error of its mean. */
+            p->inverse_std[j] = std > 1e-12 * fabs(p->mean[j]) ? 1 / std : 0;
         }
     }
 }
 
-/* How many of the rows are right. */
+/* Returns how many of the rows [n] are predicted right. */
 static int64_t count_right(const struct fit *f, const struct probe *p, const int64_t *rows,
                            int64_t n)
 {
     int64_t right = 0, width = p->width, seen = p->seen;
     double *row = f->scratch, *logits = row + ROWS * width;
     for (int64_t i = 0; i < n; i++) {
-        standardize(f->x->x + rows[i] * width, p->mean, p->inverse, width, row);
-        logits_of(p, p->w, p->b, row, 1, logits);
-        right += verdict_of(logits, (int)seen, f->target[rows[i]]).rank == 0;
+        standardize(f->x->x + rows[i] * width, p->mean, p->inverse_std, width, row);
+        compute_logits(p, p->w, p->b, row, 1, logits);
+        right += scores_predict(logits, (int)seen, f->target[rows[i]]).rank == 0;
     }
     return right;
 }
 
-/* How many of the first n rows are held out. */
-static int64_t held_of(int64_t n, double holdout)
+/* Returns how many of the first n rows in order of class are held out. */
+static int64_t held_among(int64_t n, double holdout)
 {
     return (int64_t)((double)n * holdout);
 }
 
-/* Whether the i-th row in order of class is held out. Of neighbours at least one is not, so every
- * class keeps a row unless it has but one, which stays. */
+/* Whether the i-th row in order of class is held out. Of two neighbours at most one is, so every
+ * class of several rows keeps one; a class's only row is never held out. */
 static bool is_held_out(const struct feature_set *x, const int64_t *sorted, int64_t i,
                         double holdout)
 {
     const int64_t label = x->y[sorted[i]];
     const bool alone =
         (i == 0 || x->y[sorted[i - 1]] != label) && (i + 1 == x->n || x->y[sorted[i + 1]] != label);
-    return held_of(i + 1, holdout) > held_of(i, holdout) && !alone;
+    return held_among(i + 1, holdout) > held_among(i, holdout) && !alone;
 }
 
 int64_t probe_held_out(const struct feature_set *train, int classes, double holdout)
@@ -295,9 +305,9 @@ int64_t probe_held_out(const struct feature_set *train, int classes, double hold
         return fail("out of memory for %d classes", classes);
     for (int64_t j = 0; j < train->n; j++)
         rows[train->y[j]]++;
-    for (int c = 0; c < classes; c++) /* as is_held_out() counts the rows in order of class */
+    for (int c = 0; c < classes; c++) /* counts as is_held_out() does, in order of class */
         for (const int64_t end = i + rows[c]; i < end; i++)
-            held += rows[c] > 1 && held_of(i + 1, holdout) > held_of(i, holdout);
+            held += rows[c] > 1 && held_among(i + 1, holdout) > held_among(i, holdout);
     free(rows);
     return held;
 }
@@ -308,7 +318,8 @@ static int by_l2(const void *a, const void *b)
     return (s > t) - (s < t);
 }
 
-/* Sets f->l2 to what is best on the held-out part of `sorted`, the rows in order of class. */
+/* Sets f->l2 to the best value on the held-out part of `sorted` [x->n], the rows in order of class.
+ * `split` [x->n] is scratch. */
 static int choose_l2(struct fit *f, struct probe *p, double holdout, const int64_t *sorted,
                      int64_t *split)
 {
@@ -344,7 +355,8 @@ static int choose_l2(struct fit *f, struct probe *p, double holdout, const int64
     return 0;
 }
 
-/* The classes that occur, each row's index among them, and the rows in order of class. */
+/* Sets p->seen and p->class_of; `target` [x->n] gets each row's index into class_of, `sorted`
+ * [x->n] the rows in order of class. */
 static int index_classes(struct probe *p, const struct feature_set *x, int *target, int64_t *sorted)
 {
     int64_t *first = calloc((size_t)p->classes + 1, sizeof *first);
@@ -381,11 +393,11 @@ static int allocate(struct probe *p, struct fit *f)
     p->w = calloc(weights, sizeof *p->w);
     p->b = calloc(seen, sizeof *p->b);
     p->mean = calloc(width, sizeof *p->mean);
-    p->inverse = calloc(width, sizeof *p->inverse);
+    p->inverse_std = calloc(width, sizeof *p->inverse_std);
     f->w = malloc(weights * sizeof *f->w);
     f->gradient = malloc(CHUNKS * (weights + seen) * sizeof *f->gradient);
     f->scratch = malloc(CHUNKS * ROWS * (width + seen) * sizeof *f->scratch);
-    bool enough = p->w && p->b && p->mean && p->inverse && f->w && f->gradient && f->scratch;
+    bool enough = p->w && p->b && p->mean && p->inverse_std && f->w && f->gradient && f->scratch;
     if (width <= MAX_FACTOR) {
         f->correlation = malloc(width * width * sizeof *f->correlation);
         f->factor = malloc(width * width * sizeof *f->factor);
@@ -395,7 +407,7 @@ static int allocate(struct probe *p, struct fit *f)
 }
 
 int probe_fit(struct probe *p, const struct feature_set *train, int classes, double l2,
-              double holdout)
+              double holdout, progress_line *progress)
 {
     *p = (struct probe){.classes = classes, .width = train->width};
     const int64_t held = l2 < 0 ? probe_held_out(train, classes, holdout) : 2;
@@ -407,16 +419,16 @@ int probe_fit(struct probe *p, const struct feature_set *train, int classes, dou
         return fail("%lld features of %d classes are too many", (long long)train->width, classes);
     int *target = malloc((size_t)train->n * sizeof *target);
     int64_t *sorted = malloc((size_t)train->n * 2 * sizeof *sorted);
-    struct fit f = {.p = p, .x = train, .target = target, .l2 = l2};
+    struct fit f = {.p = p, .x = train, .progress = progress, .target = target, .l2 = l2};
     int result = target && sorted ? 0 : fail_memory(NULL);
     if (!result)
         result = index_classes(p, train, target, sorted);
     if (!result)
         result = allocate(p, &f);
-    openblas_set_num_threads(1); /* threads are over chunks of rows */
+    openblas_set_num_threads(1); /* OpenMP runs one thread for each chunk of rows */
     if (!result) {
         measure(p, train);
-        result = f.correlation ? correlate(p, train, f.correlation) : 0;
+        result = f.correlation ? correlate(&f, f.correlation) : 0;
     }
     if (!result && l2 < 0)
         result = choose_l2(&f, p, holdout, sorted, sorted + train->n);
@@ -437,7 +449,8 @@ int probe_fit(struct probe *p, const struct feature_set *train, int classes, dou
     return result;
 }
 
-int probe_classify(const struct probe *p, const struct feature_set *x, struct verdict *verdicts)
+int probe_classify(const struct probe *p, const struct feature_set *x,
+                   struct prediction *predictions)
 {
     if (x->width != p->width)
         return fail("training rows have %lld features, test rows %lld", (long long)p->width,
@@ -455,16 +468,16 @@ int probe_classify(const struct probe *p, const struct feature_set *x, struct ve
         }
         double *logits = rows ? rows + ROWS * p->width : NULL;
         for (int64_t i = 0; i < n; i++)
-            standardize(x->x + (at + i) * p->width, p->mean, p->inverse, p->width,
+            standardize(x->x + (at + i) * p->width, p->mean, p->inverse_std, p->width,
                         rows + i * p->width);
         if (n)
-            logits_of(p, p->w, p->b, rows, n, logits);
+            compute_logits(p, p->w, p->b, rows, n, logits);
         for (int64_t i = 0; i < n; i++) {
             for (int c = 0; c < p->classes; c++)
                 all[c] = -INFINITY;
             for (int c = 0; c < p->seen; c++)
                 all[p->class_of[c]] = logits[i * p->seen + c];
-            verdicts[at + i] = verdict_of(all, p->classes, x->y[at + i]);
+            predictions[at + i] = scores_predict(all, p->classes, x->y[at + i]);
         }
         free(rows);
         free(all);
@@ -478,6 +491,6 @@ void probe_free(struct probe *p)
     free(p->w);
     free(p->b);
     free(p->mean);
-    free(p->inverse);
+    free(p->inverse_std);
     *p = (struct probe){0};
 }

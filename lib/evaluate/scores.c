@@ -5,20 +5,21 @@
 
 #include "base/fail.h"
 
-struct verdict verdict_of(const double *score, int classes, int64_t label)
+struct prediction scores_predict(const double *score, int classes, int64_t label)
 {
-    struct verdict v = {0};
+    struct prediction p = {0};
     for (int c = 0; c < classes; c++) {
-        if (score[c] > score[v.predicted])
-            v.predicted = c;
-        v.rank += score[c] > score[label] || (score[c] == score[label] && c < label);
+        if (score[c] > score[p.label])
+            p.label = c;
+        p.rank += score[c] > score[label] || (score[c] == score[label] && c < label);
     }
     if (!(score[label] > -INFINITY))
-        v.rank = VERDICT_UNRANKED;
-    return v;
+        p.rank = SCORES_UNRANKED;
+    return p;
 }
 
-int scores_make(struct scores *s, const struct verdict *v, const int64_t *y, int64_t n, int classes)
+int scores_make(struct scores *s, const struct prediction *predictions, const int64_t *y, int64_t n,
+                int classes)
 {
     size_t k = (size_t)classes;
     *s = (struct scores){.classes = classes, .n = n};
@@ -30,9 +31,9 @@ int scores_make(struct scores *s, const struct verdict *v, const int64_t *y, int
     }
     int64_t right = 0, near = 0;
     for (int64_t i = 0; i < n; i++) {
-        right += v[i].rank == 0;
-        near += v[i].rank < 5;
-        s->confusion[y[i] * classes + v[i].predicted]++;
+        right += predictions[i].rank == 0;
+        near += predictions[i].rank < 5;
+        s->confusion[y[i] * classes + predictions[i].label]++;
     }
     s->top1 = (double)right / (double)n;
     s->top5 = (double)near / (double)n;

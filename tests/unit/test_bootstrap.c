@@ -13,7 +13,7 @@
 #include "evaluate/bootstrap.h"
 
 enum { MOST = 5000 };
-static struct verdict verdicts[MOST];
+static struct prediction predictions[MOST];
 static int64_t labels[MOST];
 
 static void assert_near(double a, double b, double most)
@@ -28,7 +28,7 @@ static void fill(int64_t n, int classes, int64_t right, int64_t near)
 {
     for (int64_t i = 0; i < n; i++) {
         labels[i] = i % classes;
-        verdicts[i] = (struct verdict){0, i < right ? 0 : i < right + near ? 4 : 5};
+        predictions[i] = (struct prediction){0, i < right ? 0 : i < right + near ? 4 : 5};
     }
 }
 
@@ -38,7 +38,7 @@ static void test_quantiles(void **state)
     (void)state;
     struct intervals i;
     fill(2000, 10, 1500, 300);
-    assert_int_equal(bootstrap(&i, verdicts, labels, 2000, 10, 4000, 0.95, 1), 0);
+    assert_int_equal(bootstrap(&i, predictions, labels, 2000, 10, 4000, 0.95, 1), 0);
     const double off = 1.959964 * sqrt(0.75 * 0.25 / 2000),
                  off5 = 1.959964 * sqrt(0.9 * 0.1 / 2000);
     /* The quantile itself scatters by about 1.96 / sqrt(4000) x 1.4 deviations. */
@@ -46,7 +46,7 @@ static void test_quantiles(void **state)
     assert_near(i.top1.high, 0.75 + off, 0.08 * off);
     assert_near(i.top5.low, 0.9 - off5, 0.08 * off5);
     assert_near(i.top5.high, 0.9 + off5, 0.08 * off5);
-    assert_int_equal(bootstrap(&i, verdicts, labels, 2000, 10, 4000, 0.5, 1), 0);
+    assert_int_equal(bootstrap(&i, predictions, labels, 2000, 10, 4000, 0.5, 1), 0);
     const double half = 0.67449 * sqrt(0.75 * 0.25 / 2000);
     assert_near(i.top1.low, 0.75 - half, 0.1 * half);
     assert_near(i.top1.high, 0.75 + half, 0.1 * half);
@@ -60,9 +60,9 @@ static void test_mean_over_classes(void **state)
     struct intervals i;
     for (int r = 0; r < 1000; r++) {
         labels[r] = r < 900 ? 0 : 1;
-        verdicts[r] = (struct verdict){0, r < 450 || r >= 900 ? 0 : 1};
+        predictions[r] = (struct prediction){0, r < 450 || r >= 900 ? 0 : 1};
     }
-    assert_int_equal(bootstrap(&i, verdicts, labels, 1000, 4, 4000, 0.95, 3), 0);
+    assert_int_equal(bootstrap(&i, predictions, labels, 1000, 4, 4000, 0.95, 3), 0);
     const double off = 1.959964 * sqrt(0.25 / 900) / 2;
     assert_near(i.mean_class.low, 0.75 - off, 0.08 * off);
     assert_near(i.mean_class.high, 0.75 + off, 0.08 * off);
@@ -86,9 +86,9 @@ static void test_coverage(void **state)
         struct intervals i;
         for (int row = 0; row < ROWS; row++) {
             labels[row] = row % 10;
-            verdicts[row] = (struct verdict){0, random_chance(&r, truth) ? 0 : 7};
+            predictions[row] = (struct prediction){0, random_chance(&r, truth) ? 0 : 7};
         }
-        assert_int_equal(bootstrap(&i, verdicts, labels, ROWS, 10, 300, 0.9, (uint64_t)t), 0);
+        assert_int_equal(bootstrap(&i, predictions, labels, ROWS, 10, 300, 0.9, (uint64_t)t), 0);
         held += i.top1.low <= truth && truth <= i.top1.high;
     }
     assert_in_range(held, 340, 372);
@@ -100,10 +100,10 @@ static void test_seeds_and_threads(void **state)
     struct intervals one, three, other;
     fill(1000, 10, 700, 100);
     omp_set_num_threads(1);
-    assert_int_equal(bootstrap(&one, verdicts, labels, 1000, 10, 333, 0.95, 5), 0);
+    assert_int_equal(bootstrap(&one, predictions, labels, 1000, 10, 333, 0.95, 5), 0);
     omp_set_num_threads(3);
-    assert_int_equal(bootstrap(&three, verdicts, labels, 1000, 10, 333, 0.95, 5), 0);
-    assert_int_equal(bootstrap(&other, verdicts, labels, 1000, 10, 333, 0.95, 6), 0);
+    assert_int_equal(bootstrap(&three, predictions, labels, 1000, 10, 333, 0.95, 5), 0);
+    assert_int_equal(bootstrap(&other, predictions, labels, 1000, 10, 333, 0.95, 6), 0);
     assert_memory_equal(&one, &three, sizeof one);
     assert_memory_not_equal(&one.mean_class, &other.mean_class, sizeof one.mean_class);
 }
@@ -113,11 +113,11 @@ static void test_extremes(void **state)
     (void)state;
     struct intervals i;
     fill(1, 1, 1, 0);
-    assert_int_equal(bootstrap(&i, verdicts, labels, 1, 1, 1, 0.95, 0), 0);
+    assert_int_equal(bootstrap(&i, predictions, labels, 1, 1, 1, 0.95, 0), 0);
     assert_near(i.top1.low, 1, 0);
     assert_near(i.mean_class.high, 1, 0);
     fill(MOST, 2, 0, 0);
-    assert_int_equal(bootstrap(&i, verdicts, labels, MOST, 2, 50, 0.95, 0), 0);
+    assert_int_equal(bootstrap(&i, predictions, labels, MOST, 2, 50, 0.95, 0), 0);
     assert_near(i.top1.high, 0, 0);
 }
 

@@ -46,7 +46,7 @@ static void check_probe(const char *l2)
         expect[i] = need(name);
     }
     struct probe p;
-    assert_int_equal(probe_fit(&p, &train, 6, atof(l2), 0.1), 0);
+    assert_int_equal(probe_fit(&p, &train, 6, atof(l2), 0.1, NULL), 0);
     assert_int_equal(p.seen, 5);
     assert_true(p.iterations > 0);
     double b_mean = 0;
@@ -64,17 +64,17 @@ static void check_probe(const char *l2)
             logits[c] = p.b[c];
             for (int j = 0; j < 12; j++)
                 logits[c] +=
-                    p.w[c * 12 + j] * ((double)test.x[i * 12 + j] - p.mean[j]) * p.inverse[j];
+                    p.w[c * 12 + j] * ((double)test.x[i * 12 + j] - p.mean[j]) * p.inverse_std[j];
             sum += exp(logits[c]);
         }
         for (int c = 0; c < 5; c++)
             assert_float_equal((float)(exp(logits[c]) / sum), ((float *)expect[2])[i * 5 + c],
                                1e-5f);
     }
-    struct verdict v[90];
+    struct prediction v[90];
     assert_int_equal(probe_classify(&p, &test, v), 0);
     for (int i = 0; i < test.n; i++)
-        assert_int_equal(v[i].predicted, ((int64_t *)expect[3])[i]);
+        assert_int_equal(v[i].label, ((int64_t *)expect[3])[i]);
     probe_free(&p);
 }
 
@@ -91,9 +91,9 @@ static void test_probe_ignores_threads(void **state)
     const struct feature_set train = rows("train", "train_y");
     struct probe one, three;
     omp_set_num_threads(1);
-    assert_int_equal(probe_fit(&one, &train, 6, -1, 0.1), 0);
+    assert_int_equal(probe_fit(&one, &train, 6, -1, 0.1, NULL), 0);
     omp_set_num_threads(3);
-    assert_int_equal(probe_fit(&three, &train, 6, -1, 0.1), 0);
+    assert_int_equal(probe_fit(&three, &train, 6, -1, 0.1, NULL), 0);
     assert_true(one.l2 >= 1e-7 && one.l2 <= 10);
     assert_memory_equal(&one.l2, &three.l2, sizeof one.l2);
     assert_memory_equal(one.w, three.w, 5 * 12 * sizeof *one.w);
@@ -114,11 +114,12 @@ static void test_knn_is_exact(void **state)
         char name[64];
         snprintf(name, sizeof name, "knn_%d_%s", (int)settings[s].k, settings[s].temperature);
         const int64_t *expect = need(name);
-        struct verdict v[90];
+        struct prediction v[90];
         assert_int_equal(
-            knn_classify(&train, &test, settings[s].k, atof(settings[s].temperature), 6, v), 0);
+            knn_classify(&train, &test, settings[s].k, atof(settings[s].temperature), 6, v, NULL),
+            0);
         for (int i = 0; i < test.n; i++) {
-            assert_int_equal(v[i].predicted, expect[2 * i]);
+            assert_int_equal(v[i].label, expect[2 * i]);
             assert_int_equal(v[i].rank, expect[2 * i + 1]);
         }
     }
@@ -139,15 +140,15 @@ static void test_knn_of_collapsed_features(void **state)
     x[(N - 1) * D] = 1.0001f; /* further from the test row than the others are */
     const struct feature_set train = {.x = x, .y = y, .n = N, .width = D, .classes = 7};
     const struct feature_set test = {.x = x, .y = y, .n = 1, .width = D, .classes = 7};
-    struct verdict v;
+    struct prediction v;
     /* Equal rows: the lowest five vote, labels 0 to 4. */
-    assert_int_equal(knn_classify(&train, &test, 5, 0.1, 7, &v), 0);
-    assert_int_equal(v.predicted, 0);
+    assert_int_equal(knn_classify(&train, &test, 5, 0.1, 7, &v, NULL), 0);
+    assert_int_equal(v.label, 0);
     y[1] = 4;
     y[2] = 3;
     y[3] = 4;
-    assert_int_equal(knn_classify(&train, &test, 5, 0.1, 7, &v), 0);
-    assert_int_equal(v.predicted, 4);
+    assert_int_equal(knn_classify(&train, &test, 5, 0.1, 7, &v, NULL), 0);
+    assert_int_equal(v.label, 4);
     free(x);
     free(y);
 }
@@ -156,21 +157,21 @@ static void test_refusals(void **state)
 {
     (void)state;
     struct feature_set train = rows("train", "train_y"), test = rows("test", "test_y");
-    struct verdict v[90];
+    struct prediction v[90];
     struct probe p;
-    assert_int_equal(knn_classify(&train, &test, 201, 0.1, 6, v), -1);
+    assert_int_equal(knn_classify(&train, &test, 201, 0.1, 6, v, NULL), -1);
     assert_string_equal(fail_message(), "k = 201 neighbours of 200 training rows");
     test.width = 11;
-    assert_int_equal(knn_classify(&train, &test, 20, 0.1, 6, v), -1);
+    assert_int_equal(knn_classify(&train, &test, 20, 0.1, 6, v, NULL), -1);
     assert_string_equal(fail_message(), "training rows have 12 features, test rows 11");
     train.n = 19;
-    assert_int_equal(probe_fit(&p, &train, 6, -1, 0.1), -1);
+    assert_int_equal(probe_fit(&p, &train, 6, -1, 0.1, NULL), -1);
     probe_free(&p);
     int64_t same[19];
     for (int i = 0; i < 19; i++)
         same[i] = 4;
     train.y = same;
-    assert_int_equal(probe_fit(&p, &train, 6, 0.1, 0.1), -1);
+    assert_int_equal(probe_fit(&p, &train, 6, 0.1, 0.1, NULL), -1);
     assert_string_equal(fail_message(),
                         "the training rows are all of class 4: nothing to tell apart");
     probe_free(&p);

@@ -10,14 +10,14 @@
 #include "evaluate/bootstrap.h"
 #include "evaluate/scores.h"
 
-static void test_verdicts(void **state)
+static void test_predictions(void **state)
 {
     (void)state;
     const double score[6] = {0.5, 2, 2, -INFINITY, -1, 0.5};
-    const int ranks[6] = {2, 0, 1, VERDICT_UNRANKED, 4, 3};
+    const int ranks[6] = {2, 0, 1, SCORES_UNRANKED, 4, 3};
     for (int label = 0; label < 6; label++) {
-        struct verdict v = verdict_of(score, 6, label);
-        assert_int_equal(v.predicted, 1);
+        struct prediction v = scores_predict(score, 6, label);
+        assert_int_equal(v.label, 1);
         assert_int_equal(v.rank, ranks[label]);
     }
 }
@@ -27,7 +27,7 @@ static void test_scores(void **state)
     (void)state;
     /* Class 5 has no rows. */
     const int64_t y[8] = {0, 0, 0, 1, 1, 2, 3, 4};
-    const struct verdict v[8] = {{0, 0}, {0, 0}, {2, 4}, {1, 0}, {5, 5}, {2, 0}, {0, 1}, {4, 0}};
+    const struct prediction v[8] = {{0, 0}, {0, 0}, {2, 4}, {1, 0}, {5, 5}, {2, 0}, {0, 1}, {4, 0}};
     struct scores s;
     assert_int_equal(scores_make(&s, v, y, 8, 6), 0);
     assert_float_equal(s.top1, 5.0 / 8, 1e-15);
@@ -53,7 +53,7 @@ static void test_few_classes(void **state)
 {
     (void)state;
     const int64_t y[2] = {0, 3};
-    const struct verdict v[2] = {{3, 3}, {3, 0}};
+    const struct prediction v[2] = {{3, 3}, {3, 0}};
     struct scores s;
     assert_int_equal(scores_make(&s, v, y, 2, 4), 0);
     assert_float_equal(s.top1, 0.5, 0);
@@ -66,9 +66,9 @@ static void test_unranked(void **state)
 {
     (void)state;
     const int64_t y[4] = {1, 1, 0, 0};
-    struct verdict v[4];
+    struct prediction v[4];
     for (int i = 0; i < 4; i++)
-        v[i] = verdict_of((double[]){1, i == 1 ? 0 : -INFINITY}, 2, y[i]);
+        v[i] = scores_predict((double[]){1, i == 1 ? 0 : -INFINITY}, 2, y[i]);
     struct scores s;
     struct intervals sampled;
     assert_int_equal(scores_make(&s, v, y, 4, 2), 0);
@@ -82,7 +82,7 @@ static void test_unranked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_predictions),
         cmocka_unit_test(test_scores),
         cmocka_unit_test(test_few_classes),
         cmocka_unit_test(test_unranked),
