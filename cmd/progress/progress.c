@@ -8,8 +8,8 @@
 #include "link/link.h"
 #include "link/stream.h"
 #include "program/link_options.h"
-#include "report/bar.h"
-#include "report/metrics.h"
+#include "report/metrics_log.h"
+#include "report/progress_bar.h"
 
 static const char *in = "-", *out = "-", *log_path = "";
 
@@ -29,13 +29,13 @@ static const char details[] =
     "  augment --data shapes | encode --next ... --opt ... | progress --log run/log.tsv";
 
 /* What one frame means to the bar and the log. */
-static int take(struct bar *bar, struct metrics_log **log, const struct frame *f)
+static int take(struct progress_bar *bar, struct metrics_log **log, const struct frame *f)
 {
     bool stuck;
-    if (bar_update(bar, f, &stuck))
+    if (progress_bar_update(bar, f, &stuck))
         return -1;
     if (stuck) {
-        bar_break(bar);
+        progress_bar_break(bar);
         warn_line("the loss stays within 1%% of ln(2B-1), what chance gives: nothing is being "
                   "learned");
     }
@@ -45,7 +45,7 @@ static int take(struct bar *bar, struct metrics_log **log, const struct frame *f
 }
 
 /* Consumes the source. `sink` may be NULL. */
-static int follow(struct source *source, struct sink *sink, struct bar *bar)
+static int follow(struct source *source, struct sink *sink, struct progress_bar *bar)
 {
     struct metrics_log *log = NULL;
     struct frame *f;
@@ -80,10 +80,10 @@ int main(int argc, char **argv)
     bool to_terminal = strcmp(out, "-") == 0 && isatty(STDOUT_FILENO);
     struct source *source = source_open(in, &link_options);
     struct sink *sink = source && !to_terminal ? sink_open(out, &link_options) : NULL;
-    struct bar *bar = source && (sink || to_terminal) ? bar_new() : NULL;
+    struct progress_bar *bar = source && (sink || to_terminal) ? progress_bar_new() : NULL;
 
     int result = bar ? follow(source, sink, bar) : -1;
-    bar_finish(bar);
+    progress_bar_finish(bar);
     if (sink && result)
         sink_abandon(sink);
     else if (sink)

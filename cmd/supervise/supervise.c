@@ -13,9 +13,9 @@
 #include "base/stop.h"
 #include "base/warn.h"
 #include "cli/options.h"
-#include "report/tail.h"
 #include "run/attempt.h"
 #include "run/crew.h"
+#include "run/log_tail.h"
 #include "run/run.h"
 #include "run/run_state.h"
 
@@ -89,7 +89,7 @@ static void report(const char *failed, int64_t before)
 {
     char *log = run_path(run.folder, "log.txt");
     say("%s; the stages said:", failed);
-    tail_show(log, before, 20);
+    log_tail_show(log, before, 20);
     free(log);
 }
 
@@ -147,7 +147,7 @@ static int make_attempts(const char *log, const char *metrics)
     for (bool first = true;; first = false) {
         struct run_state before, after;
         struct stat rows = {0};
-        const int64_t said = tail_size(log);
+        const int64_t said = log_tail_size(log);
         stat(metrics, &rows);
         if (run_state_read(run.folder, &before))
             return warn_failure();

@@ -10,24 +10,24 @@
 #include "base/flush.h"
 
 enum {
-    GAP = 2,     /* pixels between the views of an image */
-    MARGIN = 10, /* around a group */
-    LEGIBLE = 96,
-    MAX_PLOT = 512, /* pixels that a plot is wide at most */
-    PAPER = 0xf4,
+    GAP = 2,        /* pixels between the views of an image */
+    MARGIN = 10,    /* around a group */
+    LEGIBLE = 96,   /* smaller images are enlarged to about this many pixels */
+    MAX_PLOT = 512, /* the largest width of a plot, in pixels */
+    PAPER = 0xf4,   /* the page's grey */
     MAX_SIDE = 1 << 16
 };
 #define MAX_BYTES ((int64_t)1 << 30)
 
-struct layout {
-    bool series;
-    int64_t images, views, height, width; /* of the tensor; height and width of one tile */
-    int64_t scale, columns;               /* columns: groups in a row of the page */
-    int64_t group_width, group_height;    /* with their share of the margin */
+struct page {
+    bool series;                          /* the tiles are plots */
+    int64_t images, views, height, width; /* tiles: [images,views], each of height x width */
+    int64_t scale, columns;               /* enlargement; groups in a row of the page */
+    int64_t group_width, group_height;    /* in pixels, with the margin */
     int64_t page_width, page_height;
 };
 
-static int lay_out(const struct tensor *x, int64_t max_images, struct layout *l)
+static int lay_out(const struct tensor *x, int64_t max_images, struct page *l)
 {
     const int64_t *shape = x->shape;
     bool grouped = x->ndim == 5, series = grouped && shape[2] == 1 && x->dtype == DTYPE_F32;
@@ -35,11 +35,11 @@ static int lay_out(const struct tensor *x, int64_t max_images, struct layout *l)
         (x->dtype != DTYPE_U8 && x->dtype != DTYPE_F32))
         return fail("%s: is no batch of images, U8 or F32 [B,V,H,W,3], or series, F32 [B,V,1,T,C]",
                     x->name);
-    *l = (struct layout){.series = series,
-                         .images = shape[0] < max_images ? shape[0] : max_images,
-                         .views = grouped ? shape[1] : 1,
-                         .height = shape[x->ndim - 3],
-                         .width = shape[x->ndim - 2]};
+    *l = (struct page){.series = series,
+                       .images = shape[0] < max_images ? shape[0] : max_images,
+                       .views = grouped ? shape[1] : 1,
+                       .height = shape[x->ndim - 3],
+                       .width = shape[x->ndim - 2]};
     if (tensor_count(x) == 0)
         return fail("%s: holds no images", x->name);
     if (l->height > MAX_SIDE || l->width > MAX_SIDE || l->views > MAX_SIDE)
@@ -54,7 +54,7 @@ static int lay_out(const struct tensor *x, int64_t max_images, struct layout *l)
     l->scale = side < LEGIBLE ? (LEGIBLE + side / 2) / side : 1;
     l->group_width = l->views * (l->width * l->scale + GAP) - GAP + MARGIN;
     l->group_height = l->height * l->scale + MARGIN;
-    /* Square: columns * group_width = images / columns * group_height. */
+    /* The page is square if columns * group_width = images / columns * group_height. */
     double columns = sqrt((double)l->images * (double)l->group_height / (double)l->group_width);
     l->columns = columns < 1 ? 1 : llround(columns);
     if (l->columns > l->images)
@@ -85,7 +85,7 @@ static void pixel(const struct tensor *x, int64_t index, unsigned char rgb[3])
         rgb[c] = (unsigned char)lrintf(fminf(fmaxf(from[c], 0), 1) * 255);
 }
 
-static void draw_tile(const struct tensor *x, const struct layout *l, int64_t image, int64_t view,
+static void draw_tile(const struct tensor *x, const struct page *l, int64_t image, int64_t view,
                       unsigned char *page)
 {
     int64_t left = MARGIN + image % l->columns * l->group_width;
@@ -98,7 +98,7 @@ static void draw_tile(const struct tensor *x, const struct layout *l, int64_t im
                   page + 3 * ((top + i) * l->page_width + left + j));
 }
 
-/* The smallest and the largest value of a group; NaN and infinity aside. */
+/* Finds the smallest and the largest finite value of a group. */
 static void find_range(const float *values, int64_t n, float *low, float *high)
 {
     *low = INFINITY;
@@ -108,20 +108,20 @@ static void find_range(const float *values, int64_t n, float *low, float *high)
             *low = fminf(*low, values[i]);
             *high = fmaxf(*high, values[i]);
         }
-    if (!(*low < *high)) { /* a flat line lies in the middle */
+    if (!(*low < *high)) { /* a flat line is drawn in the middle */
         *high = (isfinite(*low) ? *low : 0) + 1;
         *low = *high - 2;
     }
 }
 
-/* Row of a plot: a margin is left above and below. */
+/* Returns the row of a plot for a value, with a margin above and below. */
 static int64_t row_of(float value, float low, float high)
 {
     const double share = ((double)value - (double)low) / ((double)high - (double)low);
     return llround((1 - share) * (LEGIBLE - 7)) + 3;
 }
 
-/* Fills a pixel column of a plot with the line's rows between steps `from` and `to`. */
+/* Fills a pixel column of a plot with the rows that the line has between steps `from` and `to`. */
 static void draw_column(const float *series, int64_t channels, double from, double to, float low,
                         float high, const unsigned char color[3], unsigned char *column,
                         int64_t pitch)
@@ -129,7 +129,7 @@ static void draw_column(const float *series, int64_t channels, double from, doub
     int64_t top = LEGIBLE, bottom = -1;
     const int64_t last = (int64_t)ceil(to);
     for (int64_t t = (int64_t)from; t <= last; t++) {
-        /* The line's point nearest to step t within the column. */
+        /* The point of the line that is nearest to step t within the column. */
         const double at = fmin(fmax((double)t, from), to), left = floor(at);
         const float a = series[(int64_t)left * channels], b = series[(int64_t)ceil(at) * channels];
         const float value = (float)((double)a + (at - left) * ((double)b - (double)a));
@@ -146,7 +146,7 @@ static void draw_column(const float *series, int64_t channels, double from, doub
         memcpy(column + i * pitch, color, 3);
 }
 
-static void draw_plot(const struct tensor *x, const struct layout *l, int64_t image, int64_t view,
+static void draw_plot(const struct tensor *x, const struct page *l, int64_t image, int64_t view,
                       unsigned char *page)
 {
     static const unsigned char colors[][3] = {
@@ -171,7 +171,7 @@ static void draw_plot(const struct tensor *x, const struct layout *l, int64_t im
 
 int contact_sheet_write(const struct tensor *x, int64_t max_images, const char *path)
 {
-    struct layout l = {0};
+    struct page l = {0};
     if (lay_out(x, max_images, &l))
         return -1;
     size_t bytes = (size_t)(3 * l.page_width * l.page_height);

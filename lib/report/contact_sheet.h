@@ -1,17 +1,20 @@
-/* contact_sheet: the images or series of a batch on one page, for the eye. */
+/* contact_sheet: draws the images or time series of a batch on one page. */
 #ifndef CONTACT_SHEET_H
 #define CONTACT_SHEET_H
 
 #include "frame/frame.h"
 
-/* Draws up to max_images of x into a PNG file, which appears whole or not at all. x is U8, or F32
- * in [0,1] (what lies outside is clamped, NaN is drawn magenta), of shape [B,V,H,W,3] or [B,H,W,3].
- * The V views of an image are neighbouring tiles of one group; groups fill rows from left to right,
- * as many as make the page about as wide as high. Images below 96 pixels are scaled up by a whole
- * factor.
+/* Draws up to max_images samples of x into a PNG file at `path`, which appears whole or not at all.
+ * Returns -1 with a message if x has another dtype or shape than the following, if it is empty or
+ * too large to draw, or if the file cannot be written.
  *
- * F32 [B,V,1,T,C] are series: a tile is a plot of lines, one a channel, over time, from the
- * smallest value of the group to the largest. -1 with a message. */
+ *   U8 or F32 [B,V,H,W,3] or [B,H,W,3]   Images. F32 is clamped to [0,1]; NaN is drawn magenta. The
+ *                                        V views of an image are neighbouring tiles of one group.
+ *                                        Images below 96 pixels are enlarged by a whole factor.
+ *   F32 [B,V,1,T,C]                      Time series. A tile is a plot over time with one line for
+ *                                        each channel; the plots of a group share their range.
+ *
+ * Groups fill rows from left to right, as many as make the page about as wide as high. */
 int contact_sheet_write(const struct tensor *x, int64_t max_images, const char *path);
 
 #endif

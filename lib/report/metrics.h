@@ -1,4 +1,4 @@
-/* metrics: the numbers in a training run's frames, as rows of a table. */
+/* metrics: which metadata of a training run's frames are metrics, and how a table shows them. */
 #ifndef METRICS_H
 #define METRICS_H
 
@@ -8,35 +8,28 @@
 
 enum { METRICS_MAX_COLUMNS = 64 };
 
-/* Which metadata keys make a row: step, epoch, loss, accuracy, contrast_acc, contrast_entropy, lr
- * and views_per_s in this order, those that the first frame has, then whatever else it has and does
- * not merely describe the run or the link (steps, batch, seq, ...). */
+/* Metadata keys, one for each column of a table. Starts as {0}; metrics_columns_free() frees it. */
 struct metrics_columns {
     char *names[METRICS_MAX_COLUMNS];
     int count;
 };
+
+/* Sets *c to the columns for a stream that begins with this frame: those of step, epoch, loss,
+ * accuracy, contrast_acc, contrast_entropy, lr and views_per_s that it has, in this order, and then
+ * its other keys, except those that describe the run or the link (steps, batch, seq, ...). */
 void metrics_columns_of(const struct frame *first, struct metrics_columns *c);
-void metrics_columns_free(struct metrics_columns *c);
+/* Appends a copy of the name. Does nothing if there are METRICS_MAX_COLUMNS, or memory is out. */
+void metrics_columns_add(struct metrics_columns *c, const char *name);
+void metrics_columns_free(struct metrics_columns *c); /* leaves it empty */
 
-/* Adds to `to` the metrics of an answer: all that the request did not have, and that does not
- * merely describe the run or the link. */
-void metrics_pass(struct frame *to, const struct frame *answer, const struct frame *request);
+/* Copies to `to` the metrics of a reply: its keys that the request does not have, except those that
+ * describe the run or the link. */
+void metrics_pass(struct frame *to, const struct frame *reply, const struct frame *request);
 
-/* Writes tab-separated lines: the names; a frame's values, empty where it has none. Tabs and
- * control characters inside a value are written as spaces. Errors show in ferror(). */
+/* Write a line of tab-separated values: the column names; a frame's values, empty for a key that it
+ * does not have. Control characters within a value, tabs included, become blanks. Errors show in
+ * ferror(). */
 void metrics_write_header(FILE *file, const struct metrics_columns *c);
 void metrics_write_row(FILE *file, const struct metrics_columns *c, const struct frame *f);
-
-/* A table that survives restarts: rows at or beyond the first new step, which a run that is resumed
- * computes again, and a last line that was cut off, are dropped first, atomically. */
-struct metrics_log;
-
-/* Opens or creates the table for rows from `first` on. -1/NULL with a message, also if the file is
- * something else (its first line does not begin with "step"): it is left alone. */
-struct metrics_log *metrics_log_open(const char *path, const struct frame *first);
-/* Appends a row and flushes it. */
-int metrics_log_write(struct metrics_log *log, const struct frame *f);
-/* Closes and frees; NULL is fine. */
-int metrics_log_close(struct metrics_log *log);
 
 #endif

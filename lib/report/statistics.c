@@ -13,8 +13,9 @@ struct sums {
     size_t nan, inf;
 };
 
-/* n is at most BLOCK. Lane by lane, so that the compiler may use vector units without reordering a
- * sum; lanes without an element are counted as NaN and taken off again. */
+/* Adds n elements, at most BLOCK, to the total. Each lane has its own sums, so that the compiler
+ * can use vector units without reordering a sum. Lanes without an element hold NaN, and are
+ * subtracted from the number of NaNs. */
 MULTIVERSION
 static void sum_floats(const float *x, size_t n, struct sums *total)
 {

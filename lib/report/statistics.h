@@ -1,4 +1,4 @@
-/* statistics: what a person wants to know of a tensor at a glance. */
+/* statistics: range, mean and defects of a tensor's values. */
 #ifndef STATISTICS_H
 #define STATISTICS_H
 
@@ -9,15 +9,15 @@
 
 struct statistics {
     size_t count; /* elements */
-    size_t nan;   /* exact, as are inf, min and max */
-    size_t inf;   /* of either sign */
-    bool integer; /* U8, I32, I64: int_min and int_max hold, else min and max */
+    size_t nan;   /* how many of them are NaN */
+    size_t inf;   /* how many are infinite, of either sign */
+    bool integer; /* the dtype is U8, I32 or I64: int_min and int_max hold, else min and max */
     int64_t int_min, int_max;
     double min, max; /* over the finite elements; NaN if there are none */
     double mean;     /* over the finite elements, summed in float64; NaN if there are none */
 };
 
-/* One pass over the tensor; every dtype. */
+/* Computes the statistics of a tensor of any dtype in one pass. All but the mean are exact. */
 struct statistics statistics_of(const struct tensor *t);
 
 #endif

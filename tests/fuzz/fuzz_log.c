@@ -1,5 +1,5 @@
 /* The table of a run that is gone on with: a file that was there, and two frames' rows. */
-#include "report/metrics.h"
+#include "report/metrics_log.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "report/bar.h"
+#include "report/progress_bar.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -12,41 +12,40 @@
 #include "base/fail.h"
 
 enum {
-    RECENT = 100,
-    ENOUGH = 300,
+    RECENT = 100, /* frames whose mean loss is looked at */
+    ENOUGH = 300, /* frames before a run may count as stuck */
     FIELDS = 7,
     FIELD_SIZE = 64,
     LINE_SIZE = 512,
-    SHORTEST_BAR = 12,
+    SHORTEST_BAR = 12, /* columns */
     LONGEST_BAR = 40,
-    LINES_A_RUN = 40
+    LINES_PER_RUN = 40 /* where stderr is no terminal: one line every 2.5 % of the steps */
 };
 
-struct bar {
+struct progress_bar {
     bool terminal;
-    bool open;  /* the line on the terminal waits for its newline */
-    bool shown; /* the present frame is on the screen */
+    bool open;  /* the line on the terminal has no newline yet */
+    bool shown; /* the last frame has been shown */
     int64_t frames, first_step, shown_step;
     double start, shown_at;
-    bool warned;
-    double recent[RECENT];
+    bool warned;           /* the caller knows that the run seems stuck */
+    double recent[RECENT]; /* the last losses, in a ring */
 
     int64_t step, steps, steps_per_epoch, batch, epoch;   /* -1: unknown */
     double loss, accuracy, contrast_acc, lr, views_per_s; /* NaN: unknown */
 };
 
-struct bar *bar_new(void)
+struct progress_bar *progress_bar_new(void)
 {
-    struct bar *b = calloc(1, sizeof *b);
-    if (!b) {
-        fail_memory(NULL);
-        return NULL;
-    }
+    struct progress_bar *b = calloc(1, sizeof *b);
+    if (!b)
+        return fail_null("out of memory");
     b->terminal = isatty(STDERR_FILENO);
     return b;
 }
 
-static int take(struct bar *b, const struct frame *f)
+/* Reads the frame's values. */
+static int read_values(struct progress_bar *b, const struct frame *f)
 {
     return frame_meta_int(f, "step", -1, &b->step) || frame_meta_int(f, "steps", -1, &b->steps) ||
                    frame_meta_int(f, "steps_per_epoch", -1, &b->steps_per_epoch) ||
@@ -61,7 +60,8 @@ static int take(struct bar *b, const struct frame *f)
                : 0;
 }
 
-static bool is_stuck(struct bar *b)
+/* Stores the loss, and says whether the run seems stuck for the first time. */
+static bool is_stuck(struct progress_bar *b)
 {
     b->recent[b->frames % RECENT] = b->loss;
     if (b->warned || b->frames + 1 < ENOUGH || b->batch < 2 || !isnan(b->accuracy))
@@ -73,12 +73,13 @@ static bool is_stuck(struct bar *b)
     return b->warned;
 }
 
-/* Steps are 0-based; a person reads how many are done. */
-static int64_t done(const struct bar *b)
+/* Returns the number of steps that are done; the numbers of steps begin at 0. */
+static int64_t done(const struct progress_bar *b)
 {
     return b->step + 1;
 }
 
+/* Writes "2h05m left" and the like. */
 static void write_time(char *out, double seconds)
 {
     int64_t s = (int64_t)fmin(seconds + 0.5, 1e9);
@@ -90,8 +91,8 @@ static void write_time(char *out, double seconds)
         snprintf(out, FIELD_SIZE, "%" PRId64 "m%02" PRId64 "s left", s / 60, s % 60);
 }
 
-/* The fields in the order they are shown; "" for what is not known. */
-static void write_fields(const struct bar *b, char field[FIELDS][FIELD_SIZE])
+/* Writes the fields in the order in which they are shown; "" for one that is unknown. */
+static void write_fields(const struct progress_bar *b, char field[FIELDS][FIELD_SIZE])
 {
     memset(field, 0, FIELDS * FIELD_SIZE);
     if (b->step >= 0 && b->steps > 0)
@@ -118,6 +119,7 @@ static void write_fields(const struct bar *b, char field[FIELDS][FIELD_SIZE])
     }
 }
 
+/* Joins the fields that are not empty; returns the length of the line. */
 static size_t join(char field[FIELDS][FIELD_SIZE], char line[LINE_SIZE])
 {
     size_t n = 0;
@@ -128,7 +130,7 @@ static size_t join(char field[FIELDS][FIELD_SIZE], char line[LINE_SIZE])
     return n;
 }
 
-static void draw_bar(const struct bar *b, int cells)
+static void draw_bar(const struct progress_bar *b, int cells)
 {
     double part = (double)done(b) / (double)b->steps;
     int full = (int)(part * (cells - 2));
@@ -139,8 +141,9 @@ static void draw_bar(const struct bar *b, int cells)
     fputs("] ", stderr);
 }
 
-/* What goes first when the terminal is narrow: lr, views/s, epoch, accuracy, time left, loss. */
-static void draw(const struct bar *b)
+/* Draws the line. On a narrow terminal it leaves out, one after another, the learning rate,
+ * views/s, the epoch, the accuracy, the time left and the loss. */
+static void draw(const struct progress_bar *b)
 {
     static const int dispensable[] = {4, 5, 1, 3, 6, 2};
     struct winsize w = {0};
@@ -164,7 +167,7 @@ static void draw(const struct bar *b)
     fflush(stderr);
 }
 
-static void show(struct bar *b, double now)
+static void show(struct progress_bar *b, double now)
 {
     if (b->terminal) {
         draw(b);
@@ -180,23 +183,23 @@ static void show(struct bar *b, double now)
     b->shown_step = b->step;
 }
 
-static bool is_due(const struct bar *b, double now)
+static bool is_due(const struct progress_bar *b, double now)
 {
     double since = now - b->shown_at, elapsed = now - b->start;
     if (b->frames == 0)
         return true;
     if (b->terminal)
         return since >= 0.1;
-    if (b->steps > 0 && b->step - b->shown_step >= (b->steps + LINES_A_RUN - 1) / LINES_A_RUN)
+    if (b->steps > 0 && b->step - b->shown_step >= (b->steps + LINES_PER_RUN - 1) / LINES_PER_RUN)
         return true;
     return since >= fmax(10, elapsed / 20);
 }
 
-int bar_update(struct bar *b, const struct frame *f, bool *stuck)
+int progress_bar_update(struct progress_bar *b, const struct frame *f, bool *stuck)
 {
     double now = clock_now();
     *stuck = false;
-    if (take(b, f))
+    if (read_values(b, f))
         return -1;
     if (b->frames == 0) {
         b->start = now;
@@ -210,19 +213,19 @@ int bar_update(struct bar *b, const struct frame *f, bool *stuck)
     return 0;
 }
 
-void bar_break(struct bar *b)
+void progress_bar_break(struct progress_bar *b)
 {
     if (b->open)
         fputc('\n', stderr);
     b->open = false;
 }
 
-void bar_finish(struct bar *b)
+void progress_bar_finish(struct progress_bar *b)
 {
     if (!b)
         return;
     if (b->frames && !b->shown)
         show(b, clock_now());
-    bar_break(b);
+    progress_bar_break(b);
     free(b);
 }
