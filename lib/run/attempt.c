@@ -15,12 +15,14 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/stop.h"
-#include "run/crew.h"
+#include "run/process_set.h"
 #include "run/run_folder.h"
 
-static const double look_every = 1, patience = 30; /* seconds */
+/* Seconds between looks for stopped processes; and how long the preparation may take, and a process
+ * that was asked to stop. */
+static const double look_every = 1, patience = 30;
 
-static int set(const char *name, const char *value)
+static int set_variable(const char *name, const char *value)
 {
     return setenv(name, value, 1) ? fail_memory(NULL) : 0;
 }
@@ -33,8 +35,9 @@ static int set_environment(const char *sockets, int64_t start, bool resume)
         return fail("no random number: %s", strerror(errno));
     snprintf(id, sizeof id, "%016" PRIx64, number);
     snprintf(step, sizeof step, "%" PRId64, start);
-    return set("SIMCLR_SOCKETS", sockets) || set("SIMCLR_RUN", id) || set("SIMCLR_START", step) ||
-           set("SIMCLR_RESUME", resume ? "--resume" : "");
+    return set_variable("SIMCLR_SOCKETS", sockets) || set_variable("SIMCLR_RUN", id) ||
+           set_variable("SIMCLR_START", step) ||
+           set_variable("SIMCLR_RESUME", resume ? "--resume" : "");
 }
 
 static int open_in(const char *folder, const char *name)
@@ -53,7 +56,7 @@ static int open_in(const char *folder, const char *name)
     return bad ? -1 : fd;
 }
 
-/* For a person, who can run the same by hand. */
+/* Appends the attempt to commands.sh, from which a person can run it by hand. */
 static int write_commands(const struct attempt *a)
 {
     const int fd = open_in(a->run, "commands.sh");
@@ -84,85 +87,82 @@ static int write_commands(const struct attempt *a)
     return fclose(file) ? fail("%s/commands.sh: %s", a->run, strerror(errno)) : 0;
 }
 
-/* Runs the command that has to end well before the processes start. */
-static int prepare(const struct attempt *a, struct crew *crew, int log, char *failed, size_t size)
+/* Runs the command that must succeed before the processes start. Returns as attempt_run(). */
+static int prepare(const struct attempt *a, struct process_set *set, int log)
 {
     const double until = clock_now() + patience;
-    if (crew_start(crew, "preparation", a->first, log, log))
+    enum process_set_event event = PROCESS_SET_NONE;
+    if (process_set_start(set, "preparation", a->first, log, log))
         return -1;
-    while (crew_running(crew) && !stop_requested() && clock_now() < until)
-        crew_wait(crew, look_every, failed, size);
-    if (crew_running(crew))
-        snprintf(failed, size, "the preparation did not end within %g s", patience);
-    return *failed ? 1 : 0;
+    while (event == PROCESS_SET_NONE && !stop_requested() && clock_now() < until)
+        event = process_set_wait(set, look_every);
+    if (event == PROCESS_SET_NONE)
+        fail("the preparation did not end within %g s", patience);
+    return event == PROCESS_SET_ENDED ? ATTEMPT_DONE : ATTEMPT_FAILED;
 }
 
-static int start_all(const struct attempt *a, struct crew *crew, int log)
+static int start_all(const struct attempt *a, struct process_set *set, int log)
 {
     for (int i = 0; i < a->n; i++) {
         const struct attempt_process *p = &a->processes[i];
         const bool shown = !strcmp(p->name, a->shown);
-        if (crew_start(crew, p->name, p->command, log, shown ? STDERR_FILENO : log))
+        if (process_set_start(set, p->name, p->command, log, shown ? STDERR_FILENO : log))
             return -1;
     }
     return 0;
 }
 
-/* Until all have ended, one has failed, or one that was asked to stop does not. */
-static int watch(const struct attempt *a, struct crew *crew, char *failed, size_t size)
+/* Waits until all processes have ended, one has failed or been stopped, or one that was asked to stop
+ * does not. Returns an enum attempt_result. */
+static int watch(const struct attempt *a, struct process_set *set)
 {
     double asked = 0, looked = clock_now();
-    while (crew_running(crew)) {
-        if (crew_wait(crew, look_every, failed, size)) {
-            if (*failed)
-                return 1;
+    while (process_set_running(set)) {
+        const enum process_set_event event = process_set_wait(set, look_every);
+        if (event == PROCESS_SET_FAILED)
+            return ATTEMPT_FAILED;
+        if (event == PROCESS_SET_ENDED)
             continue;
-        }
         if (stop_requested() && asked == 0) {
             asked = clock_now();
-            crew_signal(crew, a->asked, SIGTERM);
+            process_set_signal(set, a->asked, SIGTERM);
         }
         if (asked > 0 && clock_now() - asked > patience) {
-            snprintf(failed, size, "the %s did not stop within %g s", a->asked, patience);
-            return 1;
+            fail("the %s did not stop within %g s", a->asked, patience);
+            return ATTEMPT_FAILED;
         }
         if (clock_now() - looked >= look_every) {
             looked = clock_now();
-            if (crew_stopped(crew, a->timeout)) {
-                snprintf(failed, size, "%s", fail_message());
-                return 1;
-            }
+            if (process_set_is_stopped(set, a->timeout))
+                return ATTEMPT_FAILED;
         }
     }
-    return 0;
+    return ATTEMPT_DONE;
 }
 
-/* -1 could not begin. */
-static int run_crew(const struct attempt *a, const struct private_folder *folder, char *failed,
-                    size_t size)
+static int run_processes(const struct attempt *a, const struct private_folder *folder)
 {
     const int log = open_in(a->run, "log.txt");
-    struct crew *crew = log < 0 ? NULL : crew_new(folder->path);
+    struct process_set *set = log < 0 ? NULL : process_set_new(folder->path);
     int result = -1;
-    if (crew)
-        result = *a->first ? prepare(a, crew, log, failed, size) : 0;
-    if (!result)
-        result = start_all(a, crew, log) ? -1 : watch(a, crew, failed, size);
-    crew_end(crew);
+    if (set)
+        result = *a->first ? prepare(a, set, log) : ATTEMPT_DONE;
+    if (result == ATTEMPT_DONE)
+        result = start_all(a, set, log) ? -1 : watch(a, set);
+    process_set_end(set);
     if (log >= 0)
         close(log);
     return result;
 }
 
-int attempt_run(const struct attempt *a, int64_t start, bool resume, char *failed, size_t size)
+int attempt_run(const struct attempt *a, int64_t start, bool resume)
 {
     struct private_folder folder;
-    *failed = 0;
     if (private_folder_make(&folder, a->run, a->lock))
         return -1;
     int result = -1;
     if (!set_environment(folder.path, start, resume) && !write_commands(a))
-        result = run_crew(a, &folder, failed, size);
+        result = run_processes(a, &folder);
     private_folder_remove(&folder);
     return result;
 }

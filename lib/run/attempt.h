@@ -1,31 +1,37 @@
-/* attempt: a training run's processes, from a step on to its end or to the first failure. */
+/* attempt: runs the processes of a training run from its last state on, until all have ended or one
+ * fails. */
 #ifndef ATTEMPT_H
 #define ATTEMPT_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
+/* What to run. The caller owns everything that it points to. */
 struct attempt {
-    const char *run; /* the folder: log.txt and commands.sh are in it */
-    int lock;        /* run_folder_lock() */
+    const char *run; /* the run's folder, in which log.txt and commands.sh are written */
+    int lock;        /* descriptor from run_folder_lock() */
     struct attempt_process {
         const char *name, *command; /* for /bin/sh -c */
     } * processes;
     int n;
-    const char *first; /* a command that has to have ended well before they start; or "" */
-    const char *asked; /* the process that a signal to the program is passed on to */
-    const char *shown; /* the process whose stderr is the program's; others' is the log */
-    double timeout;    /* how long one of them may be stopped */
+    const char *first; /* a command that must succeed before the processes start, or "" */
+    const char *asked; /* name of the process that gets SIGTERM if the program is asked to stop */
+    const char *shown; /* name of the process whose stderr is the program's; others write the log */
+    double timeout;    /* seconds for which a process may be stopped, as by SIGSTOP */
 };
 
-/* What the commands find in their environment:
- *   SIMCLR_SOCKETS  a private folder, for sockets, FIFOs and keys
- *   SIMCLR_RUN      the attempt's number, which is the ID of all its links
- *   SIMCLR_START    the first step
- *   SIMCLR_RESUME   --resume if there is a state, else empty
- * 0 when all have ended well; 1 when one has not, or the program was asked to stop: what failed
- * stands in `failed`, and nothing runs any more; -1 with a message: it could not begin. */
-int attempt_run(const struct attempt *a, int64_t start, bool resume, char *failed, size_t size);
+enum attempt_result {
+    ATTEMPT_DONE,  /* all processes have ended with exit status 0 */
+    ATTEMPT_FAILED /* one has not, and the others have been ended; fail_message() says which. Also
+                      if the program was asked to stop (stop_requested()) */
+};
+
+/* Runs the processes. Their commands find in the environment:
+ *   SIMCLR_SOCKETS  a private folder for sockets, FIFOs and keys; it is removed at the end
+ *   SIMCLR_RUN      a random number, which identifies the attempt's links
+ *   SIMCLR_START    `start`, the first step
+ *   SIMCLR_RESUME   "--resume" if there is a state to resume from, else ""
+ * Returns an enum attempt_result, or -1 with a message if the processes cannot be started. */
+int attempt_run(const struct attempt *a, int64_t start, bool resume);
 
 #endif

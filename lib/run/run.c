@@ -12,17 +12,18 @@
 #include "run/run_state.h"
 
 static const double patience = 60; /* seconds, for processes of an earlier run */
-/* An option of this module's own: the step at which a run that was complete was made longer. */
+/* This module's own option: the step at which a run that was complete was made longer. */
 static const char raised_at[] = "raised-at";
 
 char *run_path(const char *folder, const char *name)
 {
     char *path;
     if (asprintf(&path, "%s/%s", folder, name) < 0)
-        abort(); /* a few bytes: nothing useful can follow */
+        abort(); /* without a few bytes nothing useful can follow */
     return path;
 }
 
+/* Whether all steps are made, and the run has not been made longer since. */
 static bool is_at_end(const struct run_state *s, const struct run_options *o)
 {
     const char *raised = run_options_get(o, raised_at);
@@ -32,20 +33,20 @@ static bool is_at_end(const struct run_state *s, const struct run_options *o)
 
 /* ---- the beginning ---- */
 
-static void tell_raised(const char *name, const char *before, const char *now)
+static void report_raised(const char *name, const char *before, const char *now)
 {
     warn_line("--%s is %s now, after %s", name, now, before);
 }
 
-/* The options to be kept, checked against those that are there. */
-static int take_options(struct run *r, const char *path, const struct run_state *s,
+/* Reads the options and, if the run is resumed, checks them against those in the folder. */
+static int take_options(struct training_run *r, const char *path, const struct run_state *s,
                         struct run_options *now)
 {
     int raised = 0;
     int bad = *r->options ? run_options_read(now, r->options) : 0;
     if (!bad && r->resume)
         bad = run_options_read(&r->before, path) ||
-              run_options_compare(&r->before, now, &r->changes, s->steps, r->folder, tell_raised,
+              run_options_compare(&r->before, now, &r->changes, s->steps, r->folder, report_raised,
                                   &raised);
     char step[32];
     snprintf(step, sizeof step, "%" PRId64, s->step);
@@ -54,7 +55,7 @@ static int take_options(struct run *r, const char *path, const struct run_state 
     return bad ? -1 : 0;
 }
 
-/* The model of a run that is complete. */
+/* Writes the model of a complete run from its state, unless it is there. */
 static int renew_model(const char *folder, const char *model)
 {
     if (!run_file_check(model))
@@ -65,7 +66,7 @@ static int renew_model(const char *folder, const char *model)
     return 0;
 }
 
-static int open_folder(struct run *r, const char *options, const char *model,
+static int open_folder(struct training_run *r, const char *options, const char *model,
                        struct run_options *now, int64_t *steps)
 {
     struct run_state s;
@@ -84,11 +85,11 @@ static int open_folder(struct run *r, const char *options, const char *model,
         return -1;
     *steps = r->step = s.step;
     if (!is_at_end(&s, now))
-        return 0;
-    return renew_model(r->folder, model) ? -1 : 1;
+        return RUN_INCOMPLETE;
+    return renew_model(r->folder, model) ? -1 : RUN_COMPLETE;
 }
 
-int run_open(struct run *r, int64_t *steps)
+int run_open(struct training_run *r, int64_t *steps)
 {
     char *options = run_path(r->folder, "options"),
          *model = run_path(r->folder, "model.safetensors");
@@ -102,7 +103,7 @@ int run_open(struct run *r, int64_t *steps)
 
 /* ---- the end ---- */
 
-int run_take_back(struct run *r)
+int run_restore_options(struct training_run *r)
 {
     struct run_state s;
     if (r->before.n == 0 || !*r->options)
@@ -117,6 +118,7 @@ int run_take_back(struct run *r)
     return result;
 }
 
+/* Removes this module's own option, for the longer run has come to its end. */
 static int forget_raise(const char *path)
 {
     struct run_options o;
@@ -128,7 +130,7 @@ static int forget_raise(const char *path)
     return bad ? -1 : 0;
 }
 
-int run_check_end(const struct run *r)
+int run_check_complete(const struct training_run *r)
 {
     char *options = run_path(r->folder, "options"),
          *model = run_path(r->folder, "model.safetensors");
@@ -151,7 +153,7 @@ static int flushed(void)
     return fflush(stdout) ? fail("stdout: cannot be written to") : 0;
 }
 
-int run_tell_options(const char *folder)
+int run_print_options(const char *folder)
 {
     char *path = run_path(folder, "options");
     struct run_options o;
@@ -163,7 +165,7 @@ int run_tell_options(const char *folder)
     return bad ? -1 : flushed();
 }
 
-int run_tell_state(const char *folder)
+int run_print_state(const char *folder)
 {
     char *model = run_path(folder, "model.safetensors"), *path = run_path(folder, "options");
     struct run_state s;
