@@ -112,8 +112,8 @@ static int start_all(const struct attempt *a, struct process_set *set, int log)
     return 0;
 }
 
-/* Waits until all processes have ended, one has failed or been stopped, or one that was asked to stop
- * does not. Returns an enum attempt_result. */
+/* Waits until all processes have ended, one has failed or been stopped, or one that was asked to
+ * stop does not. Returns an enum attempt_result. */
 static int watch(const struct attempt *a, struct process_set *set)
 {
     double asked = 0, looked = clock_now();

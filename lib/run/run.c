@@ -58,7 +58,7 @@ static int take_options(struct training_run *r, const char *path, const struct r
 /* Writes the model of a complete run from its state, unless it is there. */
 static int renew_model(const char *folder, const char *model)
 {
-    if (!run_file_check(model))
+    if (!run_state_check_file(model))
         return 0;
     if (run_state_export(folder))
         return -1;
@@ -135,7 +135,7 @@ int run_check_complete(const struct training_run *r)
     char *options = run_path(r->folder, "options"),
          *model = run_path(r->folder, "model.safetensors");
     struct run_state s;
-    int bad = run_state_read(r->folder, &s) || run_file_check(model);
+    int bad = run_state_read(r->folder, &s) || run_state_check_file(model);
     if (!bad && s.saved && s.step < s.steps)
         bad = fail("all processes have ended, and %s has made %" PRId64 " of %" PRId64 " steps",
                    r->folder, s.step, s.steps);
@@ -176,7 +176,7 @@ int run_print_state(const char *folder)
         puts("none");
     else if (!bad)
         printf("%" PRId64 " %" PRId64 " %s\n", s.step, s.steps,
-               is_at_end(&s, &o) && !run_file_check(model) ? "complete" : "incomplete");
+               is_at_end(&s, &o) && !run_state_check_file(model) ? "complete" : "incomplete");
     run_options_free(&o);
     free(model);
     free(path);

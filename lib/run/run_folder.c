@@ -61,12 +61,13 @@ static int open_lock(const char *path)
     return fail("%s: not a regular file", path);
 }
 
-/* What the lock's file says: "PID HOST FOLDER". False: nothing of the kind. */
+/* The line "PID HOST FOLDER" that the lock's file holds. FOLDER is a private folder, or "-". */
 struct record {
     char text[RECORD_MAX];
     long pid;
     const char *host, *folder;
 };
+/* Returns false if the file holds no such line. */
 static bool read_record(int fd, struct record *r)
 {
     const ssize_t n = pread(fd, r->text, sizeof r->text - 1, 0);
@@ -100,10 +101,11 @@ static void write_record(int fd, const char *folder)
     host_name(host, sizeof host);
     const int n = snprintf(text, sizeof text, "%ld %s %s\n", (long)getpid(), host, folder);
     if (n < 0 || (size_t)n >= sizeof text || ftruncate(fd, 0) || pwrite(fd, text, (size_t)n, 0) < 0)
-        return; /* a full disk: what it is for is found by sweeping as well */
+        return; /* on a full disk; private_folder_sweep() finds the folder without it */
 }
 
-/* Whether who holds the lock is a supervisor that lives; if not, it is a process that one left. */
+/* Whether the process that the lock's file names is a supervisor that is alive. If it is not, the
+ * lock is held by processes that a killed supervisor has left. */
 static bool is_supervised(int fd)
 {
     struct record r;
@@ -120,13 +122,14 @@ static bool is_supervised(int fd)
     return n > 0 && !strncmp(name, "supervise\n", 10);
 }
 
-/* Whether the folder's file is still the one that is open. */
+/* Whether the file at `path` is still the one that is open. */
 static bool is_same(int fd, const char *path)
 {
     struct stat a, b;
     return !fstat(fd, &a) && !lstat(path, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
+/* Takes the lock, and waits for it as run_folder_lock() says. */
 static int await_lock(int fd, const char *folder, double patience)
 {
     const double since = clock_now();
@@ -153,7 +156,7 @@ int run_folder_lock(const char *folder, double patience)
         return fail_memory(NULL);
     int fd = -1;
     do {
-        if (fd >= 0) /* the folder was replaced meanwhile */
+        if (fd >= 0) /* the file was replaced meanwhile */
             close(fd);
         fd = open_lock(path);
         if (fd >= 0 && await_lock(fd, folder, patience)) {
@@ -167,11 +170,11 @@ int run_folder_lock(const char *folder, double patience)
         return -1;
     private_folder_sweep(folder, fd);
     write_record(fd, "-");
-    fcntl(fd, F_SETFD, 0); /* the run's processes have it too */
+    fcntl(fd, F_SETFD, 0); /* the run's processes inherit it */
     return fd;
 }
 
-/* "state.safetensors.tmp-Ab3xYz" and the like. */
+/* Whether the name is that of a file that was being written: "state.safetensors.tmp-Ab3xYz". */
 static bool is_partial(const char *name)
 {
     static const char *const files[] = {"state.safetensors", "model.safetensors", "metrics.tsv",
@@ -205,18 +208,19 @@ void run_folder_sweep(const char *folder)
 
 /* ---- private folders ---- */
 
-static bool is_named_so(const char *name)
+static bool is_private_name(const char *name)
 {
     return !strncmp(name, prefix, strlen(prefix)) && strlen(name) == strlen(prefix) + DIGITS &&
            strspn(name + strlen(prefix), digits) == DIGITS;
 }
 
-/* The folder of that path, if it is of the kind and ours; -1, without a message, if not. */
+/* Opens a private folder, if the path is that of one and it is ours. Returns -1, without a message,
+ * if not. */
 static int open_private(const char *path)
 {
     const char *slash = strrchr(path, '/');
     struct stat st;
-    if (*path != '/' || !is_named_so(slash + 1))
+    if (*path != '/' || !is_private_name(slash + 1))
         return -1;
     const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd >= 0 && !fstat(fd, &st) && st.st_uid == geteuid() && (st.st_mode & 077) == 0)
@@ -226,8 +230,8 @@ static int open_private(const char *path)
     return -1;
 }
 
-/* Its files, and then itself. The one that is locked comes last, so that a folder of which a part
- * is left is known for what it is. */
+/* Removes the files in a folder and then the folder, and closes fd. The locked file goes last, so
+ * that a folder that is removed only in part can still be recognized. */
 static void remove_files(int fd, const char *path)
 {
     DIR *dir = fdopendir(fd);
@@ -244,7 +248,8 @@ static void remove_files(int fd, const char *path)
     rmdir(path);
 }
 
-/* One whose maker was killed before it could lock anything: it holds at most an empty file. */
+/* Removes a folder whose maker was killed before it locked a file. It holds at most an empty file.
+ * */
 static void remove_unowned(int fd, const char *path)
 {
     struct stat st;
@@ -255,6 +260,7 @@ static void remove_unowned(int fd, const char *path)
     rmdir(path);
 }
 
+/* Removes the private folder at `path`, if it is one and its maker is gone. */
 static void remove_if_stale(const char *path)
 {
     const int fd = open_private(path);
@@ -275,6 +281,7 @@ static void remove_if_stale(const char *path)
         close(lock);
 }
 
+/* Removes the private folders in a folder whose makers are gone. */
 static void sweep_below(const char *folder)
 {
     DIR *dir = folder && *folder ? opendir(folder) : NULL;
@@ -282,7 +289,7 @@ static void sweep_below(const char *folder)
     const struct dirent *entry;
     while (real && (entry = readdir(dir))) {
         char *path;
-        if (!is_named_so(entry->d_name) || asprintf(&path, "%s/%s", real, entry->d_name) < 0)
+        if (!is_private_name(entry->d_name) || asprintf(&path, "%s/%s", real, entry->d_name) < 0)
             continue;
         remove_if_stale(path);
         free(path);
@@ -310,7 +317,7 @@ static bool is_plain(const char *path)
     return true;
 }
 
-/* Locked before it has the name that others look for. */
+/* Creates the file `owner`, which is locked before it gets the name that others look for. */
 static int own(struct private_folder *p)
 {
     const int fd = open(p->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -325,7 +332,8 @@ static int own(struct private_folder *p)
     return bad ? -1 : 0;
 }
 
-/* -1 without a message: not there. */
+/* Creates a private folder below `folder`. Returns -1, without a message, if that is not possible.
+ * */
 static int make_below(struct private_folder *p, const char *folder)
 {
     uint64_t number;
@@ -339,7 +347,7 @@ static int make_below(struct private_folder *p, const char *folder)
     if (bad)
         return -1;
     if (strlen(p->path) <= PRIVATE_PATH_MAX && !mkdir(p->path, 0700)) {
-        if (!chmod(p->path, 0700) && !own(p)) /* whatever the umask */
+        if (!chmod(p->path, 0700) && !own(p)) /* mkdir() applies the umask */
             return 0;
         rmdir(p->path);
     }

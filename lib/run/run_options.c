@@ -10,6 +10,7 @@
 
 #include "base/atomic_file.h"
 #include "base/fail.h"
+#include "base/grow.h"
 #include "base/regular_file.h"
 
 enum { OPTIONS_BYTES_MAX = 1 << 20, OPTIONS_MAX = 256 };
@@ -40,7 +41,7 @@ const char *run_options_get(const struct run_options *o, const char *name)
 
 static int add(struct run_options *o, const char *name, const char *value)
 {
-    struct run_option *items = realloc(o->items, (size_t)(o->n + 1) * sizeof *items);
+    struct run_option *items = grow(o->items, o->n, &o->capacity, sizeof *items);
     if (items)
         o->items = items;
     struct run_option item = {strdup(name), strdup(value)};
@@ -73,7 +74,7 @@ int run_options_set(struct run_options *o, const char *name, const char *value)
 
 struct reader {
     const char *path;
-    char *at; /* a text, which is taken apart in place */
+    char *at; /* the rest of a text, which is cut into strings in place */
     int line;
 };
 
@@ -82,8 +83,9 @@ static int damaged(const struct reader *r, const char *what)
     return fail("%s: line %d: %s", r->path, r->line, what);
 }
 
-/* A name as an option is called: an underscore of earlier versions is a dash. It ends at a blank
- * or, of a value that is empty, at the line's end; or at `=`. NULL: it is none. */
+/* Reads an option's name, in which an underscore of earlier versions becomes a dash. It ends at
+ * `end`, a blank or `=`; before an empty value it may end at a blank or at the end of the line.
+ * Returns NULL if there is no name. */
 static char *take_name(struct reader *r, char end)
 {
     char *name = r->at, *at = name;
@@ -94,7 +96,8 @@ static char *take_name(struct reader *r, char end)
     return at > name && (*at == end || (end == ' ' && (!*at || *at == '\n'))) ? name : NULL;
 }
 
-/* The rest of the line, of which \\ and \n stand for one character. */
+/* Reads a value up to the end of the line; \\ and \n stand for one character each. Returns NULL
+ * after another character that follows a backslash. */
 static char *take_line(struct reader *r)
 {
     char *value = r->at, *to = value, *at = value;
@@ -113,7 +116,8 @@ static char *take_line(struct reader *r)
     return value;
 }
 
-/* "value" and a newline, as bash's `declare -p` writes it. */
+/* Reads a value in double quotes and a newline, as bash's `declare -p` writes it, or returns NULL.
+ * */
 static char *take_declared(struct reader *r)
 {
     char *value = r->at + 1, *to = value, *at = value;
@@ -150,7 +154,7 @@ static int take_option(struct reader *r, struct run_options *o)
     if (o->n == OPTIONS_MAX)
         return damaged(r, "too many options");
     if (find(o, name))
-        return damaged(r, "an option that stands there twice");
+        return damaged(r, "an option that is there twice");
     return add(o, name, value);
 }
 
@@ -192,7 +196,7 @@ int run_options_read(struct run_options *o, const char *path)
         text[n] = 0;
         bad = parse(o, text, path);
         if (!bad && !o->n)
-            bad = fail("%s: no options of a run stand there", path);
+            bad = fail("%s: holds no options of a run", path);
     }
     free(text);
     if (!standard)
@@ -227,6 +231,7 @@ int run_options_write(const struct run_options *o, const char *path)
 
 /* ---- comparing ---- */
 
+/* Whether the name is one of a list separated by blanks. */
 static bool listed(const char *list, const char *name)
 {
     const size_t length = strlen(name);
@@ -239,7 +244,7 @@ static bool listed(const char *list, const char *name)
     return false;
 }
 
-/* Behind ` --threads N` in a command, or NULL. */
+/* Returns what follows ` --threads N` at `at`, or NULL if that is not there. */
 static const char *after_threads(const char *at)
 {
     static const char flag[] = " --threads";
@@ -251,7 +256,7 @@ static const char *after_threads(const char *at)
     return digits && (!at[digits] || at[digits] == ' ') ? at + digits : NULL;
 }
 
-/* The same command, whatever the number of its threads, which changes no bit. */
+/* Whether the commands are the same but for the number of threads, which changes no bit. */
 static bool is_same_command(const char *a, const char *b)
 {
     for (;; a++, b++) {
@@ -265,7 +270,8 @@ static bool is_same_command(const char *a, const char *b)
     }
 }
 
-/* A larger number in the place of another; 0 stands for none. */
+/* Whether `now` is a larger number than `before`. If `before` is 0, which stands for none, it must
+ * be at least `steps`. */
 static bool is_raised(const char *before, const char *now, long long steps)
 {
     char *end_before, *end_now;
@@ -282,7 +288,7 @@ static bool is_none(const char *value)
 
 int run_options_compare(const struct run_options *before, struct run_options *now,
                         const struct run_changes *changes, long long steps, const char *folder,
-                        void (*tell)(const char *name, const char *before, const char *now),
+                        void (*report)(const char *name, const char *before, const char *now),
                         int *raised)
 {
     *raised = 0;
@@ -304,8 +310,8 @@ int run_options_compare(const struct run_options *before, struct run_options *no
             return fail("%s was started with --%s %s, not %s; it may only be raised", folder, name,
                         old, value);
         ++*raised;
-        if (tell)
-            tell(name, old, value);
+        if (report)
+            report(name, old, value);
     }
     for (int i = 0; i < before->n; i++)
         if (!find(now, before->items[i].name) &&

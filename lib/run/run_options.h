@@ -1,43 +1,50 @@
-/* run_options: what a training run was started with, kept in its folder and read as data.
+/* run_options: the options that a training run was started with, kept in its folder as data.
  *
- * The file DIR/options has a line for each option, `--name value`; in a value \\ is a backslash and
- * \n a newline. Lines that begin with # are comments. The form of earlier versions, name="value" as
- * bash declares it, is read as well. */
+ * The file DIR/options has a line `--name value` for each option. In a value \\ stands for a
+ * backslash and \n for a newline. Lines that begin with # are comments. Files of earlier versions,
+ * which have name="value" as bash declares it, can be read too. */
 #ifndef RUN_OPTIONS_H
 #define RUN_OPTIONS_H
 
+#include <stdint.h>
+
+/* Starts as {0}; run_options_free() frees it. */
 struct run_options {
     struct run_option {
         char *name, *value; /* "save-every", "100" */
     } * items;
     int n;
+    int64_t capacity;
 };
 
-/* Reads a file, "-" being stdin. -1 with a message that names the line. */
+/* Reads the file at `path`; "-" is stdin. Returns -1 with a message that names the line if the file
+ * is damaged or has no options. */
 int run_options_read(struct run_options *o, const char *path);
-/* Writes it, atomically. -1 with a message. */
+/* Writes the file atomically. Returns -1 with a message. */
 int run_options_write(const struct run_options *o, const char *path);
-void run_options_free(struct run_options *o);
+void run_options_free(struct run_options *o); /* leaves {0} */
 
-/* The value, or NULL. */
+/* Returns the value of an option, which `o` owns, or NULL. */
 const char *run_options_get(const struct run_options *o, const char *name);
-/* Adds or replaces one; value NULL removes it. -1 with a message: memory is out. */
+/* Adds or replaces an option; a value of NULL removes it. Returns -1 with a message if memory is
+ * out. */
 int run_options_set(struct run_options *o, const char *name, const char *value);
 
-/* Which options may differ when a run goes on, as lists of names with blanks between them. */
+/* Which options may differ when a run is resumed: lists of names, separated by blanks. */
 struct run_changes {
-    const char *free;     /* these, at will */
-    const char *raised;   /* these, to larger numbers */
-    const char *commands; /* these in the number behind --threads */
+    const char *free;     /* options that may have any value */
+    const char *raised;   /* options that may become larger numbers */
+    const char *commands; /* commands, in which the number after --threads may differ */
 };
 
-/* Adds to `now` what only `before` has. -1 with a message that names the first option that may not
- * differ and does. `steps` is how many the state says that the run has, and what a raised option
- * that was 0, which stands for none, is compared with. Each one that was raised is reported by
- * calling tell(), which may be NULL; *raised counts them. */
+/* Checks the options `now` of a run that is resumed against those `before`, and adds to `now` what
+ * only `before` has. Returns -1 with a message that names the first option that differs but may
+ * not. `steps` is the length of the run according to its state; a raised option that was 0, which
+ * stands for none, is compared with it. Calls report() (or not, if it is NULL) for each option that
+ * was raised, and counts them in *raised. */
 int run_options_compare(const struct run_options *before, struct run_options *now,
                         const struct run_changes *changes, long long steps, const char *folder,
-                        void (*tell)(const char *name, const char *before, const char *now),
+                        void (*report)(const char *name, const char *before, const char *now),
                         int *raised);
 
 #endif

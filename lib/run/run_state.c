@@ -14,10 +14,8 @@
 static char *path_of(const char *folder, const char *name)
 {
     char *path;
-    if (asprintf(&path, "%s/%s", folder, name) < 0) {
-        fail_memory(NULL);
-        return NULL;
-    }
+    if (asprintf(&path, "%s/%s", folder, name) < 0)
+        return fail_null("out of memory");
     return path;
 }
 
@@ -29,24 +27,21 @@ static int read_at(int fd, void *bytes, size_t n, off_t at, const char *path)
     return (size_t)got == n ? 0 : fail("%s: cut short", path);
 }
 
-/* The frame of a header, whose tensors are not read. */
+/* Reads the header of a file of `size` bytes. The frame has tensors, but not their values. */
 static struct frame *read_header(int fd, int64_t size, const char *path)
 {
     unsigned char prefix[8];
-    if (size == 0) {
+    if (size == 0)
         return fail_null("%s: empty", path);
-    }
     if (read_at(fd, prefix, sizeof prefix, 0, path))
         return NULL;
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--)
         length = length << 8 | prefix[i];
-    if (length < 2 || length > FRAME_MAX_HEADER) {
+    if (length < 2 || length > FRAME_MAX_HEADER)
         return fail_null("%s: a header of %llu bytes: no frame", path, (unsigned long long)length);
-    }
-    if (length > (uint64_t)size - 8) {
+    if (length > (uint64_t)size - 8)
         return fail_null("%s: cut short in the header", path);
-    }
     char *json = malloc((size_t)length + 1);
     struct frame *f = NULL;
     unsigned char *data;
@@ -108,14 +103,15 @@ int run_state_read(const char *folder, struct run_state *state)
     return bad;
 }
 
-int run_file_check(const char *path)
+int run_state_check_file(const char *path)
 {
     struct frame *f = load_header(path);
     frame_free(f);
     return f ? 0 : -1;
 }
 
-/* Names with a slash are the optimizer's: momentum/conv1.weight. */
+/* Copies the parameters and buffers of a state. Names with a slash (momentum/conv1.weight) are the
+ * optimizer's own tensors. */
 static struct frame *model_of(const struct frame *state)
 {
     struct tensor_spec *specs = calloc((size_t)state->n_tensors + 1, sizeof *specs);
@@ -128,11 +124,10 @@ static struct frame *model_of(const struct frame *state)
         memcpy(frame_find(model, specs[i].name)->data, frame_find(state, specs[i].name)->data,
                frame_find(model, specs[i].name)->bytes);
     free(specs);
-    if (!model) {
-        fail_memory(NULL);
-        return NULL;
-    }
-    /* What an optimizer writes into its model: the settings of a run stay in the state. */
+    if (!model)
+        return fail_null("out of memory");
+    /* These keys are what an optimizer writes into its model; the run's settings stay in the state.
+     * */
     static const char *const metas[] = {"optimizer", "step", "steps"};
     frame_set_meta(model, "kind", "model");
     for (size_t i = 0; i < sizeof metas / sizeof *metas; i++) {

@@ -1,4 +1,4 @@
-/* run_state: how far a training run has come, as its saved state says. */
+/* run_state: how many steps a training run has made, according to its saved state. */
 #ifndef RUN_STATE_H
 #define RUN_STATE_H
 
@@ -6,19 +6,21 @@
 #include <stdint.h>
 
 struct run_state {
-    bool saved;          /* there is a state; if not, the rest is 0 */
-    int64_t step, steps; /* made, and of the whole run */
+    bool saved;          /* a state has been saved; if not, the rest is 0 */
+    int64_t step, steps; /* steps that are made, and that the whole run has */
 };
 
-/* Reads DIR/state.safetensors: its header, and whether the file is as long as the header says. A
- * state that is not there is none; one that is damaged, or no optimizer's, is -1 with a message. */
+/* Reads the header of DIR/state.safetensors, and checks that the file is as long as the header
+ * says. A missing file is no error. Returns -1 with a message if the file is damaged or is not an
+ * optimizer's state. */
 int run_state_read(const char *folder, struct run_state *state);
 
-/* Whether the file is one whole frame, by its header and its length; -1 with a message if not. */
-int run_file_check(const char *path);
+/* Checks that the file at `path` is one whole frame, by its header and its length. Returns -1 with
+ * a message if it is not, or is missing. */
+int run_state_check_file(const char *path);
 
 /* Writes the parameters and buffers of DIR/state.safetensors to DIR/model.safetensors, as the
- * optimizer does at the end. -1 with a message. */
+ * optimizer does after the last step. Returns -1 with a message. */
 int run_state_export(const char *folder);
 
 #endif

@@ -262,7 +262,7 @@ bad_options() { # TEXT, regex
 }
 bad_options '' 'no options of a run'
 bad_options 'touch executed\n' 'line 1: not an option'
-bad_options '--batch 16\n--batch 17\n' 'line 2: an option that stands there twice'
+bad_options '--batch 16\n--batch 17\n' 'line 2: an option that is there twice'
 bad_options 'data="$(touch executed)"\n' 'cannot be read'
 bad_options '--data a\\x\n' 'cannot be read'
 bad_options '--data a\000b\n' 'zero byte'
