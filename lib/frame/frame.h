@@ -15,23 +15,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum dtype { DTYPE_F32, DTYPE_BF16, DTYPE_F16, DTYPE_U8, DTYPE_I32, DTYPE_I64, DTYPE_COUNT };
+#include "frame/tensor.h"
 
 enum {
-    FRAME_MAX_DIMS = 8,
     FRAME_MAX_ENTRIES = 16384,            /* tensors, and metadata keys: look-ups are linear */
     FRAME_MAX_HEADER = 100 * 1000 * 1000, /* bytes of JSON, as safetensors has it */
 };
 #define FRAME_DEFAULT_LIMIT ((size_t)4 << 30) /* --max-frame: bytes of a whole frame */
-
-struct tensor {
-    char *name; /* owned by the frame */
-    enum dtype dtype;
-    int ndim; /* 0: a scalar */
-    int64_t shape[FRAME_MAX_DIMS];
-    size_t bytes; /* product of shape times element size */
-    void *data;   /* into the frame's buffer */
-};
 
 struct frame {
     struct tensor *tensors; /* in the order of their bytes */
@@ -46,24 +36,6 @@ struct frame {
     size_t room;           /* bytes before the data; a multiple of 64 */
     size_t data_size;      /* bytes of tensor data */
 };
-
-/* What to allocate: frame_new() copies the name. */
-struct tensor_spec {
-    const char *name;
-    enum dtype dtype;
-    int ndim;
-    int64_t shape[FRAME_MAX_DIMS];
-};
-
-/* Names and sizes: "F32" and 4 for DTYPE_F32, and so on. */
-const char *dtype_name(enum dtype dtype);
-size_t dtype_size(enum dtype dtype);
-
-/* What allocates a tensor like this one; the name stays t's. */
-struct tensor_spec tensor_spec_of(const struct tensor *t);
-
-/* Number of elements of a tensor (1 for a scalar, 0 if any dimension is 0). */
-size_t tensor_count(const struct tensor *t);
 
 /* A frame with these tensors, filled with zeros, and no metadata. NULL if a name is empty or
  * doubled, a shape is negative or overflows, or memory is out. n may be 0. A program that makes or

@@ -1,0 +1,92 @@
+#include <limits.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "frame/frame_parts.h"
+
+/* The bytes of the header that these tensors need, and of some metadata that is set later. */
+static size_t header_room(const struct frame *f)
+{
+    size_t room = 4096;
+    for (int i = 0; i < f->n_tensors; i++)
+        room += 160 + 2 * strlen(f->tensors[i].name);
+    return frame_round_up(room);
+}
+
+/* Frames of the same sizes come and go in every step. By default glibc returns such blocks to the
+ * system, which hands out zeroed pages with one fault for each 4 KiB: that can take longer than
+ * computing their contents. */
+static void keep_memory(void)
+{
+#ifdef M_MMAP_MAX
+    mallopt(M_MMAP_MAX, 0);
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
+#endif
+}
+
+void frame_trim_memory(void)
+{
+#ifdef M_MMAP_MAX
+    malloc_trim(0);
+#endif
+}
+
+/* A thread's arena returns large blocks to the system, whatever its thresholds are; the main arena
+ * does not. */
+void frame_share_memory(void)
+{
+#ifdef M_ARENA_MAX
+    mallopt(M_ARENA_MAX, 1);
+#endif
+}
+
+/* Allocates `size` bytes that begin at a multiple of FRAME_ALIGN in *memory, which is to be freed.
+ * Not with aligned_alloc(): small blocks take what it leaves around a large one, and then the next
+ * frame of this size does not fit where this one was. */
+static unsigned char *aligned(size_t size, void **memory)
+{
+    *memory = malloc(size + FRAME_ALIGN);
+    const uintptr_t at = (uintptr_t)*memory;
+    return *memory ? (unsigned char *)*memory + (-at & (FRAME_ALIGN - 1)) : NULL;
+}
+
+int frame_allocate(struct frame *f)
+{
+    f->room = header_room(f);
+    size_t size;
+    if (__builtin_add_overflow(f->room, f->data_size, &size) || size > SIZE_MAX / 2)
+        return fail("a frame of %zu bytes does not fit into memory", f->data_size);
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, keep_memory);
+    f->buffer = aligned(size, &f->memory);
+    if (!f->buffer)
+        return fail("out of memory for a frame of %zu bytes", size);
+    size_t at = f->room;
+    for (int i = 0; i < f->n_tensors; i++) {
+        f->tensors[i].data = f->buffer + at;
+        at += f->tensors[i].bytes;
+    }
+    return 0;
+}
+
+int frame_grow_room(struct frame *f, size_t need)
+{
+    size_t room = frame_round_up(need + 4096);
+    void *memory;
+    unsigned char *buffer = aligned(room + f->data_size, &memory);
+    if (!buffer)
+        return fail("out of memory for a frame's header");
+    memcpy(buffer + room, f->buffer + f->room, f->data_size);
+    for (int i = 0; i < f->n_tensors; i++)
+        f->tensors[i].data =
+            buffer + room + ((unsigned char *)f->tensors[i].data - (f->buffer + f->room));
+    free(f->memory);
+    f->memory = memory;
+    f->buffer = buffer;
+    f->room = room;
+    return 0;
+}
