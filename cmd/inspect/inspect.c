@@ -151,12 +151,12 @@ static int show(struct source *source)
 {
     struct frame *f;
     struct metrics_columns columns = {0};
-    int got = 1;
+    enum source_result got = SOURCE_END;
     enum flush_result flushed = FLUSH_DONE;
     bool failed = false;
     for (int64_t n = 0; flushed == FLUSH_DONE && !failed && (!limit || n < limit); n++) {
         got = source_next(source, &f);
-        if (got != 1)
+        if (got != SOURCE_FRAME)
             break;
         if (n == 0 && tsv) {
             metrics_columns_of(f, &columns);
@@ -174,7 +174,7 @@ static int show(struct source *source)
         frame_free(f);
     }
     metrics_columns_free(&columns);
-    return got < 0 || flushed == FLUSH_FAILED || failed ? -1 : 0;
+    return got == SOURCE_FAILED || flushed == FLUSH_FAILED || failed ? -1 : 0;
 }
 
 int main(int argc, char **argv)

@@ -49,21 +49,18 @@ static int follow(struct source *source, struct sink *sink, struct progress_bar 
 {
     struct metrics_log *log = NULL;
     struct frame *f;
-    int got;
-    while ((got = source_next(source, &f)) == 1) {
+    enum source_result got;
+    while ((got = source_next(source, &f)) == SOURCE_FRAME) {
         if (take(bar, &log, f)) {
             frame_free(f);
-            got = -1;
             break;
         }
         if (!sink)
             frame_free(f);
-        else if (sink_write(sink, f)) {
-            got = -1;
+        else if (sink_write(sink, f))
             break;
-        }
     }
-    return metrics_log_close(log) || got ? -1 : 0;
+    return metrics_log_close(log) || got != SOURCE_END ? -1 : 0;
 }
 
 int main(int argc, char **argv)

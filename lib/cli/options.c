@@ -157,6 +157,7 @@ static void store(const struct option_spec *o, const char *text)
         *(const char **)o->value = text;
         break;
     case OPTION_STRING:
+    case OPTION_VARIABLE:
         *(const char **)o->value = text;
         break;
     case OPTION_SWITCH:
@@ -167,6 +168,17 @@ static void store(const struct option_spec *o, const char *text)
     }
     if (o->given)
         *o->given = true;
+}
+
+/* Takes values from the environment for flags that have none. */
+static void read_environment(const struct program *p)
+{
+    const struct option_spec *o;
+    for (int i = 0; (o = spec_at(p, i)); i++) {
+        const char *text = o->kind == OPTION_VARIABLE ? getenv(o->choices) : NULL;
+        if (text && !**(const char **)o->value)
+            *(const char **)o->value = text;
+    }
 }
 
 void options_parse(const struct program *p, int argc, char **argv, int *operands)
@@ -212,4 +224,5 @@ void options_parse(const struct program *p, int argc, char **argv, int *operands
         options_reject("unexpected word '%s'", argv[optind]);
     free(table);
     free(which);
+    read_environment(p);
 }

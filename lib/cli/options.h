@@ -20,7 +20,9 @@ struct option_spec {
         OPTION_DOUBLE, /* double, finite, between min and max */
         OPTION_SWITCH, /* bool, no value */
         OPTION_CHOICE, /* const char *, one of `choices` ("a|b|c") */
-        OPTION_HEADING /* no flag: `help` is a line of its own between groups */
+        OPTION_VARIABLE, /* as OPTION_STRING; while empty after parsing, the value of the environment
+                          * variable that `choices` names */
+        OPTION_HEADING   /* no flag: `help` is a line of its own between groups */
     } kind;
     void *value;
     const char *argument; /* the value's name in --help: "FILE" */

@@ -99,9 +99,9 @@ static int next(struct dataset *set, struct sample *s)
         frame_free(f->frame);
         f->frame = NULL;
         struct frame *frame;
-        const int result = source_next(f->source, &frame);
-        if (result <= 0)
-            return result;
+        const enum source_result result = source_next(f->source, &frame);
+        if (result != SOURCE_FRAME)
+            return result == SOURCE_END ? 0 : -1;
         f->frame = frame;
         if (take_names(set) || take_frame(f))
             return -1;

@@ -173,21 +173,22 @@ int feature_set_read(struct feature_set *f, const char *endpoint, const struct l
     if (!source)
         return -1;
     struct frame *frame;
-    int got;
-    while ((got = source_next(source, &frame)) == 1) {
+    enum source_result got;
+    while ((got = source_next(source, &frame)) == SOURCE_FRAME) {
         int added = feature_set_add(f, frame, on);
         frame_free(frame);
         if (added) {
-            got = fail_prefix("%s", source_name(source));
+            fail_prefix("%s", source_name(source));
             break;
         }
         if (progress)
             progress("reading %s: %lld rows", what, (long long)f->n);
     }
-    if (got == 0 && f->n == 0)
-        got = fail("%s: holds no rows", source_name(source));
+    int bad = got == SOURCE_END ? 0 : -1;
+    if (!bad && f->n == 0)
+        bad = fail("%s: holds no rows", source_name(source));
     source_close(source);
-    return got;
+    return bad;
 }
 
 void feature_set_free(struct feature_set *f)

@@ -135,13 +135,12 @@ int child_wait(pid_t *pid, double seconds)
 
 void child_stop(pid_t *pid)
 {
-    char message[1024];
-    strncpy(message, fail_message(), sizeof message - 1);
-    message[sizeof message - 1] = 0;
+    struct fail_note note;
+    fail_save(&note);
     static const int signals[] = {SIGTERM, SIGKILL};
     for (size_t i = 0; i < 2 && *pid > 0; i++) {
         kill(-*pid, signals[i]);
         child_wait(pid, 2);
     }
-    fail("%s", message);
+    fail_restore(&note);
 }

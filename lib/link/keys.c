@@ -12,6 +12,7 @@
 #include <zmq.h>
 
 #include "base/fail.h"
+#include "base/grow.h"
 #include "base/warn.h"
 #include "frame/frame_io.h"
 
@@ -101,50 +102,62 @@ static int compare_keys(const void *a, const void *b)
     return memcmp(a, b, KEY_SIZE);
 }
 
-/* 1 and the key; 0 for a line without one; -1 with a message. A # begins a comment, and no key: the
- * first of five characters of Z85 can't be one. */
-static int parse_line(const char *path, int number, const char *line, size_t size,
-                      unsigned char key[KEY_SIZE])
+enum line {
+    LINE_FAILED = -1, /* fail_message() says why */
+    LINE_EMPTY = 0,   /* blank, or a comment */
+    LINE_KEY = 1
+};
+
+/* Reads the key in a line. A # begins a comment and never a key, since it cannot be the first of
+ * five characters of Z85. */
+static enum line parse_line(const char *path, int number, const char *line, size_t size,
+                            unsigned char key[KEY_SIZE])
 {
     static const char space[] = " \t\r\n";
-    if (strlen(line) != size)
-        return fail("%s: line %d: no text", path, number);
+    if (strlen(line) != size) {
+        fail("%s: line %d: no text", path, number);
+        return LINE_FAILED;
+    }
     line += strspn(line, space);
     const size_t length = strcspn(line, space);
     if (length == 0 || *line == '#')
-        return 0;
-    if (length != KEY_LENGTH)
-        return fail("%s: line %d: a key has 40 characters, and this word %zu", path, number,
-                    length);
+        return LINE_EMPTY;
+    if (length != KEY_LENGTH) {
+        fail("%s: line %d: a key has 40 characters, and this word %zu", path, number, length);
+        return LINE_FAILED;
+    }
     char word[KEY_LENGTH + 1];
     memcpy(word, line, KEY_LENGTH);
     word[KEY_LENGTH] = 0;
-    return zmq_z85_decode(key, word) ? 1 : fail("%s: line %d: not a CURVE key", path, number);
+    if (zmq_z85_decode(key, word))
+        return LINE_KEY;
+    fail("%s: line %d: not a CURVE key", path, number);
+    return LINE_FAILED;
 }
 
 static int read_lines(FILE *file, const char *path)
 {
     char *line = NULL;
-    size_t room = 0, capacity = 0;
+    size_t room = 0;
+    int64_t capacity = 0;
     ssize_t size;
-    int got = 0;
-    for (int number = 1; got >= 0 && (size = getline(&line, &room, file)) >= 0; number++) {
-        if (clients.n == capacity) {
-            capacity = capacity ? 2 * capacity : 16;
-            void *more = realloc(clients.keys, capacity * sizeof *clients.keys);
-            if (!more) {
-                got = fail_memory(path);
-                break;
-            }
-            clients.keys = more;
+    enum line got = LINE_EMPTY;
+    for (int number = 1; got != LINE_FAILED && (size = getline(&line, &room, file)) >= 0;
+         number++) {
+        void *keys = grow(clients.keys, (int64_t)clients.n, &capacity, sizeof *clients.keys);
+        if (!keys) {
+            fail_memory(path);
+            got = LINE_FAILED;
+            break;
         }
+        clients.keys = keys;
         got = parse_line(path, number, line, (size_t)size, clients.keys[clients.n]);
-        clients.n += got > 0;
+        clients.n += got == LINE_KEY;
     }
     free(line);
-    if (got >= 0 && !feof(file))
-        got = fail("%s: %s", path, strerror(errno));
-    return got < 0 ? -1 : 0;
+    if (got == LINE_FAILED)
+        return -1;
+    return feof(file) ? 0 : fail("%s: %s", path, strerror(errno));
 }
 
 static int read_clients(const char *path)

@@ -3,13 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "base/grow.h"
 #include "base/stop.h"
 #include "frame/frame_io.h"
 #include "link/child.h"
@@ -18,7 +18,8 @@
 
 struct queue {
     struct frame **frames;
-    int n, capacity;
+    int64_t capacity;
+    int n;
 };
 
 struct link {
@@ -46,17 +47,13 @@ const char *link_name(const struct link *l)
 
 static int push(struct queue *q, struct frame *f)
 {
-    if (q->n == q->capacity) {
-        int capacity = q->capacity ? 2 * q->capacity : 16;
-        struct frame **frames = realloc(q->frames, (size_t)capacity * sizeof *frames);
-        if (!frames) {
-            frame_free(f);
-            return fail_memory(NULL);
-        }
-        q->frames = frames;
-        q->capacity = capacity;
+    struct frame **frames = grow(q->frames, q->n, &q->capacity, sizeof *frames);
+    if (!frames) {
+        frame_free(f);
+        return fail_memory(NULL);
     }
-    q->frames[q->n++] = f;
+    q->frames = frames;
+    frames[q->n++] = f;
     return 0;
 }
 
@@ -73,14 +70,6 @@ static void empty(struct queue *q)
         frame_free(pop(q));
     free(q->frames);
     *q = (struct queue){0};
-}
-
-/* Puts the peer's name before the message that is there. */
-static int blame(const struct link *l)
-{
-    char reason[768];
-    snprintf(reason, sizeof reason, "%s", fail_message());
-    return fail("%s: %s", l->name, reason);
 }
 
 struct link *link_open(const char *endpoint, const struct link_config *config)
@@ -121,7 +110,7 @@ struct link *link_open(const char *endpoint, const struct link_config *config)
 static int peer_died(struct link *l)
 {
     if (child_wait(&l->child, 2) && !l->child)
-        return blame(l);
+        return fail_prefix("%s", l->name);
     return fail("%s: %s before it had answered", l->name, l->child ? "closed its output" : "ended");
 }
 
@@ -152,15 +141,15 @@ static int write_some(struct link *l)
     return 0;
 }
 
-/* 1 if bytes came, 0 if none were there, -1 on failure or when the peer is gone. */
+/* -1 with a message on failure, or when the peer is gone. */
 static int read_some(struct link *l)
 {
     struct frame *f;
     switch (frame_reader_step(l->reader, l->from, &f)) {
     case FRAME_READER_FRAME:
-        return push(&l->replies, f) ? -1 : 1;
+        return push(&l->replies, f);
     case FRAME_READER_MORE:
-        return 1;
+        return 0;
     case FRAME_READER_EOF:
         return peer_died(l);
     default:
@@ -203,7 +192,7 @@ static int pump(struct link *const *links, int n, bool wait)
         for (int i = 0; ready > 0 && i < n; i++) {
             if (!items[2 * i].revents && !items[2 * i + 1].revents)
                 continue;
-            if (items[2 * i].revents && read_some(links[i]) < 0)
+            if (items[2 * i].revents && read_some(links[i]))
                 return -1;
             if (items[2 * i + 1].revents && write_some(links[i]))
                 return -1;
@@ -235,9 +224,11 @@ int link_advance(struct link *l)
 static int take_reply(struct link *l, struct frame **out)
 {
     if (l->socket) {
-        int got = socket_receive(l->socket, l->timeout, out, NULL);
-        if (got <= 0)
-            return got < 0 ? -1 : fail("%s: no answer within %g s", l->name, l->timeout);
+        const enum socket_result got = socket_receive(l->socket, l->timeout, out, NULL);
+        if (got == SOCKET_NOTHING)
+            return fail("%s: no answer within %g s", l->name, l->timeout);
+        if (got != SOCKET_FRAME)
+            return -1;
     } else
         *out = pop(&l->replies);
     int64_t seq, expected = l->next_reply++;
@@ -248,7 +239,7 @@ static int take_reply(struct link *l, struct frame **out)
     else if (frame_is_end(*out))
         bad = fail("%s: ended before it had answered", l->name);
     else if (frame_meta_int(*out, "seq", expected, &seq))
-        bad = blame(l);
+        bad = fail_prefix("%s", l->name);
     else if (seq != expected)
         bad = fail("%s: answered request %lld, where %lld was next", l->name, (long long)seq,
                    (long long)expected);
@@ -339,7 +330,7 @@ static int finish_child(struct link *l)
         if (clock_now() >= deadline)
             return fail("%s: did not end within %g s", l->name, l->timeout);
     }
-    return child_wait(&l->child, l->timeout) ? blame(l) : 0;
+    return child_wait(&l->child, l->timeout) ? fail_prefix("%s", l->name) : 0;
 }
 
 int link_close(struct link *l)
@@ -363,11 +354,11 @@ int link_close(struct link *l)
     if (l->from >= 0)
         close(l->from);
     if (l->child) { /* a filter ends by itself when its input breaks off */
-        char message[1024];
-        snprintf(message, sizeof message, "%s", fail_message());
+        struct fail_note note;
+        fail_save(&note);
         if (child_wait(&l->child, 1))
             child_stop(&l->child);
-        fail("%s", message);
+        fail_restore(&note);
     }
     empty(&l->requests);
     empty(&l->replies);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "base/grow.h"
 #include "base/warn.h"
 #include "link/socket.h"
 #include "link/stream.h"
@@ -27,7 +28,8 @@ struct client {
     bool settled;              /* it was answered, and not only that it may join */
     bool ended, refused;
     struct pending *pending;
-    int n_pending, capacity;
+    int64_t capacity;
+    int n_pending;
 };
 
 /* Over stdin and stdout there is one client, number 0. */
@@ -39,6 +41,7 @@ struct server {
     struct source *source;
     struct sink *sink;
     struct client *clients;
+    int64_t client_capacity;
     int n_clients, expected;
     bool leavers;         /* who joined and asked nothing else may leave */
     double waiting_since; /* for clients that are expected: the last one's coming */
@@ -76,7 +79,7 @@ static void free_server(struct server *s)
 /* The client's number; -1 when memory is out. */
 static int add_client(struct server *s)
 {
-    struct client *clients = realloc(s->clients, (size_t)(s->n_clients + 1) * sizeof *clients);
+    struct client *clients = grow(s->clients, s->n_clients, &s->client_capacity, sizeof *clients);
     if (!clients)
         return fail_memory(NULL);
     s->clients = clients;
@@ -138,14 +141,10 @@ static int client_of(struct server *s, const struct envelope *from)
 
 static int remember(struct client *c, const struct frame *f)
 {
-    if (c->n_pending == c->capacity) {
-        int capacity = c->capacity ? 2 * c->capacity : 16;
-        struct pending *pending = realloc(c->pending, (size_t)capacity * sizeof *pending);
-        if (!pending)
-            return fail_memory(NULL);
-        c->pending = pending;
-        c->capacity = capacity;
-    }
+    struct pending *pending = grow(c->pending, c->n_pending, &c->capacity, sizeof *pending);
+    if (!pending)
+        return fail_memory(NULL);
+    c->pending = pending;
     const char *seq = frame_meta(f, "seq");
     struct pending p = {c->envelope ? malloc(sizeof *p.envelope) : NULL, seq ? strdup(seq) : NULL};
     if ((c->envelope && !p.envelope) || (seq && !p.seq)) {
@@ -154,7 +153,7 @@ static int remember(struct client *c, const struct frame *f)
     }
     if (c->envelope)
         *p.envelope = *c->envelope;
-    c->pending[c->n_pending++] = p;
+    pending[c->n_pending++] = p;
     return 0;
 }
 
@@ -189,8 +188,9 @@ static int count_silent(const struct server *s)
     return n;
 }
 
-/* A client that has left, with a message: 1 and *left if it may be none of this run, else -1. */
-static int check_gone(struct server *s, int *left)
+/* Looks for a client that has left, with a message: SERVER_CLIENT_LEFT, and *left is its number, if
+ * it may be none of this run, else SERVER_FAILED. SERVER_NOTHING: none has left. */
+static enum server_result check_gone(struct server *s, int *left)
 {
     for (int i = 0; i < s->n_clients; i++) {
         struct client *c = &s->clients[i];
@@ -202,25 +202,28 @@ static int check_gone(struct server *s, int *left)
             continue;
         fail("%s: client %d went away without an end frame", s->listen, i);
         if (s->guarded || c->settled || !s->leavers)
-            return -1;
+            return SERVER_FAILED;
         c->refused = true;
         forget(c);
         *left = i;
-        return 1;
+        return SERVER_CLIENT_LEFT;
     }
-    return 0;
+    return SERVER_NOTHING;
 }
 
-/* 1: nobody is waited for any longer, and that is well: who came had nothing to ask. */
-static int check_patience(const struct server *s, int present)
+/* Ends the wait for clients when the timeout is over. SERVER_NOTHING: it is not. SERVER_ENDED:
+ * those that came had nothing to ask. */
+static enum server_result check_patience(const struct server *s, int present)
 {
     if (clock_now() - s->waiting_since < s->timeout)
-        return 0;
+        return SERVER_NOTHING;
     if (present == 0 && count_silent(s) >= (s->expected ? s->expected : 1))
-        return 1;
-    return present == 0 ? fail("%s: no client came within %g s", s->listen, s->timeout)
-                        : fail("%s: %d of %d clients came within %g s", s->listen, present,
-                               s->expected, s->timeout);
+        return SERVER_ENDED;
+    if (present == 0)
+        fail("%s: no client came within %g s", s->listen, s->timeout);
+    else
+        fail("%s: %d of %d clients came within %g s", s->listen, present, s->expected, s->timeout);
+    return SERVER_FAILED;
 }
 
 /* What a peer sent that cannot be a request. From a client that is this client's failure. */
@@ -228,53 +231,49 @@ static int refuse_message(struct server *s, const struct envelope *from)
 {
     for (int i = 0; i < s->n_clients; i++)
         if (is_client(s, &s->clients[i]) && s->clients[i].envelope &&
-            same_peer(s->clients[i].envelope, from)) {
-            char why[768];
-            snprintf(why, sizeof why, "%s", fail_message());
-            return fail("%s: client %d sent %s", s->listen, i, why);
-        }
+            same_peer(s->clients[i].envelope, from))
+            return fail("%s: client %d sent %s", s->listen, i, fail_message());
     socket_tell_refusal(s->socket, fail_message());
     return 0;
 }
 
 /* Clients that are expected, the first in any case, are waited for by the clock. Then a wait ends
  * by a request, by a client's death, or after `seconds`. */
-static int next_from_socket(struct server *s, double seconds, struct frame **out, int *client)
+static enum server_result next_from_socket(struct server *s, double seconds, struct frame **out,
+                                           int *client)
 {
     for (;;) {
         const int present = count_clients(s, false);
         const bool complete = present > 0 && present >= s->expected;
         if (complete && !count_clients(s, true))
-            return 0;
+            return SERVER_ENDED;
         struct envelope from;
         const double since = clock_now();
         const double rest = s->waiting_since + s->timeout - since;
         double most = complete ? seconds : rest > 0 ? rest : 0;
         if (seconds >= 0 && most > seconds)
             most = seconds;
-        int got = socket_receive(s->socket, most, out, &from);
+        const enum socket_result got = socket_receive(s->socket, most, out, &from);
         s->waited += clock_now() - since;
-        if (got < 0)
-            return -1;
-        if (got == 2 && refuse_message(s, &from))
-            return -1;
-        if (got == 1) {
+        if (got == SOCKET_FAILED || (got == SOCKET_REFUSED && refuse_message(s, &from)))
+            return SERVER_FAILED;
+        if (got == SOCKET_FRAME) {
             *client = client_of(s, &from);
             if (*client >= 0 && !s->clients[*client].refused)
-                return 1;
+                return SERVER_REQUEST;
             frame_free(*out);
             if (*client < 0)
-                return -1;
+                return SERVER_FAILED;
         }
-        if (got)
+        if (got != SOCKET_NOTHING)
             continue;
-        int patience = check_gone(s, client);
-        if (patience)
-            return patience < 0 ? -1 : 3;
-        if (!complete && (patience = check_patience(s, present)))
-            return patience < 0 ? -1 : 0;
+        enum server_result result = check_gone(s, client);
+        if (result == SERVER_NOTHING && !complete)
+            result = check_patience(s, present);
+        if (result != SERVER_NOTHING)
+            return result;
         if (seconds >= 0 && clock_now() - since >= seconds)
-            return 2;
+            return SERVER_NOTHING;
     }
 }
 
@@ -288,31 +287,43 @@ void server_allow_leaving(struct server *s)
     s->leavers = true;
 }
 
-int server_next(struct server *s, struct frame **out, int *client, bool *ends)
+enum server_result server_next(struct server *s, struct frame **out, int *client, bool *ends)
 {
     return server_next_within(s, -1, out, client, ends);
 }
 
-int server_next_within(struct server *s, double seconds, struct frame **out, int *client,
-                       bool *ends)
+static enum server_result next_from_source(struct server *s, struct frame **out)
+{
+    switch (source_next(s->source, out)) {
+    case SOURCE_FRAME:
+        return SERVER_REQUEST;
+    case SOURCE_END:
+        return SERVER_ENDED;
+    default:
+        return SERVER_FAILED;
+    }
+}
+
+enum server_result server_next_within(struct server *s, double seconds, struct frame **out,
+                                      int *client, bool *ends)
 {
     if (ends)
         *ends = false;
     for (;;) {
         int number = 0;
-        int got =
-            s->socket ? next_from_socket(s, seconds, out, &number) : source_next(s->source, out);
+        const enum server_result got =
+            s->socket ? next_from_socket(s, seconds, out, &number) : next_from_source(s, out);
         if (client)
             *client = number;
-        if (got < 0 || got > 1)
+        if (got != SERVER_REQUEST && got != SERVER_ENDED)
             return got;
         struct client *c = &s->clients[number];
-        if (got == 0) {
+        if (got == SERVER_ENDED) {
             if (s->socket || c->ended || !ends)
-                return 0;
+                return SERVER_ENDED;
             c->ended = *ends = true;
             *out = NULL;
-            return 1;
+            return SERVER_REQUEST;
         }
         const char *error = frame_meta(*out, "error");
         if (error && s->socket && !c->spoke) { /* links send no such frame first */
@@ -324,7 +335,7 @@ int server_next_within(struct server *s, double seconds, struct frame **out, int
         if (error) {
             fail("%s: %s", *s->listen ? s->listen : "stdin", error);
             frame_free(*out);
-            return -1;
+            return SERVER_FAILED;
         }
         if (!frame_is_end(*out)) {
             c->spoke = true;
@@ -332,16 +343,16 @@ int server_next_within(struct server *s, double seconds, struct frame **out, int
             c->ended = false; /* a client that goes on after an end: two runs in a row */
             if (remember(c, *out)) {
                 frame_free(*out);
-                return -1;
+                return SERVER_FAILED;
             }
-            return 1;
+            return SERVER_REQUEST;
         }
         frame_free(*out);
         c->ended = true;
         if (ends) {
             *out = NULL;
             *ends = true;
-            return 1;
+            return SERVER_REQUEST;
         }
     }
 }
@@ -368,16 +379,23 @@ int server_reply(struct server *s, int client, struct frame *f)
     return bad;
 }
 
+/* An error frame that holds this program's name and fail_message(), which stays. NULL with a
+ * message. */
+static struct frame *new_error(void)
+{
+    char text[2 * FAIL_MAX];
+    snprintf(text, sizeof text, "%s: %s", warn_name(), fail_message());
+    return frame_new_error(text);
+}
+
 int server_refuse(struct server *s, int client, bool stays)
 {
     struct client *c = &s->clients[client];
     if (!s->socket || (!stays && c->settled) ||
         (count_clients(s, false) < 2 && (s->guarded || stays)))
         return -1;
-    char text[1200];
-    snprintf(text, sizeof text, "%s: %s", warn_name(), fail_message());
     socket_tell_refusal(s->socket, fail_message());
-    struct frame *error = frame_new_error(text);
+    struct frame *error = new_error();
     if (!error)
         return -1;
     if (c->n_pending) { /* the latest; it may not be the next one to be answered */
@@ -419,14 +437,13 @@ void server_abandon(struct server *s)
 {
     if (!s)
         return;
-    char message[1024], text[1200];
-    strncpy(message, fail_message(), sizeof message - 1);
-    message[sizeof message - 1] = 0;
-    snprintf(text, sizeof text, "%s: %s", warn_name(), message);
+    struct fail_note note;
+    fail_save(&note);
     for (int i = 0; i < s->n_clients; i++) {
         if (s->clients[i].ended || s->clients[i].refused)
             continue;
-        struct frame *error = frame_new_error(text);
+        fail_restore(&note);
+        struct frame *error = new_error();
         if (!error)
             continue;
         if (!s->socket)
@@ -444,5 +461,5 @@ void server_abandon(struct server *s)
         source_close(s->source);
     }
     free_server(s);
-    fail("%s", message);
+    fail_restore(&note);
 }

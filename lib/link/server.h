@@ -17,14 +17,22 @@ struct server_config {
 /* Copies what it needs of the configuration. NULL with a message. Several servers may be open at
  * once. */
 struct server *server_open(const struct server_config *config);
-/* The next request: 1, *out (the caller's) and *client (numbers from 0, stable while the server
- * lives); 0 when every client has sent its end frame; -1 on failure, a client that vanished
- * without an end frame included. Over a socket, peers that were never clients cannot fail it: what
- * sends no frames, or frames of another run (--run), is told about on stderr and else ignored.
- * Without an ID or keys, a client that sends an end frame alone ends nothing: after --timeout there
- * is an end, if nobody else comes. A frame with end = 1 is handed out only if `ends` is not NULL:
- * then *ends tells that *client is done and *out is NULL. */
-int server_next(struct server *s, struct frame **out, int *client, bool *ends);
+enum server_result {
+    SERVER_FAILED = -1,    /* fail_message() says why */
+    SERVER_ENDED = 0,      /* every client has sent its end frame */
+    SERVER_REQUEST = 1,    /* *out is a request, the caller's, of *client */
+    SERVER_NOTHING = 2,    /* nothing came in time (server_next_within) */
+    SERVER_CLIENT_LEFT = 3 /* *client went away (server_allow_leaving); the message says so */
+};
+
+/* Waits for the next request. Clients have numbers from 0, which stay the same while the server
+ * lives. A client that vanishes without an end frame is a failure. Over a socket, peers that never
+ * were clients cannot make it fail: one that sends no frames, or frames of another run (--run), is
+ * refused with a warning. Without an ID or keys, a client that sends an end frame alone ends
+ * nothing; if nobody else comes, the server ends after the timeout. End frames are handed out only
+ * if `ends` is not NULL: SERVER_REQUEST with *ends set then means that *client has ended, and *out
+ * is NULL. */
+enum server_result server_next(struct server *s, struct frame **out, int *client, bool *ends);
 /* From now on that many clients are waited for: none may stay away longer than --timeout after the
  * one before it, and there is no end until all have come and ended. -1 with a message if there can
  * be only one. */
@@ -33,13 +41,13 @@ int server_expect(struct server *s, int clients);
 bool server_listens(const struct server *s);
 /* From now on it is the caller who decides what becomes of a client that joined, was answered
  * nothing but that, and then went away, unless it must be of this run (an ID or keys):
- * server_next_within() gives 3 once, with its number in *client and a message, and goes on as if it
- * had never been. */
+ * server_next_within() returns SERVER_CLIENT_LEFT once, and goes on as if that client had never
+ * been. */
 void server_allow_leaving(struct server *s);
-/* server_next(), which gives 2 when nothing came within `seconds` (negative: as long as it takes).
- */
-int server_next_within(struct server *s, double seconds, struct frame **out, int *client,
-                       bool *ends);
+/* The same, but returns SERVER_NOTHING when nothing came within `seconds` (negative: waits as long
+ * as it takes). */
+enum server_result server_next_within(struct server *s, double seconds, struct frame **out,
+                                      int *client, bool *ends);
 /* Answers client's oldest unanswered request (consumes f). The reply gets the request's `seq`. */
 int server_reply(struct server *s, int client, struct frame *f);
 /* The latest request of a client cannot be one of this run's: tells the client, by an error frame,

@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "base/grow.h"
 #include "base/stop.h"
 #include "base/warn.h"
 #include "link/keys.h"
@@ -39,11 +40,12 @@ struct socket {
     bool denied;        /* a client: the server does not let its key in, and libzmq tries no more */
     int refusals;       /* of peers, that were told about */
     bool keyed;         /* over tcp, with keys */
-    const char *run;    /* whose frames are taken; "": any */
+    char *run;          /* whose frames are taken; "": any */
     const char *path;   /* of a listening ipc socket's file; NULL: none. Within endpoint */
     struct connection { /* accepted; the system uses descriptors again, so they are numbered */
         int fd, number;
     } * open;
+    int64_t open_capacity;
     int n_open, accepted;
     int connection; /* of a client; -1: none yet */
     int64_t sent, taken;
@@ -104,8 +106,9 @@ static int set_options(struct socket *s, const struct link_config *config)
 
 static int open_monitor(struct socket *s)
 {
+    static unsigned opened; /* libzmq frees a name some time after its socket was closed */
     char address[64];
-    snprintf(address, sizeof address, "inproc://monitor-%p", (void *)s);
+    snprintf(address, sizeof address, "inproc://monitor-%u", opened++);
     int events = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
                  ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
                  ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
@@ -183,7 +186,9 @@ struct socket *socket_open(enum socket_role role, const char *endpoint,
     if (endpoint_allowed(endpoint, config))
         return NULL;
     struct socket *s = calloc(1, sizeof *s);
-    if (!s || !(s->endpoint = strdup(endpoint))) {
+    if (!s || !(s->endpoint = strdup(endpoint)) || !(s->run = strdup(config->run))) {
+        if (s)
+            free(s->endpoint);
         free(s);
         fail_memory(endpoint);
         return NULL;
@@ -193,7 +198,6 @@ struct socket *socket_open(enum socket_role role, const char *endpoint,
     s->timeout = config->timeout;
     s->max_frame = config->max_frame;
     s->crc = config->crc;
-    s->run = *config->run ? config->run : getenv("SIMCLR_RUN") ? getenv("SIMCLR_RUN") : "";
     s->keyed = *config->curve_key && !strncmp(endpoint, "tcp://", strlen("tcp://"));
     s->opened = clock_now();
     if (n_sockets++ == 0)
@@ -235,7 +239,7 @@ static void open_connection(struct socket *s, int fd)
 {
     close_connection(s, fd);
     s->accepted++;
-    struct connection *open = realloc(s->open, (size_t)(s->n_open + 1) * sizeof *open);
+    struct connection *open = grow(s->open, s->n_open, &s->open_capacity, sizeof *open);
     if (!open)
         return; /* its peer will count as gone */
     s->open = open;
@@ -369,6 +373,7 @@ int socket_close(struct socket *s, double patience)
                 fail("%s: the peer did not take what was sent within %g s", s->endpoint, patience);
     }
     free(s->open);
+    free(s->run);
     free(s->endpoint);
     free(s);
     return status;
@@ -465,7 +470,7 @@ static int check_run(const struct socket *s, const struct frame *f)
 }
 
 /* Reads one message that is there: its last part is the frame, those before it the envelope. */
-static int read_message(struct socket *s, struct frame **out, struct envelope *from)
+static enum socket_result read_message(struct socket *s, struct frame **out, struct envelope *from)
 {
     struct envelope unused;
     if (!from)
@@ -479,7 +484,10 @@ static int read_message(struct socket *s, struct frame **out, struct envelope *f
         if (n < 0) {
             bool none = zmq_errno() == EAGAIN || zmq_errno() == EINTR;
             zmq_msg_close(&part);
-            return none && from->n == 0 ? 0 : fail("%s: %s", s->endpoint, zmq_why());
+            if (none && from->n == 0)
+                return SOCKET_NOTHING;
+            fail("%s: %s", s->endpoint, zmq_why());
+            return SOCKET_FAILED;
         }
         more = zmq_msg_more(&part);
         if (!more)
@@ -498,33 +506,34 @@ static int read_message(struct socket *s, struct frame **out, struct envelope *f
     zmq_msg_close(&part);
     if (*out && (!listens(s) || !check_run(s, *out))) {
         s->taken += (int64_t)size;
-        return 1;
+        return SOCKET_FRAME;
     }
     frame_free(*out);
     *out = NULL;
-    return listens(s) ? 2 : -1;
+    return listens(s) ? SOCKET_REFUSED : SOCKET_FAILED;
 }
 
-int socket_receive(struct socket *s, double seconds, struct frame **out, struct envelope *from)
+enum socket_result socket_receive(struct socket *s, double seconds, struct frame **out,
+                                  struct envelope *from)
 {
     double deadline = clock_now() + seconds;
     const bool client = !listens(s);
     for (;;) {
         read_events(s); /* first: of a peer that is gone, nothing comes after the event */
-        int got = read_message(s, out, from);
-        if (got)
+        const enum socket_result got = read_message(s, out, from);
+        if (got != SOCKET_NOTHING)
             return got;
         if (client && check_server(s))
-            return -1;
+            return SOCKET_FAILED;
         if (!client && s->left > s->reported) {
             s->reported = s->left;
-            return 0;
+            return SOCKET_NOTHING;
         }
         if (client && s->joined == 0)
             deadline = clock_now() + seconds; /* a server that is late has its time to answer */
         double rest = deadline - clock_now();
         if (seconds >= 0 && rest <= 0)
-            return 0;
+            return SOCKET_NOTHING;
         if (client && s->joined == 0) {
             double patience = s->opened + s->timeout - clock_now();
             rest = seconds < 0 || patience < rest ? patience : rest;
@@ -532,6 +541,6 @@ int socket_receive(struct socket *s, double seconds, struct frame **out, struct 
         } else if (seconds < 0)
             rest = -1;
         if (wait_for(s, ZMQ_POLLIN, rest))
-            return -1;
+            return SOCKET_FAILED;
     }
 }

@@ -13,7 +13,9 @@ enum socket_role { SOCKET_DEALER, SOCKET_ROUTER, SOCKET_PUSH, SOCKET_PULL };
 
 struct socket;
 
-/* DEALER and PUSH connect, ROUTER and PULL bind. NULL with a message. */
+/* DEALER and PUSH connect, ROUTER and PULL bind. Copies what it needs of the configuration. NULL
+ * with a message. Only one thread at a time may open or close sockets; each may be used by a thread
+ * of its own. */
 struct socket *socket_open(enum socket_role role, const char *endpoint,
                            const struct link_config *config);
 /* Whether only peers of the same run can speak to it: it has an ID (--run), or over tcp:// keys. */
@@ -41,12 +43,20 @@ struct envelope {
  * NULL. Waits for a connection and for room, up to the timeout. */
 int socket_send(struct socket *s, const struct envelope *to, struct frame *f);
 
-/* Waits up to `seconds` (negative: as long as it takes) for a message. 1 and *out, the caller's;
- * 0 if none came; -1 on failure: for a client also if the server was not reached within the
- * timeout or has gone away. 2: a message that is no frame, or one of another run, came from a peer;
- * *out is NULL and the message says what is wrong with it. A ROUTER or PULL returns 0 early when a
- * peer goes away; who connects and cannot be a peer is told about on stderr. `from` may be NULL. */
-int socket_receive(struct socket *s, double seconds, struct frame **out, struct envelope *from);
+enum socket_result {
+    SOCKET_FAILED = -1, /* fail_message() says why */
+    SOCKET_NOTHING = 0, /* no message came */
+    SOCKET_FRAME = 1,   /* *out is a frame, the caller's */
+    SOCKET_REFUSED = 2  /* what a peer sent is no frame, or one of another run: fail_message() says
+                         * which, *out is NULL; only ROUTER and PULL return this */
+};
+
+/* Waits up to `seconds` (negative: as long as it takes) for a message. A DEALER fails also if the
+ * server was not reached within the timeout or has gone away. A ROUTER or PULL returns
+ * SOCKET_NOTHING early when a peer goes away, and prints a warning about whoever connects and
+ * cannot be a peer. *from, unless from is NULL, becomes the sender. */
+enum socket_result socket_receive(struct socket *s, double seconds, struct frame **out,
+                                  struct envelope *from);
 
 /* Whether the connection that an envelope names is closed. Ask when nothing was left to receive. */
 bool socket_gone(const struct socket *s, int connection);

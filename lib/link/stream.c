@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -155,29 +154,36 @@ static int wait_readable(int fd, double seconds)
     }
 }
 
+/* At the end of the file: whether all came that was to come. -1 with a message. */
+static int at_eof(struct feed *s)
+{
+    if (!s->ended && !s->regular)
+        return fail("%s: ended without an end frame: its producer died", s->name);
+    if (s->child && child_wait(&s->child, s->timeout))
+        return fail_prefix("%s", s->name);
+    return 0;
+}
+
 /* End frames in the middle of a stream are those of streams that were put together; only the end
  * of the file tells which was the last. A writer that holds its end open after the end frame is
  * waited for no longer than `patience`. */
-static int next_from_descriptor(struct feed *s, double patience, struct frame **out)
+static enum source_result next_from_descriptor(struct feed *s, double patience, struct frame **out)
 {
     for (;;) {
         int ready = wait_readable(s->fd, s->ended ? patience : -1);
         if (ready < 0)
-            return -1;
+            return SOURCE_FAILED;
         if (ready == 0)
-            return 0;
-        enum frame_reader_state state = frame_reader_step(s->reader, s->fd, out);
-        if (state == FRAME_READER_FRAME || state == FRAME_READER_FAILED)
-            return (int)state;
-        if (state == FRAME_READER_EOF) {
-            if (!s->ended && !s->regular)
-                return fail("%s: ended without an end frame: its producer died", s->name);
-            if (s->child && child_wait(&s->child, s->timeout)) {
-                char reason[256];
-                snprintf(reason, sizeof reason, "%s", fail_message());
-                return fail("%s: %s", s->name, reason);
-            }
-            return 0;
+            return SOURCE_END;
+        switch (frame_reader_step(s->reader, s->fd, out)) {
+        case FRAME_READER_FRAME:
+            return SOURCE_FRAME;
+        case FRAME_READER_FAILED:
+            return SOURCE_FAILED;
+        case FRAME_READER_EOF:
+            return at_eof(s) ? SOURCE_FAILED : SOURCE_END;
+        case FRAME_READER_MORE:
+            break;
         }
     }
 }
@@ -215,73 +221,79 @@ static int receive(struct feed *s, struct frame **out)
     for (;;) {
         struct envelope from;
         const double rest = s->waiting_since + s->timeout - clock_now();
-        int got = socket_receive(s->socket, s->started ? -1 : rest > 0 ? rest : 0, out, &from);
-        if (got < 0)
+        const enum socket_result got = socket_receive(s->socket,
+                                                      s->started ? -1
+                                                      : rest > 0 ? rest
+                                                                 : 0,
+                                                      out, &from);
+        if (got == SOCKET_FAILED)
             return -1;
-        if (got == 2)
+        if (got == SOCKET_REFUSED)
             socket_tell_refusal(s->socket, fail_message());
-        if (got == 1) {
+        if (got == SOCKET_FRAME) {
             s->started = true;
             s->producer = from.connection;
-            return 1;
+            return 0;
         }
-        if (got == 0 && s->started && socket_gone(s->socket, s->producer))
+        if (got == SOCKET_NOTHING && s->started && socket_gone(s->socket, s->producer))
             return fail("%s: ended without an end frame: its producer died", s->name);
-        if (got == 0 && !s->started && clock_now() - s->waiting_since >= s->timeout)
+        if (got == SOCKET_NOTHING && !s->started && clock_now() - s->waiting_since >= s->timeout)
             return fail("%s: nobody sent anything within %g s", s->name, s->timeout);
     }
 }
 
-static int next_from_socket(struct feed *s, struct frame **out)
+static enum source_result next_from_socket(struct feed *s, struct frame **out)
 {
     for (;;) {
         if ((*out = take_held(s))) {
             s->next_seq++;
-            return 1;
+            return SOURCE_FRAME;
         }
         if (s->ended)
-            return 0;
-        if (receive(s, out) < 0)
-            return -1;
+            return SOURCE_END;
+        if (receive(s, out))
+            return SOURCE_FAILED;
         int64_t seq;
         if (frame_meta_int(*out, "seq", s->next_seq, &seq)) {
             frame_free(*out);
-            return fail_prefix("%s", s->name);
+            fail_prefix("%s", s->name);
+            return SOURCE_FAILED;
         }
         if (seq < s->next_seq) {
             frame_free(*out);
-            return fail("%s: frame %lld came twice", s->name, (long long)seq);
+            fail("%s: frame %lld came twice", s->name, (long long)seq);
+            return SOURCE_FAILED;
         }
         if (seq == s->next_seq) {
             s->next_seq++;
-            return 1;
+            return SOURCE_FRAME;
         }
         if (hold(s, *out))
-            return -1;
+            return SOURCE_FAILED;
     }
 }
 
-/* 1, 0 at the end, which it may be asked for again, -1. */
-static int feed_next(struct feed *s, double patience, struct frame **out)
+/* At the end it may be called again, for what comes after the end frame. */
+static enum source_result feed_next(struct feed *s, double patience, struct frame **out)
 {
     for (;;) {
         const double since = clock_now();
-        const int got =
+        const enum source_result got =
             s->socket ? next_from_socket(s, out) : next_from_descriptor(s, patience, out);
         s->waited += clock_now() - since;
-        s->over = got == 0;
-        if (got <= 0)
+        s->over = got == SOURCE_END;
+        if (got != SOURCE_FRAME)
             return got;
         const char *error = frame_meta(*out, "error");
         if (error) {
             fail("%s: %s", s->name, error);
             frame_free(*out);
-            return -1;
+            return SOURCE_FAILED;
         }
         s->ended = frame_is_end(*out);
         s->frames += !s->ended;
         if (!s->ended)
-            return 1;
+            return SOURCE_FRAME;
         frame_free(*out);
     }
 }
@@ -368,10 +380,10 @@ static int check_others(struct source *s, double until)
         struct feed *other = s->feeds[(s->turn + i) % s->n];
         const double rest = until - clock_now();
         struct frame *f;
-        const int got = feed_next(other, rest > 0 ? rest : 0, &f);
-        if (got < 0)
+        const enum source_result got = feed_next(other, rest > 0 ? rest : 0, &f);
+        if (got == SOURCE_FAILED)
             return -1;
-        if (got) {
+        if (got == SOURCE_FRAME) {
             frame_free(f);
             return fail("%s: ended, and %s goes on", s->feeds[s->turn]->name, other->name);
         }
@@ -379,20 +391,19 @@ static int check_others(struct source *s, double until)
     return 0;
 }
 
-int source_next(struct source *s, struct frame **out)
+enum source_result source_next(struct source *s, struct frame **out)
 {
     if (s->finished)
-        return 0;
+        return SOURCE_END;
     s->last = s->turn;
-    const int got = feed_next(s->feeds[s->turn], s->patience, out);
-    if (got < 0)
-        return -1;
-    if (got == 0) {
+    const enum source_result got = feed_next(s->feeds[s->turn], s->patience, out);
+    if (got == SOURCE_END) {
         s->finished = true; /* all end frames come first, so that the patience is for all at once */
-        return check_others(s, 0) || check_others(s, clock_now() + s->patience) ? -1 : 0;
-    }
-    s->turn = (s->turn + 1) % s->n;
-    return 1;
+        if (check_others(s, 0) || check_others(s, clock_now() + s->patience))
+            return SOURCE_FAILED;
+    } else if (got == SOURCE_FRAME)
+        s->turn = (s->turn + 1) % s->n;
+    return got;
 }
 
 /* ---- sink ---- */
@@ -479,11 +490,8 @@ int sink_write(struct sink *s, struct frame *f)
     frame_free(f);
     s->bytes += bad ? 0 : (int64_t)size;
     s->waited += clock_now() - since;
-    if (bad && s->child && !stop_requested() && child_wait(&s->child, 2) && !s->child) {
-        char reason[256]; /* why its reader is gone */
-        snprintf(reason, sizeof reason, "%s", fail_message());
-        fail("%s: %s", s->name, reason);
-    }
+    if (bad && s->child && !stop_requested() && child_wait(&s->child, 2) && !s->child)
+        fail_prefix("%s", s->name); /* why its reader is gone */
     return bad ? -1 : 0;
 }
 
@@ -505,11 +513,8 @@ int sink_end(struct sink *s)
         bad = atomic_file_commit(&s->file);
     else if (close(s->fd))
         bad = fail("%s: %s", s->name, strerror(errno));
-    if (!bad && s->child && (bad = child_wait(&s->child, s->timeout))) {
-        char reason[256];
-        snprintf(reason, sizeof reason, "%s", fail_message());
-        fail("%s: %s", s->name, reason);
-    }
+    if (!bad && s->child && (bad = child_wait(&s->child, s->timeout)))
+        fail_prefix("%s", s->name);
     if (s->child)
         child_stop(&s->child);
     if (!bad)
@@ -522,8 +527,8 @@ void sink_abandon(struct sink *s)
 {
     if (!s)
         return;
-    char message[1024];
-    snprintf(message, sizeof message, "%s", fail_message());
+    struct fail_note note;
+    fail_save(&note);
     socket_close(s->socket, 0);
     if (s->file.file)
         atomic_file_abandon(&s->file);
@@ -532,5 +537,5 @@ void sink_abandon(struct sink *s)
     if (s->child && child_wait(&s->child, 2) && s->child)
         child_stop(&s->child);
     free_sink(s);
-    fail("%s", message);
+    fail_restore(&note);
 }

@@ -20,11 +20,16 @@ struct source *source_open(const char *endpoint, const struct link_config *confi
 /* Opens the file of that very name, whatever it looks like; "-" is stdin. For names that say where
  * data lies, not how it comes. */
 struct source *source_open_file(const char *path, const struct link_config *config);
-/* The next frame: 1 and *out (the caller's), 0 at the end of the stream, -1 on failure, a stream
- * that broke off without an end frame included, and one of a list that ends before another does.
- * Over tcp:// and ipc:// the first frame has to come within the timeout of its turn. End frames are
- * consumed here. */
-int source_next(struct source *s, struct frame **out);
+enum source_result {
+    SOURCE_FAILED = -1, /* fail_message() says why */
+    SOURCE_END = 0,     /* the stream has ended */
+    SOURCE_FRAME = 1    /* *out is a frame, the caller's */
+};
+
+/* Waits for the next frame. Fails also if the stream breaks off without an end frame, or if one of
+ * a list ends before another does. Over tcp:// and ipc:// the first frame has to come within the
+ * timeout of its turn. End frames are consumed here. */
+enum source_result source_next(struct source *s, struct frame **out);
 /* How long to wait, after an end frame, for a further stream or the end of the file (at first the
  * timeout): a server answers sooner. */
 void source_set_patience(struct source *s, double seconds);

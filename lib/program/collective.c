@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/grow.h"
 #include "link/link.h"
 #include "link/server.h"
 #include "program/link_options.h"
@@ -33,7 +34,8 @@ struct rank {
     bool ended;
     int64_t step;          /* of its latest frame; -1: none had one */
     struct frame **frames; /* that came, of rounds to come */
-    int n, capacity;
+    int64_t capacity;
+    int n;
 };
 
 struct collective {
@@ -143,15 +145,11 @@ static int check_frame(struct collective *r, int i, int client, const struct fra
 
 static int queue(struct rank *rank, struct frame *f)
 {
-    if (rank->n == rank->capacity) {
-        const int capacity = rank->capacity ? 2 * rank->capacity : 16;
-        struct frame **frames = realloc(rank->frames, (size_t)capacity * sizeof *frames);
-        if (!frames)
-            return fail_memory(NULL);
-        rank->frames = frames;
-        rank->capacity = capacity;
-    }
-    rank->frames[rank->n++] = f;
+    struct frame **frames = grow(rank->frames, rank->n, &rank->capacity, sizeof *frames);
+    if (!frames)
+        return fail_memory(NULL);
+    rank->frames = frames;
+    frames[rank->n++] = f;
     return 0;
 }
 
@@ -224,7 +222,7 @@ static int pop_round(struct collective *r, struct frame **frames)
         memmove(rank->frames, rank->frames + 1, (size_t)--rank->n * sizeof *rank->frames);
     }
     if (!check_same(r, frames, "step") && !check_same(r, frames, "kind"))
-        return 1;
+        return 0;
     for (int i = 0; i < r->count; i++)
         frame_free(frames[i]);
     return -1;
@@ -240,8 +238,11 @@ static int blame_silent(const struct collective *r)
                 0.9 * link_options.timeout);
 }
 
-/* 1 and the next round's frames, the caller's; 0 when all ranks have ended; -1. */
-static int next_round(struct collective *r, struct frame **frames)
+enum round_result { ROUND_FAILED = -1, ROUND_NONE = 0, ROUND_COMPLETE = 1 };
+
+/* Waits for the frames of the next round, which are the caller's. ROUND_NONE: all ranks have ended.
+ */
+static enum round_result next_round(struct collective *r, struct frame **frames)
 {
     while (!round_is_there(r)) {
         struct frame *f;
@@ -249,20 +250,22 @@ static int next_round(struct collective *r, struct frame **frames)
         bool ends, waiting = false;
         for (int i = 0; i < r->count; i++)
             waiting = waiting || r->list[i].n;
-        const int got = server_next_within(r->server, waiting ? 0.9 * link_options.timeout : -1, &f,
-                                           &client, &ends);
-        if (got <= 0)
-            return got;
-        if (got == 2)
-            return blame_silent(r);
+        const enum server_result got = server_next_within(
+            r->server, waiting ? 0.9 * link_options.timeout : -1, &f, &client, &ends);
+        if (got == SERVER_ENDED)
+            return ROUND_NONE;
+        if (got == SERVER_NOTHING)
+            blame_silent(r);
+        if (got != SERVER_REQUEST)
+            return ROUND_FAILED;
         if (ends)
             take_end(r, client);
         else if (take(r, client, f))
-            return -1;
+            return ROUND_FAILED;
         if (check_ends(r))
-            return -1;
+            return ROUND_FAILED;
     }
-    return pop_round(r, frames);
+    return pop_round(r, frames) ? ROUND_FAILED : ROUND_COMPLETE;
 }
 
 int collective_ask(struct collective *r, struct frame *request, struct frame **answer)
@@ -311,18 +314,15 @@ static int serve(struct collective *r, int (*answer)(struct collective *r, struc
     struct frame **frames = calloc((size_t)r->count, sizeof *frames);
     if (!frames)
         return fail_memory(NULL);
-    int got;
-    while ((got = next_round(r, frames)) > 0) {
-        const int bad = answer(r, frames);
+    enum round_result got;
+    int bad = 0;
+    while (!bad && (got = next_round(r, frames)) == ROUND_COMPLETE) {
+        bad = answer(r, frames);
         for (int i = 0; i < r->count; i++)
             frame_free(frames[i]);
-        if (bad) {
-            got = -1;
-            break;
-        }
     }
     free(frames);
-    return got;
+    return bad || got != ROUND_NONE ? -1 : 0;
 }
 
 int collective_run(int (*answer)(struct collective *r, struct frame **frames))

@@ -52,13 +52,11 @@ struct frame *gather_rows(struct frame *const *frames, int n, int64_t *rows)
     for (int i = 0; i < n; i++) {
         if ((rows[i] = count_rows(frames[i], i)) < 0)
             return NULL;
-        if (frames[i]->n_tensors != head->n_tensors) {
+        if (frames[i]->n_tensors != head->n_tensors)
             return fail_null("worker %d sent %d tensors, worker 0 %d", i, frames[i]->n_tensors,
                              head->n_tensors);
-        }
-        if (__builtin_add_overflow(total, rows[i], &total)) {
+        if (__builtin_add_overflow(total, rows[i], &total))
             return fail_null("the rows' number overflows");
-        }
     }
     /* Before memory is taken: rows that fit are no more bytes together than were sent. */
     for (int k = 0; k < head->n_tensors; k++)

@@ -109,20 +109,19 @@ int loss_run(const struct loss *loss)
     if (!server)
         return warn_failure();
     struct frame *request;
-    int client, got;
-    while ((got = server_next(server, &request, &client, NULL)) > 0) {
+    int client;
+    enum server_result got;
+    while ((got = server_next(server, &request, &client, NULL)) == SERVER_REQUEST) {
         struct loss_batch batch;
         const int bad = read_batch(loss, request, &batch);
         struct frame *reply = bad ? NULL : answer(loss, request, &batch);
         frame_free(request);
         if (bad && !server_refuse(server, client, false))
             continue;
-        if (!reply || server_reply(server, client, reply)) {
-            got = -1;
+        if (!reply || server_reply(server, client, reply))
             break;
-        }
     }
-    if (got < 0) {
+    if (got != SERVER_ENDED) {
         const int status = warn_failure(); /* first, so that the culprit's line leads a log */
         server_abandon(server);
         return status;

@@ -445,18 +445,18 @@ static int stop_between_steps(const struct optimizer *o)
 static int serve(struct optimizer *o)
 {
     struct frame *request;
-    int client, got;
+    int client;
     bool ends;
     if (server_listens(o->server))
         stop_grace(STOP_PATIENCE);
     server_allow_leaving(o->server);
     while (!stop_between_steps(o)) {
-        got = server_next_within(o->server, 0.2, &request, &client, &ends);
-        if (got <= 0)
-            return got;
-        if (got == 3 && forget_client(o, client))
+        const enum server_result got = server_next_within(o->server, 0.2, &request, &client, &ends);
+        if (got == SERVER_FAILED || got == SERVER_ENDED)
+            return got == SERVER_ENDED ? 0 : -1;
+        if (got == SERVER_CLIENT_LEFT && forget_client(o, client))
             return -1;
-        if (got > 1)
+        if (got != SERVER_REQUEST)
             continue;
         if (know_client(o, client)) {
             frame_free(request);

@@ -1,6 +1,5 @@
 #include "program/shard.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -85,12 +84,12 @@ void shard_abandon(struct shard *s)
 {
     if (!s)
         return;
-    char message[1024];
-    snprintf(message, sizeof message, "%s", fail_message());
+    struct fail_note note;
+    fail_save(&note);
     for (int i = 0; i < s->n; i++)
         link_close(s->links[i]);
     free(s);
-    fail("%s", message);
+    fail_restore(&note);
 }
 
 /* ---- a request's parts ---- */
@@ -207,7 +206,7 @@ static int check_answer(const struct frame *request, const struct frame *all)
     for (int k = 0; k < request->n_tensors; k++) {
         const struct tensor *t = &request->tensors[k];
         if (!frame_need(all, t->name, t->dtype, t->ndim, t->shape))
-            return fail("the answer: %s", fail_message());
+            return fail_prefix("the answer");
     }
     return 0;
 }

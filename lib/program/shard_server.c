@@ -89,9 +89,9 @@ static enum shard_server_result receive(struct shard_server *s)
     struct frame *f;
     int client;
     bool ends;
-    const int got = server_next(s->server, &f, &client, &ends);
-    if (got <= 0)
-        return got < 0 ? SHARD_SERVER_FAILED : SHARD_SERVER_ENDED;
+    const enum server_result got = server_next(s->server, &f, &client, &ends);
+    if (got != SERVER_REQUEST)
+        return got == SERVER_ENDED ? SHARD_SERVER_ENDED : SHARD_SERVER_FAILED;
     struct step_gate_client *c = step_gate_client(s->gate, client);
     if (ends) {
         if (!c)

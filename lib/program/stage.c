@@ -434,8 +434,9 @@ static int open_links(struct run *run)
 static int serve(struct run *run, struct server *server)
 {
     struct frame *request;
-    int client, got;
-    while ((got = server_next(server, &request, &client, NULL)) > 0) {
+    int client;
+    enum server_result got;
+    while ((got = server_next(server, &request, &client, NULL)) == SERVER_REQUEST) {
         struct sizes s;
         if (!find_input(run, request, &s) && !server_refuse(server, client, false)) {
             frame_free(request);
@@ -447,7 +448,7 @@ static int serve(struct run *run, struct server *server)
         if (!reply || server_reply(server, client, reply) || update(run, &lr))
             return -1;
     }
-    return got;
+    return got == SERVER_ENDED ? 0 : -1;
 }
 
 /* The end goes to every peer before any is waited for. */

@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         "exec:it", "tcp://127.0.0.1:1", "exec:it,tcp://127.0.0.1:1", "tcp://127.0.0.1:1,exec:it"};
     struct source *s = source_open(endpoints[how % 2 + (how & 4) / 2], &config);
     struct frame *f;
-    while (source_next(s, &f) > 0) {
+    while (source_next(s, &f) == SOURCE_FRAME) {
         look_at_frame(f);
         frame_free(f);
     }

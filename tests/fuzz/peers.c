@@ -79,26 +79,29 @@ int socket_send(struct socket *s, const struct envelope *to, struct frame *f)
     return to && gone[to->connection] ? fail("the client is gone") : 0;
 }
 
-int socket_receive(struct socket *s, double seconds, struct frame **out, struct envelope *from)
+enum socket_result socket_receive(struct socket *s, double seconds, struct frame **out,
+                                  struct envelope *from)
 {
     (void)seconds;
     struct input part;
-    if (!input_part(&messages, &part))
-        return fail("stopped");
+    if (!input_part(&messages, &part)) {
+        fail("stopped");
+        return SOCKET_FAILED;
+    }
     const uint8_t kind = input_byte(&part);
     const int peer = (kind == '-' ? input_byte(&part) : kind) % PEERS;
     const bool client = s->role == SOCKET_DEALER;
     if (kind == '-' && known[peer])
         gone[peer] = true;
     if (kind == '-' || kind == '~')
-        return client ? fail("the connection was lost") : 0;
+        return client && fail("the connection was lost") ? SOCKET_FAILED : SOCKET_NOTHING;
     if (gone[peer]) /* what it sends comes over a new connection; too much for this game */
-        return 0;
+        return SOCKET_NOTHING;
     known[peer] = true;
     if (from)
         *from = (struct envelope){
             .parts = {{.bytes = {(unsigned char)peer}, .size = 1}}, .n = 1, .connection = peer};
     *out = input_frame(part);
     const bool listens = s->role == SOCKET_ROUTER || s->role == SOCKET_PULL;
-    return *out ? 1 : listens ? 2 : -1;
+    return *out ? SOCKET_FRAME : listens ? SOCKET_REFUSED : SOCKET_FAILED;
 }
