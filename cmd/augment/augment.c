@@ -1,6 +1,5 @@
-/* augment: images or series from disk (or drawn) into frames of random views. The source of every
- * pipeline.
- */
+/* augment: reads or draws images or series, and writes frames of random views of them. It is the
+ * source of every pipeline. */
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,8 +13,9 @@
 #include "link/link.h"
 #include "link/stream.h"
 #include "program/link_options.h"
+#include "views/policy_help.h"
 #include "views/prefetch.h"
-#include "views/views.h"
+#include "views/view_stream.h"
 
 static struct data_source images = {
     .links = &link_options,
@@ -27,7 +27,7 @@ static struct data_source images = {
     .shuffle = 8192,
     .batches = {.batch = 512, .epochs = 100, .world = 1},
 };
-static struct views views = {
+static struct view_stream views = {
     .images = &images,
     .policy = "",
     .ops = "",
@@ -40,6 +40,7 @@ static struct views views = {
 static const char *on_error = "skip", *shard = "", *turn = "", *out = "-";
 static int64_t seed, labels_seed, ahead = 64 << 20;
 static bool views_given;
+static char policies[128], targets[256], details[6000]; /* write_help() fills them */
 
 static const struct option_spec options[] = {
     {.kind = OPTION_HEADING, .help = "Data"},
@@ -93,15 +94,13 @@ static const struct option_spec options[] = {
      .help = "their pixels (0: as most square images up to 64 have, else 224), or steps",
      .max = POLICY_MAX_SIZE},
     {"policy", OPTION_CHOICE, &views.policy, "NAME",
-     .help = "operations (simclr-cifar up to 64 pixels, simclr-series)",
-     .choices = "simclr|simclr-cifar|simclr-series|eval"},
+     .help = "operations (simclr-cifar up to 64 pixels, simclr-series)", .choices = policies},
     {"ops", OPTION_STRING, &views.ops, "LIST",
      .help = "operations one by one, instead of --policy"},
     {"ops2", OPTION_STRING, &views.ops2, "LIST",
      .help = "those of every view but the first (the same as the first's)"},
     {"target", OPTION_CHOICE, &views.target, "OP",
-     .help = "y: the class, or how this operation came out, of one view",
-     .choices = "class|flip|jitter|gray|blur|solarize|cutout|rotate|noise|sobel"},
+     .help = "y: the class, or how this operation came out, of one view", .choices = targets},
     {"seed", OPTION_INT, &seed, "N", .help = "of all that is drawn", .min = 0, .max = 9e15},
     {.kind = OPTION_HEADING, .help = "Running"},
     {"threads", OPTION_INT, &views.n_threads, "N", .help = "change the speed, never the result",
@@ -117,44 +116,29 @@ static const struct option_spec options[] = {
 static const struct program program = {
     .name = "augment",
     .summary = "makes random views of images, in batches",
-    .details = "Frames out: x U8 [B,V,S,S,3], or of series F32 [B,V,1,S,C] with C channels;\n"
-               "y I64 [B] (-1: no label), index I64 [B];\n"
-               "metadata step, steps, steps_per_epoch, batch, images, grains, epoch, classes\n"
-               "(rank, world).\n"
-               "\n"
-               "Operations of --ops and --ops2, applied in order (with their defaults):\n"
-               "  crop:0.08-1:1:0.75-1.3333  share of the area, probability, aspect; bicubic\n"
-               "  center                     for evaluation: keeps the order, drops nothing\n"
-               "  flip:0.5                   probability\n"
-               "  jitter:0.8:1               probability, strength\n"
-               "  gray:0.2                   probability\n"
-               "  blur:0.5:0.1-2             probability, sigma in pixels\n"
-               "  solarize:0.2:0.5           probability, threshold (0 black, 1 white)\n"
-               "  cutout:1:0.5-0.5           probability, side of the grey square (1: the view's)\n"
-               "  rotate:0.75                probability of 90, 180 or 270 degrees\n"
-               "  noise:0.5:0-0.1            probability, sigma (white is 1)\n"
-               "  sobel:0.5                  probability of showing edges\n"
-               "A policy's name stands for its list, as in simclr,solarize:\n"
-               "  simclr        crop:0.08-1,flip:0.5,jitter:0.8:1,gray:0.2,blur:0.5:0.1-2\n"
-               "  simclr-cifar  crop:0.08-1,flip:0.5,jitter:0.8:0.5,gray:0.2\n"
-               "  eval          center\n"
-               "--target rotate: y is 0 to 3 quarter turns; another operation: 1 where applied\n"
-               "\n"
-               "Operations on series:\n"
-               "  crop:0.5-1:1               share of the steps, probability; linear\n"
-               "  center                     for evaluation: all steps\n"
-               "  jitter:0.8:0-0.3           probability, sigma of the noise\n"
-               "  scaling:0.8:0.5-1.5        probability, factor\n"
-               "  trend:0.8:2                probability, strength of a line that is added\n"
-               "  mask:0.5:0.1-0.3           probability, share of the steps set to 0\n"
-               "  permutation:0.5:2-4        probability, segments that change places\n"
-               "Policies for them:\n"
-               "  simclr-series crop:0.5-1,scaling:0.8:0.5-1.5,trend:0.8:2,jitter:0.8:0-0.3\n"
-               "  eval          center\n"
-               "\n"
-               "Example: augment --data cifar-10-batches-bin --batch 128 --steps 1 | inspect",
+    .details = details,
     .options = {options, link_option_specs},
 };
+
+/* Writes what --help says of operations and policies, from their tables. */
+static void write_help(void)
+{
+    FILE *file = fmemopen(policies, sizeof policies, "w");
+    policy_help_names(file);
+    fclose(file);
+    file = fmemopen(targets, sizeof targets, "w");
+    policy_help_targets(file);
+    fclose(file);
+    file = fmemopen(details, sizeof details, "w");
+    fputs("Frames out: x U8 [B,V,S,S,3], or of series F32 [B,V,1,S,C] with C channels;\n"
+          "y I64 [B] (-1: no label), index I64 [B];\n"
+          "metadata step, steps, steps_per_epoch, batch, images, grains, epoch, classes\n"
+          "(rank, world).\n\n",
+          file);
+    policy_help_lists(file);
+    fputs("\nExample: augment --data cifar-10-batches-bin --batch 128 --steps 1 | inspect", file);
+    fclose(file);
+}
 
 /* Reads "2/3", the value of --shard and --turn. */
 static void parse_part(const char *flag, const char *value, const char *letters, int64_t *part,
@@ -178,7 +162,7 @@ static void check_flags(void)
         options_reject("--policy and --ops exclude each other");
     if (!*images.data && strcmp(images.format, "shapes") != 0)
         options_reject("--data is missing (--data shapes needs no files)");
-    if (views_parse(&views))
+    if (view_stream_parse(&views))
         options_reject("%s", fail_message());
     b->evaluation = policy_is_evaluation(&views.policies[0]);
     if (b->evaluation && !views_given)
@@ -187,7 +171,7 @@ static void check_flags(void)
         b->epochs = 1;
     if (images.wish.labels < 1 && images.wish.labels_per_class)
         options_reject("--labels and --labels-per-class exclude each other");
-    if (views_check(&views))
+    if (view_stream_check(&views))
         options_reject("%s", fail_message());
     images.stop_on_error = strcmp(on_error, "stop") == 0;
     b->seed = (uint64_t)seed;
@@ -203,15 +187,25 @@ static void check_flags(void)
         options_reject("%s", fail_message());
 }
 
-/* Another thread makes frames; this one writes them. */
+/* Writes the frames that another thread makes. */
 static int write_frames(struct prefetch *made, struct sink *sink)
 {
     struct frame *f;
-    int got;
-    while ((got = prefetch_next(made, &f)) > 0)
+    enum prefetch_result got;
+    while ((got = prefetch_next(made, &f)) == PREFETCH_FRAME)
         if (sink_write(sink, f) || stop_check())
             return -1;
-    return got;
+    return got == PREFETCH_END ? 0 : -1;
+}
+
+/* Says how many images were passed over. */
+static void tell_skipped(const struct skips *skips)
+{
+    if (skips_count(skips))
+        warn_line("skipped images that cannot be read: %lld", (long long)skips_count(skips));
+    if (skips_labels(skips))
+        warn_line("left out images whose labels cannot be read: %lld",
+                  (long long)skips_labels(skips));
 }
 
 /* Closes what is open. The stream ends well only if everything before did. */
@@ -219,19 +213,16 @@ static int finish(struct prefetch *made, struct sink *sink, int result)
 {
     prefetch_stop(made);
     if (result == 0)
-        result = views_end(&views);
+        result = view_stream_end(&views);
     if (sink && result == 0)
         result = sink_end(sink);
     else if (sink)
         sink_abandon(sink);
-    if (images.skips && skips_count(images.skips))
-        warn_line("skipped images that cannot be read: %lld", (long long)skips_count(images.skips));
-    if (images.skips && skips_labels(images.skips))
-        warn_line("left out images whose labels cannot be read: %lld",
-                  (long long)skips_labels(images.skips));
+    if (images.skips)
+        tell_skipped(images.skips);
     if (images.set && result == 0)
         dataset_tell_passed_over(images.set);
-    views_close(&views);
+    view_stream_close(&views);
     data_source_close(&images);
     return result;
 }
@@ -240,12 +231,14 @@ int main(int argc, char **argv)
 {
     views.n_threads = omp_get_max_threads();
     signals_setup();
+    write_help();
     options_parse(&program, argc, argv, NULL);
     check_flags();
 
-    const bool opened = data_source_open(&images, (int)views.size) == 0 && views_open(&views) == 0;
+    const bool opened =
+        data_source_open(&images, (int)views.size) == 0 && view_stream_open(&views) == 0;
     struct sink *sink = opened ? sink_open(out, &link_options) : NULL;
-    struct prefetch *made = sink ? prefetch_start(views_next, &views, ahead) : NULL;
+    struct prefetch *made = sink ? prefetch_start(view_stream_next, &views, ahead) : NULL;
     const int result = made ? write_frames(made, sink) : -1;
     return finish(made, sink, result) == 0 ? 0 : warn_failure();
 }

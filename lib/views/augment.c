@@ -8,36 +8,37 @@
 #include "base/fail.h"
 #include "data/decode.h"
 #include "data/image.h"
-#include "views/series.h"
 
-/* A thread's own memory, on cache lines of its own. */
+/* The memory of one thread, on cache lines of its own. */
 struct augment_worker {
     struct sample sample;
     struct image image;
     struct decoder *decoder;
     struct view_memory memory;
-    struct view *views; /* of one image */
+    struct view *views; /* [n_views], of one image */
 } __attribute__((aligned(64)));
 
-/* Of a row that was asked for, and the image that it shows. */
-struct shown {
-    int64_t index, label;
+/* The image that a row shows. */
+struct augment_image {
+    int64_t index, label; /* -1: the row is left out */
     struct scaled_image image;
 };
+
+enum augment_found { AUGMENT_FAILED = -1, AUGMENT_FOUND, AUGMENT_LEFT_OUT };
 
 int augment_init(struct augment *a)
 {
     const size_t bytes = (size_t)a->n_threads * sizeof *a->workers;
     a->workers = aligned_alloc(64, bytes);
     if (!a->workers)
-        return fail("out of memory for %d threads", a->n_threads);
+        return fail_memory("threads");
     memset(a->workers, 0, bytes);
     for (int i = 0; i < a->n_threads; i++) {
         struct augment_worker *w = &a->workers[i];
         w->views = malloc((size_t)a->n_views * sizeof *w->views);
         w->decoder = decoder_new();
         if (!w->views || !w->decoder)
-            return fail("out of memory for %d threads", a->n_threads);
+            return fail_memory("threads");
     }
     return 0;
 }
@@ -56,7 +57,7 @@ void augment_free(struct augment *a)
     a->workers = NULL;
 }
 
-/* Of the image at that place of the epoch. */
+/* Draws the views of the image at that place of the epoch. */
 static void draw_views(const struct augment *a, struct augment_worker *w, int64_t place,
                        const struct scaled_image *image)
 {
@@ -65,14 +66,11 @@ static void draw_views(const struct augment *a, struct augment_worker *w, int64_
     for (int v = 0; v < a->n_views; v++) {
         struct random r;
         random_start(&r, a->seed, RANDOM_VIEW, epoch, index, (uint32_t)v);
-        if (a->channels)
-            series_draw(&w->views[v], a->policies[v > 0], image->width, a->size, &r);
-        else
-            view_draw(&w->views[v], a->policies[v > 0], image->width, image->height, a->size, &r);
+        view_draw(&w->views[v], a->policies[v > 0], image->width, image->height, a->size, &r);
     }
 }
 
-/* The denominator at which every crop of the views still has enough pixels. */
+/* The largest denominator at which every crop of the views still has enough pixels. */
 static int choose_reduction(const struct augment *a, const struct augment_worker *w)
 {
     double scale = a->reduced ? 0 : 1; /* needed */
@@ -83,11 +81,11 @@ static int choose_reduction(const struct augment *a, const struct augment_worker
 
 /* Reads the image at the place `from` and draws the views that the row at `place` shows of it. */
 static int read_image(const struct augment *a, struct augment_worker *w, int64_t place,
-                      int64_t from, struct shown *s)
+                      int64_t from, struct augment_image *s)
 {
-    *s = (struct shown){.index = batch_reader_index(a->rows, from), .image.denominator = 1};
+    *s = (struct augment_image){.index = batch_reader_index(a->rows, from), .image.denominator = 1};
     struct scaled_image *image = &s->image;
-    if (a->keep && image_cache_get(a->keep, s->index, image, &s->label)) {
+    if (a->cache && image_cache_get(a->cache, s->index, image, &s->label)) {
         draw_views(a, w, place, image);
         return 0;
     }
@@ -108,29 +106,30 @@ static int read_image(const struct augment *a, struct augment_worker *w, int64_t
             return -1;
         image->pixels = w->image.pixels;
     }
-    if (a->keep && image->denominator == 1)
-        image_cache_put(a->keep, s->index, image, s->label);
+    if (a->cache && image->denominator == 1)
+        image_cache_put(a->cache, s->index, image, s->label);
     return 0;
 }
 
-/* Finds what a row shows. 1: nothing, it is left out. */
-static int find_image(const struct augment *a, struct augment_worker *w, int64_t row,
-                      struct shown *s)
+/* Finds the image that a row shows, and draws the row's views of it. */
+static enum augment_found find_image(const struct augment *a, struct augment_worker *w, int64_t row,
+                                     struct augment_image *s)
 {
     const int64_t stream = a->rows->read, count = dataset_count(a->rows->set);
     const int64_t place = batch_reader_place(a->rows, row, 0);
     int64_t tried = 0;
     for (int64_t from = place; from >= 0; from = batch_reader_place(a->rows, row, ++tried)) {
         if (read_image(a, w, place, from, s) == 0)
-            return 0;
+            return AUGMENT_FOUND;
         if (skips_image(a->skips, batch_reader_index(a->rows, from), count < 0 ? stream : count))
-            return -1;
+            return AUGMENT_FAILED;
     }
     s->index = s->label = -1;
-    return a->rows->batches->evaluation
-               ? 1
-               : fail("%s: and none of the %lld images before it in the epoch can be read",
-                      fail_message(), (long long)tried - 1);
+    if (a->rows->batches->evaluation)
+        return AUGMENT_LEFT_OUT;
+    fail("%s: and none of the %lld images before it in the epoch can be read", fail_message(),
+         (long long)tried - 1);
+    return AUGMENT_FAILED;
 }
 
 static size_t bytes_of_view(const struct augment *a)
@@ -139,27 +138,29 @@ static size_t bytes_of_view(const struct augment *a)
     return a->channels ? size * (size_t)a->channels * sizeof(float) : 3 * size * size;
 }
 
-/* A series lies in an image's place: floats, as many steps as it is wide. */
+/* Computes view number v. The pixels of a series are floats, as many steps as it is wide. */
 static int apply_view(const struct augment *a, struct augment_worker *w, int v,
                       const struct scaled_image *image, uint8_t *x)
 {
     if (a->channels)
-        return series_apply(&w->views[v], (const float *)(const void *)image->pixels, a->channels,
-                            a->size, &w->memory, (float *)(void *)x);
+        return view_apply_series(&w->views[v], (const float *)(const void *)image->pixels,
+                                 image->width, a->channels, a->size, &w->memory,
+                                 (float *)(void *)x);
     return view_apply(&w->views[v], image, a->size, &w->memory, x);
 }
 
-/* All views of one row's image. x (V,S,S,3), or of a series floats (V,S,C). */
+/* Fills one row: x (V,S,S,3), of a series floats (V,S,C), its label and its index; and views[V], if
+ * that is not NULL. */
 static int fill_row(const struct augment *a, struct augment_worker *w, int64_t row, uint8_t *x,
                     int64_t *y, int64_t *index, struct view *views)
 {
-    struct shown s;
-    const int found = find_image(a, w, row, &s);
-    if (found < 0)
+    struct augment_image s;
+    const enum augment_found found = find_image(a, w, row, &s);
+    if (found == AUGMENT_FAILED)
         return -1;
     *y = s.label;
     *index = s.index;
-    for (int v = 0; v < a->n_views && found == 0; v++)
+    for (int v = 0; v < a->n_views && found == AUGMENT_FOUND; v++)
         if (apply_view(a, w, v, &s.image, x + (size_t)v * bytes_of_view(a)))
             return -1;
     if (views)
@@ -178,7 +179,7 @@ static int fill(struct augment *a, uint8_t *x, int64_t *y, int64_t *index, struc
     const size_t row_bytes = bytes_of_view(a) * (size_t)a->n_views;
     const int64_t first = a->rows->batch.first, n = a->rows->batch.count;
     int64_t failed_row = n;
-    char *failure = NULL; /* messages belong to threads */
+    struct fail_note failure; /* of that row; messages belong to threads */
 #pragma omp parallel for schedule(dynamic) num_threads(a->n_threads)
     for (int64_t i = 0; i < n; i++) {
         if (stopped(a))
@@ -190,18 +191,15 @@ static int fill(struct augment *a, uint8_t *x, int64_t *y, int64_t *index, struc
 #pragma omp critical(augment_failure)
         if (i < failed_row) {
             failed_row = i;
-            free(failure);
-            failure = strdup(fail_message());
+            fail_save(&failure);
         }
     }
     if (failed_row == n)
         return stopped(a) ? fail("stopped") : 0;
-    fail("%s", failure ? failure : "out of memory");
-    free(failure);
-    return -1;
+    return fail_restore(&failure);
 }
 
-/* Whose rows all have to be written. */
+/* A frame for that many rows. Its values are not set. */
 static struct frame *new_frame(const struct augment *a, int64_t rows)
 {
     const struct tensor_spec series = {
@@ -215,7 +213,8 @@ static struct frame *new_frame(const struct augment *a, int64_t rows)
     return frame_new_unset(specs, 3);
 }
 
-/* Of an evaluation: *f becomes the frame without the rows whose images could not be read. */
+/* After an evaluation's frame was filled: takes the rows out of it, of *b and of views, whose images
+ * could not be read. */
 static int leave_out(const struct augment *a, struct batch *b, struct frame **f, struct view *views)
 {
     const int64_t *index = frame_find(*f, "index")->data;

@@ -1,25 +1,37 @@
-#include "views/blur.h"
-
+/* blur: Gaussian, with a kernel of a tenth of the view's side and reflected edges, as torchvision's
+ * gaussian_blur on float tensors. The defaults are SimCLR's (Chen et al. 2020, appendix A). */
 #include <math.h>
 #include <string.h>
 
-#include "views/weighted_sum.h"
+#include "views/operation.h"
+#include "views/pixels.h"
 
-int blur_kernel(int size)
+enum { BLUR_P, BLUR_SIGMA };
+
+struct blur {
+    float sigma; /* pixels, above 0 */
+    int kernel;  /* width, odd and at most the view's */
+};
+
+static void draw_blur(const struct operation_use *use, const struct operation_context *context,
+                      void *drawn)
 {
-    return size / 10 / 2 * 2 + 1;
+    struct blur *b = drawn;
+    b->sigma = (float)operation_draw(use, BLUR_SIGMA, context->random);
+    b->kernel = context->size / 10 / 2 * 2 + 1; /* a tenth, made odd: 23 for 224 */
 }
 
-/* A multiple of a cache line's floats: what begins behind so many is read in whole lines. */
-static size_t whole_lines(size_t floats)
+/* A multiple of the floats of a cache line: what begins there is read in whole lines. */
+static size_t line_floats(size_t floats)
 {
     return (floats + 15) / 16 * 16;
 }
 
-size_t blur_scratch(int size, int kernel)
+/* Weights, a row with its reflected ends, and a plane with its reflected rows. */
+static size_t blur_scratch(const void *drawn, const struct operation_canvas *canvas)
 {
-    const size_t s = (size_t)size, k = (size_t)kernel;
-    return whole_lines(k) + whole_lines(s + k) + (s + k) * s;
+    const size_t s = (size_t)canvas->size, k = (size_t)((const struct blur *)drawn)->kernel;
+    return line_floats(k) + line_floats(s + k) + (s + k) * s;
 }
 
 /* Mirrors an index at the first and the last of n, which are not repeated. */
@@ -47,27 +59,49 @@ static int make_weights(float *weights, int kernel, float sigma)
     return small;
 }
 
-void blur_gaussian(float *planes, int size, int kernel, float sigma, float *scratch)
+static void apply_blur(const void *drawn, const struct operation_canvas *canvas)
 {
+    const struct blur *b = drawn;
+    const int size = canvas->size;
     const size_t s = (size_t)size;
-    float *weights = scratch, *row = weights + whole_lines((size_t)kernel);
-    float *padded = row + whole_lines((size_t)(size + kernel));
-    const int small = make_weights(weights, kernel, sigma);
-    const int radius = kernel / 2 - small, taps = 2 * radius + 1;
+    float *weights = canvas->scratch, *row = weights + line_floats((size_t)b->kernel);
+    float *padded = row + line_floats((size_t)(size + b->kernel));
+    const int small = make_weights(weights, b->kernel, b->sigma);
+    const int radius = b->kernel / 2 - small, taps = 2 * radius + 1;
     weights += small;
     for (int c = 0; c < 3; c++) {
-        float *plane = planes + (size_t)c * s * s;
+        float *plane = canvas->x + (size_t)c * s * s;
         for (int y = -radius; y < size + radius; y++) {
             const float *from = plane + (size_t)reflect(y, size) * s;
             memcpy(padded + (size_t)(y + radius) * s, from, s * sizeof *from);
         }
         for (int y = 0; y < size; y++) {
-            weighted_sum(row + radius, s, weights, taps, padded + (size_t)y * s, s);
+            pixels_weighted_sum(row + radius, s, weights, taps, padded + (size_t)y * s, s);
             for (int x = 0; x < radius; x++) {
                 row[x] = row[radius + reflect(x - radius, size)];
                 row[radius + size + x] = row[radius + reflect(size + x, size)];
             }
-            weighted_sum(plane + (size_t)y * s, s, weights, taps, row, 1);
+            pixels_weighted_sum(plane + (size_t)y * s, s, weights, taps, row, 1);
         }
     }
 }
+
+static const struct operation_field blur_fields[] = {
+    {"sigma", FIELD_FLOAT, .offset = offsetof(struct blur, sigma)},
+    {"kernel", FIELD_INT, .offset = offsetof(struct blur, kernel)},
+    {0},
+};
+
+const struct operation operation_blur = {
+    .name = "blur",
+    .parameters =
+        {
+            [BLUR_P] = {"probability", PARAMETER_PROBABILITY, .low = 0.5},
+            [BLUR_SIGMA] = {"sigma in pixels", PARAMETER_RANGE, 0.1, 2, 1e-3, 1000},
+        },
+    .draw = draw_blur,
+    .drawn_size = sizeof(struct blur),
+    .fields = blur_fields,
+    .apply = apply_blur,
+    .scratch = blur_scratch,
+};

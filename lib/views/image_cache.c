@@ -7,7 +7,7 @@
 #include "base/fail.h"
 #include "data/image.h"
 
-struct kept {
+struct cached_image {
     int64_t label;
     int width, height;
     uint8_t pixels[];
@@ -16,56 +16,57 @@ struct kept {
 struct image_cache {
     int64_t count;
     atomic_llong left; /* bytes of the budget */
-    _Atomic(struct kept *) images[];
+    _Atomic(struct cached_image *) images[];
 };
 
 struct image_cache *image_cache_new(int64_t count, int64_t budget)
 {
-    struct image_cache *k = calloc(1, sizeof *k + (size_t)count * sizeof k->images[0]);
-    if (!k) {
+    struct image_cache *cache = calloc(1, sizeof *cache + (size_t)count * sizeof cache->images[0]);
+    if (!cache)
         return fail_null("out of memory for %lld images", (long long)count);
-    }
-    k->count = count;
-    atomic_store(&k->left, budget);
-    return k;
+    cache->count = count;
+    atomic_store(&cache->left, budget);
+    return cache;
 }
 
-void image_cache_free(struct image_cache *k)
+void image_cache_free(struct image_cache *cache)
 {
-    for (int64_t i = 0; k && i < k->count; i++)
-        free(atomic_load(&k->images[i]));
-    free(k);
+    for (int64_t i = 0; cache && i < cache->count; i++)
+        free(atomic_load(&cache->images[i]));
+    free(cache);
 }
 
-bool image_cache_get(const struct image_cache *k, int64_t i, struct scaled_image *image,
+bool image_cache_get(const struct image_cache *cache, int64_t i, struct scaled_image *image,
                      int64_t *label)
 {
-    const struct kept *kept = atomic_load_explicit(&k->images[i], memory_order_acquire);
-    if (!kept)
+    const struct cached_image *cached =
+        atomic_load_explicit(&cache->images[i], memory_order_acquire);
+    if (!cached)
         return false;
-    *image = (struct scaled_image){kept->pixels, kept->width, kept->height, 1};
-    *label = kept->label;
+    *image = (struct scaled_image){cached->pixels, cached->width, cached->height, 1};
+    *label = cached->label;
     return true;
 }
 
-void image_cache_put(struct image_cache *k, int64_t i, const struct scaled_image *image,
+void image_cache_put(struct image_cache *cache, int64_t i, const struct scaled_image *image,
                      int64_t label)
 {
     const size_t bytes = 3 * (size_t)image->width * (size_t)image->height;
-    const long long need = (long long)(sizeof(struct kept) + bytes);
-    if (atomic_fetch_sub(&k->left, need) < need) {
-        atomic_fetch_add(&k->left, need);
+    const long long need = (long long)(sizeof(struct cached_image) + bytes);
+    if (atomic_fetch_sub(&cache->left, need) < need) {
+        atomic_fetch_add(&cache->left, need);
         return;
     }
-    struct kept *kept = malloc((size_t)need), *none = NULL;
-    if (kept) {
-        kept->label = label;
-        kept->width = image->width;
-        kept->height = image->height;
-        memcpy(kept->pixels, image->pixels, bytes);
-        if (atomic_compare_exchange_strong(&k->images[i], &none, kept))
+    struct cached_image *copy = malloc((size_t)need), *none = NULL;
+    if (copy) {
+        copy->label = label;
+        copy->width = image->width;
+        copy->height = image->height;
+        memcpy(copy->pixels, image->pixels, bytes);
+        if (atomic_compare_exchange_strong(&cache->images[i], &none, copy))
             return;
-        free(kept); /* another thread had the same image in a replaced row */
+        free(
+            copy); /* another thread had the same image, for a row that shows it in place of its own */
     }
-    atomic_fetch_add(&k->left, need);
+    atomic_fetch_add(&cache->left, need);
 }

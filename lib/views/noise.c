@@ -1,61 +1,63 @@
 #include "views/noise.h"
 
-#include <math.h>
+#include <string.h>
 
 #include "base/multiversion.h"
-#include "base/random.h"
-#include "base/vector_math.h"
-#include "views/clamp.h"
+#include "views/pixels.h"
 
-static inline float fraction_of(uint32_t u)
+void noise_draw(const struct operation_use *use, const struct operation_context *context,
+                void *drawn)
 {
-    return (float)(int32_t)(u >> 8) * 0x1p-24f;
-}
-
-static inline float radius_of(uint32_t u)
-{
-    return sqrtf(-2 * log_float(1 - fraction_of(u)));
+    struct noise *noise = drawn;
+    const struct random pixels = random_other(context->random, RANDOM_PIXELS);
+    noise->sigma = (float)operation_draw(use, NOISE_SIGMA, context->random);
+    memcpy(noise->key, pixels.key, sizeof noise->key);
+    memcpy(noise->counter, pixels.counter, sizeof noise->counter);
+    noise->counter[0] = (uint32_t)context->place << 28;
 }
 
 MULTIVERSION
-static void add(float *restrict r, float *restrict g, float *restrict b, size_t n, float sigma,
-                const uint32_t *restrict counter, const uint32_t *restrict key)
+static void add_noise(float *restrict r, float *restrict g, float *restrict b, size_t n,
+                      float sigma, const uint32_t *restrict counter, const uint32_t *restrict key)
 {
     for (uint32_t i = 0; i < (uint32_t)n; i++) {
         const uint32_t at[4] = {counter[0] + i, counter[1], counter[2], counter[3]};
         uint32_t u[4];
         random_philox(at, key, u);
-        const float first = sigma * radius_of(u[0]), second = sigma * radius_of(u[2]);
+        const float first = sigma * noise_radius(u[0]), second = sigma * noise_radius(u[2]);
         float cosine, sine, last, unused;
-        cosine_sine_float(fraction_of(u[1]), &cosine, &sine);
-        cosine_sine_float(fraction_of(u[3]), &last, &unused);
-        r[i] = clamp01(r[i] + first * cosine);
-        g[i] = clamp01(g[i] + first * sine);
-        b[i] = clamp01(b[i] + second * last);
+        cosine_sine_float(noise_angle(u[1]), &cosine, &sine);
+        cosine_sine_float(noise_angle(u[3]), &last, &unused);
+        r[i] = pixels_clamp(r[i] + first * cosine);
+        g[i] = pixels_clamp(g[i] + first * sine);
+        b[i] = pixels_clamp(b[i] + second * last);
     }
 }
 
-void noise_add(float *rgb, size_t n, float sigma, const uint32_t counter[4], const uint32_t key[2])
+static void apply_noise(const void *drawn, const struct operation_canvas *canvas)
 {
-    add(rgb, rgb + n, rgb + 2 * n, n, sigma, counter, key);
+    const struct noise *noise = drawn;
+    float *x = canvas->x;
+    const size_t n = canvas->n;
+    add_noise(x, x + n, x + 2 * n, n, noise->sigma, noise->counter, noise->key);
 }
 
-MULTIVERSION
-static void add_to_series(float *restrict x, size_t n, float sigma,
-                          const uint32_t *restrict counter, const uint32_t *restrict key)
-{
-    for (uint32_t i = 0; i < (uint32_t)n; i++) {
-        const uint32_t at[4] = {counter[0] + i, counter[1], counter[2], counter[3]};
-        uint32_t u[4];
-        random_philox(at, key, u);
-        float cosine, unused;
-        cosine_sine_float(fraction_of(u[1]), &cosine, &unused);
-        x[i] += sigma * radius_of(u[0]) * cosine;
-    }
-}
+const struct operation_field noise_fields[] = {
+    {"sigma", FIELD_FLOAT, .offset = offsetof(struct noise, sigma)},
+    {"key", FIELD_WORDS, .offset = offsetof(struct noise, key), .count = 2},
+    {"counter", FIELD_WORDS, .offset = offsetof(struct noise, counter), .count = 4},
+    {0},
+};
 
-void noise_add_series(float *x, size_t n, float sigma, const uint32_t counter[4],
-                      const uint32_t key[2])
-{
-    add_to_series(x, n, sigma, counter, key);
-}
+const struct operation operation_noise = {
+    .name = "noise",
+    .parameters =
+        {
+            [NOISE_P] = {"probability", PARAMETER_PROBABILITY, .low = 0.5},
+            [NOISE_SIGMA] = {"sigma (white is 1)", PARAMETER_RANGE, 0, 0.1, 0, 1},
+        },
+    .draw = noise_draw,
+    .drawn_size = sizeof(struct noise),
+    .fields = noise_fields,
+    .apply = apply_noise,
+};

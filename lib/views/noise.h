@@ -6,19 +6,44 @@
  *
  *   red    sqrt(-2 ln(1 - f0)) cos(2 pi f1)
  *   green  sqrt(-2 ln(1 - f0)) sin(2 pi f1)
- *   blue   sqrt(-2 ln(1 - f2)) cos(2 pi f3) */
+ *   blue   sqrt(-2 ln(1 - f2)) cos(2 pi f3)
+ *
+ * Value i of a series, counted channel after channel at each step, takes what is red there. */
 #ifndef NOISE_H
 #define NOISE_H
 
-#include <stddef.h>
+#include <math.h>
 #include <stdint.h>
 
-/* Each value x of a series F32 (n) becomes x + sigma * normal, that of pixel i's red, and is not
- * clamped. n up to 2^28. */
-void noise_add_series(float *x, size_t n, float sigma, const uint32_t counter[4],
-                      const uint32_t key[2]);
+#include "base/vector_math.h"
+#include "views/operation.h"
 
-/* Each value x of rgb F32 (3,n) becomes x + sigma * normal, clamped to [0,1]. n up to 2^28. */
-void noise_add(float *rgb, size_t n, float sigma, const uint32_t counter[4], const uint32_t key[2]);
+/* The drawn values of the operations `noise` on images and `jitter` on series. */
+struct noise {
+    float sigma; /* standard deviation: where white is 1, or in the units of the series */
+    uint32_t key[2], counter[4];
+};
+
+/* The fields of a struct noise: sigma, key and counter. */
+extern const struct operation_field noise_fields[];
+
+/* The parameters of both operations: the probability, and the range of sigma. */
+enum { NOISE_P, NOISE_SIGMA };
+
+/* draw() of both operations. Besides sigma they take the stream of the view's name for
+ * RANDOM_PIXELS, from block 2^28 x (the operation's place in the list) on. */
+void noise_draw(const struct operation_use *use, const struct operation_context *context,
+                void *drawn);
+
+/* The polar coordinates of a normal: its angle, as a share of the circle, and its radius. */
+static inline float noise_angle(uint32_t u)
+{
+    return (float)(int32_t)(u >> 8) * 0x1p-24f;
+}
+
+static inline float noise_radius(uint32_t u)
+{
+    return sqrtf(-2 * log_float(1 - noise_angle(u)));
+}
 
 #endif

@@ -15,147 +15,147 @@
 
 enum { FRAMES_MAX = 256 };
 
-/* A ring: frame i of all lies at i mod FRAMES_MAX. */
+/* Frames are in a ring: frame i of the run is at i mod FRAMES_MAX. */
 struct prefetch {
     prefetch_make *make;
     void *user;
     size_t bound;
     pthread_t thread;
-    sem_t ready; /* frames to be taken, and one for the end; a signal interrupts who waits */
+    sem_t ready; /* counts frames to be taken, and one for the end; a signal interrupts the wait */
     pthread_mutex_t lock;
     pthread_cond_t room;
     /* Under the lock: */
     struct frame *frames[FRAMES_MAX];
     int64_t made, taken;
-    size_t bytes, largest; /* of frames that were not taken; of the largest ever */
+    size_t bytes, largest; /* of the frames that were not taken; of the largest frame ever */
     atomic_bool stop;      /* set under the lock, read anywhere */
-    /* The maker's until it has ended, which `ready` tells: */
-    char *failure;
+    /* The thread's own until its end, which `ready` tells: */
     bool failed;
+    struct fail_note failure;
 };
 
-static bool has_room(const struct prefetch *a)
+static bool has_room(const struct prefetch *p)
 {
-    return a->made == a->taken || (a->made - a->taken < FRAMES_MAX && a->largest <= a->bound &&
-                                   a->bytes <= a->bound - a->largest);
+    return p->made == p->taken || (p->made - p->taken < FRAMES_MAX && p->largest <= p->bound &&
+                                   p->bytes <= p->bound - p->largest);
 }
 
-/* Waits for room; false when there is no need for more. */
-static bool wait_for_room(struct prefetch *a)
+/* Waits for room. Returns false if no more frames are wanted. */
+static bool wait_for_room(struct prefetch *p)
 {
-    pthread_mutex_lock(&a->lock);
-    if (!a->stop && !has_room(a)) {
-        pthread_mutex_unlock(&a->lock);
-        /* OpenMP's threads would spin for a while beside us; they are made anew. */
+    pthread_mutex_lock(&p->lock);
+    if (!p->stop && !has_room(p)) {
+        pthread_mutex_unlock(&p->lock);
+        /* Idle threads of OpenMP would spin for a while; they are made anew when needed. */
         omp_pause_resource_all(omp_pause_soft);
-        pthread_mutex_lock(&a->lock);
+        pthread_mutex_lock(&p->lock);
     }
-    while (!a->stop && !has_room(a))
-        pthread_cond_wait(&a->room, &a->lock);
-    const bool go_on = !a->stop;
-    pthread_mutex_unlock(&a->lock);
+    while (!p->stop && !has_room(p))
+        pthread_cond_wait(&p->room, &p->lock);
+    const bool go_on = !p->stop;
+    pthread_mutex_unlock(&p->lock);
     return go_on;
 }
 
-static void put(struct prefetch *a, struct frame *f)
+static void put(struct prefetch *p, struct frame *f)
 {
-    pthread_mutex_lock(&a->lock);
-    a->frames[a->made++ % FRAMES_MAX] = f;
-    a->bytes += f->data_size;
-    if (f->data_size > a->largest)
-        a->largest = f->data_size;
-    pthread_mutex_unlock(&a->lock);
-    sem_post(&a->ready);
+    pthread_mutex_lock(&p->lock);
+    p->frames[p->made++ % FRAMES_MAX] = f;
+    p->bytes += f->data_size;
+    if (f->data_size > p->largest)
+        p->largest = f->data_size;
+    pthread_mutex_unlock(&p->lock);
+    sem_post(&p->ready);
 }
 
 static void *make_all(void *user)
 {
-    struct prefetch *a = user;
-    int got = 0;
+    struct prefetch *p = user;
+    enum prefetch_result made = PREFETCH_END;
     struct frame *f;
-    stop_when(&a->stop);
-    while (wait_for_room(a) && (got = a->make(a->user, &a->stop, &f)) > 0)
-        put(a, f);
-    a->failed = got < 0;
-    if (a->failed)
-        a->failure = strdup(fail_message()); /* messages belong to threads */
-    sem_post(&a->ready);
+    stop_when(&p->stop);
+    while (wait_for_room(p) && (made = p->make(p->user, &p->stop, &f)) == PREFETCH_FRAME)
+        put(p, f);
+    p->failed = made == PREFETCH_FAILED;
+    if (p->failed)
+        fail_save(&p->failure); /* messages belong to threads */
+    sem_post(&p->ready);
     return NULL;
 }
 
-static int start_thread(struct prefetch *a)
+static int start_thread(struct prefetch *p)
 {
     sigset_t all, before;
     sigfillset(&all);
     sigdelset(&all, SIGALRM); /* stop_wake()'s */
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int why = pthread_create(&a->thread, NULL, make_all, a);
+    const int why = pthread_create(&p->thread, NULL, make_all, p);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return why ? fail("a thread to make frames: %s", strerror(why)) : 0;
 }
 
-static void free_all(struct prefetch *a)
+static void free_all(struct prefetch *p)
 {
-    for (; a->taken < a->made; a->taken++)
-        frame_free(a->frames[a->taken % FRAMES_MAX]);
-    sem_destroy(&a->ready);
-    pthread_mutex_destroy(&a->lock);
-    pthread_cond_destroy(&a->room);
-    free(a->failure);
-    free(a);
+    for (; p->taken < p->made; p->taken++)
+        frame_free(p->frames[p->taken % FRAMES_MAX]);
+    sem_destroy(&p->ready);
+    pthread_mutex_destroy(&p->lock);
+    pthread_cond_destroy(&p->room);
+    free(p);
 }
 
 struct prefetch *prefetch_start(prefetch_make *make, void *user, int64_t bytes)
 {
-    struct prefetch *a = calloc(1, sizeof *a);
-    if (!a) {
-        fail_memory(NULL);
-        return NULL;
-    }
-    a->make = make;
-    a->user = user;
-    a->bound = (size_t)bytes;
+    struct prefetch *p = calloc(1, sizeof *p);
+    if (!p)
+        return fail_null("out of memory");
+    p->make = make;
+    p->user = user;
+    p->bound = (size_t)bytes;
     frame_share_memory();
-    sem_init(&a->ready, 0, 0);
-    pthread_mutex_init(&a->lock, NULL);
-    pthread_cond_init(&a->room, NULL);
-    if (start_thread(a)) {
-        free_all(a);
+    sem_init(&p->ready, 0, 0);
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->room, NULL);
+    if (start_thread(p)) {
+        free_all(p);
         return NULL;
     }
-    return a;
+    return p;
 }
 
-int prefetch_next(struct prefetch *a, struct frame **out)
+enum prefetch_result prefetch_next(struct prefetch *p, struct frame **out)
 {
-    while (sem_wait(&a->ready))
+    while (sem_wait(&p->ready))
         if (stop_check())
-            return -1;
-    pthread_mutex_lock(&a->lock);
-    const bool more = a->taken < a->made;
+            return PREFETCH_FAILED;
+    pthread_mutex_lock(&p->lock);
+    const bool more = p->taken < p->made;
     if (more) {
-        *out = a->frames[a->taken++ % FRAMES_MAX];
-        a->bytes -= (*out)->data_size;
-        pthread_cond_signal(&a->room);
+        *out = p->frames[p->taken++ % FRAMES_MAX];
+        p->bytes -= (*out)->data_size;
+        pthread_cond_signal(&p->room);
     }
-    pthread_mutex_unlock(&a->lock);
+    pthread_mutex_unlock(&p->lock);
     if (more)
-        return 1;
-    sem_post(&a->ready); /* the end stays */
-    return a->failed ? fail("%s", a->failure ? a->failure : "out of memory") : 0;
+        return PREFETCH_FRAME;
+    sem_post(&p->ready); /* whoever asks again learns of the end again */
+    if (!p->failed)
+        return PREFETCH_END;
+    fail_restore(&p->failure);
+    return PREFETCH_FAILED;
 }
 
-void prefetch_stop(struct prefetch *a)
+void prefetch_stop(struct prefetch *p)
 {
-    if (!a)
+    if (!p)
         return;
-    pthread_mutex_lock(&a->lock);
-    atomic_store(&a->stop, true);
-    pthread_cond_signal(&a->room);
-    pthread_mutex_unlock(&a->lock);
-    while (pthread_tryjoin_np(a->thread, NULL) == EBUSY) {
-        stop_wake(a->thread);
+    pthread_mutex_lock(&p->lock);
+    atomic_store(&p->stop, true);
+    pthread_cond_signal(&p->room);
+    pthread_mutex_unlock(&p->lock);
+    while (pthread_tryjoin_np(p->thread, NULL) == EBUSY) {
+        stop_wake(p->thread);
         usleep(2000);
     }
-    free_all(a);
+    free_all(p);
 }

@@ -1,8 +1,9 @@
-/* prefetch: frames made ahead by a thread of its own, so that who takes them need not wait.
+/* prefetch: a thread makes frames before they are needed, so that the caller need not wait for them.
  *
- * They come in the order they were made in. What is made and not yet taken stays within a bound: a
- * frame is begun only where one as large as the largest so far still fits, or where none is left.
- * So memory is the bound (or one frame, if that is more) and the frame that was taken last. */
+ * Frames come in the order in which they were made. The bytes that are made and not yet taken stay
+ * within a bound: the thread begins a frame only if one as large as the largest so far still fits,
+ * or if none is left to be taken. So memory holds the bound, or one frame if that is more, and the
+ * frame that was taken last. */
 #ifndef PREFETCH_H
 #define PREFETCH_H
 
@@ -11,21 +12,29 @@
 
 #include "frame/frame.h"
 
+/* What making or taking the next frame comes to. */
+enum prefetch_result {
+    PREFETCH_FAILED = -1, /* with a message */
+    PREFETCH_END,         /* there are no more frames */
+    PREFETCH_FRAME        /* *out is the frame, and belongs to the caller */
+};
+
 struct prefetch;
 
-/* Makes the next frame: 1 and *out, 0 after the last, -1 with a message. It is called by the one
- * thread, and signals are for the others. What takes long in it ends early where *stop is set, as
- * stop_check() does there. */
-typedef int prefetch_make(void *user, const atomic_bool *stop, struct frame **out);
+/* Makes the next frame. The thread alone calls it, and handles no signals. What takes long in it
+ * must end early once *stop is set, which stop_check() tells there. */
+typedef enum prefetch_result prefetch_make(void *user, const atomic_bool *stop, struct frame **out);
 
-/* Starts to make frames, after signals_setup(). bytes: the bound; 0 is one frame. user has to stay
- * until prefetch_stop(). NULL with a message. */
+/* Starts the thread, after signals_setup(). bytes: the bound; 0 is one frame. `user` must stay
+ * valid until prefetch_stop(). NULL with a message. */
 struct prefetch *prefetch_start(prefetch_make *make, void *user, int64_t bytes);
-/* The next frame: 1 and *out (the caller's), 0 after the last, -1 with the message of what failed,
- * after all frames before it, or where a signal asked to stop. */
-int prefetch_next(struct prefetch *a, struct frame **out);
-/* Sets *stop, waits until the thread has ended and frees what was not taken. Keeps fail_message().
- * NULL is fine. */
-void prefetch_stop(struct prefetch *a);
+
+/* Waits for the next frame. A failure of make() comes after all frames before it, with its message;
+ * PREFETCH_FAILED also means that a signal asked to stop. */
+enum prefetch_result prefetch_next(struct prefetch *p, struct frame **out);
+
+/* Sets *stop, waits until the thread has ended, and frees the frames that were not taken. Leaves
+ * fail_message() as it is. NULL is fine. */
+void prefetch_stop(struct prefetch *p);
 
 #endif

@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "base/multiversion.h"
-#include "views/clamp.h"
-#include "views/weighted_sum.h"
+#include "views/pixels.h"
 
 /* Rows are resized to `size` columns, a strip of them at a time, into a window of rows that the
  * vertical pass takes its taps from; it holds as many as a row of the output needs, and a strip.
@@ -16,7 +15,7 @@
 enum { LANES = 16, STRIP = 8, PAIR = 2 };
 
 /* The inputs first, first+1, ... of an output position, or of LANES positions. */
-struct taps {
+struct resample_taps {
     int32_t first, count;
 };
 
@@ -50,8 +49,8 @@ static size_t blocks_of(int size)
 
 /* Taps and weights of position i when `length` pixels from `start` on, out of `limit`, become
  * `size`. */
-static struct taps make_taps(double start, double length, int limit, int size, int i,
-                             float *weights)
+static struct resample_taps make_taps(double start, double length, int limit, int size, int i,
+                                      float *weights)
 {
     const double scale = length / size, widening = fmax(scale, 1), support = 2 * widening;
     const double center = start + (i + 0.5) * scale, narrowing = 1 / widening;
@@ -67,17 +66,18 @@ static struct taps make_taps(double start, double length, int limit, int size, i
     const double inverse = 1 / sum;
     for (int k = 0; k < end - first; k++)
         weights[k] = (float)((double)weights[k] * inverse);
-    return (struct taps){first, end - first};
+    return (struct resample_taps){first, end - first};
 }
 
 /* A pass over one direction: taps[n], and weights[n][stride]. */
-struct pass {
-    struct taps *taps;
+struct resample_pass {
+    struct resample_taps *taps;
     float *weights;
     size_t stride;
 };
 
-static void make_rows(const struct pass *pass, double start, double length, int limit, int size)
+static void make_rows(const struct resample_pass *pass, double start, double length, int limit,
+                      int size)
 {
     for (int i = 0; i < size; i++)
         pass->taps[i] =
@@ -85,15 +85,16 @@ static void make_rows(const struct pass *pass, double start, double length, int 
 }
 
 /* For each block of positions: weights [count][LANES]. one: memory for the taps of one position. */
-static void make_blocks(const struct pass *pass, double start, double length, int limit, int size,
-                        float *one)
+static void make_blocks(const struct resample_pass *pass, double start, double length, int limit,
+                        int size, float *one)
 {
     for (int b = 0; b < (int)blocks_of(size); b++) {
         float *weights = pass->weights + (size_t)b * pass->stride;
         memset(weights, 0, pass->stride * sizeof *weights);
-        struct taps block = {0};
+        struct resample_taps block = {0};
         for (int lane = 0; lane < LANES && b * LANES + lane < size; lane++) {
-            const struct taps t = make_taps(start, length, limit, size, b * LANES + lane, one);
+            const struct resample_taps t =
+                make_taps(start, length, limit, size, b * LANES + lane, one);
             if (lane == 0)
                 block.first = t.first;
             block.count = t.first + t.count - block.first;
@@ -115,10 +116,10 @@ static void to_floats(const uint8_t *restrict bytes, size_t n, float *restrict o
  * (rows,3,padded), where rows beyond are written too, up to a multiple of PAIR. */
 MULTIVERSION
 static void horizontal(const float *restrict strip, int x0, size_t columns, size_t rows,
-                       const struct pass *pass, size_t padded, float *restrict out)
+                       const struct resample_pass *pass, size_t padded, float *restrict out)
 {
     for (size_t b = 0; b < padded / LANES; b++) {
-        const struct taps t = pass->taps[b];
+        const struct resample_taps t = pass->taps[b];
         const float *weights = pass->weights + b * pass->stride;
         for (size_t row = 0; row < rows; row += PAIR) {
             const float *in = strip + (row * columns + (size_t)(t.first - x0)) * 3;
@@ -134,7 +135,7 @@ static void horizontal(const float *restrict strip, int x0, size_t columns, size
             float *to = out + row * 3 * padded + b * LANES;
             for (size_t i = 0; i < 2 * 3; i++)
                 for (int lane = 0; lane < LANES; lane++)
-                    to[i * padded + (size_t)lane] = clamp01(sums[i][lane]);
+                    to[i * padded + (size_t)lane] = pixels_clamp(sums[i][lane]);
         }
     }
 }
@@ -146,11 +147,11 @@ static void store_row(const float *restrict row, size_t padded, size_t size, siz
 {
     for (size_t c = 0; c < 3; c++)
         for (size_t x = 0; x < size; x++)
-            out[(c * size + y) * size + x] = clamp01(row[c * padded + x]);
+            out[(c * size + y) * size + x] = pixels_clamp(row[c * padded + x]);
 }
 
 /* How scratch is laid out; sizes in floats, multiples of 16. */
-struct layout {
+struct resample_layout {
     size_t x_stride, y_stride, one, padded;
     size_t x_taps, y_taps, x_weights, y_weights, strip, window, row, total;
 };
@@ -163,10 +164,10 @@ static size_t take(size_t *total, size_t floats)
 }
 
 /* Of images of at most that size. */
-static struct layout lay_out(int columns, double width, double height, int size)
+static struct resample_layout lay_out(int columns, double width, double height, int size)
 {
-    struct layout l = {.padded = blocks_of(size) * LANES};
-    const size_t s = (size_t)size, floats_of_taps = sizeof(struct taps) / sizeof(float);
+    struct resample_layout l = {.padded = blocks_of(size) * LANES};
+    const size_t s = (size_t)size, floats_of_taps = sizeof(struct resample_taps) / sizeof(float);
     l.x_stride = (size_t)max_block_taps(width, size) * LANES;
     l.y_stride = (size_t)max_taps(height, size);
     l.one = take(&l.total, (size_t)max_taps(width, size));
@@ -188,16 +189,17 @@ size_t resample_scratch(int width, int height, int size)
 void resample_bicubic(const uint8_t *pixels, int width, int height, struct area area, int size,
                       float *out, float *scratch)
 {
-    const struct layout l = lay_out(width, area.w, area.h, size);
-    const struct pass across = {(struct taps *)(scratch + l.x_taps), scratch + l.x_weights,
-                                l.x_stride};
-    const struct pass down = {(struct taps *)(scratch + l.y_taps), scratch + l.y_weights,
-                              l.y_stride};
+    const struct resample_layout l = lay_out(width, area.w, area.h, size);
+    const struct resample_pass across = {(struct resample_taps *)(scratch + l.x_taps),
+                                         scratch + l.x_weights, l.x_stride};
+    const struct resample_pass down = {(struct resample_taps *)(scratch + l.y_taps),
+                                       scratch + l.y_weights, l.y_stride};
     make_blocks(&across, area.x, area.w, width, size, scratch + l.one);
     make_rows(&down, area.y, area.h, height, size);
 
     float *strip = scratch + l.strip, *window = scratch + l.window, *row = scratch + l.row;
-    const struct taps *last = &across.taps[blocks_of(size) - 1], *bottom = &down.taps[size - 1];
+    const struct resample_taps *last = &across.taps[blocks_of(size) - 1],
+                               *bottom = &down.taps[size - 1];
     const int x0 = across.taps[0].first, end = bottom->first + bottom->count;
     const size_t columns = (size_t)(last->first + last->count - x0), row_floats = 3 * l.padded;
     int top = down.taps[0].first, held = 0; /* the window's first row, and how many it holds */
@@ -210,9 +212,9 @@ void resample_bicubic(const uint8_t *pixels, int width, int height, struct area 
                    window + (size_t)held * row_floats);
         held += rows;
         for (; y < size && down.taps[y].first + down.taps[y].count <= top + held; y++) {
-            const struct taps t = down.taps[y];
-            weighted_sum(row, row_floats, down.weights + (size_t)y * down.stride, t.count,
-                         window + (size_t)(t.first - top) * row_floats, row_floats);
+            const struct resample_taps t = down.taps[y];
+            pixels_weighted_sum(row, row_floats, down.weights + (size_t)y * down.stride, t.count,
+                                window + (size_t)(t.first - top) * row_floats, row_floats);
             store_row(row, l.padded, (size_t)size, (size_t)y, out);
         }
         /* The window goes down to the first row that is still needed. */
@@ -221,5 +223,44 @@ void resample_bicubic(const uint8_t *pixels, int width, int height, struct area 
         memmove(window, window + (size_t)gone * row_floats,
                 (size_t)held * row_floats * sizeof *window);
         top += gone;
+    }
+}
+
+/* ---- operations ---- */
+
+size_t resample_box_scratch(const void *drawn, const struct operation_canvas *canvas)
+{
+    (void)drawn;
+    return resample_scratch(canvas->image->width, canvas->image->height, canvas->size);
+}
+
+void resample_box(const void *drawn, const struct operation_canvas *canvas)
+{
+    const struct box *box = drawn;
+    const struct scaled_image *image = canvas->image;
+    const int d = image->denominator;
+    const double scale = 1.0 / d;
+    const struct area area = {box->x * scale, box->y * scale, box->w * scale, box->h * scale};
+    resample_bicubic(image->pixels, (image->width + d - 1) / d, (image->height + d - 1) / d, area,
+                     canvas->size, canvas->x, canvas->scratch);
+}
+
+void resample_run(const void *drawn, const struct operation_canvas *canvas)
+{
+    const struct box *run = drawn;
+    const float *values = (const void *)canvas->image->pixels;
+    const size_t channels = (size_t)canvas->channels;
+    const int size = canvas->size;
+    const double step = size > 1 ? (double)(run->w - 1) / (size - 1) : 0;
+    float *out = canvas->x;
+    for (int i = 0; i < size; i++) {
+        const double at = i * step;
+        const int left = (int)at < run->w - 1 ? (int)at : run->w - 1;
+        const int right = left < run->w - 1 ? left + 1 : left;
+        const double share = at - left;
+        const float *a = values + (size_t)(run->x + left) * channels;
+        const float *b = values + (size_t)(run->x + right) * channels;
+        for (size_t c = 0; c < channels; c++)
+            *out++ = (float)((1 - share) * (double)a[c] + share * (double)b[c]);
     }
 }

@@ -1,18 +1,23 @@
-#include "views/sobel.h"
-
+/* sobel: the strength of edges.
+ *
+ * Each channel x becomes min(1, sqrt(gx^2 + gy^2) / 4), where gx is x correlated with
+ * [-1 0 1; -2 0 2; -1 0 1], gy with its transpose, and the pixels of the border are repeated beyond
+ * it. A quarter makes a straight edge from black to white, at its place, white. */
 #include <math.h>
 #include <string.h>
 
 #include "base/multiversion.h"
+#include "views/operation.h"
 
-size_t sobel_scratch(int size)
+static size_t sobel_scratch(const void *drawn, const struct operation_canvas *canvas)
 {
-    const size_t padded = (size_t)size + 2;
+    (void)drawn;
+    const size_t padded = (size_t)canvas->size + 2;
     return padded * padded;
 }
 
-/* padded (size+2,size+2) of one plane: its border repeated. */
-static void pad(const float *plane, size_t size, float *padded)
+/* Fills padded (size+2,size+2) with a plane whose border is repeated. */
+static void pad_plane(const float *plane, size_t size, float *padded)
 {
     for (size_t y = 0; y < size + 2; y++, padded += size + 2) {
         const size_t from = y == 0 ? 0 : y > size ? size - 1 : y - 1;
@@ -22,7 +27,7 @@ static void pad(const float *plane, size_t size, float *padded)
     }
 }
 
-/* a, b and c are rows of n+2: above, at and below the row that is written. */
+/* a, b and c are rows of n+2: above, at and below the row out[n]. */
 MULTIVERSION
 static void magnitudes(const float *restrict a, const float *restrict b, const float *restrict c,
                        size_t n, float *restrict out)
@@ -35,15 +40,23 @@ static void magnitudes(const float *restrict a, const float *restrict b, const f
     }
 }
 
-void sobel_magnitude(float *planes, int size, float *scratch)
+static void apply_sobel(const void *drawn, const struct operation_canvas *canvas)
 {
-    const size_t s = (size_t)size, stride = s + 2;
+    (void)drawn;
+    const size_t s = (size_t)canvas->size, stride = s + 2;
     for (size_t c = 0; c < 3; c++) {
-        float *plane = planes + c * s * s;
-        pad(plane, s, scratch);
+        float *plane = canvas->x + c * canvas->n;
+        pad_plane(plane, s, canvas->scratch);
         for (size_t y = 0; y < s; y++) {
-            const float *row = scratch + y * stride;
+            const float *row = canvas->scratch + y * stride;
             magnitudes(row, row + stride, row + 2 * stride, s, plane + y * s);
         }
     }
 }
+
+const struct operation operation_sobel = {
+    .name = "sobel",
+    .parameters = {{"probability of showing edges", PARAMETER_PROBABILITY, .low = 0.5}},
+    .apply = apply_sobel,
+    .scratch = sobel_scratch,
+};

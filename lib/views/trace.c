@@ -1,116 +1,61 @@
 #include "views/trace.h"
 
 #include <jansson.h>
-#include <string.h>
 
 #include "base/fail.h"
 #include "base/flush.h"
-#include "views/series.h"
 
-static const char *const jitter_names[JITTER_COUNT] = {"brightness", "contrast", "saturation",
-                                                       "hue"};
-
-static json_t *encode_box(const char *op, struct box box)
+/* A drawn value; NULL if memory is out. */
+static json_t *encode_field(const struct operation_field *field, const unsigned char *drawn)
 {
-    return json_pack("{s:s,s:i,s:i,s:i,s:i}", "op", op, "x", box.x, "y", box.y, "w", box.w, "h",
-                     box.h);
-}
-
-static json_t *encode_noise(const char *op, const struct applied *a)
-{
-    return json_pack("{s:s,s:f,s:[I,I],s:[I,I,I,I]}", "op", op, "sigma", (double)a->sigma, "key",
-                     (json_int_t)a->key[0], (json_int_t)a->key[1], "counter",
-                     (json_int_t)a->counter[0], (json_int_t)a->counter[1],
-                     (json_int_t)a->counter[2], (json_int_t)a->counter[3]);
-}
-
-static json_t *encode_op(const struct applied *a)
-{
-    switch ((enum op_kind)a->kind) {
-    case OP_CROP:
-        return encode_box("crop", a->box);
-    case OP_CENTER:
-        return encode_box("center", a->box);
-    case OP_CUTOUT:
-        return encode_box("cutout", a->box);
-    case OP_SOLARIZE:
-        return json_pack("{s:s,s:f}", "op", "solarize", "threshold", (double)a->threshold);
-    case OP_ROTATE:
-        return json_pack("{s:s,s:i}", "op", "rotate", "degrees", 90 * a->quarters);
-    case OP_NOISE:
-        return encode_noise("noise", a);
-    case OP_SOBEL:
-        return json_pack("{s:s}", "op", "sobel");
-    case OP_FLIP:
-        return json_pack("{s:s}", "op", "flip");
-    case OP_GRAY:
-        return json_pack("{s:s}", "op", "gray");
-    case OP_BLUR:
-        return json_pack("{s:s,s:f,s:i}", "op", "blur", "sigma", (double)a->sigma, "kernel",
-                         a->kernel);
-    case OP_JITTER:
-        return json_pack(
-            "{s:s,s:[s,s,s,s],s:f,s:f,s:f,s:f}", "op", "jitter", "order", jitter_names[a->order[0]],
-            jitter_names[a->order[1]], jitter_names[a->order[2]], jitter_names[a->order[3]],
-            jitter_names[0], (double)a->factors[0], jitter_names[1], (double)a->factors[1],
-            jitter_names[2], (double)a->factors[2], jitter_names[3], (double)a->factors[3]);
-    case OP_COUNT:
-        break;
-    }
+    const void *at = drawn + field->offset;
+    if (field->type == FIELD_INT)
+        return json_integer(*(const int *)at);
+    if (field->type == FIELD_FLOAT)
+        return json_real((double)*(const float *)at);
+    const uint32_t *words = at;
+    const struct operation_list *list = at;
+    json_t *array = json_array();
+    int lost = 0;
+    for (int i = 0; array && i < (field->type == FIELD_LIST ? list->n : field->count); i++)
+        lost |=
+            json_array_append_new(array, field->type == FIELD_WORDS ? json_integer(words[i])
+                                         : field->names ? json_string(field->names[list->items[i]])
+                                                        : json_integer(list->items[i]));
+    if (!lost)
+        return array;
+    json_decref(array);
     return NULL;
 }
 
-static json_t *encode_run(const char *op, struct box box)
+static json_t *encode_op(const struct view_op *op)
 {
-    return json_pack("{s:s,s:i,s:i}", "op", op, "start", box.x, "length", box.w);
+    json_t *object = json_pack("{s:s}", "op", op->operation->name);
+    int lost = !object;
+    for (const struct operation_field *f = op->operation->fields; f && f->name && !lost; f++)
+        lost = json_object_set_new(object, f->name, encode_field(f, op->drawn));
+    if (!lost)
+        return object;
+    json_decref(object);
+    return NULL;
 }
 
-static json_t *encode_permutation(const struct applied *a)
+static json_t *encode_ops(const struct view *view)
 {
-    json_t *cuts = json_array(), *order = json_array();
-    for (int i = 0; i < a->n_segments; i++) {
-        if (i)
-            json_array_append_new(cuts, json_integer(a->cuts[i]));
-        json_array_append_new(order, json_integer(a->order_of_segments[i]));
-    }
-    return json_pack("{s:s,s:o,s:o}", "op", "permutation", "cuts", cuts, "order", order);
-}
-
-static json_t *encode_series_op(const struct applied *a)
-{
-    switch ((enum series_op)a->kind) {
-    case SERIES_CROP:
-        return encode_run("crop", a->box);
-    case SERIES_CENTER:
-        return encode_run("center", a->box);
-    case SERIES_JITTER:
-        return encode_noise("jitter", a);
-    case SERIES_SCALING:
-        return json_pack("{s:s,s:f}", "op", "scaling", "factor", (double)a->factor);
-    case SERIES_TREND:
-        return json_pack("{s:s,s:f,s:f}", "op", "trend", "offset", (double)a->offset, "slope",
-                         (double)a->slope);
-    case SERIES_MASK:
-        return encode_run("mask", a->box);
-    case SERIES_PERMUTATION:
-        return encode_permutation(a);
-    case SERIES_OP_COUNT:
-        break;
-    }
+    json_t *ops = json_array();
+    int lost = !ops;
+    for (int i = 0; i < view->n_ops && !lost; i++)
+        lost = json_array_append_new(ops, encode_op(&view->ops[i]));
+    if (!lost)
+        return ops;
+    json_decref(ops);
     return NULL;
 }
 
 static int write_view(FILE *file, int64_t epoch, int64_t index, int number, const struct view *view)
 {
-    json_t *ops = json_array();
-    for (int i = 0; i < view->n_ops; i++)
-        if (json_array_append_new(ops, view->series ? encode_series_op(&view->ops[i])
-                                                    : encode_op(&view->ops[i])) != 0) {
-            json_decref(ops);
-            return -1;
-        }
     json_t *line = json_pack("{s:I,s:I,s:i,s:o}", "epoch", (json_int_t)epoch, "index",
-                             (json_int_t)index, "view", number, "ops", ops);
+                             (json_int_t)index, "view", number, "ops", encode_ops(view));
     if (line && view->reduction != 1)
         json_object_set_new(line, "reduction", json_integer(view->reduction));
     const int result = line ? json_dumpf(line, file, JSON_COMPACT | JSON_REAL_PRECISION(9)) : -1;

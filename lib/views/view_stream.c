@@ -1,4 +1,4 @@
-#include "views/views.h"
+#include "views/view_stream.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -9,90 +9,90 @@
 #include "base/flush.h"
 #include "base/warn.h"
 #include "data/sizes.h"
-#include "views/series.h"
 #include "views/trace.h"
 
 enum { CIFAR_UP_TO = SIZES_SMALL, LARGE = 224 }; /* pixels a side */
 
-int views_parse(struct views *v)
+int view_stream_parse(struct view_stream *v)
 {
-    v->series = dataset_holds_series(v->images->data, v->images->format);
-    const char *name = *v->policy ? v->policy : v->series ? "simclr-series" : "simclr";
-    const struct op_table *table = v->series ? &series_ops : &image_ops;
-    const char *list = *v->ops ? v->ops : policy_ops_from(table, name);
+    const bool series = dataset_holds_series(v->images->data, v->images->format);
+    v->operations = series ? &operations_on_series : &operations_on_images;
+    const char *name = *v->policy ? v->policy : series ? "simclr-series" : "simclr";
+    const char *list = *v->ops ? v->ops : policy_ops(v->operations, name);
     if (!list)
-        return fail("--policy %s: not for %s", name, v->series ? "series" : "images");
-    if (policy_parse_from(table, &v->policies[0], list))
-        return fail("--ops: %s", fail_message());
-    if (*v->ops2 && policy_parse_from(table, &v->policies[1], v->ops2))
-        return fail("--ops2: %s", fail_message());
+        return fail("--policy %s: not for %s", name, v->operations->data);
+    if (policy_parse(&v->policies[0], v->operations, list))
+        return fail_prefix("--ops");
+    if (*v->ops2 && policy_parse(&v->policies[1], v->operations, v->ops2))
+        return fail_prefix("--ops2");
     return 0;
 }
 
-int views_check(struct views *v)
+int view_stream_check(struct view_stream *v)
 {
     if (*v->ops2 && v->n_views == 1)
         return fail("--ops2: there is no second view");
-    v->outcome = -1;
+    v->outcome = NULL;
     if (strcmp(v->target, "class") == 0)
         return 0;
-    if (v->series)
+    if (v->operations == &operations_on_series)
         return fail("--target %s: of series y is the class", v->target);
     if (v->n_views != 1)
-        return fail("--target %s: y tells of one view: --views 1", v->target);
+        return fail("--target %s: y is the label of one view: --views 1", v->target);
     if (!*v->ops && !*v->policy)
         return fail("--target %s: --ops or --policy has to say what is drawn", v->target);
     v->outcome = policy_target(&v->policies[0], v->target);
-    return v->outcome >= 0 ? 0 : fail_prefix("--target %s", v->target);
+    return v->outcome ? 0 : fail_prefix("--target %s", v->target);
 }
 
-static int choose_size(struct views *v)
+static int choose_size(struct view_stream *v)
 {
+    const bool series = v->operations == &operations_on_series;
     int agree, looked_at;
     const int native = dataset_native_size(v->images->set, &agree, &looked_at);
     if (v->size == 0) {
-        v->size = v->series || (native > 0 && native <= CIFAR_UP_TO) ? native : LARGE;
+        v->size = series || (native > 0 && native <= CIFAR_UP_TO) ? native : LARGE;
         if (agree < looked_at)
             warn_line("%s: views of %lld pixels, which suits %d of %d images that were looked "
                       "at; --size S decides otherwise",
                       v->images->data, (long long)v->size, agree, looked_at);
     }
-    if (v->series || *v->ops || *v->policy || v->size > CIFAR_UP_TO)
+    if (series || *v->ops || *v->policy || v->size > CIFAR_UP_TO)
         return 0;
-    return policy_parse(&v->policies[0], policy_ops("simclr-cifar"));
+    return policy_parse(&v->policies[0], v->operations, "simclr-cifar");
 }
 
-/* Decoded images stay if an epoch will come back to them. */
-static int prepare_cache(struct views *v)
+/* Keeps decoded images if a later epoch will read them again. */
+static int prepare_cache(struct view_stream *v)
 {
-    const struct data_source *s = v->images;
-    if (v->reduced || s->batches.steps <= s->batches.steps_per_epoch || dataset_is_stream(s->set) ||
-        !dataset_is_costly(s->set))
+    const struct data_source *source = v->images;
+    if (v->reduced || source->batches.steps <= source->batches.steps_per_epoch ||
+        dataset_is_stream(source->set) || !dataset_is_costly(source->set))
         return 0;
-    const int64_t left = s->cache - dataset_held(s->set);
-    v->keep = image_cache_new(dataset_count(s->set), left > 0 ? left : 0);
-    return v->keep ? 0 : -1;
+    const int64_t left = source->cache - dataset_held(source->set);
+    v->cache = image_cache_new(dataset_count(source->set), left > 0 ? left : 0);
+    return v->cache ? 0 : -1;
 }
 
-static int prepare_augment(struct views *v)
+static int prepare_augment(struct view_stream *v)
 {
-    struct data_source *s = v->images;
-    v->augment = (struct augment){.rows = &s->rows,
+    struct data_source *source = v->images;
+    v->augment = (struct augment){.rows = &source->rows,
                                   .policies = {&v->policies[0], &v->policies[*v->ops2 ? 1 : 0]},
-                                  .keep = v->keep,
-                                  .skips = s->skips,
+                                  .cache = v->cache,
+                                  .skips = source->skips,
                                   .size = (int)v->size,
-                                  .channels = dataset_channels(s->set),
+                                  .channels = dataset_channels(source->set),
                                   .n_views = (int)v->n_views,
                                   .n_threads = (int)v->n_threads,
-                                  .seed = s->batches.seed,
+                                  .seed = source->batches.seed,
                                   .orient = v->orient,
                                   .reduced = v->reduced};
     return augment_init(&v->augment);
 }
 
-/* Room for what was drawn, if somebody asks. */
-static int prepare_drawn(struct views *v)
+/* Opens the trace, and makes room for what is drawn if the trace or a target needs it. */
+static int prepare_drawn(struct view_stream *v)
 {
     const int64_t batch = v->images->batches.batch;
     if (*v->trace) {
@@ -100,13 +100,13 @@ static int prepare_drawn(struct views *v)
         if (!v->trace_file)
             return fail("%s: %s", v->trace, strerror(errno));
     }
-    if (!*v->trace && v->outcome < 0)
+    if (!*v->trace && !v->outcome)
         return 0;
     v->drawn = calloc((size_t)batch, (size_t)v->n_views * sizeof *v->drawn);
     return v->drawn ? 0 : fail("out of memory for %lld views", (long long)(batch * v->n_views));
 }
 
-int views_open(struct views *v)
+int view_stream_open(struct view_stream *v)
 {
     const int64_t steps = v->images->batches.steps;
     if (v->start > steps)
@@ -115,8 +115,8 @@ int views_open(struct views *v)
     return choose_size(v) || prepare_cache(v) || prepare_augment(v) || prepare_drawn(v) ? -1 : 0;
 }
 
-/* A name as JSON has it: bytes that are no UTF-8 are shown as \\xNN, so that names stay different.
- */
+/* A name as JSON has it: in one that is no UTF-8, bytes from 128 on are shown as \\xNN, so that names
+ * stay different. NULL if memory is out. */
 static json_t *to_json(const char *name)
 {
     json_t *text = json_string(name);
@@ -132,8 +132,8 @@ static json_t *to_json(const char *name)
     return text;
 }
 
-/* Names of classes travel once, with the stream's first frame. */
-static int set_class_names(struct frame *f, const struct views *v)
+/* Writes the names of classes into a frame: the first one of the stream. */
+static int set_class_names(struct frame *f, const struct view_stream *v)
 {
     const char *const *names = dataset_class_names(v->images->set);
     json_t *list = json_array();
@@ -150,12 +150,12 @@ static int set_class_names(struct frame *f, const struct views *v)
     return text ? 0 : fail("out of memory for the names of classes");
 }
 
-static void set_metas(struct frame *f, const struct views *v, const struct batch *row)
+static void set_metas(struct frame *f, const struct view_stream *v, const struct batch *row)
 {
     const struct sampler *b = &v->images->batches;
-    const int classes = v->outcome < 0            ? dataset_classes(v->images->set)
-                        : v->outcome == OP_ROTATE ? 4
-                                                  : 2;
+    const int classes = !v->outcome                  ? dataset_classes(v->images->set)
+                        : v->outcome->n_outcomes > 1 ? 1 + v->outcome->n_outcomes
+                                                     : 2;
     frame_set_meta_int(f, "step", row->step);
     frame_set_meta_int(f, "steps", b->steps);
     frame_set_meta_int(f, "steps_per_epoch", b->steps_per_epoch);
@@ -172,50 +172,47 @@ static void set_metas(struct frame *f, const struct views *v, const struct batch
     }
 }
 
-static int trace_drawn(struct views *v, const struct batch *b, const struct frame *f)
-{
-    return v->trace_file
-               ? trace_views(v->trace_file, v->trace, b->epoch, frame_find(f, "index")->data,
-                             b->count, (int)v->n_views, v->drawn)
-               : 0;
-}
-
-static void set_outcomes(const struct views *v, struct frame *f)
+static void set_outcomes(const struct view_stream *v, struct frame *f)
 {
     const struct tensor *y = frame_find(f, "y");
     for (int64_t i = 0; i < y->shape[0]; i++)
-        ((int64_t *)y->data)[i] = view_outcome(&v->drawn[i], (enum op_kind)v->outcome);
+        ((int64_t *)y->data)[i] = view_outcome(&v->drawn[i], v->outcome);
 }
 
-int views_next(void *user, const atomic_bool *stop, struct frame **out)
+/* Completes the frame of a batch: labels and metadata; and writes its lines of the trace. */
+static int finish_frame(struct view_stream *v, struct frame *f, const struct batch *b)
 {
-    struct views *v = user;
+    if (v->trace_file &&
+        trace_views(v->trace_file, v->trace, b->epoch, frame_find(f, "index")->data, b->count,
+                    (int)v->n_views, v->drawn))
+        return -1;
+    if (v->outcome)
+        set_outcomes(v, f);
+    set_metas(f, v, b);
+    const bool names = !v->outcome && !v->named && dataset_class_names(v->images->set);
+    v->named = true;
+    return names ? set_class_names(f, v) : 0;
+}
+
+enum prefetch_result view_stream_next(void *user, const atomic_bool *stop, struct frame **out)
+{
+    struct view_stream *v = user;
     struct batch b;
     if (v->step >= v->images->batches.steps)
-        return 0;
+        return PREFETCH_END;
     v->augment.stop = stop;
-    struct frame *f = augment_frame(&v->augment, v->step, &b, v->drawn);
-    if (!f)
-        return -1;
-    if (trace_drawn(v, &b, f)) {
-        frame_free(f);
-        return -1;
+    *out = augment_frame(&v->augment, v->step, &b, v->drawn);
+    if (!*out)
+        return PREFETCH_FAILED;
+    if (finish_frame(v, *out, &b)) {
+        frame_free(*out);
+        return PREFETCH_FAILED;
     }
-    if (v->outcome >= 0)
-        set_outcomes(v, f);
-    set_metas(f, v, &b);
-    if (v->outcome < 0 && !v->named && dataset_class_names(v->images->set) &&
-        set_class_names(f, v)) {
-        frame_free(f);
-        return -1;
-    }
-    v->named = true;
     v->step += v->turns;
-    *out = f;
-    return 1;
+    return PREFETCH_FRAME;
 }
 
-int views_end(struct views *v)
+int view_stream_end(struct view_stream *v)
 {
     FILE *file = v->trace_file;
     v->trace_file = NULL;
@@ -223,11 +220,11 @@ int views_end(struct views *v)
     return file && fclose(file) != 0 && !lost ? fail("%s: %s", v->trace, strerror(errno)) : lost;
 }
 
-void views_close(struct views *v)
+void view_stream_close(struct view_stream *v)
 {
     if (v->trace_file)
         fclose(v->trace_file);
     free(v->drawn);
     augment_free(&v->augment);
-    image_cache_free(v->keep);
+    image_cache_free(v->cache);
 }

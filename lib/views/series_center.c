@@ -1,0 +1,13 @@
+/* center of series: the whole series, which an evaluation looks at. */
+#include "views/operation.h"
+#include "views/resample.h"
+
+const struct operation operation_series_center = {
+    .name = "center",
+    .note = "for evaluation: all steps",
+    .first = true,
+    .evaluation = true,
+    .drawn_size = sizeof(struct box),
+    .fields = operation_run_fields,
+    .apply = resample_run,
+};
