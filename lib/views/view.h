@@ -12,7 +12,8 @@
 #include "views/operation.h"
 #include "views/policy.h"
 
-/* An operation that is applied to one view. */
+/* An operation that is applied to one view. What was drawn is in the struct that the operation
+ * defines, so a view is copied with memcpy(): the compiler may take an assignment for one of bytes. */
 struct view_op {
     const struct operation *operation;
     _Alignas(8) unsigned char drawn[OPERATION_MAX_DRAWN]; /* the operation's own struct */

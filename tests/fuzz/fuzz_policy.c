@@ -1,14 +1,15 @@
-/* A list of operations as --ops takes it, on images and on series; a view is drawn by what is
- * understood, and computed. */
+/* A list of operations as --ops takes it, on images and on series; of a list that is understood, a
+ * view is drawn and computed. */
 #include "views/policy.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "data/image.h"
 #include "input.h"
-#include "views/series.h"
+#include "views/view.h"
 
 enum { MOST = 24 }; /* pixels a side */
 
@@ -28,11 +29,10 @@ static void make_view(const struct policy *policy, int width, int height, int si
     random_start(&r, 1, RANDOM_VIEW, 2, 3, 4);
     view_draw(&view, policy, width, height, size, &r);
     assert(view.n_ops <= POLICY_MAX_OPS);
+    check_box(view_box(&view), width, height);
     for (int i = 0; i < view.n_ops; i++)
-        if (view.ops[i].kind == OP_CROP || view.ops[i].kind == OP_CENTER)
-            check_box(&view.ops[i].box, width, height);
-        else if (view.ops[i].kind == OP_CUTOUT)
-            check_box(&view.ops[i].box, size, size);
+        if (strcmp(view.ops[i].operation->name, "cutout") == 0)
+            check_box((const struct box *)view.ops[i].drawn, size, size);
     const struct scaled_image image = {pixels, width, height, 1};
     assert(!view_apply(&view, &image, size, &memory, out));
     view_memory_free(&memory);
@@ -46,9 +46,10 @@ static void make_series_view(const struct policy *policy, int length, int channe
     struct view view;
     struct view_memory memory = {0};
     random_start(&r, 1, RANDOM_VIEW, 2, 3, 4);
-    series_draw(&view, policy, length, size, &r);
-    assert(view.n_ops <= POLICY_MAX_OPS && view.ops[0].kind <= SERIES_CENTER);
-    assert(!series_apply(&view, x, channels, size, &memory, out));
+    view_draw(&view, policy, length, 1, size, &r);
+    assert(view.n_ops <= POLICY_MAX_OPS);
+    check_box(view_box(&view), length, 1);
+    assert(!view_apply_series(&view, x, length, channels, size, &memory, out));
     view_memory_free(&memory);
 }
 
@@ -59,11 +60,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
               side = 1 + input_byte(&rest) % MOST;
     char *ops = input_text(rest);
     struct policy policy;
-    if (!policy_parse(&policy, ops)) {
+    if (!policy_parse(&policy, &operations_on_images, ops)) {
         assert(policy.n_ops >= 1 && policy.n_ops <= POLICY_MAX_OPS);
         make_view(&policy, width, height, side);
     }
-    if (!policy_parse_from(&series_ops, &policy, ops)) {
+    if (!policy_parse(&policy, &operations_on_series, ops)) {
         assert(policy.n_ops >= 1 && policy.n_ops <= POLICY_MAX_OPS);
         make_series_view(&policy, width, height, side);
     }

@@ -44,12 +44,12 @@ check "images need no labels" unlabelled
 usage() { # WHAT REGEX ARGUMENTS...
     check_fails 2 "$1" "$2" augment --data shapes --out refused.st "${@:3}"
 }
-usage "a target of two views" 'y tells of one view: --views 1' --ops crop,rotate --target rotate
+usage "a target of two views" 'y is the label of one view: --views 1' --ops crop,rotate --target rotate
 usage "a target that is not there" 'gray is not among the operations' --ops center,rotate --target gray
 usage "a target that is always so" 'gray comes out the same in every view: its probability is 1' \
     --ops center,gray:1 --target gray
 usage "a target that is never so" 'its probability is 0' --ops center,rotate:0 --target rotate
-usage "a target twice" 'gray stands among the operations twice' --ops center,gray,gray:0.1 --target gray
+usage "a target twice" 'gray is among the operations twice' --ops center,gray,gray:0.1 --target gray
 usage "a target of a list that is not given" '--ops or --policy' --views 1 --target gray
 usage "a target that is no operation" "'crop' is none of class" --ops crop --views 1 --target crop
 

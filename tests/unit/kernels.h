@@ -4,9 +4,11 @@
 #define MULTIVERSION
 
 #include "views/blur.c"
-#include "views/color.c"
-#include "views/geometry.c"
+#include "views/flip.c"
+#include "views/gray.c"
+#include "views/jitter.c"
 #include "views/noise.c"
+#include "views/pixels.c"
 #include "views/resample.c"
 #include "views/sobel.c"
-#include "views/weighted_sum.c"
+#include "views/solarize.c"

@@ -1,5 +1,4 @@
-/* resample, color, blur, geometry, sobel and noise against PIL, torchvision and numpy
- * (tests/golden/augment.py). */
+/* What operations on images compute, against PIL, torchvision and numpy (tests/golden/augment.py). */
 /* Before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
@@ -18,12 +17,11 @@
 #include "base/random.h"
 #include "data/image.h"
 #include "frame/frame_io.h"
-#include "views/blur.h"
-#include "views/color.h"
-#include "views/geometry.h"
-#include "views/noise.h"
+#include "views/operation.h"
+#include "views/pixels.h"
 #include "views/resample.h"
-#include "views/sobel.h"
+
+#include "drawn.h"
 
 static struct frame *golden;
 
@@ -70,22 +68,51 @@ static void for_each(const char *prefix, int expected, void (*one)(const struct 
     assert_int_equal(found, expected);
 }
 
-static void apply_color(const char *op, float *rgb, size_t n, float factor)
+/* Starts an operation on images with nothing drawn. */
+static void begin(struct view_op *op, const char *name)
 {
-    static const char *const steps[JITTER_COUNT] = {"brightness", "contrast", "saturation", "hue"};
-    float factors[JITTER_COUNT];
-    for (enum jitter step = 0; step < JITTER_COUNT; step++)
-        if (strcmp(op, steps[step]) == 0) {
-            factors[step] = factor;
-            color_jitter(rgb, n, &step, 1, factors);
-            return;
-        }
-    if (strcmp(op, "solarize") == 0) {
-        color_solarize(rgb, n, factor);
-        return;
+    struct view view = {.n_ops = 0};
+    memcpy(op, drawn_append(&view, &operations_on_images, name), sizeof *op);
+}
+
+/* Applies it to x F32 (3,n), whose planes are size x size unless the operation takes each pixel by
+ * itself. */
+static void apply(struct view_op *op, float *x, size_t n, int size)
+{
+    struct operation_canvas canvas = {.x = x, .n = n, .size = size, .channels = 3};
+    if (op->operation->scratch)
+        canvas.scratch = malloc(op->operation->scratch(op->drawn, &canvas) * sizeof(float));
+    op->operation->apply(op->drawn, &canvas);
+    free(canvas.scratch);
+}
+
+static const char *const steps[] = {"brightness", "contrast", "saturation", "hue"};
+enum { STEPS = sizeof steps / sizeof steps[0] };
+
+/* Jitter that takes the n steps of these names, each with its factor. */
+static void begin_jitter(struct view_op *op, int n, const char *const *names, const float *factors)
+{
+    begin(op, "jitter");
+    drawn_list(op, "order")->n = n;
+    for (int i = 0; i < n; i++) {
+        drawn_list(op, "order")->items[i] = drawn_item(op, "order", names[i]);
+        *drawn_float(op, names[i]) = factors[i];
     }
-    assert_string_equal(op, "gray");
-    color_gray(rgb, n);
+}
+
+static void apply_color(const char *name, float *rgb, size_t n, float factor)
+{
+    struct view_op op;
+    bool is_step = false;
+    for (int i = 0; i < STEPS; i++)
+        is_step |= strcmp(name, steps[i]) == 0;
+    if (is_step)
+        begin_jitter(&op, 1, &name, &factor);
+    else
+        begin(&op, name);
+    if (strcmp(name, "solarize") == 0)
+        *drawn_float(&op, "threshold") = factor;
+    apply(&op, rgb, n, 0);
 }
 
 /* planes of `all` pixels -> planes of the first n of them */
@@ -152,16 +179,19 @@ static void many_steps(void **state)
 {
     (void)state;
     enum { PIXELS = 3000 };
-    static const enum jitter order[] = {JITTER_HUE, JITTER_BRIGHTNESS, JITTER_CONTRAST,
-                                        JITTER_SATURATION};
-    const float factors[JITTER_COUNT] = {1.3f, 0.4f, 1.6f, -0.2f};
+    static const char *const order[STEPS] = {"hue", "brightness", "contrast", "saturation"};
+    static const float factors[STEPS] = {-0.2f, 1.3f, 0.4f, 1.6f};
+    struct view_op op;
     float *together = malloc(3 * PIXELS * sizeof *together);
     float *one_by_one = malloc(3 * PIXELS * sizeof *one_by_one);
     for (int i = 0; i < 3 * PIXELS; i++)
         together[i] = one_by_one[i] = (float)(i * 7919 % 10007) / 10006;
-    color_jitter(together, PIXELS, order, JITTER_COUNT, factors);
-    for (int i = 0; i < JITTER_COUNT; i++)
-        color_jitter(one_by_one, PIXELS, order + i, 1, factors);
+    begin_jitter(&op, STEPS, order, factors);
+    apply(&op, together, PIXELS, 0);
+    for (int i = 0; i < STEPS; i++) {
+        begin_jitter(&op, 1, order + i, factors + i);
+        apply(&op, one_by_one, PIXELS, 0);
+    }
     assert_memory_equal(together, one_by_one, 3 * PIXELS * sizeof *together);
     free(together);
     free(one_by_one);
@@ -177,73 +207,89 @@ static void bytes(void **state)
             rgb[i] = (float)(i * 7 % 256) / 255 + (i % 2 ? 0.49f : -0.49f) / 255;
         for (size_t i = 0; i < 3 * n; i++)
             rgb[i] = rgb[i] < 0 ? 0 : rgb[i] > 1 ? 1 : rgb[i];
-        color_quantize(rgb, n, out);
+        pixels_to_bytes(rgb, n, out);
         for (size_t i = 0; i < n; i++)
             for (size_t c = 0; c < 3; c++)
                 assert_int_equal(out[3 * i + c], (c * n + i) * 7 % 256);
     }
 }
 
-static void one_blur(const struct tensor *expected)
+static void begin_blur(struct view_op *op, int kernel, float sigma)
 {
-    const struct tensor *input = get("blur");
+    begin(op, "blur");
+    *drawn_int(op, "kernel") = kernel;
+    *drawn_float(op, "sigma") = sigma;
+}
+
+/* Applies the operation to a golden input, and compares. */
+static void assert_applied(struct view_op *op, const struct tensor *input,
+                           const struct tensor *expected)
+{
     const int size = (int)input->shape[1];
-    int kernel;
-    float sigma;
-    assert_int_equal(sscanf(expected->name, "blur/%d/%f", &kernel, &sigma), 2);
+    const size_t n = (size_t)size * (size_t)size;
     float *planes = malloc(input->bytes);
-    float *scratch = malloc(blur_scratch(size, kernel) * sizeof *scratch);
     memcpy(planes, input->data, input->bytes);
-    blur_gaussian(planes, size, kernel, sigma, scratch);
-    const double difference = worst(planes, expected->data, tensor_count(input));
+    apply(op, planes, n, size);
+    const double difference = worst(planes, expected->data, 3 * n);
     if (!(difference <= 2e-6))
         fail_msg("%s: off by %g", expected->name, difference);
     free(planes);
-    free(scratch);
+}
+
+static void one_blur(const struct tensor *expected)
+{
+    int kernel;
+    float sigma;
+    struct view_op op;
+    assert_int_equal(sscanf(expected->name, "blur/%d/%f", &kernel, &sigma), 2);
+    begin_blur(&op, kernel, sigma);
+    assert_applied(&op, get("blur"), expected);
 }
 
 static void blurs(void **state)
 {
     (void)state;
     for_each("blur/", 6, one_blur);
-    assert_int_equal(blur_kernel(224), 23);
-    assert_int_equal(blur_kernel(96), 9);
-    assert_int_equal(blur_kernel(32), 3);
-    assert_int_equal(blur_kernel(1), 1);
+}
+
+static void begin_cutout(struct view_op *op, int x, int y, int w, int h)
+{
+    begin(op, "cutout");
+    *drawn_int(op, "x") = x;
+    *drawn_int(op, "y") = y;
+    *drawn_int(op, "w") = w;
+    *drawn_int(op, "h") = h;
+}
+
+static void begin_noise(struct view_op *op, float sigma)
+{
+    begin(op, "noise");
+    *drawn_float(op, "sigma") = sigma;
+    memcpy(drawn_words(op, "counter"), (uint32_t[]){0xfffffff0, 7, 11, 2 << 24 | 1}, 16);
+    memcpy(drawn_words(op, "key"), (uint32_t[]){123456789, 987654321}, 8);
 }
 
 static void one_plane_op(const struct tensor *expected)
 {
-    char input_name[16] = "", op[16] = "", arguments[32] = "";
-    sscanf(expected->name, "%15[a-z]/%15[a-z_]/%31s", input_name, op, arguments);
-    const struct tensor *input = get(input_name);
-    const int size = (int)input->shape[1];
-    const size_t n = (size_t)size * (size_t)size;
-    float *planes = malloc(input->bytes);
-    float *scratch = malloc((sobel_scratch(size) + blur_scratch(size, size)) * sizeof *scratch);
-    memcpy(planes, input->data, input->bytes);
-    int kernel = 0;
+    char input_name[16] = "", name[16] = "", arguments[32] = "";
+    sscanf(expected->name, "%15[a-z]/%15[a-z_]/%31s", input_name, name, arguments);
+    struct view_op op;
+    int kernel = 0, x, y, w, h;
     float number = 0;
-    struct box box;
-    if (strcmp(op, "hflip") == 0)
-        geometry_flip(planes, size);
-    else if (strcmp(op, "sobel") == 0)
-        sobel_magnitude(planes, size, scratch);
-    else if (sscanf(arguments, "%d,%d,%d,%d", &box.x, &box.y, &box.w, &box.h) == 4)
-        geometry_cutout(planes, size, box);
+    if (strcmp(name, "hflip") == 0)
+        begin(&op, "flip");
+    else if (strcmp(name, "sobel") == 0)
+        begin(&op, "sobel");
+    else if (sscanf(arguments, "%d,%d,%d,%d", &x, &y, &w, &h) == 4)
+        begin_cutout(&op, x, y, w, h);
     else if (sscanf(arguments, "%d,%f", &kernel, &number) == 2)
-        blur_gaussian(planes, size, kernel, number, scratch);
-    else if (strcmp(op, "rotate") == 0)
-        geometry_rotate(planes, size, atoi(arguments) / 90, scratch);
-    else
-        noise_add(planes, n, (float)atof(arguments),
-                  (const uint32_t[]){0xfffffff0, 7, 11, 2 << 24 | 1},
-                  (const uint32_t[]){123456789, 987654321});
-    const double difference = worst(planes, expected->data, 3 * n);
-    if (!(difference <= 2e-6))
-        fail_msg("%s: off by %g", expected->name, difference);
-    free(planes);
-    free(scratch);
+        begin_blur(&op, kernel, number);
+    else if (strcmp(name, "rotate") == 0) {
+        begin(&op, "rotate");
+        *drawn_int(&op, "degrees") = atoi(arguments);
+    } else
+        begin_noise(&op, (float)atof(arguments));
+    assert_applied(&op, get(input_name), expected);
 }
 
 static void plane_ops(void **state)

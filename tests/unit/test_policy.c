@@ -14,55 +14,117 @@
 
 #include "data/image.h"
 #include "frame/frame_io.h"
-#include "views/noise.h"
 #include "views/policy.h"
+#include "views/view.h"
+
+#include "drawn.h"
 
 /* Quantiles at 1 - 1e-5, of chi-square and of Kolmogorov and Smirnov's distance times sqrt(n); the
  * seeds are fixed. */
-enum { DRAWS = 100000, CELLS = 20 };
+enum { DRAWS = 100000, CELLS = 20, STEPS = 4 /* of jitter */ };
+static const char *const steps[STEPS] = {"brightness", "contrast", "saturation", "hue"};
 static const double CHI2_19 = 58.2, CHI2_23 = 64.4, KS = 2.47;
+
+static void parse(struct policy *p, const char *ops)
+{
+    if (policy_parse(p, &operations_on_images, ops))
+        fail_msg("%s: %s", ops, fail_message());
+}
+
+static void assert_use(const struct operation_use *use, const char *name, double p)
+{
+    assert_string_equal(use->operation->name, name);
+    assert_true(use->p == p);
+}
+
+static void assert_value(const struct operation_use *use, int parameter, double low, double high)
+{
+    assert_true(use->values[parameter].low == low && use->values[parameter].high == high);
+}
 
 static void parsing(void **state)
 {
     (void)state;
     struct policy p;
-    assert_int_equal(policy_parse(&p, "crop:0.2-0.5,flip:0.25,jitter:0.7:0.5,gray,blur:1:0.5"), 0);
+    parse(&p, "crop:0.2-0.5,flip:0.25,jitter:0.7:0.5,gray,blur:1:0.5");
     assert_int_equal(p.n_ops, 5);
-    assert_int_equal(p.ops[0].kind, OP_CROP);
-    assert_true(p.ops[0].low == 0.2 && p.ops[0].high == 0.5 && p.ops[0].p == 1);
-    assert_true(p.ops[1].kind == OP_FLIP && p.ops[1].p == 0.25);
-    assert_true(p.ops[2].kind == OP_JITTER && p.ops[2].p == 0.7 && p.ops[2].strength == 0.5);
-    assert_true(p.ops[3].kind == OP_GRAY && p.ops[3].p == 0.2);
-    assert_true(p.ops[4].kind == OP_BLUR && p.ops[4].p == 1);
-    assert_true(p.ops[4].low == 0.5 && p.ops[4].high == 0.5);
+    assert_use(&p.ops[0], "crop", 1);
+    assert_value(&p.ops[0], 0, 0.2, 0.5);
+    assert_use(&p.ops[1], "flip", 0.25);
+    assert_use(&p.ops[2], "jitter", 0.7);
+    assert_value(&p.ops[2], 1, 0.5, 0.5);
+    assert_use(&p.ops[3], "gray", 0.2);
+    assert_use(&p.ops[4], "blur", 1);
+    assert_value(&p.ops[4], 1, 0.5, 0.5);
     assert_false(policy_is_evaluation(&p));
-    assert_int_equal(policy_parse(&p, "center,flip:1"), 0);
+    parse(&p, "center,flip:1");
     assert_true(policy_is_evaluation(&p));
-    assert_int_equal(policy_parse(&p, "flip:1"), 0); /* begins with the whole image */
-    assert_true(p.n_ops == 2 && p.ops[0].kind == OP_CROP);
-    assert_int_equal(policy_parse(&p, "crop:0.2-1:0.5:0.5-2,solarize,solarize:0.3:0.7,cutout,"
-                                      "cutout:0.4:0.1-0.6,rotate,noise,noise:1:0.2,sobel:1"),
-                     0);
+    parse(&p, "flip:1"); /* begins with the whole image */
+    assert_int_equal(p.n_ops, 2);
+    assert_use(&p.ops[0], "crop", 0);
+    parse(&p, "crop:0.2-1:0.5:0.5-2,solarize,solarize:0.3:0.7,cutout,"
+              "cutout:0.4:0.1-0.6,rotate,noise,noise:1:0.2,sobel:1");
     assert_int_equal(p.n_ops, 9);
-    assert_true(p.ops[0].p == 0.5 && p.ops[0].aspect_low == 0.5 && p.ops[0].aspect_high == 2);
-    assert_true(p.ops[1].kind == OP_SOLARIZE && p.ops[1].p == 0.2 && p.ops[1].threshold == 0.5);
-    assert_true(p.ops[2].p == 0.3 && p.ops[2].threshold == 0.7);
-    assert_true(p.ops[3].kind == OP_CUTOUT && p.ops[3].p == 1);
-    assert_true(p.ops[3].low == 0.5 && p.ops[3].high == 0.5);
-    assert_true(p.ops[4].p == 0.4 && p.ops[4].low == 0.1 && p.ops[4].high == 0.6);
-    assert_true(p.ops[5].kind == OP_ROTATE && p.ops[5].p == 0.75);
-    assert_true(p.ops[6].kind == OP_NOISE && p.ops[6].p == 0.5);
-    assert_true(p.ops[6].low == 0 && p.ops[6].high == 0.1);
-    assert_true(p.ops[7].p == 1 && p.ops[7].low == 0.2 && p.ops[7].high == 0.2);
-    assert_true(p.ops[8].kind == OP_SOBEL && p.ops[8].p == 1);
-    assert_int_equal(policy_parse(&p, "simclr-cifar,solarize"), 0);
-    assert_true(p.n_ops == 5 && p.ops[2].strength == 0.5 && p.ops[4].kind == OP_SOLARIZE);
-    assert_int_equal(policy_parse(&p, "eval,sobel:1"), 0);
+    assert_use(&p.ops[0], "crop", 0.5);
+    assert_value(&p.ops[0], 2, 0.5, 2);
+    assert_use(&p.ops[1], "solarize", 0.2);
+    assert_true(p.ops[1].values[1].low == 0.5);
+    assert_use(&p.ops[2], "solarize", 0.3);
+    assert_true(p.ops[2].values[1].low == 0.7);
+    assert_use(&p.ops[3], "cutout", 1);
+    assert_value(&p.ops[3], 1, 0.5, 0.5);
+    assert_use(&p.ops[4], "cutout", 0.4);
+    assert_value(&p.ops[4], 1, 0.1, 0.6);
+    assert_use(&p.ops[5], "rotate", 0.75);
+    assert_use(&p.ops[6], "noise", 0.5);
+    assert_value(&p.ops[6], 1, 0, 0.1);
+    assert_use(&p.ops[7], "noise", 1);
+    assert_value(&p.ops[7], 1, 0.2, 0.2);
+    assert_use(&p.ops[8], "sobel", 1);
+    parse(&p, "simclr-cifar,solarize");
+    assert_int_equal(p.n_ops, 5);
+    assert_value(&p.ops[2], 1, 0.5, 0.5);
+    assert_use(&p.ops[4], "solarize", 0.2);
+    parse(&p, "eval,sobel:1");
     assert_true(p.n_ops == 2 && policy_is_evaluation(&p));
     static const char *const names[] = {"simclr", "simclr-cifar", "eval"};
     for (int i = 0; i < 3; i++)
-        assert_int_equal(policy_parse(&p, policy_ops(names[i])), 0);
-    assert_null(policy_ops("nothing"));
+        parse(&p, policy_ops(&operations_on_images, names[i]));
+    assert_null(policy_ops(&operations_on_images, "nothing"));
+    assert_null(policy_ops(&operations_on_images, "simclr-series"));
+}
+
+/* What the code that reads the tables of operations relies on. */
+static void assert_sound(const struct operation_set *set)
+{
+    assert_true(set->operations[0]->first && !set->operations[0]->evaluation);
+    for (const struct operation *const *o = set->operations; *o; o++) {
+        assert_true((*o)->apply && (*o)->drawn_size <= OPERATION_MAX_DRAWN);
+        assert_true(!(*o)->first || (*o)->drawn_size == sizeof(struct box));
+        assert_ptr_equal(operation_named(set, (*o)->name), *o); /* no name is there twice */
+        struct policy p;
+        assert_int_equal(policy_parse(&p, set, (*o)->name), 0);
+        const struct operation_use *use = &p.ops[p.n_ops - 1];
+        for (int i = 0; i < OPERATION_MAX_PARAMETERS && (*o)->parameters[i].meaning; i++) {
+            const struct operation_parameter *parameter = &(*o)->parameters[i];
+            const double low = use->values[i].low, high = use->values[i].high;
+            if (parameter->kind == PARAMETER_PROBABILITY)
+                assert_true(use->p >= 0 && use->p <= 1);
+            else
+                assert_true(low >= parameter->min && low <= parameter->max);
+            if (parameter->kind == PARAMETER_RANGE || parameter->kind == PARAMETER_COUNTS)
+                assert_true(high >= low && high <= parameter->max);
+        }
+        for (const struct operation_field *f = (*o)->fields; f && f->name; f++)
+            assert_true(f->offset < (*o)->drawn_size);
+    }
+}
+
+static void tables(void **state)
+{
+    (void)state;
+    assert_sound(&operations_on_images);
+    assert_sound(&operations_on_series);
 }
 
 static void wrong_lists(void **state)
@@ -108,25 +170,17 @@ static void wrong_lists(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct policy p;
-        assert_int_equal(policy_parse(&p, cases[i].ops), -1);
+        assert_int_equal(policy_parse(&p, &operations_on_images, cases[i].ops), -1);
         if (!strstr(fail_message(), cases[i].message))
             fail_msg("'%s': %s", cases[i].ops, fail_message());
     }
-}
-
-static const struct applied *find(const struct view *view, enum op_kind kind)
-{
-    for (int i = 0; i < view->n_ops; i++)
-        if (view->ops[i].kind == (int)kind)
-            return &view->ops[i];
-    return NULL;
 }
 
 /* What was drawn of a number that should be uniform in [low,high). */
 struct draws {
     double low, high;
     int n;
-    double x[JITTER_COUNT * DRAWS];
+    double x[STEPS * DRAWS];
 };
 
 static void begin(struct draws *d, double low, double high)
@@ -186,15 +240,32 @@ static void assert_share(int hits, int n, double p)
     assert_true(fabs(hits - p * n) <= 4.5 * sqrt(p * (1 - p) * n));
 }
 
-static struct view draw(const char *ops, int width, int height, int size, uint32_t number)
+static void draw(struct view *view, const char *ops, int width, int height, int size,
+                 uint32_t number)
 {
     struct policy p;
-    struct view view;
     struct random r;
-    assert_int_equal(policy_parse(&p, ops), 0);
+    parse(&p, ops);
     random_start(&r, 11, RANDOM_VIEW, 0, number, 0);
-    view_draw(&view, &p, width, height, size, &r);
-    return view;
+    view_draw(view, &p, width, height, size, &r);
+}
+
+/* The box of the image that a view shows. */
+static struct box draw_box(const char *ops, int width, int height, int size, uint32_t number)
+{
+    struct view view;
+    draw(&view, ops, width, height, size, number);
+    return *view_box(&view);
+}
+
+/* The box of the view that a cutout fills. */
+static struct box draw_cutout(const char *ops, int size, uint32_t number)
+{
+    struct view view;
+    draw(&view, ops, 32, 32, size, number);
+    struct view_op *op = drawn_find(&view, "cutout");
+    return (struct box){*drawn_int(op, "x"), *drawn_int(op, "y"), *drawn_int(op, "w"),
+                        *drawn_int(op, "h")};
 }
 
 static struct draws law[6];
@@ -210,9 +281,10 @@ static void crop_law(void **state)
     begin(&law[2], 0, 1);
     begin(&law[3], 0, 1);
     for (uint32_t i = 0; i < DRAWS; i++) {
-        const struct view view = draw("crop:0.08-0.5", SIDE, SIDE, 32, i);
+        struct view view;
+        draw(&view, "crop:0.08-0.5", SIDE, SIDE, 32, i);
         assert_int_equal(view.n_ops, 1);
-        const struct box b = view.ops[0].box;
+        const struct box b = *view_box(&view);
         assert_true(b.x >= 0 && b.y >= 0 && b.x + b.w <= SIDE && b.y + b.h <= SIDE);
         add(&law[0], (double)b.w * b.h / ((double)SIDE * SIDE));
         add(&law[1], log((double)b.w / b.h));
@@ -230,8 +302,7 @@ static void crop_arguments(void **state)
     int crops = 0;
     begin(&law[0], log(0.4999), log(2.0001));
     for (uint32_t i = 0; i < DRAWS; i++) {
-        const struct view view = draw("crop:0.1-0.4:0.3:0.5-2", SIDE, SIDE, 32, i);
-        const struct box b = view.ops[0].box;
+        const struct box b = draw_box("crop:0.1-0.4:0.3:0.5-2", SIDE, SIDE, 32, i);
         if (b.w == SIDE && b.h == SIDE)
             continue;
         crops++;
@@ -245,48 +316,53 @@ static void crop_arguments(void **state)
 static void crop_fallback(void **state)
 {
     (void)state;
-    struct box b = draw("crop:1-1", 1000, 10, 32, 1).ops[0].box;
+    struct box b = draw_box("crop:1-1", 1000, 10, 32, 1);
     assert_true(b.x == 493 && b.y == 0 && b.w == 13 && b.h == 10);
-    b = draw("crop:1-1", 10, 1000, 32, 1).ops[0].box;
+    b = draw_box("crop:1-1", 10, 1000, 32, 1);
     assert_true(b.x == 0 && b.y == 493 && b.w == 10 && b.h == 13);
-    b = draw("crop:0.08-1", 1, 1, 32, 1).ops[0].box;
+    b = draw_box("crop:0.08-1", 1, 1, 32, 1);
     assert_true(b.x == 0 && b.y == 0 && b.w == 1 && b.h == 1);
-    b = draw("flip:1", 40, 30, 32, 1).ops[0].box;
+    b = draw_box("flip:1", 40, 30, 32, 1);
     assert_true(b.x == 0 && b.y == 0 && b.w == 40 && b.h == 30);
 }
 
 static void centers(void **state)
 {
     (void)state;
-    struct box b = draw("center", 500, 375, 224, 1).ops[0].box;
+    struct box b = draw_box("center", 500, 375, 224, 1);
     assert_true(b.x == 86 && b.y == 23 && b.w == 328 && b.h == 328);
-    b = draw("center", 32, 32, 32, 1).ops[0].box;
+    b = draw_box("center", 32, 32, 32, 1);
     assert_true(b.x == 0 && b.y == 0 && b.w == 32 && b.h == 32);
-    b = draw("center", 1, 1, 224, 1).ops[0].box;
+    b = draw_box("center", 1, 1, 224, 1);
     assert_true(b.x == 0 && b.y == 0 && b.w == 1 && b.h == 1);
 }
 
 static void shares(void **state)
 {
     (void)state;
-    static const double p[OP_COUNT] = {
-        [OP_CROP] = 1,     [OP_FLIP] = 0.5,     [OP_JITTER] = 0.8, [OP_GRAY] = 0.2,
-        [OP_BLUR] = 0.5,   [OP_SOLARIZE] = 0.3, [OP_CUTOUT] = 0.6, [OP_ROTATE] = 0.75,
-        [OP_NOISE] = 0.45, [OP_SOBEL] = 0.1};
-    int hits[OP_COUNT] = {0}, both[OP_COUNT] = {0};
+    static const struct {
+        const char *name;
+        double p;
+    } ops[] = {{"crop", 1},      {"center", 0},   {"flip", 0.5},     {"jitter", 0.8},
+               {"gray", 0.2},    {"blur", 0.5},   {"solarize", 0.3}, {"cutout", 0.6},
+               {"rotate", 0.75}, {"noise", 0.45}, {"sobel", 0.1}};
+    enum { N = sizeof ops / sizeof ops[0] };
+    int hits[N] = {0}, both[N] = {0};
     for (uint32_t i = 0; i < DRAWS; i++) {
-        const struct view view = draw("crop,flip:0.5,jitter:0.8:0.5,gray:0.2,blur:0.5:0.1-2,"
-                                      "solarize:0.3,cutout:0.6,rotate:0.75,noise:0.45,sobel:0.1",
-                                      32, 32, 224, i);
-        for (int kind = 0; kind < OP_COUNT; kind++) {
-            hits[kind] += find(&view, (enum op_kind)kind) != NULL;
-            both[kind] += find(&view, (enum op_kind)kind) && find(&view, OP_FLIP);
+        struct view view;
+        draw(&view,
+             "crop,flip:0.5,jitter:0.8:0.5,gray:0.2,blur:0.5:0.1-2,"
+             "solarize:0.3,cutout:0.6,rotate:0.75,noise:0.45,sobel:0.1",
+             32, 32, 224, i);
+        for (int k = 0; k < N; k++) {
+            hits[k] += drawn_find(&view, ops[k].name) != NULL;
+            both[k] += drawn_find(&view, ops[k].name) && drawn_find(&view, "flip");
         }
     }
-    for (int kind = 0; kind < OP_COUNT; kind++) {
-        assert_share(hits[kind], DRAWS, p[kind]);
-        if (kind != OP_FLIP)
-            assert_share(both[kind], DRAWS, p[kind] * 0.5);
+    for (int k = 0; k < N; k++) {
+        assert_share(hits[k], DRAWS, ops[k].p);
+        if (strcmp(ops[k].name, "flip") != 0)
+            assert_share(both[k], DRAWS, ops[k].p * 0.5);
     }
 }
 
@@ -294,16 +370,19 @@ static void jitter_law(void **state)
 {
     (void)state;
     int orders[256] = {0}, cells[24], n_cells = 0;
-    for (int k = 0; k < JITTER_COUNT; k++)
-        begin(&law[k], k == JITTER_HUE ? -0.1 : 0.6, k == JITTER_HUE ? 0.1 : 1.4);
+    for (int k = 0; k < STEPS; k++)
+        begin(&law[k], strcmp(steps[k], "hue") == 0 ? -0.1 : 0.6,
+              strcmp(steps[k], "hue") == 0 ? 0.1 : 1.4);
     for (uint32_t i = 0; i < DRAWS; i++) {
-        const struct view view = draw("jitter:1:0.5", 32, 32, 32, i);
-        const struct applied *a = &view.ops[1];
+        struct view view;
+        draw(&view, "jitter:1:0.5", 32, 32, 32, i);
+        const struct operation_list *list = drawn_list(&view.ops[1], "order");
         int seen = 0, order = 0;
-        for (int k = 0; k < JITTER_COUNT; k++) {
-            add(&law[k], (double)a->factors[k]);
-            seen |= 1 << a->order[k];
-            order = 4 * order + (int)a->order[k];
+        assert_int_equal(list->n, STEPS);
+        for (int k = 0; k < STEPS; k++) {
+            add(&law[k], (double)*drawn_float(&view.ops[1], steps[k]));
+            seen |= 1 << list->items[k];
+            order = 4 * order + list->items[k];
         }
         assert_int_equal(seen, 15);
         orders[order]++;
@@ -313,7 +392,7 @@ static void jitter_law(void **state)
             cells[n_cells++] = orders[i];
     assert_int_equal(n_cells, 24);
     assert_chi2(cells, 24, DRAWS, CHI2_23);
-    for (int k = 0; k < JITTER_COUNT; k++)
+    for (int k = 0; k < STEPS; k++)
         assert_uniform(&law[k]);
 }
 
@@ -324,9 +403,10 @@ static void strong_jitter(void **state)
     begin(&law[0], 0, 2.6);
     begin(&law[1], -0.4, 0.4);
     for (uint32_t i = 0; i < DRAWS; i++) {
-        const struct view view = draw("jitter:1:2", 32, 32, 32, i);
-        add(&law[0], (double)view.ops[1].factors[JITTER_CONTRAST]);
-        add(&law[1], (double)view.ops[1].factors[JITTER_HUE]);
+        struct view view;
+        draw(&view, "jitter:1:2", 32, 32, 32, i);
+        add(&law[0], (double)*drawn_float(&view.ops[1], "contrast"));
+        add(&law[1], (double)*drawn_float(&view.ops[1], "hue"));
     }
     assert_uniform(&law[0]);
     assert_uniform(&law[1]);
@@ -338,14 +418,27 @@ static void sigma_law(void **state)
     begin(&law[0], 0.1, 2);
     begin(&law[1], 0.05, 0.3);
     for (uint32_t i = 0; i < DRAWS; i++) {
-        const struct view view = draw("blur:1:0.1-2,noise:1:0.05-0.3,solarize:1:0.7", 9, 9, 224, i);
-        add(&law[0], (double)view.ops[1].sigma);
-        add(&law[1], (double)view.ops[2].sigma);
-        assert_int_equal(view.ops[1].kernel, 23);
-        assert_true(view.ops[3].threshold == 0.7f);
+        struct view view;
+        draw(&view, "blur:1:0.1-2,noise:1:0.05-0.3,solarize:1:0.7", 9, 9, 224, i);
+        add(&law[0], (double)*drawn_float(&view.ops[1], "sigma"));
+        add(&law[1], (double)*drawn_float(&view.ops[2], "sigma"));
+        assert_int_equal(*drawn_int(&view.ops[1], "kernel"), 23);
+        assert_true(*drawn_float(&view.ops[3], "threshold") == 0.7f);
     }
     assert_uniform(&law[0]);
     assert_uniform(&law[1]);
+}
+
+/* A tenth of the view's side, made odd. */
+static void blur_kernels(void **state)
+{
+    (void)state;
+    static const int cases[][2] = {{224, 23}, {96, 9}, {32, 3}, {1, 1}}; /* side, kernel */
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct view view;
+        draw(&view, "blur:1", 9, 9, cases[i][0], 0);
+        assert_int_equal(*drawn_int(&view.ops[1], "kernel"), cases[i][1]);
+    }
 }
 
 /* The view is huge, so that rounding to pixels does not show, and the square small beside it, so
@@ -358,7 +451,7 @@ static void cutout_law(void **state)
     begin(&law[1], 0, 1);
     begin(&law[2], 0, 1);
     for (uint32_t i = 0; i < DRAWS; i++) {
-        const struct box b = draw("cutout:1:0.01-0.03", 32, 32, SIZE, i).ops[1].box;
+        const struct box b = draw_cutout("cutout:1:0.01-0.03", SIZE, i);
         const int side = b.w > b.h ? b.w : b.h;
         const int x = b.x ? b.x + side / 2 : b.x + b.w - (side - side / 2);
         const int y = b.y ? b.y + side / 2 : b.y + b.h - (side - side / 2);
@@ -373,8 +466,8 @@ static void cutout_law(void **state)
     }
     for (int i = 0; i < 3; i++)
         assert_uniform(&law[i]);
-    const struct box all = draw("cutout:1:1", 32, 32, 1, 0).ops[1].box;
-    const struct box least = draw("cutout:1:0", 32, 32, 1, 0).ops[1].box;
+    const struct box all = draw_cutout("cutout:1:1", 1, 0);
+    const struct box least = draw_cutout("cutout:1:0", 1, 0);
     assert_true(all.x == 0 && all.y == 0 && all.w == 1 && all.h == 1);
     assert_true(least.x == 0 && least.y == 0 && least.w == 1 && least.h == 1);
 }
@@ -383,8 +476,12 @@ static void rotate_law(void **state)
 {
     (void)state;
     int quarters[4] = {0};
-    for (uint32_t i = 0; i < DRAWS; i++)
-        quarters[draw("rotate:1", 32, 32, 32, i).ops[1].quarters]++;
+    for (uint32_t i = 0; i < DRAWS; i++) {
+        struct view view;
+        draw(&view, "rotate:1", 32, 32, 32, i);
+        assert_int_equal(*drawn_int(&view.ops[1], "degrees") % 90, 0);
+        quarters[view_outcome(&view, view.ops[1].operation)]++;
+    }
     for (int i = 0; i < 4; i++)
         assert_share(quarters[i], DRAWS, i ? 1 / 3.0 : 0);
 }
@@ -396,29 +493,33 @@ static void noise_streams(void **state)
     struct policy p;
     struct view view;
     struct random r, pixels;
-    assert_int_equal(policy_parse(&p, "noise:1,flip,noise:1"), 0);
+    parse(&p, "noise:1,flip,noise:1");
     random_start(&r, 5, RANDOM_VIEW, 6, 7, 1);
     random_start(&pixels, 5, RANDOM_PIXELS, 6, 7, 1);
     view_draw(&view, &p, 32, 32, 32, &r);
     for (int i = 0; i < view.n_ops; i++) {
-        const struct applied *a = &view.ops[i];
-        if (a->kind != OP_NOISE)
+        if (strcmp(view.ops[i].operation->name, "noise") != 0)
             continue;
-        assert_memory_equal(a->key, pixels.key, sizeof a->key);
-        assert_memory_equal(a->counter + 1, pixels.counter + 1, 3 * sizeof *a->counter);
-        assert_int_equal(a->counter[0], i == 1 ? 1U << 28 : 3U << 28);
+        const uint32_t *counter = drawn_words(&view.ops[i], "counter");
+        assert_memory_equal(drawn_words(&view.ops[i], "key"), pixels.key, sizeof pixels.key);
+        assert_memory_equal(counter + 1, pixels.counter + 1, 3 * sizeof *counter);
+        assert_int_equal(counter[0], i == 1 ? 1U << 28 : 3U << 28);
     }
 }
 
-/* Normal in each channel, and no channel tells of another. */
+/* The noise is normal in each channel, and the channels are uncorrelated. */
 static void noise_law(void **state)
 {
     (void)state;
-    const uint32_t counter[4] = {0, 1, 2, RANDOM_PIXELS << 24}, key[2] = {3, 0};
+    struct view view = {.n_ops = 0};
+    struct view_op *op = drawn_append(&view, &operations_on_images, "noise");
+    memcpy(drawn_words(op, "counter"), (uint32_t[]){0, 1, 2, RANDOM_PIXELS << 24}, 16);
+    memcpy(drawn_words(op, "key"), (uint32_t[]){3, 0}, 8);
+    *drawn_float(op, "sigma") = 0.05f;
     float *rgb = malloc(3 * DRAWS * sizeof *rgb);
     for (int i = 0; i < 3 * DRAWS; i++)
         rgb[i] = 0.5f;
-    noise_add(rgb, DRAWS, 0.05f, counter, key);
+    op->operation->apply(op->drawn, &(struct operation_canvas){.x = rgb, .n = DRAWS});
     double products[3] = {0};
     for (int i = 0; i < DRAWS; i++)
         for (int c = 0; c < 3; c++)
@@ -442,15 +543,21 @@ static void whole_view(void **state)
     const float *expected = frame_find(golden, "chain")->data;
     enum { SIDE = 30 };
     assert_int_equal(input->shape[0], SIDE);
-    const struct view view = {
-        .ops = {{.kind = OP_CROP, .box = {0, 0, SIDE, SIDE}},
-                {.kind = OP_FLIP},
-                {.kind = OP_JITTER,
-                 .factors = {1.2f, 1.4f, 0.6f, 0.1f},
-                 .order = {JITTER_HUE, JITTER_CONTRAST, JITTER_SATURATION, JITTER_BRIGHTNESS}},
-                {.kind = OP_BLUR, .sigma = 0.8f, .kernel = 3}},
-        .n_ops = 4,
-    };
+    struct view view = {.n_ops = 0};
+    struct view_op *op = drawn_append(&view, &operations_on_images, "crop");
+    *drawn_int(op, "w") = *drawn_int(op, "h") = SIDE;
+    drawn_append(&view, &operations_on_images, "flip");
+    op = drawn_append(&view, &operations_on_images, "jitter");
+    static const char *const order[] = {"hue", "contrast", "saturation", "brightness"};
+    static const float factors[] = {0.1f, 1.4f, 0.6f, 1.2f};
+    drawn_list(op, "order")->n = STEPS;
+    for (int i = 0; i < STEPS; i++) {
+        drawn_list(op, "order")->items[i] = drawn_item(op, "order", order[i]);
+        *drawn_float(op, order[i]) = factors[i];
+    }
+    op = drawn_append(&view, &operations_on_images, "blur");
+    *drawn_float(op, "sigma") = 0.8f;
+    *drawn_int(op, "kernel") = 3;
     struct view_memory memory = {0};
     uint8_t out[SIDE * SIDE * 3];
     assert_int_equal(
@@ -478,8 +585,10 @@ static void memory_reuse(void **state)
     struct view_memory fresh = {0}, used = {0};
     const char *ops = "crop,flip:1,jitter:1:1,gray:0,blur:1:1-2,solarize:1,cutout:1:0.3,rotate:1,"
                       "noise:1,sobel:1";
-    const struct view on_big = draw(ops, BIG, BIG, SIZE, 4);
-    const struct view on_small = draw(ops, SMALL, SMALL, SIZE, 4);
+    struct view on_big;
+    draw(&on_big, ops, BIG, BIG, SIZE, 4);
+    struct view on_small;
+    draw(&on_small, ops, SMALL, SMALL, SIZE, 4);
     assert_int_equal(
         view_apply(&on_small, &(struct scaled_image){small, SMALL, SMALL, 1}, SIZE, &fresh, once),
         0);
@@ -514,7 +623,12 @@ static void reduced_scales(void **state)
 {
     (void)state;
     enum { WIDTH = 301, HEIGHT = 203, SIZE = 20 };
-    const struct view view = {.ops = {{.kind = OP_CROP, .box = {41, 23, 197, 161}}}, .n_ops = 1};
+    struct view view = {.n_ops = 0};
+    struct view_op *crop = drawn_append(&view, &operations_on_images, "crop");
+    *drawn_int(crop, "x") = 41;
+    *drawn_int(crop, "y") = 23;
+    *drawn_int(crop, "w") = 197;
+    *drawn_int(crop, "h") = 161;
     assert_true(view_scale_needed(&view, SIZE) == SIZE / 161.0);
     assert_true(view_scale_needed(&view, 322) == 2);
     struct view_memory memory = {0};
@@ -533,11 +647,12 @@ static void reduced_scales(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parsing),        cmocka_unit_test(wrong_lists),
-        cmocka_unit_test(crop_law),       cmocka_unit_test(crop_arguments),
-        cmocka_unit_test(crop_fallback),  cmocka_unit_test(centers),
-        cmocka_unit_test(shares),         cmocka_unit_test(jitter_law),
-        cmocka_unit_test(strong_jitter),  cmocka_unit_test(sigma_law),
+        cmocka_unit_test(parsing),        cmocka_unit_test(tables),
+        cmocka_unit_test(wrong_lists),    cmocka_unit_test(crop_law),
+        cmocka_unit_test(crop_arguments), cmocka_unit_test(crop_fallback),
+        cmocka_unit_test(centers),        cmocka_unit_test(shares),
+        cmocka_unit_test(jitter_law),     cmocka_unit_test(strong_jitter),
+        cmocka_unit_test(sigma_law),      cmocka_unit_test(blur_kernels),
         cmocka_unit_test(cutout_law),     cmocka_unit_test(rotate_law),
         cmocka_unit_test(noise_streams),  cmocka_unit_test(noise_law),
         cmocka_unit_test(whole_view),     cmocka_unit_test(memory_reuse),

@@ -1,5 +1,5 @@
-/* Operations on series: their lists, what is drawn and how often, and what becomes of known series.
- * Views of random series are redone by numpy in tests/programs/series.sh. */
+/* Operations on series: their lists, what they draw and how often, and what they make of known
+ * series. numpy redoes views of random series in tests/programs/series.sh. */
 /* Before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
@@ -13,33 +13,32 @@
 #include <string.h>
 
 #include "data/waves.h"
-#include "views/series.h"
+#include "views/policy.h"
+#include "views/view.h"
+
+#include "drawn.h"
 
 enum { DRAWS = 6000, STEPS = 50 };
 
 static struct policy parse(const char *ops)
 {
     struct policy p;
-    if (policy_parse_from(&series_ops, &p, ops))
+    if (policy_parse(&p, &operations_on_series, ops))
         fail_msg("%s: %s", ops, fail_message());
     return p;
 }
 
-static struct view draw(const struct policy *p, int length, int size, uint32_t number)
+static void draw(struct view *view, const struct policy *p, int length, int size, uint32_t number)
 {
-    struct view view;
     struct random r;
     random_start(&r, 3, RANDOM_VIEW, 0, number, 0);
-    series_draw(&view, p, length, size, &r);
-    return view;
+    view_draw(view, p, length, 1, size, &r);
 }
 
-static const struct applied *find(const struct view *view, enum series_op kind)
+static void assert_use(const struct operation_use *use, const char *name, double p)
 {
-    for (int i = 0; i < view->n_ops; i++)
-        if (view->ops[i].kind == (int)kind)
-            return &view->ops[i];
-    return NULL;
+    assert_string_equal(use->operation->name, name);
+    assert_true(use->p == p);
 }
 
 static void test_lists(void **state)
@@ -47,18 +46,22 @@ static void test_lists(void **state)
     (void)state;
     struct policy p = parse("crop:0.2-0.6:0.5,permutation:1:3-5,trend");
     assert_int_equal(p.n_ops, 3);
-    assert_true(p.ops[0].kind == SERIES_CROP && p.ops[0].low == 0.2 && p.ops[0].high == 0.6);
-    assert_true(p.ops[0].p == 0.5 && p.ops[1].low == 3 && p.ops[1].high == 5);
-    assert_true(p.ops[2].kind == SERIES_TREND && p.ops[2].p == 0.8 && p.ops[2].strength == 2);
+    assert_use(&p.ops[0], "crop", 0.5);
+    assert_true(p.ops[0].values[0].low == 0.2 && p.ops[0].values[0].high == 0.6);
+    assert_use(&p.ops[1], "permutation", 1);
+    assert_true(p.ops[1].values[1].low == 3 && p.ops[1].values[1].high == 5);
+    assert_use(&p.ops[2], "trend", 0.8);
+    assert_true(p.ops[2].values[1].low == 2);
     p = parse("jitter:1"); /* begins with the whole series */
-    assert_true(p.n_ops == 2 && p.ops[0].kind == SERIES_CROP && p.ops[0].p == 0);
+    assert_int_equal(p.n_ops, 2);
+    assert_use(&p.ops[0], "crop", 0);
     p = parse("simclr-series,mask");
-    assert_true(p.n_ops == 5 && p.ops[4].kind == SERIES_MASK);
+    assert_int_equal(p.n_ops, 5);
+    assert_use(&p.ops[4], "mask", 0.5);
     assert_false(policy_is_evaluation(&p));
     p = parse("eval");
     assert_true(policy_is_evaluation(&p));
-    assert_null(policy_ops_from(&series_ops, "simclr"));
-    assert_null(policy_ops("simclr-series"));
+    assert_null(policy_ops(&operations_on_series, "simclr"));
 
     static const char *const wrong[][2] = {
         {"blur", "unknown operation 'blur' (there are crop, center, jitter, scaling, trend, mask, "
@@ -71,16 +74,16 @@ static void test_lists(void **state)
         {"jitter,crop", "crop has to come first"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        assert_int_equal(policy_parse_from(&series_ops, &p, wrong[i][0]), -1);
+        assert_int_equal(policy_parse(&p, &operations_on_series, wrong[i][0]), -1);
         assert_string_equal(fail_message(), wrong[i][1]);
     }
 }
 
-/* A share of the draws, within four deviations. */
+/* A share of the draws is p, within four standard deviations. */
 static void assert_share(int count, int of, double p)
 {
-    const double deviation = sqrt(p * (1 - p) / of);
-    if (!(fabs((double)count / of - p) <= 4 * deviation))
+    const double std = sqrt(p * (1 - p) / of);
+    if (!(fabs((double)count / of - p) <= 4 * std))
         fail_msg("%d of %d is not %g", count, of, p);
 }
 
@@ -89,57 +92,70 @@ static void test_draws(void **state)
     (void)state;
     const struct policy p = parse("crop:0.2-0.6:0.7,scaling:0.4:0.5-2,trend:0.6:3,"
                                   "jitter:0.3:0.1-0.2,mask:0.5:0.1-0.4,permutation:0.8:2-4");
-    int whole = 0, times[SERIES_OP_COUNT] = {0}, at_start = 0, segments[5] = {0}, up = 0;
+    int whole = 0, at_start = 0, segments[5] = {0}, up = 0;
+    int scalings = 0, trends = 0, jitters = 0, masks = 0, permutations = 0;
     for (uint32_t i = 0; i < DRAWS; i++) {
-        const struct view view = draw(&p, 100, STEPS, i);
-        for (int k = 0; k < view.n_ops; k++)
-            times[view.ops[k].kind]++;
-        const struct box crop = view.ops[0].box;
+        struct view view;
+        draw(&view, &p, 100, STEPS, i);
+        const struct box crop = *view_box(&view);
         assert_true(crop.x >= 0 && crop.x + crop.w <= 100);
         assert_true(crop.w == 100 || (crop.w >= 20 && crop.w <= 60));
         whole += crop.w == 100;
         at_start += crop.w < 100 && 2 * crop.x < 100 - crop.w;
-        const struct applied *a;
-        if ((a = find(&view, SERIES_SCALING)))
-            assert_true(a->factor >= 0.5f && a->factor <= 2);
-        if ((a = find(&view, SERIES_TREND))) {
-            assert_true(fabsf(a->offset) <= 3 && fabsf(a->slope) <= 3);
-            up += a->slope > 0;
+        struct view_op *op;
+        if ((op = drawn_find(&view, "scaling"))) {
+            scalings++;
+            assert_true(*drawn_float(op, "factor") >= 0.5f && *drawn_float(op, "factor") <= 2);
         }
-        if ((a = find(&view, SERIES_JITTER)))
-            assert_true(a->sigma >= 0.1f && a->sigma <= 0.2f && a->counter[0] == 3U << 28);
-        if ((a = find(&view, SERIES_MASK)))
-            assert_true(a->box.x >= 0 && a->box.w >= 5 && a->box.w <= 20 &&
-                        a->box.x + a->box.w <= STEPS);
-        if ((a = find(&view, SERIES_PERMUTATION)))
-            segments[a->n_segments]++;
+        if ((op = drawn_find(&view, "trend"))) {
+            trends++;
+            const float offset = *drawn_float(op, "offset"), slope = *drawn_float(op, "slope");
+            assert_true(fabsf(offset) <= 3 && fabsf(slope) <= 3);
+            up += slope > 0;
+        }
+        if ((op = drawn_find(&view, "jitter"))) {
+            jitters++;
+            const float sigma = *drawn_float(op, "sigma");
+            assert_true(sigma >= 0.1f && sigma <= 0.2f);
+            assert_int_equal(drawn_words(op, "counter")[0], 3U << 28);
+        }
+        if ((op = drawn_find(&view, "mask"))) {
+            masks++;
+            const int start = *drawn_int(op, "start"), length = *drawn_int(op, "length");
+            assert_true(start >= 0 && length >= 5 && length <= 20 && start + length <= STEPS);
+        }
+        if ((op = drawn_find(&view, "permutation"))) {
+            permutations++;
+            segments[drawn_list(op, "order")->n]++;
+        }
     }
-    assert_int_equal(times[SERIES_CROP], DRAWS);
     assert_share(whole, DRAWS, 0.3);
     assert_share(at_start, DRAWS - whole, 0.5 - 1 / 120.0); /* ties count as the other half */
-    assert_share(times[SERIES_SCALING], DRAWS, 0.4);
-    assert_share(times[SERIES_TREND], DRAWS, 0.6);
-    assert_share(up, times[SERIES_TREND], 0.5);
-    assert_share(times[SERIES_JITTER], DRAWS, 0.3);
-    assert_share(times[SERIES_MASK], DRAWS, 0.5);
-    assert_share(times[SERIES_PERMUTATION], DRAWS, 0.8);
+    assert_share(scalings, DRAWS, 0.4);
+    assert_share(trends, DRAWS, 0.6);
+    assert_share(up, trends, 0.5);
+    assert_share(jitters, DRAWS, 0.3);
+    assert_share(masks, DRAWS, 0.5);
+    assert_share(permutations, DRAWS, 0.8);
     for (int n = 2; n <= 4; n++)
-        assert_share(segments[n], times[SERIES_PERMUTATION], 1 / 3.0);
+        assert_share(segments[n], permutations, 1 / 3.0);
 }
 
-/* Of 5 steps, 3 segments have 6 sets of cuts and 6 orders. */
+/* 3 segments of 5 steps have 6 sets of cuts and 6 orders. */
 static void test_permutations_are_as_likely(void **state)
 {
     (void)state;
     const struct policy p = parse("permutation:1:3");
     int cuts[5][5] = {{0}}, orders[3][3] = {{0}};
+    struct view view;
     for (uint32_t i = 0; i < DRAWS; i++) {
-        const struct view view = draw(&p, 5, 5, i);
-        const struct applied *a = &view.ops[1];
-        assert_int_equal(a->n_segments, 3);
-        assert_true(a->cuts[0] == 0 && a->cuts[1] >= 1 && a->cuts[2] <= 4 && a->cuts[3] == 5);
-        cuts[a->cuts[1]][a->cuts[2]]++;
-        orders[a->order_of_segments[0]][a->order_of_segments[1]]++;
+        draw(&view, &p, 5, 5, i);
+        const struct operation_list *cut = drawn_list(&view.ops[1], "cuts");
+        const struct operation_list *order = drawn_list(&view.ops[1], "order");
+        assert_true(cut->n == 2 && order->n == 3);
+        assert_true(cut->items[0] >= 1 && cut->items[1] <= 4);
+        cuts[cut->items[0]][cut->items[1]]++;
+        orders[order->items[0]][order->items[1]]++;
     }
     for (int i = 1; i <= 4; i++)
         for (int k = i + 1; k <= 4; k++)
@@ -149,14 +165,15 @@ static void test_permutations_are_as_likely(void **state)
             if (i != k)
                 assert_share(orders[i][k], DRAWS, 1 / 6.0);
     const struct policy more = parse("permutation:1:16"); /* than there are steps */
-    const struct view view = draw(&more, 5, 5, 0);
-    assert_int_equal(view.ops[1].n_segments, 5);
+    draw(&view, &more, 5, 5, 0);
+    assert_int_equal(drawn_list(&view.ops[1], "order")->n, 5);
 }
 
-static void apply(const struct view *view, const float *x, int channels, int size, float *out)
+static void apply(const struct view *view, const float *x, int length, int channels, int size,
+                  float *out)
 {
     struct view_memory memory = {0};
-    assert_int_equal(series_apply(view, x, channels, size, &memory, out), 0);
+    assert_int_equal(view_apply_series(view, x, length, channels, size, &memory, out), 0);
     view_memory_free(&memory);
 }
 
@@ -170,14 +187,15 @@ static void test_known_series(void **state)
     }
     const struct policy whole = parse("center"), half = parse("crop:0.5-0.5"),
                         nothing = parse("mask:1:1-1"), line = parse("scaling:1:0-0,trend:1:1");
-    struct view view = draw(&whole, STEPS, STEPS, 0);
-    apply(&view, &x[0][0], 2, STEPS, &out[0][0]);
+    struct view view;
+    draw(&view, &whole, STEPS, STEPS, 0);
+    apply(&view, &x[0][0], STEPS, 2, STEPS, &out[0][0]);
     assert_memory_equal(out, x, sizeof x); /* not a bit is changed */
     for (uint32_t n = 0; n < 50; n++) {    /* a ramp stays one, from its first to its last step */
-        view = draw(&half, STEPS, 4 * STEPS, n);
-        const struct box run = view.ops[0].box;
+        draw(&view, &half, STEPS, 4 * STEPS, n);
+        const struct box run = *view_box(&view);
         assert_int_equal(run.w, STEPS / 2);
-        apply(&view, &x[0][0], 2, 4 * STEPS, &out[0][0]);
+        apply(&view, &x[0][0], STEPS, 2, 4 * STEPS, &out[0][0]);
         for (int i = 0; i < 4 * STEPS; i++) {
             const double want = run.x + i * (run.w - 1) / (4.0 * STEPS - 1);
             assert_true(fabs((double)out[i][1] - want) <= 1e-5);
@@ -185,28 +203,30 @@ static void test_known_series(void **state)
         assert_true(out[0][0] == x[run.x][0]);
         assert_true(out[4 * STEPS - 1][0] == x[run.x + run.w - 1][0]);
     }
-    view = draw(&nothing, STEPS, STEPS, 0);
-    apply(&view, &x[0][0], 2, STEPS, &out[0][0]);
+    draw(&view, &nothing, STEPS, STEPS, 0);
+    apply(&view, &x[0][0], STEPS, 2, STEPS, &out[0][0]);
     for (int i = 0; i < STEPS; i++)
         assert_true(out[i][0] == 0 && out[i][1] == 0);
-    view = draw(&line, STEPS, STEPS, 0);
-    apply(&view, &x[0][0], 2, STEPS, &out[0][0]);
-    const struct applied *a = find(&view, SERIES_TREND);
-    assert_true(fabsf(out[0][0] - (a->offset - a->slope / 2)) < 1e-6f);
-    assert_true(fabsf(out[STEPS - 1][1] - (a->offset + a->slope / 2)) < 1e-6f);
+    draw(&view, &line, STEPS, STEPS, 0);
+    apply(&view, &x[0][0], STEPS, 2, STEPS, &out[0][0]);
+    struct view_op *trend = drawn_find(&view, "trend");
+    const float offset = *drawn_float(trend, "offset"), slope = *drawn_float(trend, "slope");
+    assert_true(fabsf(out[0][0] - (offset - slope / 2)) < 1e-6f);
+    assert_true(fabsf(out[STEPS - 1][1] - (offset + slope / 2)) < 1e-6f);
 }
 
-/* The noise's mean and deviation, and that no two views share it. */
+/* The noise has the mean and the standard deviation that it should, and views do not share it. */
 static void test_noise(void **state)
 {
     (void)state;
     enum { N = 20000 };
     static float zeros[N], a[N], b[N];
     const struct policy p = parse("jitter:1:0.5-0.5");
-    struct view view = draw(&p, N, N, 1);
-    apply(&view, zeros, 1, N, a);
-    view = draw(&p, N, N, 2);
-    apply(&view, zeros, 1, N, b);
+    struct view view;
+    draw(&view, &p, N, N, 1);
+    apply(&view, zeros, N, 1, N, a);
+    draw(&view, &p, N, N, 2);
+    apply(&view, zeros, N, 1, N, b);
     double mean = 0, square = 0, both = 0;
     for (int i = 0; i < N; i++) {
         mean += (double)a[i] / N;
