@@ -1,6 +1,9 @@
 # One rule a kind of file; a new program is a new folder in cmd/, a new module a .c in lib/, a new
 # unit test a tests/unit/test_*.c: nothing needs to be listed here.
 
+# What NAME --version prints; CHANGELOG.md says what each version brought.
+VERSION = 0.5.0
+
 PREFIX ?= /usr/local
 CC = gcc
 PKG_CONFIG = pkg-config
@@ -19,7 +22,7 @@ PKGS = libpng libjpeg libexif libarchive zlib openblas libzmq jansson
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(WERROR),-Werror)
 OPENMP = -fopenmp
 ALL_CFLAGS = -std=gnu17 $(WARN) $(OPENMP) -fno-math-errno -fno-trapping-math $(CFLAGS) $(INSTRUMENT)
-ALL_CPPFLAGS = -iquote lib -D_GNU_SOURCE $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null) $(CPPFLAGS)
+ALL_CPPFLAGS = -iquote lib -D_GNU_SOURCE -DSIMCLR_VERSION='"$(VERSION)"' $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null) $(CPPFLAGS)
 ALL_LDLIBS = $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) -llbfgs -lm $(LDLIBS)
 # What chooses among clones asks lib/isa first.
 ALL_LDFLAGS = -Wl,--wrap=__cpu_indicator_init $(LDFLAGS)
@@ -29,6 +32,7 @@ ALL_LDFLAGS = -Wl,--wrap=__cpu_indicator_init $(LDFLAGS)
 #   TSAN=1    ThreadSanitizer, by clang, whose OpenMP tells it what its threads wait for
 #   COV=1     gcov's counters
 #   FUZZ=1    as SAN=1, by clang and with libFuzzer
+#   DEBUG=1   without optimization, for a debugger
 LIB_C = $(wildcard lib/*/*.c)
 ifdef FUZZ
 BUILD = build/fuzz
@@ -50,6 +54,9 @@ else ifdef COV
 BUILD = build/cov
 CFLAGS = -O1 -g
 INSTRUMENT = --coverage -fprofile-update=atomic
+else ifdef DEBUG
+BUILD = build/debug
+CFLAGS = -O0 -g3
 else
 BUILD = build
 BIN = bin
@@ -119,6 +126,7 @@ DEBIAN = gcc libc6-dev pkg-config procps libpng-dev libjpeg-dev libexif-dev liba
 DEBIAN_TESTS = libcmocka-dev shellcheck clang-format python3-numpy python3-pil python3-zmq zstd gnuplot-nox
 DEBIAN_FUZZ = clang libclang-rt-dev libomp-dev
 DEBIAN_TSAN = clang libclang-rt-dev libomp-dev
+DEBIAN_TIDY = clang-tidy libomp-dev
 
 # Installs what is missing on Debian and Ubuntu, after saying so; names it elsewhere.
 define install
@@ -200,10 +208,30 @@ coverage: deps-check ## run all tests with counters; which lines they reach, by 
 	-@$(MAKE) --no-print-directory COV=1 check-all TESTS='$(TESTS)'
 	@tests/coverage build/cov
 
-lint: ## formatting, shell scripts, and the order of the rooms of lib/
+# Shell scripts are known by their first line.
+SCRIPTS = $(shell find pipelines tests .ci -type f -exec awk 'FNR == 1 { \
+	if (/^\#!.*[ \/](ba)?sh$$|^\# shellcheck shell=/) print FILENAME; nextfile }' {} +)
+PYTHON = $(wildcard tests/*.py tests/*/*.py examples/*.py tests/rooms)
+lint: ## check formatting, shell and Python scripts, and the order of the rooms of lib/
 	tests/rooms
 	clang-format --dry-run -Werror $(wildcard lib/*/*.[ch] cmd/*/*.c tests/*.c tests/*/*.[ch])
-	shellcheck -x $(wildcard pipelines/* tests/*/*.sh tests/fixtures/* tests/lib.sh tests/run tests/coverage tests/slurm_cluster tests/bench/curve tests/bench/workers tests/fuzz/run tests/soak/kill-resume .ci/run)
+	shellcheck -x $(SCRIPTS)
+	python3 -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' $(PYTHON)
+
+# The command that compiles each C file, for editors and clang's tools.
+SOURCES = $(LIB_C) $(wildcard cmd/*/*.c tests/*.c tests/*/*.c)
+compile_commands.json: Makefile $(SOURCES) ## write it, for clangd and other tools
+	$(call say,GEN,$@)separator='['; for file in $(SOURCES); do \
+		printf '%s\n{"directory": "%s", "file": "%s", "command": "%s -c %s"}' "$$separator" \
+			$(call sh,$(CURDIR)) "$$file" $(call sh,$(subst ",\",$(subst \,\\,$(FLAGS)))) "$$file"; \
+		separator=,; \
+	done >$@; printf '\n]\n' >>$@
+
+TIDY_C = $(LIB_C) $(wildcard cmd/*/*.c)
+tidy: deps ## look for defects with clang-tidy: the checks are in .clang-tidy
+	@$(call install,$(DEBIAN_TIDY))
+	@$(MAKE) --no-print-directory compile_commands.json
+	@printf '%s\n' $(TIDY_C) | xargs -P $$(nproc) -n 4 clang-tidy -p . --quiet
 
 install: all ## programs, man pages, pipelines, examples below PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/simclr/pipelines $(DESTDIR)$(PREFIX)/share/simclr/examples
@@ -216,9 +244,9 @@ clean: ## remove what was built
 	rm -rf build bin
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
-	@echo "Variables: V=1 whole commands, WERROR=1 warnings are errors, SAN=1 COV=1 TSAN=1 instrumented"
-	@echo "builds in trees of their own, CFLAGS [$(CFLAGS)], PREFIX [$(PREFIX)]"
+	@awk -F ':.*## ' '/^[a-z_.-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
+	@echo "Variables: V=1 shows whole commands; WERROR=1 makes warnings errors; DEBUG=1, SAN=1, TSAN=1, COV=1"
+	@echo "build in trees of their own, below build/; CFLAGS [$(CFLAGS)], PREFIX [$(PREFIX)]"
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all unit fuzzers deps deps-check train check check-all fuzz bench coverage lint install clean help
+.PHONY: all unit fuzzers deps deps-check train check check-all fuzz bench coverage lint tidy install clean help

@@ -96,7 +96,14 @@ static void print_help(const struct program *p, bool operands)
         print_default(o);
         printf("\n");
     }
+    printf("  %-24s  %s\n", "--version", "print the version and exit");
     printf("  %-24s  %s\n", "--help", "print this and exit");
+    exit(flush_stdout() == FLUSH_FAILED ? warn_failure() : 0);
+}
+
+static void print_version(const struct program *p)
+{
+    printf("%s %s\n", p->name, SIMCLR_VERSION);
     exit(flush_stdout() == FLUSH_FAILED ? warn_failure() : 0);
 }
 
@@ -181,6 +188,9 @@ static void read_environment(const struct program *p)
     }
 }
 
+/* In place of an option's number: options that every program has. */
+enum { HELP = -1, SHOW_VERSION = -2 };
+
 void options_parse(const struct program *p, int argc, char **argv, int *operands)
 {
     warn_set_name(p->name);
@@ -191,8 +201,8 @@ void options_parse(const struct program *p, int argc, char **argv, int *operands
     /* static: still reachable when --help or wrong usage ends the program below, so no leak */
     static struct option *table;
     static int *which;
-    table = calloc((size_t)n + 2, sizeof *table);
-    which = calloc((size_t)n + 2, sizeof *which);
+    table = calloc((size_t)n + 3, sizeof *table);
+    which = calloc((size_t)n + 3, sizeof *which);
     if (!table || !which)
         options_reject("out of memory");
     for (int i = 0; (o = spec_at(p, i)); i++) {
@@ -204,8 +214,10 @@ void options_parse(const struct program *p, int argc, char **argv, int *operands
     }
     if (isa_check() < 0)
         options_reject("%s", fail_message());
-    which[used] = -1;
+    which[used] = HELP;
     table[used++] = (struct option){"help", no_argument, NULL, 0};
+    which[used] = SHOW_VERSION;
+    table[used++] = (struct option){"version", no_argument, NULL, 0};
     opterr = 0;
     int index, c;
     while ((c = getopt_long(argc, argv, ":", table, &index)) != -1) {
@@ -214,8 +226,10 @@ void options_parse(const struct program *p, int argc, char **argv, int *operands
             options_reject("%s needs a value", word);
         if (c == '?')
             options_reject("unknown option '%s'", word);
-        if (which[index] < 0)
+        if (which[index] == HELP)
             print_help(p, operands != NULL);
+        if (which[index] == SHOW_VERSION)
+            print_version(p);
         store(spec_at(p, which[index]), optarg);
     }
     if (operands)

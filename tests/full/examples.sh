@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# The examples of the documentation run.
+# Runs the examples of the documentation.
 #
-# In README.md and docs/*.md, fenced blocks marked sh are run by bash, those marked python by
-# python3, one after the other in one scratch folder per page; a block may use what an earlier one
-# on its page made. Blocks marked console or text are not run.
+# In *.md and docs/*.md, bash runs the fenced blocks marked sh, and python3 those marked python, one
+# after the other in one scratch folder per page. A block may use files that an earlier block of its
+# page made. Blocks marked console or text are not run.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 
-pages=("$ROOT/README.md" "$ROOT"/docs/*.md)
+pages=("$ROOT"/*.md "$ROOT"/docs/*.md)
 
-# `python3` in the examples is whichever one has numpy and PIL.
+# `python3` in the examples is the first one that has numpy and PIL.
 python=
 for candidate in python3 /usr/bin/python3; do
     [ -n "$python" ] || ! "$candidate" -c 'import numpy, PIL' 2>/dev/null || python=$(command -v $candidate)
@@ -18,7 +18,7 @@ mkdir "$T/path"
 [ -z "$python" ] || ln -s "$python" "$T/path/python3"
 PATH=$T/path:$PATH
 
-# Writes the page's blocks as files LINE.sh and LINE.python into a folder.
+# Writes the page's blocks into a folder, as files LINE.sh and LINE.python.
 extract() { # page, folder
     awk -v folder="$2" '
         /^```/ {
@@ -39,7 +39,7 @@ run_page() { # page
     name=$(basename "$1" .md)
     mkdir "$T/$name" "$T/$name.blocks"
     check "$name: every fence is closed" extract "$1" "$T/$name.blocks"
-    # The project's folder as a reader sees it, with room to write in.
+    # The scratch folder looks like the project's folder, and examples may write into it.
     ln -s "$ROOT/cmd" "$ROOT/docs" "$ROOT/examples" "$ROOT/lib" "$ROOT/pipelines" "$T/$name"
     ln -s "${BIN:-$ROOT/bin}" "$T/$name/bin"
     cd "$T/$name"

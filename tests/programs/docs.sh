@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# The documentation: its links lead somewhere, and --help and the man pages say everything. Whether its
-# examples run: tests/full/examples.sh.
+# Checks that links in the documentation have a target, and that --help and the man pages are complete.
+# tests/full/examples.sh runs the documentation's examples.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 
-pages=("$ROOT/README.md" "$ROOT"/docs/*.md)
+pages=("$ROOT"/*.md "$ROOT"/docs/*.md)
 
-# Targets of links without a scheme: the file is there, and so is the heading.
+# Prints the targets of links without a scheme.
 links_of() { # page
     awk '/^```/ { code = !code } !code' "$1" | grep -oE '\]\([^)]+\)' | sed 's/^](//; s/)$//' |
         grep -vE '^[a-z]+:' || true
 }
-headings_of() { # page: as they stand in links
+headings_of() { # page: as links name them
     awk '/^```/ { code = !code } !code && /^#/' "$1" | sed 's/^#* *//' | tr '[:upper:]' '[:lower:]' |
         sed 's/[^a-z0-9 _-]//g; s/ /-/g'
 }
-links_lead_somewhere() { # page
+links_have_targets() { # page
     local link file bad=0
     while read -r link; do
         file=$(dirname "$1")/${link%%#*}
@@ -49,8 +49,8 @@ options_of() { # program
         END { flush() }'
 }
 
-# An option with a value shows its default, unless without it something is not there at all (a
-# file, a link, ...) or its text says what then holds.
+# Checks that each option with a value shows its default. Exceptions are options that name a thing
+# which is absent without them (a file, a link, ...), and those whose text says what happens without them.
 defaults_are_named() { # program
     options_of "$1" | awk -F '\t' '
         BEGIN {
@@ -77,15 +77,19 @@ help_is_complete() { # program
         grep -qE "^(Example: |  )?([a-z]+ .*\| )?$1 .*--|^Example: " <<<"$help"
 }
 
-# The options of links are the same for all programs and stand in docs/links.md.
-link_options_are_told() {
+prints_version() { # program
+    [ "$("$1" --version)" = "$1 $version" ]
+}
+
+# The options of links are the same for all programs; docs/links.md explains them.
+link_options_are_documented() {
     local option bad=0
     while read -r option; do
         grep -q -- "\`$option" "$ROOT/docs/links.md" || {
             echo "docs/links.md lacks $option"
             bad=1
         }
-    done < <(inspect --help | sed -n '/^links/,$s/^  \(--[a-z-]*\).*/\1/p' | grep -v '^--help$')
+    done < <(inspect --help | sed -n '/^links/,$s/^  \(--[a-z-]*\).*/\1/p' | grep -vxE -- '--(help|version)')
     return $bad
 }
 
@@ -101,28 +105,35 @@ man_page_is_complete() { # program
     return $bad
 }
 
-targets_exist() { # every `make TARGET` that the pages mention
+targets_exist() { # each `make TARGET` that the pages mention
     local target bad=0
     while read -r target; do
         grep -qE "^([a-z]+ )*$target( [a-z]+)*:" "$ROOT/Makefile" || {
             echo "make $target: no such target"
             bad=1
         }
-    done < <(grep -ohE '(`|\$ )make [a-z]+' "${pages[@]}" | awk '{ print $NF }' | sort -u)
+    done < <(grep -ohE '(`|\$ )make [a-z][a-z_.-]*' "${pages[@]}" | awk '{ print $NF }' | sort -u)
     return $bad
 }
 
+version=$(sed -n 's/^VERSION = //p' "$ROOT/Makefile")
+changelog_has_version() {
+    [ -n "$version" ] && grep -qE "^## \[?$version\]?( |$)" "$ROOT/CHANGELOG.md"
+}
+
 for page in "${pages[@]}"; do
-    check "$(basename "$page"): links lead somewhere" links_lead_somewhere "$page"
+    check "$(basename "$page"): links have targets" links_have_targets "$page"
 done
 check "the Makefile has the targets that the pages name" targets_exist
+check "CHANGELOG.md has the Makefile's version" changelog_has_version
 for folder in "$ROOT"/cmd/*/; do
     program=$(basename "$folder")
     check "$program --help is complete" help_is_complete "$program"
     check "$program --help names every default" defaults_are_named "$program"
+    check "$program --version" prints_version "$program"
     [ ! -f "$folder/$program.1" ] || check "$program.1 has every option" man_page_is_complete "$program"
 done
-check "docs/links.md has the options of links" link_options_are_told
+check "docs/links.md has the options of links" link_options_are_documented
 for pipeline in "$ROOT"/pipelines/*; do
     [ ! -x "$pipeline" ] || check "pipelines/$(basename "$pipeline") --help" "$pipeline" --help
 done
