@@ -1,21 +1,21 @@
 # shellcheck shell=bash
-# Sourced by the shell tests. The built programs are on PATH, the current directory is a scratch
-# one ($T) that goes away at the end, $ROOT is the project's. Scripts run side by side and share
-# nothing: sockets and files lie in $T, tcp ports are those of $LOOPBACK.
+# The shell tests source this file. It puts the built programs on PATH and changes to a scratch
+# folder, $T, which is removed at the end. $ROOT is the project's folder. Scripts run at the same time
+# and share nothing: files and sockets go into $T, and tcp ports belong to the address $LOOPBACK.
 #
-#   check "what" COMMAND...                passes when the command succeeds
+#   check "what" COMMAND...                passes if the command succeeds
 #   check_fails STATUS "what" 'regex' COMMAND...
-#                                          passes when it exits with STATUS and writes exactly one
-#                                          line to stderr, which matches
-#   skip "what" "why"
-#   fixture NAME                           copies what tests/fixtures/NAME makes into $T; it is made
-#                                          once and kept, until what it is made of changes
-#   python_has MODULE...                   whether Debian's Python has these modules
-#   without_names [FILE]                   a stream without class_names, to compare the rest
-#   in_time COMMAND...                     fails with 124 where the command hangs
-#   catches_signals PID                    waits until the process would notice SIGTERM
-#   all_end PID...                         waits for all; succeeds when each ended with 0
-#   done_testing                           prints the counts; the script's last line
+#                                          passes if the command exits with STATUS and writes exactly
+#                                          one line to stderr, which matches
+#   skip "what" "why"                      counts a test that cannot run here
+#   fixture NAME                           copies the output of tests/fixtures/NAME into $T; it is
+#                                          made once and kept until its sources change
+#   python_has MODULE...                   succeeds if Debian's Python has these modules
+#   drop_class_names [FILE]                prints a stream without class_names
+#   in_time COMMAND...                     fails with status 124 if the command hangs
+#   catches_signals PID                    waits until the process handles SIGTERM
+#   all_end PID...                         waits for all; succeeds if each exits with 0
+#   done_testing                           prints the counts; must be the script's last line
 
 export LC_ALL=C # figures have a decimal point, whatever the user's language
 unset -v CDPATH POSIXLY_CORRECT
@@ -25,16 +25,16 @@ PATH=${BIN:-$ROOT/bin}:$PATH
 T=$(mktemp -d "${TMPDIR:-/tmp}/simclr-test.XXXXXX")
 trap 'rm -rf "$T"' EXIT
 cd "$T" || exit 1
-# An address for this script alone: all of 127.0.0.0/8 is this machine, so that scripts which run side
-# by side may listen on the same ports.
-# shellcheck disable=SC2034 # for the scripts
+# Each script has an address of its own: all of 127.0.0.0/8 is this machine, so scripts that run at the
+# same time can listen on the same ports.
+# shellcheck disable=SC2034 # the scripts use it
 LOOPBACK=127.$((1 + $$ / 65536 % 254)).$(($$ / 256 % 256)).$(($$ % 256))
-# Python's arithmetic here is small: threads of its own would only take time from what is tested.
+# Python's matrices are small here: more threads would only take time from the tested programs.
 export OPENBLAS_NUM_THREADS=1
 passed=0 failed=0 skipped=0
 
-without_names() {
-    python3 "$ROOT/tests/without_names.py" <"${1:-/dev/stdin}"
+drop_class_names() {
+    python3 "$ROOT/tests/drop_class_names.py" <"${1:-/dev/stdin}"
 }
 
 report() { # 0|1, what
@@ -71,8 +71,9 @@ check_fails() {
     fi
 }
 
-# The maker's own text and the files in its line "# Made of:", bin/ being where the programs are, are
-# the key. It runs in an empty folder, and another script that wants the same waits for it.
+# The key of a fixture is the hash of its script and of the files in the script's line "# Made of:",
+# where bin/ is the folder of the programs. The script runs in an empty folder. If two tests need the
+# same fixture, the second waits for the first.
 fixture() {
     local maker=$ROOT/tests/fixtures/$1 kept=${FIXTURES:-$ROOT/build/fixtures} file key folder sources files=()
     read -ra sources <<<"$(sed -n 's/^# Made of: //p' "$maker")"
@@ -94,12 +95,12 @@ fixture() {
     ) 9>>"$kept/$1.lock" && cp -r "$folder/." "$T"
 }
 
-python_has() { # by looking: importing them takes seconds
+python_has() { # looks for the modules, since importing them takes seconds
     /usr/bin/python3 -c 'import sys, importlib.util as u
 sys.exit(not all(map(u.find_spec, sys.argv[1:])))' "$@"
 }
 
-in_time() { # a guard against hangs, far beyond what any machine takes
+in_time() { # its limit is far longer than any machine needs
     timeout -k 5 "${HANG:-120}" "$@"
 }
 
@@ -113,7 +114,7 @@ catches_signals() {
     return 1
 }
 
-all_end() { # PID...: whether all end with 0
+all_end() { # PID...
     local pid status=0
     for pid in "$@"; do
         wait "$pid" || status=1

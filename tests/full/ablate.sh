@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# pipelines/ablate: grids, shared and resumed runs, tables and pictures.
+# Tests of pipelines/ablate: grids, shared and resumed runs, tables and pictures.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The programs for arm64, built here by a cross-compiler and run by an emulator: views have the same
-# bytes, features and a training step agree to rounding.
+# Builds the programs for arm64 by a cross-compiler and runs them by an emulator: views must have the
+# same bytes, and features and a training step must agree to rounding.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 

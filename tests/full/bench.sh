@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# The measurements: that they run, count right and say what fails. How fast something is, no test
-# asks.
+# Checks that the measurements run, count correctly and report failures. No test depends on speed.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 export BUILD=${UNIT:+$(dirname "$UNIT")}

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# The fuzzers: each takes its corpus, then for three seconds what libFuzzer makes of it. `make fuzz`
-# is for longer.
+# Runs each fuzzer on its corpus and then for three seconds. `make fuzz` runs them longer.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A run on several machines: four hosts and a stranger or two, each a network namespace, on one
-# bridge; tcp links with keys, and lists of clients that are let in.
+# A run on several machines: four hosts and some strangers, each a network namespace on one bridge, with
+# keys for tcp links and lists of accepted clients.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive

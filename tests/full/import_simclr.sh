@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Converted checkpoints of the official models are imported; features and projections agree with
+# Imports converted checkpoints of the official models: features and projections must agree with
 # PyTorch's.
 set -eu
 . "$(dirname "$0")/../lib.sh"

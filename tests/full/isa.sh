@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the unit tests of what computes at each level of instruction sets below this machine's own, and
-# compares a network's features with those at this machine's level.
+# Runs the numerical unit tests with each instruction set level below this machine's, and compares a
+# network's features with those of this machine's level.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 unit=${UNIT:-$ROOT/build/tests}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Processes of runs that are killed at random moments.
+# Kills processes of runs at random moments: the resumed run must end in the same bits.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# encode --precision: gradients and features of a whole network, beside PyTorch's.
-#   precision.sh --table    prints the cosines of each layer as well
-#   VIEWS, SEEDS            of how much: 16 views of each of "1 2 3"
+# Tests of encode --precision: gradients and features of a whole network against PyTorch's.
+#   precision.sh --table    also prints the cosines of each layer
+#   VIEWS, SEEDS            environment variables: 16 views for each of the seeds "1 2 3"
 set -eu
 . "$(dirname "$0")/../lib.sh"
 if ! python_has torch torchvision; then

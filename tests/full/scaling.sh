@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The simulator of many workers: its bytes are the programs', its times what can be told by hand.
+# Tests of the simulator of many workers: its bytes must be those of the programs, and its times those
+# computed by hand for simple cases.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# pipelines/slurm.sbatch under a Slurm of its own: the bits of a run without Slurm, also after the
-# job was requeued, warned of its time limit, or cancelled and submitted again.
+# Runs pipelines/slurm.sbatch under a Slurm of its own: the bits must be those of a run without Slurm,
+# also after the job was requeued, warned of its time limit, or cancelled and submitted again.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 

@@ -36,7 +36,7 @@ from PIL import Image
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 import frames  # noqa: E402
-from normals import normals_of  # noqa: E402
+from gaussian_noise import gaussian_of  # noqa: E402
 
 tensors = {}
 rng = np.random.default_rng(2)
@@ -132,7 +132,7 @@ def odd_crops():
 
 def noise(image, sigma):
     """lib/noise.h, with the counter and key that the test spells out too."""
-    normals = normals_of((0xFFFFFFF0, 7, 11, 2 << 24 | 1), (123456789, 987654321), image.shape[1])
+    normals = gaussian_of((0xFFFFFFF0, 7, 11, 2 << 24 | 1), (123456789, 987654321), image.shape[1])
     return (image + sigma * normals).clip(0, 1).astype(np.float32)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 root, command, arguments = sys.argv[1], sys.argv[2], sys.argv[3:]
 sys.path.insert(0, root + "/tests")
 import frames  # noqa: E402
-from normals import normals_of  # noqa: E402
+from gaussian_noise import gaussian_of  # noqa: E402
 
 
 def images(file):
@@ -157,7 +157,7 @@ def redo_view(pixels, ops, size):
         elif kind == "rotate":
             view = torch.rot90(view, op["degrees"] // 90, (1, 2))
         elif kind == "noise":
-            noise = op["sigma"] * normals_of(op["counter"], op["key"], size)
+            noise = op["sigma"] * gaussian_of(op["counter"], op["key"], size)
             view = (view + torch.from_numpy(noise.astype(np.float32))).clamp(0, 1)
         elif kind == "sobel":
             view = sobel(view)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# augment: frames, order, threads, shards, restarts, the trace, and what it refuses.
+# Tests of augment: its frames, order, threads, shards, restarts, trace, and the input that it refuses.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# encode --chunk: the same bits as without where a chunk holds the batch, on any number of threads,
-# and memory for one chunk.
+# Tests of encode --chunk: the same bits as without it if a chunk holds the whole batch, the same bits
+# from any number of threads, and memory for one chunk only.
 # shellcheck disable=SC2016 # sh -c expands by itself
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh

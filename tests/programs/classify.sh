@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# classify: loss and gradients against PyTorch, also through encode and with a part of it frozen;
-# several workers; and frames that make no sense.
+# Tests of classify: loss and gradients against PyTorch, alone, through encode, and through a partly
+# frozen encode; several workers; and malformed frames.
 # shellcheck disable=SC2086 # lists of words
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# PNG and JPEG files of odd kinds and with defects, against PIL.
+# Compares the decoding of unusual and damaged PNG and JPEG files with PIL.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# pipelines/distributed: the same bits for any number of workers and however they are started, and
-# after whatever happened on the way.
+# Tests of pipelines/distributed: the same bits for any number of workers, for each way to start them,
+# and after interruptions and failures.
 # shellcheck disable=SC2016 # scripts that expand by themselves
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# encode: shapes, what passes through, training replies, and bad input.
+# Tests of encode: shapes, tensors that pass through, training replies, and bad input.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Pipelines in environments and under names that scripts stumble over: the same model as in a plain
-# one, or one line; nothing is executed, and nothing removed but what the run made. The whole table of
-# names by pipelines is tests/full/names.sh.
+# Runs pipelines in environments, and with file names, that break careless scripts. Each run must make
+# the same model as in a plain environment, or fail with one line. No name may be executed, and only
+# the run's own files may be removed. tests/full/odd_names.sh tests all names with all pipelines.
 # shellcheck disable=SC2016 # that is what they are called
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# evaluate: agreement with scikit-learn, endpoints, settings, and what it refuses.
+# Tests of evaluate: agreement with scikit-learn, endpoints, settings, and the input that it refuses.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 
 py() {
-    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/sinks.py" "$ROOT" "$@"
+    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/evaluate_inspect_progress.py" "$ROOT" "$@"
 }
-judges() {
+against_python() {
     PYTHONDONTWRITEBYTECODE=1 OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1 \
-        /usr/bin/python3 -W ignore "$ROOT/tests/programs/judges.py" "$ROOT" "$@"
+        /usr/bin/python3 -W ignore "$ROOT/tests/programs/evaluate.py" "$ROOT" "$@"
 }
 if ! python_has numpy; then
     skip "evaluate" "python3-numpy is not installed"
@@ -25,20 +25,20 @@ if python_has sklearn; then
     check "the probe is scikit-learn's at a given l2" py sklearn_agrees train.st test.st --l2 0.003
     check "and at the l2 that it chooses" py sklearn_agrees train.st test.st
     check "on few rows, many features, separable and rare classes" \
-        judges probe iris wine digits wide separable rare
-    check "small sets: k and l2 that the rows allow" judges few
-    check "the sweep that it reports is scikit-learn's on the rows held out" judges sweep
+        against_python probe iris wine digits wide separable rare
+    check "small sets: k and l2 that the rows allow" against_python few
+    check "the sweep that it reports is scikit-learn's on the rows held out" against_python sweep
 else
     skip "the probe against scikit-learn" "python3-sklearn is not installed"
 fi
 
-check "neighbours of 5000 rows are numpy's" judges neighbours 5000 24 20 0.1 float
-check "where many rows are equal" judges neighbours 5000 6 20 0.1 grid
-check "and where few neighbours weigh much" judges neighbours 400 3 200 0.02 grid
-check "a class without a vote or training rows is in no top 5" judges unvoted
-check "logits of a classifier" judges classifier
-check "classes are the same by name" judges named
-check "intervals are those of a bootstrap in numpy" judges intervals
+check "neighbours of 5000 rows are numpy's" against_python neighbours 5000 24 20 0.1 float
+check "where many rows are equal" against_python neighbours 5000 6 20 0.1 grid
+check "and where few neighbours weigh much" against_python neighbours 400 3 200 0.02 grid
+check "a class without a vote or training rows is in no top 5" against_python unvoted
+check "logits of a classifier" against_python classifier
+check "classes are the same by name" against_python named
+check "intervals are those of a bootstrap in numpy" against_python intervals
 
 knn() {
     evaluate --method knn --k 20 "$@"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# pipelines/finetune: from nothing, from a run, frozen, on some of the labels; interrupted; and what
-# it says of the test split.
+# Tests of pipelines/finetune: from random parameters, from a run, frozen, with some of the labels,
+# interrupted; and the accuracy that it reports on the test split.
 # shellcheck disable=SC2016 # sh -c expands by itself
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh

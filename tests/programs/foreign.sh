@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Files that are no frames, handed to whatever reads frames: one line says what they are.
+# Gives files of other formats to each program that reads frames: one line must name the format.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 if ! python_has numpy PIL; then

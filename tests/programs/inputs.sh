@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# augment's inputs: every format, streams, caches, damage.
+# Tests of augment's inputs: every format, streams, caches, and damaged files.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 
@@ -19,9 +19,9 @@ augment --data set "${views[@]}" --out set.frames
 same() { # ARGUMENTS...: the frames of the folder
     augment "$@" "${views[@]}" --out other.frames && cmp set.frames other.frames
 }
-without_names set.frames >unnamed.frames
+drop_class_names set.frames >unnamed.frames
 same_unnamed() { # ARGUMENTS...: the same of a set whose classes have no names
-    augment "$@" "${views[@]}" | without_names | cmp unnamed.frames -
+    augment "$@" "${views[@]}" | drop_class_names | cmp unnamed.frames -
 }
 check "an archive" same --data set.tar
 check "a compressed archive" same --data set.tar.gz
@@ -42,14 +42,14 @@ else
     skip "compressed by zstd" "zstd is not installed"
 fi
 from_stdin() { # FILE: through a pipe, and as a file
-    augment --data - "${views[@]}" <"$1" | without_names | cmp unnamed.frames - &&
-        tail -c +1 "$1" | augment --data - "${views[@]}" | without_names | cmp unnamed.frames -
+    augment --data - "${views[@]}" <"$1" | drop_class_names | cmp unnamed.frames - &&
+        tail -c +1 "$1" | augment --data - "${views[@]}" | drop_class_names | cmp unnamed.frames -
 }
 check "an archive on stdin" from_stdin set.tar
 check "a compressed archive on stdin" from_stdin set.tar.gz
 check "frames on stdin" from_stdin set.st
 slow_writer() {
-    { head -c 5 set.st && sleep 0.3 && tail -c +6 set.st; } | augment --data - "${views[@]}" | without_names | cmp unnamed.frames -
+    { head -c 5 set.st && sleep 0.3 && tail -c +6 set.st; } | augment --data - "${views[@]}" | drop_class_names | cmp unnamed.frames -
 }
 check "frames on stdin that begin slowly" slow_writer
 fifo() {
@@ -57,7 +57,7 @@ fifo() {
 }
 check "a FIFO" fifo
 command_of_frames() {
-    augment --data 'exec:cat set.st' --format frames "${views[@]}" | without_names | cmp unnamed.frames -
+    augment --data 'exec:cat set.st' --format frames "${views[@]}" | drop_class_names | cmp unnamed.frames -
 }
 check "frames of a command" command_of_frames
 test_split() {

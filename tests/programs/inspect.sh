@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# inspect: the summary, the contact sheet, the metrics table, and damaged streams.
+# Tests of inspect: the summary, the contact sheet, the metrics table, and damaged streams.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 
 py() {
-    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/sinks.py" "$ROOT" "$@"
+    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/evaluate_inspect_progress.py" "$ROOT" "$@"
 }
 if ! python_has numpy; then
     skip "inspect" "python3-numpy is not installed"

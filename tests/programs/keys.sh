@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Keys of tcp links on one machine: keygen, and the clients that a server lets in. hosts.sh does the
-# same between machines.
+# Tests of keys for tcp links on one machine: keygen, and which clients a server accepts.
+# tests/full/hosts.sh tests them between machines.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# augment --labels: as many images of each class, the same ones always; and the number of classes.
+# Tests of augment --labels: as many images of each class, always the same ones; and the number of classes.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lars: steps, state and model, resuming, several clients, and requests that make no sense.
+# Tests of lars: steps, state and model, resuming, several clients, and malformed requests.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 

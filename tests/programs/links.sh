@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Links and streams: peers that answer, that misbehave, that die, and that were never there.
+# Tests of links and streams: peers that answer, misbehave, die, or never come.
 # `project --layers 0` is a client without parameters, ntxent a server.
 set -eu
 . "$(dirname "$0")/../lib.sh"

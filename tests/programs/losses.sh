@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The losses as programs: agreement with numpy in float64, what they pass on, and what they refuse.
+# Tests of the loss programs: agreement with numpy in float64, metadata that passes through, bad input.
 # ntxent.sh has more on the first of them.
 set -eu
 . "$(dirname "$0")/../lib.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ntxent: agreement with the stage in Python, pass-through of metadata, and what it refuses.
+# Tests of ntxent: agreement with the stage in Python, metadata that passes through, bad input.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# examples/ntxent.py: the stage in Python that shows how short a stage can be.
+# Tests of examples/ntxent.py, the short stage in Python.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 

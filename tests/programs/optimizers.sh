@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# sgd and adam as programs: against torch.optim, their default rates, resuming, frozen tensors, and
-# gradients that make no sense. What all optimizers share is tested by lars.sh.
+# Tests of the programs sgd and adam: agreement with torch.optim, default rates, resuming, frozen
+# tensors, and malformed gradients. lars.sh tests what all optimizers share.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Where output goes wrong: readers that have seen enough, standard streams that are closed, full disks,
-# limits on the size of files, and what a killed writer leaves.
+# Failures of output: readers that stop early, closed standard streams, full disks, limits on the size
+# of files, and the files that a killed writer leaves.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Whole runs: the same bits whatever the threads and the links, a run taken up again, a swapped
-# stage, a failing one, and the evaluation.
+# Whole runs: the same bits for any threads and links, a resumed run, a swapped stage, a failing stage,
+# and the evaluation.
 # shellcheck disable=SC2016 # awk and sh -c expand by themselves
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh

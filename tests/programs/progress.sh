@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# progress: lines, bar, log, passing on, resuming, and streams that break off.
+# Tests of progress: lines, bar, log, frames that pass through, resuming, and truncated streams.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 
 py() {
-    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/sinks.py" "$ROOT" "$@"
+    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/evaluate_inspect_progress.py" "$ROOT" "$@"
 }
 if ! python_has numpy; then
     skip "progress" "python3-numpy is not installed"

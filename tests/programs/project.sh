@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# project: shapes, heads of 0 to 4 layers, a training step, and bad input.
+# Tests of project: shapes, heads of 0 to 4 layers, a training step, and bad input.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 

@@ -20,7 +20,7 @@ import numpy as np
 root, command, arguments = sys.argv[1], sys.argv[2], sys.argv[3:]
 sys.path.insert(0, root + "/tests")
 import frames  # noqa: E402
-from normals import philox  # noqa: E402
+from gaussian_noise import philox  # noqa: E402
 
 
 def stream(path):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Time series: how they are read, their views, and the network for them.
+# Tests of time series: how they are read, their views, and their network.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive
@@ -42,7 +42,7 @@ for r in 0 1 2; do
 done
 check "--shard: the ranks have the rows of one" py join whole.st shard0.st shard1.st shard2.st
 augment --data three.npy --batch 10 --steps 6 --start 4 --out tail.st
-without_names tail.st >bare.st
+drop_class_names tail.st >bare.st
 size=$(stat -c %s bare.st)
 check "--start gives the frames of an uninterrupted run" cmp bare.st <(tail -c "$size" whole.st)
 for t in 0 1; do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# shard: as one optimizer, bit for bit; clients, states and optimizers that fail.
+# Tests of shard: the bits of one optimizer; clients, states and optimizers that fail.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE=1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Pipelines on small sets of a user's own: folders of a few images, with a test part, without one, and
-# without labels. The classes are separable by colour, so that the truth is known.
+# Runs pipelines on folders of a few images, with a test part, without one, and without labels. The
+# classes differ in colour, so the right accuracy is known.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"

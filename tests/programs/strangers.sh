@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Whoever reaches the address of a run that has neither an ID nor keys: it goes on as if they had not
-# come. A run with an ID knows its clients from the first word.
+# Strangers connect to the address of a run that has neither an ID nor keys. The run must go on as if
+# they had not come. (A run with an ID knows its clients by their first message.)
 set -eu
 . "$(dirname "$0")/../lib.sh"
 if ! python_has numpy zmq; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Augmenters that take turns (--turn), and programs that read their streams in turn (a list as --in):
-# what comes is what a single one would have sent.
+# Several augmenters take turns (--turn), and programs read their streams in turn (a list for --in):
+# the frames must be those of a single augmenter.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE=1

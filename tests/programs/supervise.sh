@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# supervise: a run's folder and its lock, its options, its state, its processes and their end.
+# Tests of supervise: a run's folder, lock, options, state, processes, and how they end.
 # shellcheck disable=SC2016 # sh -c expands by itself
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh

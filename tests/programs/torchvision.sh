@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checkpoints go to torchvision and come from it; features agree.
+# Checkpoints are exchanged with torchvision in both directions, and features agree.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 if ! python_has torch torchvision; then

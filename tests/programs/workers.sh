@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# gather and reduce: their sums and rows, workers that misbehave, and whole runs.
+# Tests of gather and reduce: their sums and rows, workers that misbehave, and whole runs.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE=1

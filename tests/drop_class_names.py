@@ -1,4 +1,4 @@
-"""A filter: frames from stdin to stdout, without class_names, which only a stream's first frame has."""
+"""Copies frames from stdin to stdout without class_names, which only a stream's first frame has."""
 
 import json
 import struct

@@ -1,6 +1,6 @@
-"""What tolerance.sh needs in numpy: python3 tolerance.py ROOT COMMAND ARGUMENTS...
+"""Checks of unreadable_images.sh, in numpy: python3 unreadable_images.py ROOT COMMAND ARGUMENTS...
 
-    left_out STREAM IMAGE ROWS    fails unless it has so many rows, in order, without that image
+    left_out STREAM IMAGE ROWS    fails unless it has ROWS rows, in order, without that image
     rows STREAM OTHER...  fails unless all have the same rows, whatever frames they are in
     same NAME STREAM OTHER        fails unless that tensor is the same
     first_rows STREAM N   fails unless the first frame has N rows

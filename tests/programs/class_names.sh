@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the first frame says of the whole stream: class names pass through every forward-only stage, and
-# reach no loss, optimizer or metrics in training.
+# class_names, which only the first frame of a stream has: they pass through every forward-only stage,
+# and in training reach no loss, optimizer or metrics.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# pipelines/evaluate on one model: h, z, pixels and logits beside each other, and other data.
+# Tests of pipelines/evaluate on one model: h, z, pixels and logits in one table, and on other data.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"

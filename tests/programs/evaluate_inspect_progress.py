@@ -1,6 +1,6 @@
 """Streams for the tests of evaluate, inspect and progress, and checks of what they print.
 
-    sinks.py ROOT COMMAND ARGUMENTS...
+    evaluate_inspect_progress.py ROOT COMMAND ARGUMENTS...
 """
 
 import json

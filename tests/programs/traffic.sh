@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# SIMCLR_EDGES: what programs say of their edges is what went over them.
+# Tests of SIMCLR_EDGES: the bytes and messages that programs report are those that they exchanged.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive SIMCLR_EDGES=1

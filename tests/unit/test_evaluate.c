@@ -1,5 +1,5 @@
 /* The linear probe against scikit-learn, the nearest neighbours against numpy in float64, both from
- * tests/golden/evaluate.py; and what the judges refuse. */
+ * tests/golden/evaluate.py; and which inputs they refuse. */
 /* Before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Which transformation an image went through: as augment --target labels it, and as
-# pipelines/evaluate --task tells it from features.
+# Labels that say which transformation was applied to an image (augment --target), and how well features
+# predict them (pipelines/evaluate --task).
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"

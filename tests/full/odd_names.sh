@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every pipeline under names that scripts stumble over: the figures and models of plain names; nothing
-# is executed. A few of them are in tests/programs/environments.sh.
+# Runs every pipeline with file names that break careless scripts: figures and models must be those of
+# plain names, and no name may be executed. tests/programs/environments.sh has a few of them.
 # shellcheck disable=SC2016 # that is what they are called
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh

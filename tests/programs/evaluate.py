@@ -1,7 +1,6 @@
-"""evaluate against scikit-learn, against nearest neighbours in numpy, and against a bootstrap in
-numpy.
+"""Compares evaluate with scikit-learn, and with nearest neighbours and a bootstrap in numpy.
 
-    judges.py ROOT COMMAND ARGUMENTS...
+    evaluate.py ROOT COMMAND ARGUMENTS...
 """
 
 import json

@@ -1,6 +1,6 @@
 """A table of small data sets as strangers have them, each with one oddity or defect.
 
-    python3 owndata.py ROOT BIN [WORD...]    all of them, or those whose names hold a word
+    python3 own_data.py ROOT BIN [WORD...]    all of them, or those whose names hold a word
 
 A case makes files in a folder of its own. What belongs to which split with which label is computed
 here, from the files, by readers that know nothing of the programs' (readers below), and compared
@@ -1139,10 +1139,10 @@ def icons_alone(t):
 
 def main(words):
     chosen = [c for c in CASES if not words or any(w in c.__name__ for w in words)]
-    os.makedirs("owndata", exist_ok=True)
+    os.makedirs("own_data", exist_ok=True)
 
     def one(function):
-        folder = os.path.abspath(f"owndata/{function.__name__}")
+        folder = os.path.abspath(f"own_data/{function.__name__}")
         os.makedirs(folder)
         began = time.monotonic()
         try:

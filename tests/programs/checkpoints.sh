@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Which checkpoints a network takes, and which states an optimizer goes on from: those of the same
-# network, of numbers that can be meant, and made with the same settings.
+# Which checkpoints a network loads, and from which states an optimizer resumes: they must be of the
+# same network, hold finite numbers, and have been made with the same settings.
 # shellcheck disable=SC2086 # flags in one word are several
 set -eu
 . "$(dirname "$0")/../lib.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tests/run: what it counts, in which order, and that nothing which went wrong is counted as passed.
+# Tests of tests/run: what it counts, in which order it runs files, and that every failure is counted.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 
@@ -26,7 +26,7 @@ check "the quick tier, and who runs alone comes last" closes '2 passed, 0 failed
 check "all" closes '3 passed, 0 failed, 1 skipped' --all
 check "the slowest is the last row" sh -c 'tail -n 2 out | head -n 1 | grep -q fine'
 check "one of the other tier, by its name" closes '1 passed, 0 failed, 0 skipped' long
-check_fails 2 "a name that no test has" '^no test is called so: nonesuch$' bash tests/run nonesuch
+check_fails 2 "a name that no test has" '^no test matches: nonesuch$' bash tests/run nonesuch
 
 fails() { # WHAT IT SAYS, LINES of the script
     script programs/bad.sh "${@:2}"
@@ -37,7 +37,7 @@ check "a script that stops half-way" fails 'ended with status 3' 'echo "ok - tha
 check "one that is killed" fails 'ended with status' 'echo "ok - that"' 'kill -KILL $$'
 check "one that counts nothing" fails 'ended with status 0' 'exit 0'
 hangs() {
-    TEST_TIMEOUT=1 fails 'no end within 1 s' 'echo "ok - that"' 'sleep 1000'
+    TEST_TIMEOUT=1 fails 'did not end within 1 s' 'echo "ok - that"' 'sleep 1000'
 }
 check "one that hangs" hangs
 done_testing

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Accuracy over training: kept models, those of a run at work, and what becomes of an interruption.
+# Accuracy over training: of kept models, of a run that is still going, and after an interruption.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Batch norm over all workers: 1, 2, 4 and 8 of them end in the same bits as none at all.
+# Batch norm over all workers (--sync): 1, 2, 4 and 8 workers end in the same bits as one process.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive

@@ -1,4 +1,4 @@
-"""The normals of the operation noise, as lib/views/noise.h defines them, in numpy's float64."""
+"""Standard normal numbers as lib/views/noise.h defines them for the operation noise, in float64."""
 
 import numpy as np
 
@@ -14,8 +14,8 @@ def philox(counters, key):
     return np.stack(c)
 
 
-def normals_of(counter, key, size):
-    """[3,size,size]"""
+def gaussian_of(counter, key, size):
+    """Returns [3,size,size]."""
     counters = np.tile(np.array(counter, np.uint32), (size * size, 1))
     counters[:, 0] += np.arange(size * size, dtype=np.uint32)
     f0, f1, f2, f3 = (philox(counters, key) >> np.uint64(8)) / 2.0**24
