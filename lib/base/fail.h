@@ -40,4 +40,13 @@ int fail_restore(const struct fail_note *note);
 /* Shows control characters as '?', in place: whatever is printed is one line. */
 void fail_clean(char *text);
 
+/* clang's analyzer looks at one source file at a time, and does not know what these return. */
+#ifdef __clang_analyzer__
+#define fail(...) ((fail)(__VA_ARGS__), -1)
+#define fail_null(...) ((fail_null)(__VA_ARGS__), (void *)0)
+#define fail_prefix(...) ((fail_prefix)(__VA_ARGS__), -1)
+#define fail_memory(what) ((fail_memory)(what), -1)
+#define fail_restore(note) ((fail_restore)(note), -1)
+#endif
+
 #endif
