@@ -83,8 +83,7 @@ static int compute(const struct loss *loss, const struct frame *request,
         return fail("the loss is not finite in step %s", step ? step : "?");
     frame_inherit_metas(reply, request);
     frame_set_meta_float(reply, "loss", (float)metrics.loss);
-    if (!isnan(metrics.accuracy))
-        frame_set_meta_float(reply, "contrast_acc", (float)metrics.accuracy);
+    frame_set_meta_float(reply, "contrast_acc", (float)metrics.accuracy);
     if (!isnan(metrics.entropy))
         frame_set_meta_float(reply, "contrast_entropy", (float)metrics.entropy);
     return 0;
