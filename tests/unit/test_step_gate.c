@@ -4,11 +4,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <string.h>
 
 #include "base/fail.h"
 #include "program/step_gate.h"
+
+#include <cmocka.h> /* last: it defines a macro fail */
 
 /* A client that joined at a step with that many parameters. */
 static void join(struct step_gate *g, int client, int owes, int64_t step)
