@@ -22,10 +22,10 @@ static struct data_source images = {
     .data = "",
     .format = "auto",
     .split = "train",
-    .wish = {.labels = 1},
+    .subset_options = {.labels = 1},
     .cache = 1 << 30,
     .shuffle = 8192,
-    .batches = {.batch = 512, .epochs = 100, .world = 1},
+    .sampler = {.batch = 512, .epochs = 100, .world = 1},
 };
 static struct view_stream views = {
     .images = &images,
@@ -50,15 +50,15 @@ static const struct option_spec options[] = {
      .choices = dataset_formats},
     {"split", OPTION_CHOICE, &images.split, "NAME", .help = "which part of it",
      .choices = "train|test|unlabeled"},
-    {"hold", OPTION_DOUBLE, &images.wish.hold, "SHARE",
+    {"hold", OPTION_DOUBLE, &images.subset_options.hold, "SHARE",
      .help = "of data without a test part: the share of each class that is its test part", .min = 0,
      .max = 0.99},
-    {"limit", OPTION_INT, &images.wish.limit, "IMAGES",
+    {"limit", OPTION_INT, &images.subset_options.limit, "IMAGES",
      .help = "how many images to take, of each class in proportion (0: all)", .min = 0,
      .max = 4294967295.0},
-    {"labels", OPTION_DOUBLE, &images.wish.labels, "SHARE",
+    {"labels", OPTION_DOUBLE, &images.subset_options.labels, "SHARE",
      .help = "only this share of the images, as many of each class", .min = 1e-9, .max = 1},
-    {"labels-per-class", OPTION_INT, &images.wish.labels_per_class, "N",
+    {"labels-per-class", OPTION_INT, &images.subset_options.labels_per_class, "N",
      .help = "only so many images of each class (0: all)", .min = 0, .max = 1 << 30},
     {"labels-seed", OPTION_INT, &labels_seed, "N", .help = "which ones these are", .min = 0,
      .max = 9e15},
@@ -73,18 +73,18 @@ static const struct option_spec options[] = {
      .help =
          "decode JPEGs at 1/2, 1/4 or 1/8 where no crop needs more: faster, not quite the same"},
     {.kind = OPTION_HEADING, .help = "Batches"},
-    {"batch", OPTION_INT, &images.batches.batch, "B", .help = "images in a global batch", .min = 1,
+    {"batch", OPTION_INT, &images.sampler.batch, "B", .help = "images in a global batch", .min = 1,
      .max = 1 << 24},
-    {"epochs", OPTION_INT, &images.batches.epochs, "E",
+    {"epochs", OPTION_INT, &images.sampler.epochs, "E",
      .help = "passes over the data; 1 for evaluation", .min = 1, .max = 1e9,
      .given = &images.epochs_given},
-    {"steps", OPTION_INT, &images.batches.steps, "N",
+    {"steps", OPTION_INT, &images.sampler.steps, "N",
      .help = "total batches, instead of epochs (0: epochs)", .min = 0, .max = 1e15},
     {"start", OPTION_INT, &views.start, "STEP",
      .help = "begin there, as if the steps before had run", .min = 0, .max = 1e15},
     {"shard", OPTION_STRING, &shard, "R/N", .help = "only rank R's rows of each batch, of N ranks"},
     {"turn", OPTION_STRING, &turn, "I/K", .help = "only every K-th step, from the I-th on"},
-    {"grains", OPTION_INT, &images.batches.grains, "G",
+    {"grains", OPTION_INT, &images.sampler.grains, "G",
      .help = "runs of images that sums are made of; a power of two (0: up to 8)", .min = 0,
      .max = 1 << 24},
     {.kind = OPTION_HEADING, .help = "Views"},
@@ -157,7 +157,7 @@ static void parse_part(const char *flag, const char *value, const char *letters,
 /* What can be said of the flags before any data is seen; ends the program if they are wrong. */
 static void check_flags(void)
 {
-    struct sampler *b = &images.batches;
+    struct sampler *b = &images.sampler;
     if (*views.policy && *views.ops)
         options_reject("--policy and --ops exclude each other");
     if (!*images.data && strcmp(images.format, "shapes") != 0)
@@ -169,14 +169,14 @@ static void check_flags(void)
         views.n_views = 1;
     if (b->evaluation && !images.epochs_given)
         b->epochs = 1;
-    if (images.wish.labels < 1 && images.wish.labels_per_class)
+    if (images.subset_options.labels < 1 && images.subset_options.labels_per_class)
         options_reject("--labels and --labels-per-class exclude each other");
     if (view_stream_check(&views))
         options_reject("%s", fail_message());
     images.stop_on_error = strcmp(on_error, "stop") == 0;
     b->seed = (uint64_t)seed;
-    images.wish.labels_seed = (uint64_t)labels_seed;
-    if (images.wish.hold > 0 && strcmp(images.split, "unlabeled") == 0)
+    images.subset_options.labels_seed = (uint64_t)labels_seed;
+    if (images.subset_options.hold > 0 && strcmp(images.split, "unlabeled") == 0)
         options_reject("--hold divides labelled data, and --split unlabeled is another part");
     views.sharded = *shard;
     if (*shard)
@@ -199,13 +199,14 @@ static int write_frames(struct prefetch *made, struct sink *sink)
 }
 
 /* Says how many images were passed over. */
-static void tell_skipped(const struct skips *skips)
+static void report_errors(const struct read_errors *errors)
 {
-    if (skips_count(skips))
-        warn_line("skipped images that cannot be read: %lld", (long long)skips_count(skips));
-    if (skips_labels(skips))
+    if (read_errors_image_count(errors))
+        warn_line("skipped images that cannot be read: %lld",
+                  (long long)read_errors_image_count(errors));
+    if (read_errors_label_count(errors))
         warn_line("left out images whose labels cannot be read: %lld",
-                  (long long)skips_labels(skips));
+                  (long long)read_errors_label_count(errors));
 }
 
 /* Closes what is open. The stream ends well only if everything before did. */
@@ -218,10 +219,10 @@ static int finish(struct prefetch *made, struct sink *sink, int result)
         result = sink_end(sink);
     else if (sink)
         sink_abandon(sink);
-    if (images.skips)
-        tell_skipped(images.skips);
+    if (images.errors)
+        report_errors(images.errors);
     if (images.set && result == 0)
-        dataset_tell_passed_over(images.set);
+        dataset_report_ignored(images.set);
     view_stream_close(&views);
     data_source_close(&images);
     return result;

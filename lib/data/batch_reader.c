@@ -14,11 +14,11 @@ int batch_reader_init(struct batch_reader *r)
     r->epoch = -1;
     if (!dataset_is_stream(r->set))
         return 0;
-    if (r->batches->evaluation)
+    if (r->sampler->evaluation)
         r->buffer_images = 1; /* order is kept */
     r->buffer = calloc((size_t)r->buffer_images, sizeof *r->buffer);
     r->n_kept =
-        r->batches->batch + 2 * BATCH_READER_BEFORE + 1; /* more than are wanted at a time */
+        r->sampler->batch + 2 * BATCH_READER_BEFORE + 1; /* more than are wanted at a time */
     r->kept = calloc((size_t)r->n_kept, sizeof *r->kept);
     return r->buffer && r->kept ? 0
                                 : fail("out of memory for a shuffle buffer of %lld images",
@@ -44,7 +44,7 @@ static int64_t bytes_of(const struct row *row)
 static int fill(struct batch_reader *r)
 {
     while (r->n < r->buffer_images && (r->n == 0 || r->bytes < r->buffer_bytes) &&
-           r->read < r->batches->images && !r->ended) {
+           r->read < r->sampler->images && !r->ended) {
         struct row *row = &r->buffer[r->n];
         *row = (struct row){.index = r->read};
         const int result = dataset_next(r->set, &row->sample);
@@ -85,7 +85,7 @@ static int begin_epoch(struct batch_reader *r, int64_t epoch)
     r->n = r->bytes = r->read = r->drawn = 0;
     r->epoch = epoch;
     r->ended = false;
-    random_start(&r->random, r->batches->seed, RANDOM_SHUFFLE, (uint32_t)epoch, 0, 0);
+    random_start(&r->random, r->sampler->seed, RANDOM_SHUFFLE, (uint32_t)epoch, 0, 0);
     return 0;
 }
 
@@ -93,7 +93,7 @@ static int begin_epoch(struct batch_reader *r, int64_t epoch)
 static bool wanted(const struct batch_reader *r, int64_t place)
 {
     const struct batch *b = &r->batch;
-    const int64_t row = place - b->start, before = r->batches->evaluation ? 0 : BATCH_READER_BEFORE;
+    const int64_t row = place - b->start, before = r->sampler->evaluation ? 0 : BATCH_READER_BEFORE;
     return (row >= b->first - before && row < b->first + b->count) ||
            (before && (place <= before || row >= b->rows - before));
 }
@@ -127,22 +127,22 @@ static int read_batch(struct batch_reader *r)
         return fail("the stream ended after %lld images, and step %lld needs more",
                     (long long)r->read, (long long)b->step);
     /* What may stand in for the first rows of an epoch comes after them. */
-    while (got > 0 && !r->batches->evaluation && r->drawn <= BATCH_READER_BEFORE &&
-           r->drawn < r->batches->images)
+    while (got > 0 && !r->sampler->evaluation && r->drawn <= BATCH_READER_BEFORE &&
+           r->drawn < r->sampler->images)
         got = draw_place(r);
     return got < 0 ? -1 : 0;
 }
 
 int batch_reader_begin(struct batch_reader *r, int64_t step)
 {
-    sampler_get(r->batches, step, &r->batch);
+    sampler_get(r->sampler, step, &r->batch);
     return r->buffer ? read_batch(r) : 0;
 }
 
 int64_t batch_reader_place(const struct batch_reader *r, int64_t row, int64_t tried)
 {
-    const int64_t place = r->batch.start + row, images = r->batches->images;
-    if (tried && r->batches->evaluation)
+    const int64_t place = r->batch.start + row, images = r->sampler->images;
+    if (tried && r->sampler->evaluation)
         return -1;
     if (!r->buffer)
         return tried < images ? (place - tried + images) % images : -1;
@@ -152,13 +152,13 @@ int64_t batch_reader_place(const struct batch_reader *r, int64_t row, int64_t tr
 
 int64_t batch_reader_index(const struct batch_reader *r, int64_t place)
 {
-    return r->buffer ? r->kept[place % r->n_kept].index : sampler_image(r->batches, place);
+    return r->buffer ? r->kept[place % r->n_kept].index : sampler_image(r->sampler, place);
 }
 
 int batch_reader_get(const struct batch_reader *r, int64_t place, struct sample *s)
 {
     if (!r->buffer)
         return dataset_get(r->set, batch_reader_index(r, place), s);
-    sample_point(s, &r->kept[place % r->n_kept].sample);
+    sample_borrow(s, &r->kept[place % r->n_kept].sample);
     return 0;
 }

@@ -15,7 +15,7 @@ enum { BATCH_READER_BEFORE = 8 };
 struct batch_reader {
     /* Filled by the caller. */
     struct dataset *set;
-    struct sampler *batches;
+    struct sampler *sampler;
     int64_t buffer_images, buffer_bytes; /* bounds of the shuffle buffer; at least one image */
     /* Below: the module's own. */
     struct batch batch;

@@ -11,40 +11,40 @@ enum { MIN_BUFFER = 256 << 20 };
 /* A stream that comes once has one epoch, and somebody has to say how much of it to take. */
 static int count_once(struct data_source *s)
 {
-    struct sampler *b = &s->batches;
-    const int64_t limit = s->wish.limit;
-    if (s->epochs_given && b->epochs > 1)
+    struct sampler *sampler = &s->sampler;
+    const int64_t limit = s->subset_options.limit;
+    if (s->epochs_given && sampler->epochs > 1)
         return fail("%s: more than --cache holds, and it comes once: not --epochs %lld", s->data,
-                    (long long)b->epochs);
-    b->epochs = 1;
-    if (!limit && !b->steps)
+                    (long long)sampler->epochs);
+    sampler->epochs = 1;
+    if (!limit && !sampler->steps)
         return fail("%s: more than --cache holds: --steps or --limit has to say how much of it to "
                     "take",
                     s->data);
     if (limit)
-        b->images = limit;
-    else if (__builtin_mul_overflow(b->steps, b->batch, &b->images))
-        return fail("--steps %lld: more images than can be counted", (long long)b->steps);
+        sampler->images = limit;
+    else if (__builtin_mul_overflow(sampler->steps, sampler->batch, &sampler->images))
+        return fail("--steps %lld: more images than can be counted", (long long)sampler->steps);
     return 0;
 }
 
 static int choose_of_stream(struct data_source *s)
 {
-    const struct subset_wish *w = &s->wish;
-    struct sampler *b = &s->batches;
-    if (w->hold > 0 || w->labels < 1 || w->labels_per_class)
+    const struct subset_options *options = &s->subset_options;
+    struct sampler *sampler = &s->sampler;
+    if (options->hold > 0 || options->labels < 1 || options->labels_per_class)
         return fail(
             "%s: a stream, whose images are not found by their numbers: %s cannot be chosen "
             "(a larger --cache may hold it)",
-            s->data, w->hold > 0 ? "images to hold back" : "labels");
-    b->images = dataset_count(s->set);
-    if (b->images < 0)
+            s->data, options->hold > 0 ? "images to hold back" : "labels");
+    sampler->images = dataset_count(s->set);
+    if (sampler->images < 0)
         return count_once(s);
-    if (w->limit && w->limit < b->images) {
+    if (options->limit && options->limit < sampler->images) {
         warn_line("%s: a stream: --limit %lld takes its first %lld images, in whatever order "
                   "they lie (a larger --cache may hold it)",
-                  s->data, (long long)w->limit, (long long)w->limit);
-        b->images = w->limit;
+                  s->data, (long long)options->limit, (long long)options->limit);
+        sampler->images = options->limit;
     }
     return 0;
 }
@@ -52,51 +52,52 @@ static int choose_of_stream(struct data_source *s)
 /* Which images an epoch is made of. */
 static int choose_images(struct data_source *s)
 {
-    struct sampler *b = &s->batches;
+    struct sampler *sampler = &s->sampler;
     if (dataset_is_stream(s->set))
         return choose_of_stream(s);
-    if (subset_choose(&s->subset, s->set, &s->wish))
+    if (subset_choose(&s->subset, s->set, &s->subset_options))
         return fail_prefix("%s", *s->data ? s->data : s->format);
-    b->images = s->subset.n;
-    b->chosen = s->subset.images;
+    sampler->images = s->subset.n;
+    sampler->chosen = s->subset.images;
     return 0;
 }
 
 int data_source_open(struct data_source *s, int size)
 {
-    const bool hold = s->wish.hold > 0;
-    s->wish.held = hold && strcmp(s->split, "test") == 0;
-    s->skips = skips_new(s->stop_on_error);
-    if (!s->skips)
+    const bool hold = s->subset_options.hold > 0;
+    s->subset_options.held_out = hold && strcmp(s->split, "test") == 0;
+    s->errors = read_errors_new(s->stop_on_error);
+    if (!s->errors)
         return -1;
-    s->set = dataset_open(&(struct dataset_place){.path = s->data,
-                                                  .format = s->format,
-                                                  .split = hold ? "train" : s->split,
-                                                  .hold = hold,
-                                                  .size = size,
-                                                  .budget = s->cache,
-                                                  .links = s->links},
-                          s->skips);
+    s->set = dataset_open(&(struct dataset_options){.path = s->data,
+                                                    .format = s->format,
+                                                    .split = hold ? "train" : s->split,
+                                                    .hold = hold,
+                                                    .size = size,
+                                                    .budget = s->cache,
+                                                    .links = s->links},
+                          s->errors);
     if (!s->set || choose_images(s))
         return -1;
-    if (sampler_init(&s->batches))
+    if (sampler_init(&s->sampler))
         return fail_prefix("%s", *s->data ? s->data : s->format);
-    s->rows = (struct batch_reader){.set = s->set,
-                                    .batches = &s->batches,
-                                    .buffer_images = s->shuffle,
-                                    .buffer_bytes = s->cache > MIN_BUFFER ? s->cache : MIN_BUFFER};
-    if (batch_reader_init(&s->rows))
+    s->reader =
+        (struct batch_reader){.set = s->set,
+                              .sampler = &s->sampler,
+                              .buffer_images = s->shuffle,
+                              .buffer_bytes = s->cache > MIN_BUFFER ? s->cache : MIN_BUFFER};
+    if (batch_reader_init(&s->reader))
         return -1;
     if (dataset_count(s->set) >= 0)
-        dataset_tell_passed_over(s->set);
+        dataset_report_ignored(s->set);
     return 0;
 }
 
 void data_source_close(struct data_source *s)
 {
-    batch_reader_free(&s->rows);
-    sampler_free(&s->batches);
+    batch_reader_free(&s->reader);
+    sampler_free(&s->sampler);
     subset_free(&s->subset);
     dataset_close(s->set);
-    skips_free(s->skips);
+    read_errors_free(s->errors);
 }

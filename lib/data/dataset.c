@@ -85,14 +85,14 @@ static void forget_samples(struct held *h)
     h->n = h->capacity = h->bytes = h->next = 0;
 }
 
-int dataset_broke_off(const struct dataset *set)
+int dataset_archive_broken(const struct dataset *set)
 {
-    return set->held && set->held->reported ? 0 : skips_archive(set->skips);
+    return set->held && set->held->reported ? 0 : read_errors_add_archive(set->errors);
 }
 
 int dataset_bad_label(struct dataset *set)
 {
-    return skips_label(set->skips, set->bad_labels++);
+    return read_errors_add_label(set->errors, set->bad_labels++);
 }
 
 /* Takes note of an image's size, of which its header tells. */
@@ -103,7 +103,7 @@ static void look(struct dataset *set, const struct sample *s)
     if (d && decode_start(d, s, false, &width, &height))
         width = 0;
     decoder_free(d);
-    sizes_add(&set->sizes, width, height);
+    size_sample_add(&set->sizes, width, height);
 }
 
 /* The same of a stream's next image, if its turn has come. */
@@ -111,39 +111,39 @@ static void pass(struct dataset *set, const struct sample *s)
 {
     if (!set->look)
         return;
-    if (sizes_wants(&set->sizes))
+    if (size_sample_wants(&set->sizes))
         look(set, s);
     else
-        sizes_pass(&set->sizes);
+        size_sample_skip(&set->sizes);
 }
 
 /* ---- parts and classes ---- */
 
 int dataset_fail_empty(struct dataset *set)
 {
-    char text[PASSED_TEXT];
-    passed_over_text(&set->passed_over, text);
+    char text[IGNORED_TEXT];
+    ignored_text(&set->ignored, text);
     return fail("%s: no PNG or JPEG file in it%s%s%s", set->name, *text ? " (" : "", text,
                 *text ? ")" : "");
 }
 
-void dataset_tell_passed_over(struct dataset *set)
+void dataset_report_ignored(struct dataset *set)
 {
     if (!set->told)
-        passed_over_tell(&set->passed_over, set->name);
+        ignored_report(&set->ignored, set->name);
     set->told = true;
 }
 
-bool dataset_keeps(struct dataset *set, enum layout_place found)
+bool dataset_accept_image(struct dataset *set, enum layout_place found)
 {
     static const char *const kinds[] = {
         [LAYOUT_BESIDE_CLASSES] = "images beside the folders of classes",
         [LAYOUT_BESIDE_PARTS] = "images beside the parts",
         [LAYOUT_UNLISTED] = "images that val_annotations.txt does not list",
     };
-    if (found != LAYOUT_HERE && found != LAYOUT_ELSEWHERE)
-        passed_over_add(&set->passed_over, kinds[found], 1);
-    return found == LAYOUT_HERE;
+    if (found != LAYOUT_IN_PART && found != LAYOUT_OTHER_PART)
+        ignored_add(&set->ignored, kinds[found], 1);
+    return found == LAYOUT_IN_PART;
 }
 
 /* Names of classes are known once the layout is. */
@@ -159,23 +159,23 @@ static void take_classes(struct dataset *set, int64_t largest)
     set->classes = n;
 }
 
-static int settle(struct dataset *set, const struct dataset_place *place)
+static int settle(struct dataset *set, const struct dataset_options *options)
 {
-    if (set->bad_labels && skips_labels_check(set->skips, set->count + set->bad_labels))
+    if (set->bad_labels && read_errors_check_labels(set->errors, set->count + set->bad_labels))
         return -1;
-    return layout_settle(set->layout, set->name, place->split, place->hold);
+    return layout_settle(set->layout, set->name, options->split, options->hold);
 }
 
 /* Moves what is shown, of the part, into a list. */
 static int keep_shown(struct dataset *set, const struct tar_item *items, const int64_t *labels,
-                      struct tar_shown *shown, int64_t n, struct arranged *list, int64_t *n_list)
+                      struct tar_image *shown, int64_t n, struct arranged *list, int64_t *n_list)
 {
     int64_t unlabelled = 0;
     *n_list = 0;
     for (int64_t i = 0; i < n; i++) {
         const char *path = shown[i].path ? shown[i].path : items[shown[i].item].path;
         int64_t label;
-        if (!dataset_keeps(set, layout_find(set->layout, path, &label)))
+        if (!dataset_accept_image(set, layout_find(set->layout, path, &label)))
             continue;
         if (set->labelled)
             label = labels[shown[i].path ? shown[i].source : shown[i].item];
@@ -192,17 +192,17 @@ static int keep_shown(struct dataset *set, const struct tar_item *items, const i
     return 0;
 }
 
-int dataset_arrange(struct dataset *set, const struct dataset_place *place,
+int dataset_arrange(struct dataset *set, const struct dataset_options *options,
                     const struct tar_item *items, const int64_t *labels, int64_t n,
                     struct arranged **list, int64_t *n_list)
 {
-    struct tar_shown *shown = NULL;
+    struct tar_image *shown = NULL;
     int64_t n_shown = 0, lost = 0, largest = -1;
     *n_list = 0;
     int result = tar_links_follow(items, n, &shown, &n_shown, &lost);
     if (result)
         fail_prefix("%s", set->name);
-    passed_over_add(&set->passed_over, "links that lead nowhere", lost);
+    ignored_add(&set->ignored, "links that lead nowhere", lost);
     for (int64_t i = 0; i < n_shown && result == 0; i++)
         result = layout_add_image(set->layout,
                                   shown[i].path ? shown[i].path : items[shown[i].item].path);
@@ -210,7 +210,7 @@ int dataset_arrange(struct dataset *set, const struct dataset_place *place,
         largest = labels[i] > largest ? labels[i] : largest;
     set->count = n_shown;
     if (result == 0)
-        result = n_shown ? settle(set, place) : dataset_fail_empty(set);
+        result = n_shown ? settle(set, options) : dataset_fail_empty(set);
     *list = result == 0 ? calloc((size_t)n_shown + 1, sizeof **list) : NULL;
     if (result == 0)
         result = *list ? keep_shown(set, items, labels, shown, n_shown, *list, n_list)
@@ -242,7 +242,7 @@ void dataset_arranged_free(struct arranged *list, int64_t n)
 static int count_image(struct dataset *set, const struct sample *s)
 {
     if (set->layout && s->link) {
-        passed_over_add(&set->passed_over, "links, which a stream cannot follow", 1);
+        ignored_add(&set->ignored, "links, which a stream cannot follow", 1);
         return 0;
     }
     set->count++;
@@ -253,7 +253,8 @@ static int count_image(struct dataset *set, const struct sample *s)
 }
 
 /* Counts the rest of what does not fit, and begins again. */
-static int count_stream(struct dataset *set, const struct dataset_place *place, struct sample *s)
+static int count_stream(struct dataset *set, const struct dataset_options *options,
+                        struct sample *s)
 {
     struct held *h = set->held;
     int result = 0;
@@ -267,12 +268,11 @@ static int count_stream(struct dataset *set, const struct dataset_place *place, 
     if (result < 0)
         return -1;
     if (set->layout) {
-        if (settle(set, place))
+        if (settle(set, options))
             return -1;
         const struct layout_counts counts = layout_count(set->layout);
-        passed_over_add(&set->passed_over, "images beside the folders of classes",
-                        counts.beside_classes);
-        passed_over_add(&set->passed_over, "images beside the parts", counts.beside_parts);
+        ignored_add(&set->ignored, "images beside the folders of classes", counts.beside_classes);
+        ignored_add(&set->ignored, "images beside the parts", counts.beside_parts);
         set->count = counts.here;
         take_classes(set, set->classes - 1);
     }
@@ -280,7 +280,7 @@ static int count_stream(struct dataset *set, const struct dataset_place *place, 
 }
 
 /* Arranges what is held of an archive. */
-static int arrange_held(struct dataset *set, const struct dataset_place *place)
+static int arrange_held(struct dataset *set, const struct dataset_options *options)
 {
     struct held *h = set->held;
     struct tar_item *items = calloc((size_t)h->n + 1, sizeof *items);
@@ -293,7 +293,7 @@ static int arrange_held(struct dataset *set, const struct dataset_place *place)
         labels[i] = s->label;
     }
     if (result == 0)
-        result = dataset_arrange(set, place, items, labels, h->n, &h->list, &h->n_list);
+        result = dataset_arrange(set, options, items, labels, h->n, &h->list, &h->n_list);
     free(items);
     free(labels);
     set->count = h->n_list;
@@ -301,12 +301,12 @@ static int arrange_held(struct dataset *set, const struct dataset_place *place)
 }
 
 /* Makes what was read one set: as many images as there are, with their labels. */
-static int settle_held(struct dataset *set, const struct dataset_place *place)
+static int settle_held(struct dataset *set, const struct dataset_options *options)
 {
     struct held *h = set->held;
     set->count = h->n;
     if (set->layout)
-        return arrange_held(set, place);
+        return arrange_held(set, options);
     for (int64_t i = 0; i < h->n; i++)
         if (h->samples[i].label >= set->classes)
             set->classes = (int)h->samples[i].label + 1;
@@ -315,7 +315,7 @@ static int settle_held(struct dataset *set, const struct dataset_place *place)
 
 /* Reads a set in sequence into memory; if it turns out larger than the budget, makes a stream of
  * it. */
-static int hold(struct dataset *set, const struct dataset_place *place, int64_t budget)
+static int hold(struct dataset *set, const struct dataset_options *options, int64_t budget)
 {
     struct held *h = set->held;
     struct sample s = {0};
@@ -327,11 +327,11 @@ static int hold(struct dataset *set, const struct dataset_place *place, int64_t 
         }
     }
     h->stream = h->bytes > budget;
-    snprintf(h->split, sizeof h->split, "%s", place->split);
+    snprintf(h->split, sizeof h->split, "%s", options->split);
     if (result >= 0 && !h->stream)
-        result = settle_held(set, place);
+        result = settle_held(set, options);
     else if (result >= 0 && set->rewinds)
-        result = count_stream(set, place, &s);
+        result = count_stream(set, options, &s);
     else {
         set->count = -1;
         for (int64_t i = 0; i < h->n; i++)
@@ -345,41 +345,41 @@ static void look_at_sample(struct dataset *set)
 {
     struct sample s = {0};
     int64_t stride = 1;
-    while ((set->count - 1) / stride >= SIZES_SAMPLE)
+    while ((set->count - 1) / stride >= SIZE_SAMPLE_IMAGES)
         stride *= 2;
     for (int64_t i = 0; i < set->count; i += stride) {
         if (dataset_get(set, i, &s) == 0)
             look(set, &s);
         else
-            sizes_add(&set->sizes, 0, 0);
+            size_sample_add(&set->sizes, 0, 0);
     }
     sample_free(&s);
 }
 
-static int open_set(struct dataset *set, const struct dataset_place *place, int64_t budget)
+static int open_set(struct dataset *set, const struct dataset_options *options, int64_t budget)
 {
-    if (set->format->open(set, place))
+    if (set->format->open(set, options))
         return -1;
-    set->sizes = (struct sizes){.stride = 1};
-    set->look = !place->size && !set->native_size;
+    set->sizes = (struct size_sample){.stride = 1};
+    set->look = !options->size && !set->native_size;
     if (set->in_sequence) {
         set->held = calloc(1, sizeof *set->held);
         if (!set->held)
-            return fail_memory(place->path);
-        if (hold(set, place, budget))
+            return fail_memory(options->path);
+        if (hold(set, options, budget))
             return -1;
         if (set->count == 0)
-            return fail("%s: no image in it", place->path);
+            return fail("%s: no image in it", options->path);
     }
     if (set->look && !dataset_is_stream(set))
         look_at_sample(set);
     return 0;
 }
 
-struct dataset *dataset_open(const struct dataset_place *place, struct skips *skips)
+struct dataset *dataset_open(const struct dataset_options *options, struct read_errors *errors)
 {
-    const char *path = place->path;
-    const struct dataset_format *f = choose(path, place->format);
+    const char *path = options->path;
+    const struct dataset_format *f = choose(path, options->format);
     if (!f)
         return NULL;
     struct dataset *set = calloc(1, sizeof *set);
@@ -388,11 +388,11 @@ struct dataset *dataset_open(const struct dataset_place *place, struct skips *sk
         return NULL;
     }
     set->format = f;
-    set->skips = skips;
-    set->name = strdup(strcmp(path, "-") == 0 ? "stdin" : *path ? path : place->format);
+    set->errors = errors;
+    set->name = strdup(strcmp(path, "-") == 0 ? "stdin" : *path ? path : options->format);
     if (!set->name)
         fail_memory(path);
-    if (!set->name || open_set(set, place, place->budget)) {
+    if (!set->name || open_set(set, options, options->budget)) {
         dataset_close(set);
         return NULL;
     }
@@ -443,11 +443,11 @@ int dataset_channels(const struct dataset *set)
 
 int dataset_native_size(const struct dataset *set, int *agree, int *looked_at)
 {
-    const int most = sizes_most(&set->sizes, agree, looked_at);
+    const int most = size_sample_most(&set->sizes, agree, looked_at);
     return set->native_size ? set->native_size : most;
 }
 
-int64_t dataset_held(const struct dataset *set)
+int64_t dataset_bytes_held(const struct dataset *set)
 {
     return set->held ? set->held->bytes : 0;
 }
@@ -466,7 +466,7 @@ int dataset_get(const struct dataset *set, int64_t i, struct sample *s)
     if (!h)
         return set->format->get(set, i, s);
     assert(!h->stream);
-    sample_point(s, &h->samples[h->list ? h->list[i].source : i]);
+    sample_borrow(s, &h->samples[h->list ? h->list[i].source : i]);
     if (h->list) {
         s->member = h->list[i].path;
         s->label = h->list[i].label;
@@ -483,7 +483,7 @@ int64_t dataset_label(const struct dataset *set, int64_t i)
     return h->list ? h->list[i].label : h->samples[i].label;
 }
 
-const char *dataset_name_of(const struct dataset *set, int64_t i)
+const char *dataset_image_name(const struct dataset *set, int64_t i)
 {
     assert(i >= 0 && i < set->count && !dataset_is_stream(set));
     const struct held *h = set->held;
@@ -522,11 +522,12 @@ static int accept(struct dataset *set, struct sample *s)
         return 1;
     if (set->count < 0) {
         set->held->images++;
-        if (set->bad_labels && skips_labels_check(set->skips, set->held->images + set->bad_labels))
+        if (set->bad_labels &&
+            read_errors_check_labels(set->errors, set->held->images + set->bad_labels))
             return -1;
         if (!s->link)
             return is_of_split(set, s->text);
-        passed_over_add(&set->passed_over, "links, which a stream cannot follow", 1);
+        ignored_add(&set->ignored, "links, which a stream cannot follow", 1);
         return 0;
     }
     if (s->link)
@@ -536,7 +537,7 @@ static int accept(struct dataset *set, struct sample *s)
         return sample_fail(s, "val_annotations.txt does not list it");
     if (!set->labelled)
         s->label = label;
-    return found == LAYOUT_HERE;
+    return found == LAYOUT_IN_PART;
 }
 
 /* The next sample of a stream, of any part. */

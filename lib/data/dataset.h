@@ -33,8 +33,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "data/read_errors.h"
 #include "data/sample.h"
-#include "data/skips.h"
 #include "link/endpoint.h"
 
 struct dataset;
@@ -44,7 +44,7 @@ extern const char dataset_formats[];
 
 /* Which images a set is to hold. The texts must stay valid until dataset_open() returns, `links` as
  * long as the set. */
-struct dataset_place {
+struct dataset_options {
     const char *path;
     const char *format; /* one of dataset_formats; "auto" finds out */
     const char *split;  /* "train", "test" or "unlabeled"; a set without such a part is refused */
@@ -55,14 +55,14 @@ struct dataset_place {
     const struct link_config *links; /* for sets that come over a link */
 };
 
-/* Opens a set. skips, which must outlive it, decides whether an archive that breaks off, or a label
+/* Opens a set. errors, which must outlive it, decides whether an archive that breaks off, or a label
  * that cannot be read, is an error. NULL with a message that names the file and its defect. */
-struct dataset *dataset_open(const struct dataset_place *place, struct skips *skips);
+struct dataset *dataset_open(const struct dataset_options *options, struct read_errors *errors);
 void dataset_close(struct dataset *set); /* NULL is fine */
 
 /* Tells on stderr, once, what lies there and is not read: after dataset_open(), or, of a stream
  * that comes once, at its end. */
-void dataset_tell_passed_over(struct dataset *set);
+void dataset_report_ignored(struct dataset *set);
 
 /* Will dataset_open() look for series there, and not for images? Known without opening it. */
 bool dataset_holds_series(const char *path, const char *format);
@@ -74,13 +74,13 @@ int dataset_classes(const struct dataset *set);   /* 0: no labels */
 const char *const *dataset_class_names(const struct dataset *set);
 /* Of series: how many values there are at each step; 0 for images. */
 int dataset_channels(const struct dataset *set);
-/* Steps of the series. Side of most images, if these are square and of up to SIZES_SMALL pixels;
- * else 0. Where images may differ, a sample of them is looked at (sizes.h), of a stream that comes
+/* Steps of the series. Side of most images, if these are square and of up to SIZE_SAMPLE_SMALL pixels;
+ * else 0. Where images may differ, a sample of them is looked at (size_sample.h), of a stream that comes
  * once those that were held first; *agree of *looked_at have this size (both 0: all are known to).
  * Of a set that was opened for views of a given size nothing is looked at. */
 int dataset_native_size(const struct dataset *set, int *agree, int *looked_at);
 /* Bytes of images that are held, of the budget. */
-int64_t dataset_held(const struct dataset *set);
+int64_t dataset_bytes_held(const struct dataset *set);
 /* Does getting an image cost more than pointing at it: is it decoded or drawn? */
 bool dataset_is_costly(const struct dataset *set);
 
@@ -94,7 +94,7 @@ int64_t dataset_label(const struct dataset *set, int64_t i);
 
 /* What identifies that image among all of the set's data, the same wherever it lies and in a folder
  * as in an archive; valid as long as the set. NULL: its number does. */
-const char *dataset_name_of(const struct dataset *set, int64_t i);
+const char *dataset_image_name(const struct dataset *set, int64_t i);
 
 /* The next image of a stream, in memory of the sample's own: 1, 0 at the end, -1 on failure. */
 int dataset_next(struct dataset *set, struct sample *s);

@@ -77,12 +77,12 @@ static bool archive_has(const char *path, const char *const *files)
 
 static bool has_any(const char *path, const char *const *files)
 {
-    return dataset_is_folder(path) ? folder_has(path, files) : archive_has(path, files);
+    return path_is_folder(path) ? folder_has(path, files) : archive_has(path, files);
 }
 
 static bool recognize(const char *path, const struct kind *kind)
 {
-    return (dataset_is_folder(path) || dataset_is_file(path)) &&
+    return (path_is_folder(path) || path_is_file(path)) &&
            (has_any(path, kind->train) || has_any(path, kind->test));
 }
 
@@ -210,12 +210,12 @@ static int entry_text(const char *path, const char *name, char **text)
 
 static int read_text(const char *where, const char *name, char **text)
 {
-    if (!dataset_is_folder(where))
+    if (!path_is_folder(where))
         return entry_text(where, name, text);
     char *path = join(where, name);
-    const int result = !path                   ? fail_memory(where)
-                       : dataset_is_file(path) ? regular_file_text(path, MAX_TEXT, text)
-                                               : 0;
+    const int result = !path                ? fail_memory(where)
+                       : path_is_file(path) ? regular_file_text(path, MAX_TEXT, text)
+                                            : 0;
     free(path);
     return result;
 }
@@ -248,23 +248,25 @@ static int take_names(struct dataset *set, const struct kind *kind, const char *
 
 /* ---- the format ---- */
 
-static int open_set(struct dataset *set, const struct dataset_place *place, const struct kind *kind)
+static int open_set(struct dataset *set, const struct dataset_options *options,
+                    const struct kind *kind)
 {
     set->state = calloc(1, sizeof(struct cifar));
     if (!set->state)
-        return fail_memory(place->path);
-    const bool train = strcmp(place->split, "train") == 0, test = strcmp(place->split, "test") == 0;
+        return fail_memory(options->path);
+    const bool train = strcmp(options->split, "train") == 0,
+               test = strcmp(options->split, "test") == 0;
     const char *const *files = test ? kind->test : kind->train;
-    if (place->hold && has_any(place->path, kind->test))
-        return part_refuse_hold(place->path);
-    if ((!train && !test) || !has_any(place->path, files))
-        return part_missing(place->path, place->split);
-    if (dataset_is_folder(place->path) ? read_folder(set, kind, place->path, files)
-                                       : read_archive(set, kind, place->path, files))
+    if (options->hold && has_any(options->path, kind->test))
+        return part_refuse_hold(options->path);
+    if ((!train && !test) || !has_any(options->path, files))
+        return part_missing(options->path, options->split);
+    if (path_is_folder(options->path) ? read_folder(set, kind, options->path, files)
+                                      : read_archive(set, kind, options->path, files))
         return -1;
     set->classes = kind->classes;
     set->native_size = SIDE;
-    return take_names(set, kind, place->path);
+    return take_names(set, kind, options->path);
 }
 
 static int get(const struct dataset *set, int64_t i, struct sample *s)
@@ -304,14 +306,14 @@ static bool recognize100(const char *path)
     return recognize(path, &cifar100);
 }
 
-static int open10(struct dataset *set, const struct dataset_place *place)
+static int open10(struct dataset *set, const struct dataset_options *options)
 {
-    return open_set(set, place, &cifar10);
+    return open_set(set, options, &cifar10);
 }
 
-static int open100(struct dataset *set, const struct dataset_place *place)
+static int open100(struct dataset *set, const struct dataset_options *options)
 {
-    return open_set(set, place, &cifar100);
+    return open_set(set, options, &cifar100);
 }
 
 const struct dataset_format dataset_cifar10 = {.name = "cifar10",

@@ -17,7 +17,7 @@
 
 /* ---- what lies there ---- */
 
-bool dataset_is_folder(const char *path)
+bool path_is_folder(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
@@ -28,7 +28,7 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-char *dataset_find(const char *folder, bool (*fits)(const char *name))
+char *path_find_file(const char *folder, bool (*fits)(const char *name))
 {
     struct dirent **names = NULL;
     const int n = scandir(folder, &names, NULL, by_bytes);
@@ -43,7 +43,7 @@ char *dataset_find(const char *folder, bool (*fits)(const char *name))
     return path;
 }
 
-bool dataset_is_file(const char *path)
+bool path_is_file(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
@@ -72,7 +72,7 @@ static size_t peek_pipe(int fd, void *bytes, size_t n)
     return got;
 }
 
-size_t dataset_peek(const char *path, void *bytes, size_t n)
+size_t path_peek(const char *path, void *bytes, size_t n)
 {
     struct stat st;
     const bool is_stdin = strcmp(path, "-") == 0;
@@ -144,41 +144,41 @@ static int list_files(const char *folder, bool (*fits)(const char *),
     return result;
 }
 
-static int choose_file(const struct dataset_place *place, struct part_files *files,
+static int choose_file(const struct dataset_options *options, struct part_files *files,
                        const struct part_count *counts)
 {
-    const bool train = strcmp(place->split, "train") == 0;
+    const bool train = strcmp(options->split, "train") == 0;
     enum part part = PART_UNLABELED;
-    if (place->hold && (counts[PART_TEST].n || counts[PART_VALIDATION].n))
-        return part_refuse_hold(place->path);
+    if (options->hold && (counts[PART_TEST].n || counts[PART_VALIDATION].n))
+        return part_refuse_hold(options->path);
     if (train)
         part = counts[PART_TRAIN].n ? PART_TRAIN : PART_NONE;
-    else if (strcmp(place->split, "test") == 0)
+    else if (strcmp(options->split, "test") == 0)
         part = counts[PART_TEST].n ? PART_TEST : PART_VALIDATION;
     if (counts[part].n == 0)
-        return part_missing(place->path, place->split);
+        return part_missing(options->path, options->split);
     if (counts[part].n > 1)
-        return fail("%s: has %d files for its %s part, %s and %s%s: name one of them", place->path,
-                    counts[part].n, place->split, basename(files->parts[part]), counts[part].second,
-                    counts[part].n > 2 ? " among them" : "");
+        return fail("%s: has %d files for its %s part, %s and %s%s: name one of them",
+                    options->path, counts[part].n, options->split, basename(files->parts[part]),
+                    counts[part].second, counts[part].n > 2 ? " among them" : "");
     files->wanted = strdup(files->parts[part]);
-    return files->wanted ? 0 : fail_memory(place->path);
+    return files->wanted ? 0 : fail_memory(options->path);
 }
 
-int dataset_find_part(const struct dataset_place *place, bool (*fits)(const char *),
-                      enum part (*part_of)(const char *), struct part_files *files)
+int part_files_find(const struct dataset_options *options, bool (*fits)(const char *),
+                    enum part (*part_of)(const char *), struct part_files *files)
 {
     struct part_count counts[PART_UNLABELED + 1] = {0};
     *files = (struct part_files){0};
-    if (dataset_is_folder(place->path))
-        return list_files(place->path, fits, part_of, files, counts) ||
-                       choose_file(place, files, counts)
+    if (path_is_folder(options->path))
+        return list_files(options->path, fits, part_of, files, counts) ||
+                       choose_file(options, files, counts)
                    ? -1
                    : 0;
-    if (strcmp(place->split, "train") != 0)
-        return part_missing(place->path, place->split);
-    files->wanted = strdup(place->path);
-    return files->wanted ? 0 : fail_memory(place->path);
+    if (strcmp(options->split, "train") != 0)
+        return part_missing(options->path, options->split);
+    files->wanted = strdup(options->path);
+    return files->wanted ? 0 : fail_memory(options->path);
 }
 
 void part_files_free(struct part_files *files)

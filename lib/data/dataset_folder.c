@@ -114,7 +114,7 @@ static int add_first_image(struct dataset *set, const char *folder)
 static bool is_folder(const struct dirent *e, const char *path)
 {
     return e->d_type == DT_DIR ||
-           ((e->d_type == DT_LNK || e->d_type == DT_UNKNOWN) && dataset_is_folder(path));
+           ((e->d_type == DT_LNK || e->d_type == DT_UNKNOWN) && path_is_folder(path));
 }
 
 static int look_at(struct dataset *set, const char *path, const struct dirent *e,
@@ -123,7 +123,7 @@ static int look_at(struct dataset *set, const char *path, const struct dirent *e
     const struct folder *f = set->state;
     const char *name = e->d_name;
     if (!is_folder(e, path)) {
-        if (level->images || !decode_knows_name(name) || !dataset_is_file(path))
+        if (level->images || !decode_knows_name(name) || !path_is_file(path))
             return 0;
         level->images = true;
         return layout_add_image(set->layout, path + f->root);
@@ -171,7 +171,7 @@ static int add_text(struct dataset *set, const char *folder, const char *name)
     const struct folder *f = set->state;
     char *path = join(folder, name), *text = NULL;
     int result = path ? 0 : -1;
-    if (path && dataset_is_file(path)) {
+    if (path && path_is_file(path)) {
         result = regular_file_text(path, LAYOUT_MAX_TEXT, &text);
         if (result == 0)
             result = layout_add_text(set->layout, path + f->root, text);
@@ -260,11 +260,11 @@ static int take_file(struct dataset *set, const FTSENT *e)
     const struct folder *f = set->state;
     int64_t label;
     if (e->fts_info == FTS_SLNONE)
-        passed_over_add(&set->passed_over, "links that lead nowhere", 1);
+        ignored_add(&set->ignored, "links that lead nowhere", 1);
     else if (!decode_knows_name(e->fts_name)) {
         if (!layout_wants_text(e->fts_name))
-            passed_over_file(&set->passed_over, e->fts_name);
-    } else if (dataset_keeps(set, layout_find(set->layout, e->fts_path + f->root, &label)))
+            ignored_add_file(&set->ignored, e->fts_name);
+    } else if (dataset_accept_image(set, layout_find(set->layout, e->fts_path + f->root, &label)))
         return add_image(set, e->fts_path, label);
     return 0;
 }
@@ -298,18 +298,18 @@ static int add_images(struct dataset *set, const char *path)
     return result;
 }
 
-static int open_set(struct dataset *set, const struct dataset_place *place)
+static int open_set(struct dataset *set, const struct dataset_options *options)
 {
     struct folder *f = set->state = calloc(1, sizeof *f);
-    const size_t n = strlen(place->path);
+    const size_t n = strlen(options->path);
     set->costly = true;
     set->layout = layout_new();
     if (!f || !set->layout)
-        return fail_memory(place->path);
-    f->root = n + (n > 0 && place->path[n - 1] != '/');
-    if (add_levels(set, place->path) ||
-        layout_settle(set->layout, set->name, place->split, place->hold) ||
-        add_images(set, place->path))
+        return fail_memory(options->path);
+    f->root = n + (n > 0 && options->path[n - 1] != '/');
+    if (add_levels(set, options->path) ||
+        layout_settle(set->layout, set->name, options->split, options->hold) ||
+        add_images(set, options->path))
         return -1;
     if (set->count == 0)
         return dataset_fail_empty(set);
@@ -349,7 +349,7 @@ static void close_set(struct dataset *set)
 }
 
 const struct dataset_format dataset_folder = {.name = "folder",
-                                              .recognize = dataset_is_folder,
+                                              .recognize = path_is_folder,
                                               .open = open_set,
                                               .get = get,
                                               .label = label,

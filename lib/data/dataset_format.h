@@ -6,10 +6,10 @@
 #include <stdint.h>
 
 #include "data/dataset.h"
+#include "data/ignored.h"
 #include "data/layout.h"
-#include "data/parts.h"
-#include "data/passed_over.h"
-#include "data/sizes.h"
+#include "data/part.h"
+#include "data/size_sample.h"
 #include "data/tar_links.h"
 
 struct dataset {
@@ -26,17 +26,17 @@ struct dataset {
     /* Of a set whose parts and classes are told by paths, else NULL; made by open(), freed by
      * dataset.c. In sequence, dataset.c adds the images to it. */
     struct layout *layout;
-    bool labelled; /* labels do not follow from the layout, but stand in the samples */
-    struct passed_over passed_over; /* ignored from when it is `told` */
+    bool labelled;          /* labels do not follow from the layout, but stand in the samples */
+    struct ignored ignored; /* ignored from when it is `told` */
     bool told;
     int64_t bad_labels; /* in this pass */
     bool failed;        /* next() failed for another reason than an archive that breaks off */
     /* dataset.c's own. */
     char *name; /* for messages */
-    struct sizes sizes;
+    struct size_sample sizes;
     bool look; /* at sizes */
     struct held *held;
-    struct skips *skips;
+    struct read_errors *errors;
 };
 
 struct dataset_format {
@@ -46,7 +46,7 @@ struct dataset_format {
     /* Fills set. On failure close() is called as well, so state may be half-made. A format whose
      * data has no part for the split fails with part_missing(); with `hold`, data that has a test
      * part is refused with part_refuse_hold(). */
-    int (*open)(struct dataset *set, const struct dataset_place *place);
+    int (*open)(struct dataset *set, const struct dataset_options *options);
     int (*get)(const struct dataset *set, int64_t i, struct sample *s);
     int64_t (*label)(const struct dataset *set, int64_t i);
     /* What identifies image i among all of them, wherever the set lies; valid as long as it is.
@@ -70,7 +70,7 @@ struct arranged {
  * split and their labels: those of the layout, or `labels` of the items if set->labelled. Counts
  * what is passed over. -1 with a message. The list is the caller's, to be freed with
  * dataset_arranged_free(); NULL on failure. */
-int dataset_arrange(struct dataset *set, const struct dataset_place *place,
+int dataset_arrange(struct dataset *set, const struct dataset_options *options,
                     const struct tar_item *items, const int64_t *labels, int64_t n,
                     struct arranged **list, int64_t *n_list);
 void dataset_arranged_free(struct arranged *list, int64_t n);
@@ -79,22 +79,22 @@ void dataset_arranged_free(struct arranged *list, int64_t n);
 int dataset_fail_empty(struct dataset *set);
 
 /* Counts an image that layout_find() says lies elsewhere; true: it belongs to the part. */
-bool dataset_keeps(struct dataset *set, enum layout_place found);
+bool dataset_accept_image(struct dataset *set, enum layout_place found);
 
 /* For a format that met an archive which breaks off, with the message set: 0: go on behind it, -1:
  * fail. */
-int dataset_broke_off(const struct dataset *set);
+int dataset_archive_broken(const struct dataset *set);
 /* For a format that met a label which cannot be read, with the message set: 0: leave the image out,
  * -1: fail. */
 int dataset_bad_label(struct dataset *set);
 
 /* Is there a folder, or a regular file, of that name? */
-bool dataset_is_folder(const char *path);
-bool dataset_is_file(const char *path);
+bool path_is_folder(const char *path);
+bool path_is_file(const char *path);
 
 /* The path of a folder's first file, in the order of bytes, whose name fits; the caller's. Names
  * that begin with a dot are left out. NULL, without a message, if there is none. */
-char *dataset_find(const char *folder, bool (*fits)(const char *name));
+char *path_find_file(const char *folder, bool (*fits)(const char *name));
 
 /* The files of a data set that has a file for each part, or is one file. */
 struct part_files {
@@ -102,17 +102,17 @@ struct part_files {
     char *parts[PART_UNLABELED + 1]; /* all, or NULL: the first of each part, by enum part */
 };
 
-/* Finds them among the files of place->path whose names fit, or takes the file that place->path is.
+/* Finds them among the files of options->path whose names fit, or takes the file that options->path is.
  * A file that names no part is the training part if it is alone. Of a file and its .gz twin the
  * first is taken. -1 with a message: the part is missing, or has two files. part_files_free() in
  * any case. */
-int dataset_find_part(const struct dataset_place *place, bool (*fits)(const char *name),
-                      enum part (*part_of)(const char *name), struct part_files *files);
+int part_files_find(const struct dataset_options *options, bool (*fits)(const char *name),
+                    enum part (*part_of)(const char *name), struct part_files *files);
 void part_files_free(struct part_files *files);
 
 /* A file, FIFO, or stdin: copies its first n bytes without taking them away, waiting for them. How
  * many there are; fewer at the end. 0 where that is not possible. */
-size_t dataset_peek(const char *path, void *bytes, size_t n);
+size_t path_peek(const char *path, void *bytes, size_t n);
 
 extern const struct dataset_format dataset_shapes, dataset_cifar10, dataset_cifar100, dataset_idx,
     dataset_frames, dataset_tar, dataset_folder, dataset_series;

@@ -29,27 +29,27 @@ struct frames {
 static bool recognize(const char *path)
 {
     uint8_t bytes[9];
-    return dataset_peek(path, bytes, sizeof bytes) == sizeof bytes && bytes[8] == '{' &&
+    return path_peek(path, bytes, sizeof bytes) == sizeof bytes && bytes[8] == '{' &&
            bytes[7] == 0 && bytes[6] == 0 && bytes[5] == 0;
 }
 
 /* A file that is there is meant, whatever its name looks like. */
 static struct source *open_source(const struct frames *f)
 {
-    return dataset_is_file(f->path) ? source_open_file(f->path, f->links)
-                                    : source_open(f->path, f->links);
+    return path_is_file(f->path) ? source_open_file(f->path, f->links)
+                                 : source_open(f->path, f->links);
 }
 
-static int open_set(struct dataset *set, const struct dataset_place *place)
+static int open_set(struct dataset *set, const struct dataset_options *options)
 {
     struct frames *f = set->state = calloc(1, sizeof *f);
-    if (!f || !(f->path = strdup(place->path)))
-        return fail_memory(place->path);
-    f->links = place->links;
-    if (strcmp(place->split, "train") != 0)
-        return part_missing(set->name, place->split);
+    if (!f || !(f->path = strdup(options->path)))
+        return fail_memory(options->path);
+    f->links = options->links;
+    if (strcmp(options->split, "train") != 0)
+        return part_missing(set->name, options->split);
     set->in_sequence = true;
-    set->rewinds = dataset_is_file(f->path);
+    set->rewinds = path_is_file(f->path);
     f->source = open_source(f);
     return f->source ? 0 : -1;
 }

@@ -155,12 +155,12 @@ static enum part part_of(const char *name)
 
 static bool recognize(const char *path)
 {
-    if (dataset_is_folder(path)) {
-        char *images = dataset_find(path, names_images);
+    if (path_is_folder(path)) {
+        char *images = path_find_file(path, names_images);
         free(images);
         return images != NULL;
     }
-    gzFile file = dataset_is_file(path) ? open_file(path) : NULL;
+    gzFile file = path_is_file(path) ? open_file(path) : NULL;
     int64_t shape[3];
     const bool yes = file && read_header(file, path, 3, shape) == 0;
     if (file)
@@ -168,14 +168,14 @@ static bool recognize(const char *path)
     return yes;
 }
 
-static int open_set(struct dataset *set, const struct dataset_place *place)
+static int open_set(struct dataset *set, const struct dataset_options *options)
 {
     set->state = calloc(1, sizeof(struct idx));
     if (!set->state)
-        return fail_memory(place->path);
+        return fail_memory(options->path);
     struct part_files files;
     char *labels = NULL;
-    int result = dataset_find_part(place, names_images, part_of, &files);
+    int result = part_files_find(options, names_images, part_of, &files);
     if (result == 0) {
         labels = labels_of(files.wanted);
         result = read_images(set, files.wanted) || (labels && read_labels(set, labels)) ? -1 : 0;

@@ -347,18 +347,18 @@ static bool names_series(const char *name)
 static bool recognize(const char *path)
 {
     return strcmp(path, "waves") == 0 ||
-           (names_series(path) && !ends_with(path, ".txt") && dataset_is_file(path));
+           (names_series(path) && !ends_with(path, ".txt") && path_is_file(path));
 }
 
 /* ---- the format ---- */
 
-static int open_waves(struct dataset *set, const struct dataset_place *place)
+static int open_waves(struct dataset *set, const struct dataset_options *options)
 {
     const struct series *s = set->state;
-    if (place->hold)
+    if (options->hold)
         return part_refuse_hold("waves");
-    if (!s->test && strcmp(place->split, "train") != 0)
-        return part_missing("waves", place->split);
+    if (!s->test && strcmp(options->split, "train") != 0)
+        return part_missing("waves", options->split);
     set->count = s->test ? WAVES_TEST : WAVES_TRAIN;
     set->classes = WAVES_CLASSES;
     set->native_size = WAVES_LENGTH;
@@ -366,17 +366,17 @@ static int open_waves(struct dataset *set, const struct dataset_place *place)
     return 0;
 }
 
-static int open_set(struct dataset *set, const struct dataset_place *place)
+static int open_set(struct dataset *set, const struct dataset_options *options)
 {
     struct series *s = set->state = calloc(1, sizeof *s);
     if (!s)
-        return fail_memory(place->path);
-    s->test = strcmp(place->split, "test") == 0;
-    s->waves = strcmp(place->path, "waves") == 0;
+        return fail_memory(options->path);
+    s->test = strcmp(options->split, "test") == 0;
+    s->waves = strcmp(options->path, "waves") == 0;
     if (s->waves)
-        return open_waves(set, place);
+        return open_waves(set, options);
     struct part_files files;
-    int result = dataset_find_part(place, names_series, part_of_file, &files);
+    int result = part_files_find(options, names_series, part_of_file, &files);
     if (result == 0) {
         s->path = files.wanted;
         files.wanted = NULL;

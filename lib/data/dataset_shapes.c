@@ -1,5 +1,5 @@
 /* The built-in set: an image holds one to four copies of one shape, which is its class, on a
- * background of two textures (gradients, stripes, checks, clouds). Number, place, size, rotation
+ * background of two textures (gradients, stripes, checks, clouds). Number, options, size, rotation
  * and colours of the copies and of the background are drawn without regard to the class, and shapes
  * are as often darker as lighter than what is behind them, so that pixels and colours tell little
  * and outlines tell all. An image is a function of its split and number. */
@@ -271,17 +271,17 @@ struct shapes {
     bool test;
 };
 
-static int open_set(struct dataset *set, const struct dataset_place *place)
+static int open_set(struct dataset *set, const struct dataset_options *options)
 {
     struct shapes *s = set->state = malloc(sizeof *s);
     if (!s)
         return fail_memory(NULL);
-    s->test = strcmp(place->split, "test") == 0;
-    if (place->hold)
+    s->test = strcmp(options->split, "test") == 0;
+    if (options->hold)
         return part_refuse_hold("shapes");
-    if (!s->test && strcmp(place->split, "train") != 0)
-        return part_missing("shapes", place->split);
-    s->side = place->size > NATIVE_SIZE ? place->size : NATIVE_SIZE;
+    if (!s->test && strcmp(options->split, "train") != 0)
+        return part_missing("shapes", options->split);
+    s->side = options->size > NATIVE_SIZE ? options->size : NATIVE_SIZE;
     set->costly = true;
     set->count = s->test ? TEST_IMAGES : TRAIN_IMAGES;
     set->classes = CLASSES;

@@ -20,11 +20,11 @@ enum {
     MAX_LABEL = 1 << 24,
     LABEL_BYTES = 32, /* that a .cls may have */
     /* Entries in a row that hold no image: what an archive without an end would bring. */
-    MAX_PASSED_OVER = 1 << 20,
+    MAX_SKIPPED = 1 << 20,
     MAX_OF_KEY = 16 /* images that wait for their key's label */
 };
 
-struct place {
+struct tar_place {
     int64_t offset, size;
     int64_t archive;
 };
@@ -35,10 +35,10 @@ struct found {
     int64_t offset;       /* of its bytes, or -1: they are in the sample, or it is a link */
 };
 
-struct tars {
+struct tar_set {
     char **paths;
     int64_t n;
-    struct place *places; /* of the items that were arranged */
+    struct tar_place *places; /* of the items that were arranged */
     struct arranged *list;
     int64_t n_list;
     /* Reading in sequence. */
@@ -75,7 +75,7 @@ static bool is_label(const char *path)
 
 /* ---- one key after the other ---- */
 
-static void forget_key(struct tars *t)
+static void forget_key(struct tar_set *t)
 {
     for (int i = 0; i < t->n_gathered; i++)
         sample_free(&t->gathered[i].sample);
@@ -90,18 +90,18 @@ static void forget_key(struct tars *t)
  * else has the key lies beside it, such as a mask. */
 static int close_key(struct dataset *set)
 {
-    struct tars *t = set->state;
+    struct tar_set *t = set->state;
     int result = 0;
     if (t->n_gathered == 0 && (t->label >= 0 || t->bad_label))
-        passed_over_add(&set->passed_over, ".cls without an image", 1);
+        ignored_add(&set->ignored, ".cls without an image", 1);
     else if (t->bad_label) {
         fail("%s: %s.cls: not a number from 0 to %d", t->paths[t->archive], t->key, MAX_LABEL);
         result = dataset_bad_label(set);
     } else {
         t->n_ready = t->label >= 0 && t->n_gathered > 1 ? 1 : t->n_gathered;
         t->next_ready = 0;
-        passed_over_add(&set->passed_over, "further images of a key with a .cls",
-                        t->n_gathered - t->n_ready);
+        ignored_add(&set->ignored, "further images of a key with a .cls",
+                    t->n_gathered - t->n_ready);
         for (int i = 0; i < t->n_ready; i++) {
             t->ready[i] = t->gathered[i];
             t->ready[i].sample.label = t->label;
@@ -112,14 +112,14 @@ static int close_key(struct dataset *set)
     return result;
 }
 
-static int begin_key(struct tars *t, const char *path)
+static int begin_key(struct tar_set *t, const char *path)
 {
     t->key = strndup(path, key_length(path));
     return t->key ? 0 : fail_memory(t->paths[t->archive]);
 }
 
 /* Hands over what is ready: 1, else 0. */
-static int hand_over(struct tars *t, struct found *f)
+static int hand_over(struct tar_set *t, struct found *f)
 {
     if (t->next_ready == t->n_ready)
         return 0;
@@ -130,7 +130,7 @@ static int hand_over(struct tars *t, struct found *f)
     return 1;
 }
 
-static void forget_all(struct tars *t)
+static void forget_all(struct tar_set *t)
 {
     forget_key(t);
     for (; t->next_ready < t->n_ready; t->next_ready++)
@@ -140,7 +140,7 @@ static void forget_all(struct tars *t)
 /* A .cls. */
 static int take_label(struct dataset *set, const struct tar_entry *e)
 {
-    struct tars *t = set->state;
+    struct tar_set *t = set->state;
     char text[LABEL_BYTES + 1] = "";
     if (e->kind == TAR_FILE && e->size <= LABEL_BYTES && tar_read(t->tar, text, e->size))
         return -1;
@@ -155,7 +155,7 @@ static int take_label(struct dataset *set, const struct tar_entry *e)
 }
 
 /* An image of the present key; its bytes only where they cannot be fetched later. */
-static int take_image(struct tars *t, const struct tar_entry *e, const char *path)
+static int take_image(struct tar_set *t, const struct tar_entry *e, const char *path)
 {
     struct found *f = &t->gathered[t->n_gathered];
     struct sample *s = &f->sample;
@@ -181,9 +181,9 @@ static int take_image(struct tars *t, const struct tar_entry *e, const char *pat
 
 static int take_text(struct dataset *set, const struct tar_entry *e, const char *path)
 {
-    struct tars *t = set->state;
+    struct tar_set *t = set->state;
     if (e->kind != TAR_FILE || e->size > LAYOUT_MAX_TEXT) {
-        passed_over_file(&set->passed_over, basename(path));
+        ignored_add_file(&set->ignored, basename(path));
         return 0;
     }
     char *text = calloc(1, (size_t)e->size + 1);
@@ -206,7 +206,7 @@ static enum entry_use use_of(struct dataset *set, const struct tar_entry *e, con
     if (is_hidden(path))
         return USE_NOTHING;
     if (e->kind == TAR_SPARSE) {
-        passed_over_add(&set->passed_over, "sparse files", 1);
+        ignored_add(&set->ignored, "sparse files", 1);
         return USE_NOTHING;
     }
     if (decode_knows_name(name) || (e->kind == TAR_SYMBOLIC_LINK && !strchr(name, '.')))
@@ -215,12 +215,12 @@ static enum entry_use use_of(struct dataset *set, const struct tar_entry *e, con
         return USE_LABEL;
     if (layout_wants_text(path))
         return USE_TEXT;
-    passed_over_file(&set->passed_over, name);
+    ignored_add_file(&set->ignored, name);
     return USE_NOTHING;
 }
 
 /* Does the entry belong to the present key? */
-static bool is_of_key(const struct tars *t, const char *path)
+static bool is_of_key(const struct tar_set *t, const char *path)
 {
     const size_t length = key_length(path);
     return t->key && strlen(t->key) == length && strncmp(t->key, path, length) == 0 &&
@@ -231,7 +231,7 @@ static bool is_of_key(const struct tars *t, const char *path)
  * archive breaks off in it. */
 static int take_entry(struct dataset *set, const struct tar_entry *e, const char *path)
 {
-    struct tars *t = set->state;
+    struct tar_set *t = set->state;
     const enum entry_use use = use_of(set, e, path);
     if (use == USE_NOTHING)
         return 0;
@@ -244,7 +244,7 @@ static int take_entry(struct dataset *set, const struct tar_entry *e, const char
     return (use == USE_LABEL ? take_label(set, e) : take_image(t, e, path)) ? -1 : 1;
 }
 
-static int open_archive(struct tars *t)
+static int open_archive(struct tar_set *t)
 {
     t->tar = tar_open(t->paths[t->archive]);
     return t->tar ? 0 : -1;
@@ -253,7 +253,7 @@ static int open_archive(struct tars *t)
 /* Goes on to the archive after this one. */
 static int leave_archive(struct dataset *set)
 {
-    struct tars *t = set->state;
+    struct tar_set *t = set->state;
     const int result = t->key ? close_key(set) : 0;
     tar_close(t->tar);
     t->tar = NULL;
@@ -264,14 +264,14 @@ static int leave_archive(struct dataset *set)
 /* The next image or link: 1, 0 at the end, -1. */
 static int next_found(struct dataset *set, struct found *f)
 {
-    struct tars *t = set->state;
+    struct tar_set *t = set->state;
     for (int passed = 0; !hand_over(t, f); passed++) {
         struct tar_entry e;
         if (t->archive == t->n)
             return 0;
         if (!t->tar && open_archive(t))
             return -1;
-        if (passed == MAX_PASSED_OVER)
+        if (passed == MAX_SKIPPED)
             return fail("%s: %d entries in a row hold no image", t->paths[t->archive], passed);
         int result = tar_next(t->tar, &e);
         char *path = result > 0 ? strdup(e.path) : NULL;
@@ -285,7 +285,7 @@ static int next_found(struct dataset *set, struct found *f)
         if (result > 0)
             continue;
         if (result < 0) {
-            if (set->failed || dataset_broke_off(set))
+            if (set->failed || dataset_archive_broken(set))
                 return -1;
             if (path)
                 forget_key(t); /* what was read of it is not whole */
@@ -307,7 +307,7 @@ static int next(struct dataset *set, struct sample *s)
 
 static int begin_again(struct dataset *set)
 {
-    struct tars *t = set->state;
+    struct tar_set *t = set->state;
     tar_close(t->tar);
     t->tar = NULL;
     t->archive = 0;
@@ -321,11 +321,11 @@ static int begin_again(struct dataset *set)
 struct items {
     struct tar_item *items;
     int64_t *labels;
-    struct place *places;
+    struct tar_place *places;
     int64_t n, items_capacity, labels_capacity, places_capacity;
 };
 
-static int add_item(struct tars *t, struct items *l, struct found *f)
+static int add_item(struct tar_set *t, struct items *l, struct found *f)
 {
     /* It may have been the last one of the archive before. */
     int64_t archive = t->archive < t->n ? t->archive : t->n - 1;
@@ -335,13 +335,13 @@ static int add_item(struct tars *t, struct items *l, struct found *f)
     l->items = items ? items : l->items;
     int64_t *labels = grow(l->labels, l->n, &l->labels_capacity, sizeof *labels);
     l->labels = labels ? labels : l->labels;
-    struct place *places = grow(l->places, l->n, &l->places_capacity, sizeof *places);
+    struct tar_place *places = grow(l->places, l->n, &l->places_capacity, sizeof *places);
     l->places = places ? places : l->places;
     if (!items || !labels || !places)
         return sample_fail(&f->sample, "out of memory");
     items[l->n] = (struct tar_item){f->sample.text, f->sample.link, archive};
     labels[l->n] = f->sample.label;
-    places[l->n++] = (struct place){f->offset, (int64_t)f->sample.size, archive};
+    places[l->n++] = (struct tar_place){f->offset, (int64_t)f->sample.size, archive};
     f->sample.text = f->sample.link = NULL;
     return 0;
 }
@@ -359,9 +359,9 @@ static void free_items(struct items *l)
 
 /* Notes where each image lies. 1: an archive is compressed, and the set has to be read in sequence.
  */
-static int index_images(struct dataset *set, const struct dataset_place *place)
+static int index_images(struct dataset *set, const struct dataset_options *options)
 {
-    struct tars *t = set->state;
+    struct tar_set *t = set->state;
     struct items l = {0};
     struct found f = {0};
     int result;
@@ -373,7 +373,7 @@ static int index_images(struct dataset *set, const struct dataset_place *place)
     }
     sample_free(&f.sample);
     if (result == 0)
-        result = dataset_arrange(set, place, l.items, l.labels, l.n, &t->list, &t->n_list);
+        result = dataset_arrange(set, options, l.items, l.labels, l.n, &t->list, &t->n_list);
     if (result == 0) {
         set->count = t->n_list;
         t->places = l.places;
@@ -399,21 +399,21 @@ static bool recognize(const char *path)
            (!S_ISREG(st.st_mode) || tar_recognize(path));
 }
 
-static int open_set(struct dataset *set, const struct dataset_place *place)
+static int open_set(struct dataset *set, const struct dataset_options *options)
 {
-    struct tars *t = set->state = calloc(1, sizeof *t);
+    struct tar_set *t = set->state = calloc(1, sizeof *t);
     if (!t)
-        return fail_memory(place->path);
+        return fail_memory(options->path);
     t->label = -1;
     set->layout = layout_new();
     if (!set->layout)
         return -1;
     set->costly = true;
-    if (has_braces(place->path)) {
-        if (brace_expand(place->path, &t->paths, &t->n))
+    if (has_braces(options->path)) {
+        if (brace_expand(options->path, &t->paths, &t->n))
             return -1;
-    } else if (!(t->paths = calloc(1, sizeof *t->paths)) || !(t->paths[0] = strdup(place->path)))
-        return fail_memory(place->path);
+    } else if (!(t->paths = calloc(1, sizeof *t->paths)) || !(t->paths[0] = strdup(options->path)))
+        return fail_memory(options->path);
     else
         t->n = 1;
     set->in_sequence = set->rewinds = true;
@@ -429,7 +429,7 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
     if (!set->rewinds)
         return 0;
     /* Whether an archive is compressed tells its first file. */
-    const int result = index_images(set, place);
+    const int result = index_images(set, options);
     if (result < 0)
         return -1;
     if (result == 0) {
@@ -438,7 +438,7 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
     }
     set->labelled = false;
     set->bad_labels = 0;
-    set->passed_over = (struct passed_over){0};
+    set->ignored = (struct ignored){0};
     layout_free(set->layout);
     set->layout = layout_new();
     return set->layout ? begin_again(set) : -1;
@@ -446,8 +446,8 @@ static int open_set(struct dataset *set, const struct dataset_place *place)
 
 static int get(const struct dataset *set, int64_t i, struct sample *s)
 {
-    const struct tars *t = set->state;
-    const struct place *p = &t->places[t->list[i].source];
+    const struct tar_set *t = set->state;
+    const struct tar_place *p = &t->places[t->list[i].source];
     s->file = t->paths[p->archive];
     s->member = t->list[i].path;
     s->label = t->list[i].label;
@@ -456,17 +456,17 @@ static int get(const struct dataset *set, int64_t i, struct sample *s)
 
 static int64_t label(const struct dataset *set, int64_t i)
 {
-    return ((const struct tars *)set->state)->list[i].label;
+    return ((const struct tar_set *)set->state)->list[i].label;
 }
 
 static const char *name_of(const struct dataset *set, int64_t i)
 {
-    return layout_name(set->layout, ((const struct tars *)set->state)->list[i].path);
+    return layout_name(set->layout, ((const struct tar_set *)set->state)->list[i].path);
 }
 
 static void close_set(struct dataset *set)
 {
-    struct tars *t = set->state;
+    struct tar_set *t = set->state;
     if (!t)
         return;
     dataset_arranged_free(t->list, t->n_list);

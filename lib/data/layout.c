@@ -8,7 +8,7 @@
 #include "base/fail.h"
 #include "base/grow.h"
 #include "data/classes.h"
-#include "data/parts.h"
+#include "data/part.h"
 
 enum {
     MAX_DEPTH = 32,       /* folders below one another; what lies deeper counts for the last one */
@@ -533,7 +533,7 @@ static enum layout_place find_outside(const struct layout *l, const char *path)
 {
     const char *rest = below(l->root, path);
     const size_t n = rest ? strcspn(rest, "/") : 0;
-    return rest && rest[n] == '/' && part_named(rest, n) != PART_NONE ? LAYOUT_ELSEWHERE
+    return rest && rest[n] == '/' && part_named(rest, n) != PART_NONE ? LAYOUT_OTHER_PART
                                                                       : LAYOUT_BESIDE_PARTS;
 }
 
@@ -549,16 +549,16 @@ enum layout_place layout_find(const struct layout *l, const char *path, int64_t 
             l->n_listed ? bsearch(&key, l->listed, (size_t)l->n_listed, sizeof *l->listed, by_file)
                         : NULL;
         *label = a ? a->label : -1;
-        return a ? LAYOUT_HERE : LAYOUT_UNLISTED;
+        return a ? LAYOUT_IN_PART : LAYOUT_UNLISTED;
     }
     if (l->flat)
-        return LAYOUT_HERE;
+        return LAYOUT_IN_PART;
     const size_t n = strcspn(rest, "/");
     const struct folder *class = rest[n] ? find_child(l->part, rest, n) : NULL;
     if (!class)
         return LAYOUT_BESIDE_CLASSES;
     *label = class->label;
-    return LAYOUT_HERE;
+    return LAYOUT_IN_PART;
 }
 
 static void count_part(struct folder *child, void *user)

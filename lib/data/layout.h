@@ -52,8 +52,8 @@ const char *layout_part(const struct layout *l);
 bool layout_has_parts(const struct layout *l);
 /* Where an image belongs: to the part, with its class (-1: none), or elsewhere. */
 enum layout_place {
-    LAYOUT_HERE,
-    LAYOUT_ELSEWHERE, /* another part */
+    LAYOUT_IN_PART,
+    LAYOUT_OTHER_PART, /* another part */
     LAYOUT_BESIDE_CLASSES,
     LAYOUT_BESIDE_PARTS,
     LAYOUT_UNLISTED /* val_annotations.txt lacks it */

@@ -34,7 +34,7 @@ void sample_free(struct sample *s)
     *s = (struct sample){0};
 }
 
-void sample_point(struct sample *s, const struct sample *other)
+void sample_borrow(struct sample *s, const struct sample *other)
 {
     s->bytes = other->bytes;
     s->size = other->size;

@@ -29,7 +29,7 @@ struct sample {
 int sample_reserve(struct sample *s, size_t size);
 void sample_free(struct sample *s); /* leaves {0} */
 /* Makes s show what another holds, without taking it over; keeps its own memory. */
-void sample_point(struct sample *s, const struct sample *other);
+void sample_borrow(struct sample *s, const struct sample *other);
 
 /* fail() with the sample's name in front: "train.tar: dog/17.jpg: damaged PNG". */
 int sample_fail(const struct sample *s, const char *format, ...)

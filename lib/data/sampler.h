@@ -36,21 +36,21 @@ struct batch {
 
 /* Sets the default of grains. -1 with a message if the settings contradict one another: grains that
  * are no power of two or do not divide the batch, a world larger than a training batch. */
-int sampler_check(struct sampler *b);
+int sampler_check(struct sampler *s);
 
 /* After sampler_check(). -1 with a message if no whole batch can be made of the images, or a number
  * overflows. Free with sampler_free() in any case. */
-int sampler_init(struct sampler *b);
-void sampler_free(struct sampler *b);
+int sampler_init(struct sampler *s);
+void sampler_free(struct sampler *s);
 
 /* The batch of a step, 0 <= step < steps. */
-void sampler_get(struct sampler *b, int64_t step, struct batch *out);
+void sampler_get(struct sampler *s, int64_t step, struct batch *out);
 
 /* Makes an evaluation's batch one of so few rows, all of them this rank's; 0 as well. */
 void sampler_shorten(struct batch *batch, int64_t rows);
 
 /* Number of the image at a place of the epoch of the batch that was got last, 0 <= place < images:
  * row r of the global batch is at start + r. */
-int64_t sampler_image(const struct sampler *b, int64_t place);
+int64_t sampler_image(const struct sampler *s, int64_t place);
 
 #endif

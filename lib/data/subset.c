@@ -50,7 +50,7 @@ static uint64_t draw(uint64_t seed, enum random_purpose purpose, int64_t image)
 /* A number that is a function of the image's name (FNV-1a, then Philox), or of its own number. */
 static uint64_t draw_by_name(const struct dataset *set, int64_t image)
 {
-    const char *name = dataset_name_of(set, image);
+    const char *name = dataset_image_name(set, image);
     uint64_t hash = 0xcbf29ce484222325;
     if (!name)
         return draw(0, RANDOM_HOLD, image);
@@ -69,7 +69,7 @@ static int64_t class_size(const struct candidate *all, int64_t i, int64_t n)
 }
 
 /* Leaves one of the two parts of each class. Returns how many there are. */
-static int64_t divide(const struct dataset *set, const struct subset_wish *wish,
+static int64_t divide(const struct dataset *set, const struct subset_options *options,
                       struct candidate *all, int64_t n)
 {
     int64_t left = 0;
@@ -78,17 +78,18 @@ static int64_t divide(const struct dataset *set, const struct subset_wish *wish,
     qsort(all, (size_t)n, sizeof *all, by_label);
     for (int64_t i = 0, size; i < n; i += size) {
         size = class_size(all, i, n);
-        int64_t held = (int64_t)round(wish->hold * (double)size);
+        int64_t held = (int64_t)round(options->hold * (double)size);
         held = held < 1 ? 1 : held;
         held = held < size ? held : size - 1;
-        const int64_t from = wish->held ? 0 : held, kept = wish->held ? held : size - held;
+        const int64_t from = options->held_out ? 0 : held,
+                      kept = options->held_out ? held : size - held;
         memmove(all + left, all + i + from, (size_t)kept * sizeof *all);
         left += kept;
     }
     return left;
 }
 
-static int64_t limit(const struct subset_wish *wish, struct candidate *all, int64_t n)
+static int64_t limit(const struct subset_options *options, struct candidate *all, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
         all[i].number = draw(0, RANDOM_LIMIT, all[i].image);
@@ -99,25 +100,25 @@ static int64_t limit(const struct subset_wish *wish, struct candidate *all, int6
             all[i + k].place = (double)k / (double)size;
     }
     qsort(all, (size_t)n, sizeof *all, by_place);
-    return wish->limit;
+    return options->limit;
 }
 
 /* Takes the same number of each class. */
-static int64_t take_labelled(const struct subset_wish *wish, struct candidate *all, int64_t n)
+static int64_t take_labelled(const struct subset_options *options, struct candidate *all, int64_t n)
 {
     int64_t labelled = 0, classes = 0, left = 0;
     for (int64_t i = 0; i < n; i++)
         if (all[i].label >= 0) {
             all[labelled] = all[i];
-            all[labelled].number = draw(wish->labels_seed, RANDOM_LABELS, all[i].image);
+            all[labelled].number = draw(options->labels_seed, RANDOM_LABELS, all[i].image);
             labelled++;
         }
     qsort(all, (size_t)labelled, sizeof *all, by_label);
     for (int64_t i = 0; i < labelled; i += class_size(all, i, labelled))
         classes++;
-    int64_t each = wish->labels_per_class;
+    int64_t each = options->labels_per_class;
     if (!each && classes)
-        each = (int64_t)fmax(1, round(wish->labels * (double)labelled / (double)classes));
+        each = (int64_t)fmax(1, round(options->labels * (double)labelled / (double)classes));
     for (int64_t i = 0, size; i < labelled; i += size) {
         size = class_size(all, i, labelled);
         const int64_t kept = size < each ? size : each;
@@ -127,12 +128,12 @@ static int64_t take_labelled(const struct subset_wish *wish, struct candidate *a
     return left;
 }
 
-int subset_choose(struct subset *s, const struct dataset *set, const struct subset_wish *wish)
+int subset_choose(struct subset *s, const struct dataset *set, const struct subset_options *options)
 {
     *s = (struct subset){.n = dataset_count(set)};
-    const bool labels = wish->labels < 1 || wish->labels_per_class;
+    const bool labels = options->labels < 1 || options->labels_per_class;
     const int64_t images = s->n;
-    if (wish->hold == 0 && (wish->limit == 0 || wish->limit >= images) && !labels)
+    if (options->hold == 0 && (options->limit == 0 || options->limit >= images) && !labels)
         return 0;
     if (images > UINT32_MAX)
         return fail("more than %lld images", (long long)UINT32_MAX);
@@ -145,21 +146,21 @@ int subset_choose(struct subset *s, const struct dataset *set, const struct subs
     for (int64_t i = 0; i < images; i++)
         all[i] = (struct candidate){.label = dataset_label(set, i), .image = i};
     int64_t n = images;
-    if (wish->hold > 0)
-        n = divide(set, wish, all, n);
+    if (options->hold > 0)
+        n = divide(set, options, all, n);
     const int64_t divided = n;
-    if (wish->limit && wish->limit < n)
-        n = limit(wish, all, n);
+    if (options->limit && options->limit < n)
+        n = limit(options, all, n);
     if (labels)
-        n = take_labelled(wish, all, n);
+        n = take_labelled(options, all, n);
     qsort(all, (size_t)n, sizeof *all, by_image);
     for (int64_t i = 0; i < n; i++)
         s->images[i] = all[i].image;
     s->n = n;
     free(all);
     if (divided == 0)
-        return fail("--hold %g of %lld images leaves none for the %s part", wish->hold,
-                    (long long)images, wish->held ? "test" : "train");
+        return fail("--hold %g of %lld images leaves none for the %s part", options->hold,
+                    (long long)images, options->held_out ? "test" : "train");
     return n ? 0 : fail("none of the images has a label");
 }
 

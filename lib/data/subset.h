@@ -21,9 +21,9 @@
 
 #include "data/dataset.h"
 
-struct subset_wish {
+struct subset_options {
     double hold;              /* the share that is kept back; 0: none */
-    bool held;                /* of the two parts, those that are kept back are wanted */
+    bool held_out;            /* of the two parts, those that are kept back are wanted */
     int64_t limit;            /* 0: all */
     double labels;            /* 1: all */
     int64_t labels_per_class; /* so many of each class, instead; 0: `labels` decides */
@@ -37,7 +37,8 @@ struct subset {
 
 /* Chooses from an indexed set. -1 with a message: none is left, no image has a label, memory is
  * out. Free with subset_free() in any case. */
-int subset_choose(struct subset *s, const struct dataset *set, const struct subset_wish *wish);
+int subset_choose(struct subset *s, const struct dataset *set,
+                  const struct subset_options *options);
 void subset_free(struct subset *s);
 
 #endif

@@ -17,7 +17,7 @@ enum {
     BLOCK = 1 << 16,
     /* So many entries in a row that are neither files nor links: what an archive without an end
      * would bring. */
-    MAX_PASSED_OVER = 1 << 20
+    MAX_SKIPPED = 1 << 20
 };
 
 struct tar {
@@ -135,7 +135,7 @@ static bool take_kind(struct archive_entry *from, struct tar_entry *e)
 
 int tar_next(struct tar *t, struct tar_entry *e)
 {
-    for (int i = 0; i < MAX_PASSED_OVER; i++) {
+    for (int i = 0; i < MAX_SKIPPED; i++) {
         const int result = archive_read_next_header(t->archive, &t->entry);
         if (result == ARCHIVE_EOF)
             return 0;
@@ -154,7 +154,7 @@ int tar_next(struct tar *t, struct tar_entry *e)
             e->offset = archive_filter_bytes(t->archive, 0);
         return 1;
     }
-    return fail("%s: %d entries in a row are no files", t->name, MAX_PASSED_OVER);
+    return fail("%s: %d entries in a row are no files", t->name, MAX_SKIPPED);
 }
 
 int tar_read(struct tar *t, void *out, int64_t size)

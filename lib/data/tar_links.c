@@ -90,7 +90,7 @@ static int64_t find_source(const struct index *x, int64_t number)
 /* ---- what is shown ---- */
 
 struct list {
-    struct tar_shown *shown;
+    struct tar_image *shown;
     int64_t n, capacity;
     int64_t through; /* of these, in folders that links show */
 };
@@ -98,14 +98,14 @@ struct list {
 static int add(struct list *l, int64_t item, int64_t source, char *path)
 {
     const bool many = path && ++l->through > MAX_THROUGH;
-    struct tar_shown *grown = many ? NULL : grow(l->shown, l->n, &l->capacity, sizeof *grown);
+    struct tar_image *grown = many ? NULL : grow(l->shown, l->n, &l->capacity, sizeof *grown);
     if (!grown) {
         free(path);
         return fail("%s",
                     many ? "links to folders show more images than are counted" : "out of memory");
     }
     l->shown = grown;
-    l->shown[l->n++] = (struct tar_shown){item, source, path};
+    l->shown[l->n++] = (struct tar_image){item, source, path};
     return 0;
 }
 
@@ -140,7 +140,7 @@ static int add_folder(struct list *l, const struct index *x, int64_t number, int
     return result;
 }
 
-int tar_links_follow(const struct tar_item *items, int64_t n, struct tar_shown **shown,
+int tar_links_follow(const struct tar_item *items, int64_t n, struct tar_image **shown,
                      int64_t *n_shown, int64_t *lost)
 {
     struct list l = {0};
@@ -161,7 +161,7 @@ int tar_links_follow(const struct tar_item *items, int64_t n, struct tar_shown *
     return result;
 }
 
-void tar_links_free(struct tar_shown *shown, int64_t n_shown)
+void tar_links_free(struct tar_image *shown, int64_t n_shown)
 {
     for (int64_t i = 0; shown && i < n_shown; i++)
         free(shown[i].path);

@@ -14,7 +14,7 @@ struct tar_item {
 };
 
 /* An image that is there: of items[item], with the bytes of items[source]. */
-struct tar_shown {
+struct tar_image {
     int64_t item, source;
     char *path; /* of an image in a folder that a link shows; the holder's. NULL: the item's */
 };
@@ -27,8 +27,8 @@ char *tar_link_target(const char *path, const char *link, bool symbolic);
 /* Follows all links. *shown, the caller's, has the n_shown images in the order of the items; *lost
  * counts links that lead to no image. -1 with a message: memory is out, or links show more images
  * than are counted. Free with tar_links_free() in any case. */
-int tar_links_follow(const struct tar_item *items, int64_t n, struct tar_shown **shown,
+int tar_links_follow(const struct tar_item *items, int64_t n, struct tar_image **shown,
                      int64_t *n_shown, int64_t *lost);
-void tar_links_free(struct tar_shown *shown, int64_t n_shown);
+void tar_links_free(struct tar_image *shown, int64_t n_shown);
 
 #endif

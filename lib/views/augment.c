@@ -61,8 +61,8 @@ void augment_free(struct augment *a)
 static void draw_views(const struct augment *a, struct augment_worker *w, int64_t place,
                        const struct scaled_image *image)
 {
-    const uint32_t epoch = (uint32_t)a->rows->batch.epoch;
-    const uint32_t index = (uint32_t)batch_reader_index(a->rows, place);
+    const uint32_t epoch = (uint32_t)a->reader->batch.epoch;
+    const uint32_t index = (uint32_t)batch_reader_index(a->reader, place);
     for (int v = 0; v < a->n_views; v++) {
         struct random r;
         random_start(&r, a->seed, RANDOM_VIEW, epoch, index, (uint32_t)v);
@@ -83,13 +83,14 @@ static int choose_reduction(const struct augment *a, const struct augment_worker
 static int read_image(const struct augment *a, struct augment_worker *w, int64_t place,
                       int64_t from, struct augment_image *s)
 {
-    *s = (struct augment_image){.index = batch_reader_index(a->rows, from), .image.denominator = 1};
+    *s = (struct augment_image){.index = batch_reader_index(a->reader, from),
+                                .image.denominator = 1};
     struct scaled_image *image = &s->image;
     if (a->cache && image_cache_get(a->cache, s->index, image, &s->label)) {
         draw_views(a, w, place, image);
         return 0;
     }
-    if (batch_reader_get(a->rows, from, &w->sample))
+    if (batch_reader_get(a->reader, from, &w->sample))
         return -1;
     s->label = w->sample.label;
     if (w->sample.width) {
@@ -115,17 +116,18 @@ static int read_image(const struct augment *a, struct augment_worker *w, int64_t
 static enum augment_found find_image(const struct augment *a, struct augment_worker *w, int64_t row,
                                      struct augment_image *s)
 {
-    const int64_t stream = a->rows->read, count = dataset_count(a->rows->set);
-    const int64_t place = batch_reader_place(a->rows, row, 0);
+    const int64_t stream = a->reader->read, count = dataset_count(a->reader->set);
+    const int64_t place = batch_reader_place(a->reader, row, 0);
     int64_t tried = 0;
-    for (int64_t from = place; from >= 0; from = batch_reader_place(a->rows, row, ++tried)) {
+    for (int64_t from = place; from >= 0; from = batch_reader_place(a->reader, row, ++tried)) {
         if (read_image(a, w, place, from, s) == 0)
             return AUGMENT_FOUND;
-        if (skips_image(a->skips, batch_reader_index(a->rows, from), count < 0 ? stream : count))
+        if (read_errors_add_image(a->errors, batch_reader_index(a->reader, from),
+                                  count < 0 ? stream : count))
             return AUGMENT_FAILED;
     }
     s->index = s->label = -1;
-    if (a->rows->batches->evaluation)
+    if (a->reader->sampler->evaluation)
         return AUGMENT_LEFT_OUT;
     fail("%s: and none of the %lld images before it in the epoch can be read", fail_message(),
          (long long)tried - 1);
@@ -177,7 +179,7 @@ static bool stopped(const struct augment *a)
 static int fill(struct augment *a, uint8_t *x, int64_t *y, int64_t *index, struct view *views)
 {
     const size_t row_bytes = bytes_of_view(a) * (size_t)a->n_views;
-    const int64_t first = a->rows->batch.first, n = a->rows->batch.count;
+    const int64_t first = a->reader->batch.first, n = a->reader->batch.count;
     int64_t failed_row = n;
     struct fail_note failure; /* of that row; messages belong to threads */
 #pragma omp parallel for schedule(dynamic) num_threads(a->n_threads)
@@ -241,7 +243,7 @@ static int leave_out(const struct augment *a, struct batch *b, struct frame **f,
                     (size_t)a->n_views * sizeof *views);
     frame_free(*f);
     *f = shorter;
-    if (a->rows->batches->world > 1)
+    if (a->reader->sampler->world > 1)
         b->count = n;
     else
         sampler_shorten(b, n);
@@ -250,9 +252,9 @@ static int leave_out(const struct augment *a, struct batch *b, struct frame **f,
 
 struct frame *augment_frame(struct augment *a, int64_t step, struct batch *b, struct view *views)
 {
-    if (batch_reader_begin(a->rows, step))
+    if (batch_reader_begin(a->reader, step))
         return NULL;
-    *b = a->rows->batch;
+    *b = a->reader->batch;
     struct frame *f = new_frame(a, b->count);
     if (!f)
         return NULL;

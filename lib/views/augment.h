@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "data/batch_reader.h"
-#include "data/skips.h"
+#include "data/read_errors.h"
 #include "frame/frame.h"
 #include "views/image_cache.h"
 #include "views/policy.h"
@@ -16,10 +16,10 @@
 
 struct augment {
     /* Filled by the caller, which keeps what the pointers point to until augment_free(). */
-    struct batch_reader *rows;
+    struct batch_reader *reader;
     const struct policy *policies[2]; /* of an image's first view, and of its others */
     struct image_cache *cache;        /* of decoded images; NULL: none are kept */
-    struct skips *skips;
+    struct read_errors *errors;
     int size, n_views, n_threads;
     int channels; /* of series, whose views have `size` steps; 0: images */
     uint64_t seed;
@@ -44,7 +44,7 @@ void augment_free(struct augment *a);
  * the frame, b->count and views are shorter, even of no rows, and so is b->rows without shards.
  * (With shards no rank knows what others leave out.)
  *
- * Returns NULL with a message, which is that of the first row that failed: skips wants to stop, or
+ * Returns NULL with a message, which is that of the first row that failed: too many images cannot be read, or
  * no image can replace the row's. */
 struct frame *augment_frame(struct augment *a, int64_t step, struct batch *b, struct view *views);
 

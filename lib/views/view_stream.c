@@ -8,10 +8,10 @@
 #include "base/fail.h"
 #include "base/flush.h"
 #include "base/warn.h"
-#include "data/sizes.h"
+#include "data/size_sample.h"
 #include "views/trace.h"
 
-enum { CIFAR_UP_TO = SIZES_SMALL, LARGE = 224 }; /* pixels a side */
+enum { CIFAR_UP_TO = SIZE_SAMPLE_SMALL, LARGE = 224 }; /* pixels a side */
 
 int view_stream_parse(struct view_stream *v)
 {
@@ -66,7 +66,7 @@ static int choose_size(struct view_stream *v)
 static int prepare_cache(struct view_stream *v)
 {
     const struct data_source *source = v->images;
-    if (v->reduced || source->batches.steps <= source->batches.steps_per_epoch ||
+    if (v->reduced || source->sampler.steps <= source->sampler.steps_per_epoch ||
         dataset_is_stream(source->set) || !dataset_is_costly(source->set))
         return 0;
     const int64_t left = source->cache - dataset_held(source->set);
@@ -77,15 +77,15 @@ static int prepare_cache(struct view_stream *v)
 static int prepare_augment(struct view_stream *v)
 {
     struct data_source *source = v->images;
-    v->augment = (struct augment){.rows = &source->rows,
+    v->augment = (struct augment){.reader = &source->reader,
                                   .policies = {&v->policies[0], &v->policies[*v->ops2 ? 1 : 0]},
                                   .cache = v->cache,
-                                  .skips = source->skips,
+                                  .errors = source->errors,
                                   .size = (int)v->size,
                                   .channels = dataset_channels(source->set),
                                   .n_views = (int)v->n_views,
                                   .n_threads = (int)v->n_threads,
-                                  .seed = source->batches.seed,
+                                  .seed = source->sampler.seed,
                                   .orient = v->orient,
                                   .reduced = v->reduced};
     return augment_init(&v->augment);
@@ -94,7 +94,7 @@ static int prepare_augment(struct view_stream *v)
 /* Opens the trace, and makes room for what is drawn if the trace or a target needs it. */
 static int prepare_drawn(struct view_stream *v)
 {
-    const int64_t batch = v->images->batches.batch;
+    const int64_t batch = v->images->sampler.batch;
     if (*v->trace) {
         v->trace_file = fopen(v->trace, "we");
         if (!v->trace_file)
@@ -108,7 +108,7 @@ static int prepare_drawn(struct view_stream *v)
 
 int view_stream_open(struct view_stream *v)
 {
-    const int64_t steps = v->images->batches.steps;
+    const int64_t steps = v->images->sampler.steps;
     if (v->start > steps)
         return fail("--start %lld: there are %lld steps", (long long)v->start, (long long)steps);
     v->step = v->start + v->turn;
@@ -152,7 +152,7 @@ static int set_class_names(struct frame *f, const struct view_stream *v)
 
 static void set_metas(struct frame *f, const struct view_stream *v, const struct batch *row)
 {
-    const struct sampler *b = &v->images->batches;
+    const struct sampler *b = &v->images->sampler;
     const int classes = !v->outcome                  ? dataset_classes(v->images->set)
                         : v->outcome->n_outcomes > 1 ? 1 + v->outcome->n_outcomes
                                                      : 2;
@@ -160,7 +160,7 @@ static void set_metas(struct frame *f, const struct view_stream *v, const struct
     frame_set_meta_int(f, "steps", b->steps);
     frame_set_meta_int(f, "steps_per_epoch", b->steps_per_epoch);
     frame_set_meta_int(f, "batch", row->rows);
-    if (dataset_count(v->images->set) >= 0 || v->images->wish.limit)
+    if (dataset_count(v->images->set) >= 0 || v->images->subset_options.limit)
         frame_set_meta_int(f, "images", b->images);
     frame_set_meta_int(f, "grains", row->grains);
     frame_set_meta_int(f, "epoch", row->epoch);
@@ -198,7 +198,7 @@ enum prefetch_result view_stream_next(void *user, const atomic_bool *stop, struc
 {
     struct view_stream *v = user;
     struct batch b;
-    if (v->step >= v->images->batches.steps)
+    if (v->step >= v->images->sampler.steps)
         return PREFETCH_END;
     v->augment.stop = stop;
     *out = augment_frame(&v->augment, v->step, &b, v->drawn);

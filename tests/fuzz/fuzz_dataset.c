@@ -96,19 +96,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         add_file(part);
     }
     const struct link_config links = {.max_frame = INPUT_MAX_FRAME};
-    struct skips *skips = skips_new(how & 2);
-    assert(skips);
-    struct dataset *set = dataset_open(&(struct dataset_place){.path = path,
-                                                               .format = formats[format % 8],
-                                                               .split = how & 4 ? "test" : "train",
-                                                               .hold = how & 32,
-                                                               .size = 32,
-                                                               .budget = how & 8 ? 0 : 1 << 20,
-                                                               .links = &links},
-                                       skips);
+    struct read_errors *errors = read_errors_new(how & 2);
+    assert(errors);
+    struct dataset *set =
+        dataset_open(&(struct dataset_options){.path = path,
+                                               .format = formats[format % 8],
+                                               .split = how & 4 ? "test" : "train",
+                                               .hold = how & 32,
+                                               .size = 32,
+                                               .budget = how & 8 ? 0 : 1 << 20,
+                                               .links = &links},
+                     errors);
     if (set)
         read_all(set);
     dataset_close(set);
-    skips_free(skips);
+    read_errors_free(errors);
     return 0;
 }

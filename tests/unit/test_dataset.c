@@ -17,14 +17,14 @@
 
 #include "data/dataset.h"
 
-static struct skips *skips;
+static struct read_errors *errors;
 
 static struct dataset *open_set(const char *path, const char *format, const char *split, int size)
 {
     return dataset_open(
-        &(struct dataset_place){
+        &(struct dataset_options){
             .path = path, .format = format, .split = split, .size = size, .budget = 1 << 20},
-        skips);
+        errors);
 }
 
 static int native_size(const struct dataset *set)
@@ -40,15 +40,15 @@ static char folder[] = "/tmp/test_dataset.XXXXXX";
 static int make_folder(void **state)
 {
     (void)state;
-    skips = skips_new(false);
-    return skips && mkdtemp(folder) ? 0 : -1;
+    errors = read_errors_new(false);
+    return errors && mkdtemp(folder) ? 0 : -1;
 }
 
 static int remove_folder(void **state)
 {
     (void)state;
     char command[64];
-    skips_free(skips);
+    read_errors_free(errors);
     snprintf(command, sizeof command, "rm -r %s", folder);
     return system(command);
 }

@@ -1,4 +1,4 @@
-/* layout, tar_links and passed_over: parts and classes from paths, links, and what is told. */
+/* layout, tar_links and ignored: parts and classes from paths, links, and what is told. */
 /* Before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/ignored.h"
 #include "data/layout.h"
-#include "data/parts.h"
-#include "data/passed_over.h"
+#include "data/part.h"
 #include "data/tar_links.h"
 
 /* A layout of images at these paths, NULL at the end, settled; or the message why it is none. */
@@ -42,13 +42,13 @@ static void assert_places(const char *split, bool hold, const char *expected,
         int64_t label;
         const enum layout_place place = layout_find(l, paths[i], &label);
         char seen = 'u';
-        if (place == LAYOUT_HERE)
+        if (place == LAYOUT_IN_PART)
             seen = label < 0 ? '-' : (char)('0' + label);
         else if (place != LAYOUT_UNLISTED)
-            seen = place == LAYOUT_ELSEWHERE ? 'o' : place == LAYOUT_BESIDE_CLASSES ? 'c' : 'p';
+            seen = place == LAYOUT_OTHER_PART ? 'o' : place == LAYOUT_BESIDE_CLASSES ? 'c' : 'p';
         if (seen != expected[i])
             fail_msg("%s: %c, not %c", paths[i], seen, expected[i]);
-        here += place == LAYOUT_HERE;
+        here += place == LAYOUT_IN_PART;
     }
     assert_int_equal(layout_count(l).here, here);
     layout_free(l);
@@ -151,10 +151,10 @@ static void tiny_imagenet(void **state)
             int64_t label;
             const enum layout_place place = layout_find(l, paths[i], &label);
             const int expected = cases[c].labels[i];
-            assert_int_equal(place, expected == -2   ? LAYOUT_ELSEWHERE
+            assert_int_equal(place, expected == -2   ? LAYOUT_OTHER_PART
                                     : expected == -3 ? LAYOUT_UNLISTED
-                                                     : LAYOUT_HERE);
-            if (place == LAYOUT_HERE)
+                                                     : LAYOUT_IN_PART);
+            if (place == LAYOUT_IN_PART)
                 assert_int_equal(label, expected);
         }
         if (result == 0) {
@@ -235,7 +235,7 @@ static void links(void **state)
         int64_t source;
     } expected[] = {{"c/1.png", 1}, {"c/2.png", 1}, {"c/3.png", 7}, {"c/3.png", 8}, {"a/1.png", 1},
                     {"a/2.png", 1}, {"b/1.png", 1}, {"a/3.png", 7}, {"a/3.png", 8}};
-    struct tar_shown *shown;
+    struct tar_image *shown;
     int64_t n, lost;
     assert_int_equal(tar_links_follow(items, 10, &shown, &n, &lost), 0);
     assert_int_equal(n, 9);
@@ -251,23 +251,23 @@ static void links(void **state)
 static void told(void **state)
 {
     (void)state;
-    struct passed_over p = {0};
-    char text[PASSED_TEXT];
-    passed_over_text(&p, text);
+    struct ignored p = {0};
+    char text[IGNORED_TEXT];
+    ignored_text(&p, text);
     assert_string_equal(text, "");
-    passed_over_file(&p, "a.WebP");
-    passed_over_file(&p, "b.webp");
-    passed_over_file(&p, "Makefile");
-    passed_over_file(&p, "odd.\033[31m");
-    passed_over_add(&p, "links that lead nowhere", 7);
-    passed_over_text(&p, text);
+    ignored_add_file(&p, "a.WebP");
+    ignored_add_file(&p, "b.webp");
+    ignored_add_file(&p, "Makefile");
+    ignored_add_file(&p, "odd.\033[31m");
+    ignored_add(&p, "links that lead nowhere", 7);
+    ignored_text(&p, text);
     assert_string_equal(text, "7 links that lead nowhere, 2 .webp, 2 other files");
     for (int i = 0; i < 1000; i++) {
         char name[16];
         snprintf(name, sizeof name, "a.x%d", i);
-        passed_over_file(&p, name);
+        ignored_add_file(&p, name);
     }
-    passed_over_text(&p, text);
+    ignored_text(&p, text);
     assert_non_null(strstr(text, "2 .webp"));
     assert_non_null(strstr(text, " of other kinds"));
 }

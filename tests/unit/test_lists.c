@@ -14,9 +14,8 @@
 
 #include "data/brace_expand.h"
 #include "data/classes.h"
-#include "data/image.h"
-#include "data/sizes.h"
-#include "data/skips.h"
+#include "data/read_errors.h"
+#include "data/size_sample.h"
 #include "views/image_cache.h"
 
 static void braces(void **state)
@@ -91,104 +90,104 @@ static void kept(void **state)
     image_cache_free(k);
 }
 
-static int damage(struct skips *s, int64_t index, int64_t images)
+static int damage(struct read_errors *s, int64_t index, int64_t images)
 {
     (fail)("%lld.png: damaged", (long long)index);
-    return skips_image(s, index, images);
+    return read_errors_add_image(s, index, images);
 }
 
 static void skipped(void **state)
 {
     (void)state;
-    struct skips *s = skips_new(true);
+    struct read_errors *s = read_errors_new(true);
     assert_int_equal(damage(s, 0, 1000000), -1);
     assert_string_equal(fail_message(), "0.png: damaged");
-    skips_free(s);
+    read_errors_free(s);
 
-    s = skips_new(false);
+    s = read_errors_new(false);
     assert_int_equal(damage(s, 5, 1), 0); /* one may be damaged, however few there are */
     assert_int_equal(damage(s, 5, 1), 0); /* the same one again */
     assert_int_equal(damage(s, 6, 199), -1);
     assert_non_null(strstr(fail_message(), "6.png: damaged: the 2nd unreadable one of 199 images"));
-    skips_free(s);
+    read_errors_free(s);
 
-    s = skips_new(false);
+    s = read_errors_new(false);
     for (int i = 0; i < 10; i++)
         assert_int_equal(damage(s, (7 * i) % 10, 1000), 0);
-    assert_int_equal(skips_count(s), 10);
+    assert_int_equal(read_errors_image_count(s), 10);
     assert_int_equal(damage(s, 3, 1000), 0);
     assert_int_equal(damage(s, 11, 1000), -1);
-    skips_free(s);
+    read_errors_free(s);
 }
 
-static int bad_label(struct skips *s, int64_t before)
+static int bad_label(struct read_errors *s, int64_t before)
 {
     (fail)("set.tar: %lld.cls: no number", (long long)before);
-    return skips_label(s, before);
+    return read_errors_add_label(s, before);
 }
 
 /* Counted apart from images, and judged where it is known of how many they are. */
 static void labels(void **state)
 {
     (void)state;
-    struct skips *s = skips_new(true);
+    struct read_errors *s = read_errors_new(true);
     assert_int_equal(bad_label(s, 0), -1);
     assert_string_equal(fail_message(), "set.tar: 0.cls: no number");
-    skips_free(s);
+    read_errors_free(s);
 
-    s = skips_new(false);
+    s = read_errors_new(false);
     assert_int_equal(bad_label(s, 0), 0);
-    assert_int_equal(skips_labels_check(s, 1), 0); /* one, however few there are */
-    assert_int_equal(damage(s, 5, 100), 0);        /* no second defect of the same kind */
+    assert_int_equal(read_errors_check_labels(s, 1), 0); /* one, however few there are */
+    assert_int_equal(damage(s, 5, 100), 0);              /* no second defect of the same kind */
     assert_int_equal(bad_label(s, 1), 0);
-    assert_int_equal(skips_labels_check(s, 200), 0);
-    assert_int_equal(skips_labels_check(s, 199), -1);
+    assert_int_equal(read_errors_check_labels(s, 200), 0);
+    assert_int_equal(read_errors_check_labels(s, 199), -1);
     assert_string_equal(fail_message(),
                         "set.tar: 1.cls: no number: the 2nd label of 199 images that cannot be "
                         "read, and more than 1 %");
     assert_int_equal(bad_label(s, 0) | bad_label(s, 1), 0); /* another pass */
-    assert_int_equal(skips_labels(s), 2);
+    assert_int_equal(read_errors_label_count(s), 2);
     assert_int_equal(bad_label(s, 2), 0);
-    assert_int_equal(skips_labels(s), 3);
-    assert_int_equal(skips_count(s), 1);
-    skips_free(s);
+    assert_int_equal(read_errors_label_count(s), 3);
+    assert_int_equal(read_errors_image_count(s), 1);
+    read_errors_free(s);
 }
 
-static void look_at(struct sizes *s, int width, int height, int n)
+static void look_at(struct size_sample *s, int width, int height, int n)
 {
     for (int i = 0; i < n; i++)
-        if (sizes_wants(s))
-            sizes_add(s, width, height);
+        if (size_sample_wants(s))
+            size_sample_add(s, width, height);
         else
-            sizes_pass(s);
+            size_sample_skip(s);
 }
 
 static void sizes(void **state)
 {
     (void)state;
     int agree, looked_at;
-    struct sizes s = {.stride = 1};
-    assert_int_equal(sizes_most(&s, &agree, &looked_at), 0);
+    struct size_sample s = {.stride = 1};
+    assert_int_equal(size_sample_most(&s, &agree, &looked_at), 0);
     assert_true(agree == 0 && looked_at == 0);
     look_at(&s, 16, 16, 1);
-    assert_int_equal(sizes_most(&s, &agree, &looked_at), 16);
+    assert_int_equal(size_sample_most(&s, &agree, &looked_at), 16);
     look_at(&s, 0, 0, 3); /* cannot be read */
     look_at(&s, 640, 480, 1);
-    assert_int_equal(sizes_most(&s, &agree, &looked_at), 0); /* as frequent, and larger */
+    assert_int_equal(size_sample_most(&s, &agree, &looked_at), 0); /* as frequent, and larger */
     assert_true(agree == 1 && looked_at == 2);
     look_at(&s, 32, 32, 3);
     look_at(&s, 300, 300, 1);
-    assert_int_equal(sizes_most(&s, &agree, &looked_at), 32);
+    assert_int_equal(size_sample_most(&s, &agree, &looked_at), 32);
     look_at(&s, 63, 64, 1); /* all that is shown large is of one kind */
-    assert_int_equal(sizes_most(&s, &agree, &looked_at), 0);
+    assert_int_equal(size_sample_most(&s, &agree, &looked_at), 0);
     assert_true(agree == 3 && looked_at == 7);
 
     /* Each fourth of 200 images: 0, 4, ..., 196. */
-    s = (struct sizes){.stride = 1};
+    s = (struct size_sample){.stride = 1};
     look_at(&s, 8, 8, 1);
     for (int i = 1; i < 200; i++)
         look_at(&s, i % 4 ? 9 : 10, i % 4 ? 9 : 10, 1);
-    assert_int_equal(sizes_most(&s, &agree, &looked_at), 10);
+    assert_int_equal(size_sample_most(&s, &agree, &looked_at), 10);
     assert_true(s.stride == 4 && agree == 49 && looked_at == 50);
 }
 

@@ -1,4 +1,4 @@
-#include "data/passed_over.h"
+#include "data/ignored.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -8,16 +8,17 @@
 #include "base/warn.h"
 
 enum { LONGEST_EXTENSION = 12, TOLD = 10 /* kinds */ };
-_Static_assert(TOLD *(PASSED_KIND_BYTES + 24) + 64 < PASSED_TEXT, "a text has room for all kinds");
+_Static_assert(TOLD *(IGNORED_KIND_BYTES + 24) + 64 < IGNORED_TEXT,
+               "a text has room for all kinds");
 
-void passed_over_add(struct passed_over *p, const char *kind, int64_t n)
+void ignored_add(struct ignored *p, const char *kind, int64_t n)
 {
     int i = 0;
     if (n == 0)
         return;
     while (i < p->n_kinds && strcmp(p->kinds[i].name, kind) != 0)
         i++;
-    if (i == PASSED_KINDS) {
+    if (i == IGNORED_KINDS) {
         p->others += n;
         return;
     }
@@ -29,7 +30,7 @@ void passed_over_add(struct passed_over *p, const char *kind, int64_t n)
     p->kinds[i].n += n;
 }
 
-void passed_over_file(struct passed_over *p, const char *name)
+void ignored_add_file(struct ignored *p, const char *name)
 {
     const char *dot = strrchr(name, '.');
     char kind[LONGEST_EXTENSION + 2] = "";
@@ -42,16 +43,16 @@ void passed_over_file(struct passed_over *p, const char *name)
         else
             kind[i] = (char)tolower((unsigned char)dot[i]);
     }
-    passed_over_add(p, n ? kind : "other files", 1);
+    ignored_add(p, n ? kind : "other files", 1);
 }
 
 static int most_first(const void *a, const void *b)
 {
-    const struct passed_kind *x = a, *y = b;
+    const struct ignored_kind *x = a, *y = b;
     return x->n != y->n ? (x->n < y->n) - (x->n > y->n) : strcmp(x->name, y->name);
 }
 
-void passed_over_text(struct passed_over *p, char *text)
+void ignored_text(struct ignored *p, char *text)
 {
     size_t used = 0;
     int64_t others = p->others;
@@ -61,17 +62,17 @@ void passed_over_text(struct passed_over *p, char *text)
         if (i >= TOLD)
             others += p->kinds[i].n;
         else
-            used += (size_t)snprintf(text + used, PASSED_TEXT - used, "%s%lld %s", i ? ", " : "",
+            used += (size_t)snprintf(text + used, IGNORED_TEXT - used, "%s%lld %s", i ? ", " : "",
                                      (long long)p->kinds[i].n, p->kinds[i].name);
     }
     if (others)
-        snprintf(text + used, PASSED_TEXT - used, ", %lld of other kinds", (long long)others);
+        snprintf(text + used, IGNORED_TEXT - used, ", %lld of other kinds", (long long)others);
 }
 
-void passed_over_tell(struct passed_over *p, const char *where)
+void ignored_report(struct ignored *p, const char *where)
 {
-    char text[PASSED_TEXT];
-    passed_over_text(p, text);
+    char text[IGNORED_TEXT];
+    ignored_text(p, text);
     if (*text)
         warn_line("%s: not read: %s", where, text);
 }

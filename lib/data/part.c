@@ -1,4 +1,4 @@
-#include "data/parts.h"
+#include "data/part.h"
 
 #include <ctype.h>
 #include <stdbool.h>

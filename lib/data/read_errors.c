@@ -1,4 +1,4 @@
-#include "data/skips.h"
+#include "data/read_errors.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 
 enum { NAMED = 5 };
 
-struct skips {
+struct read_errors {
     bool stop;
     pthread_mutex_t mutex;
     int64_t *indices; /* ascending */
@@ -20,9 +20,9 @@ struct skips {
     char *label_defect; /* what the last of them was */
 };
 
-struct skips *skips_new(bool stop)
+struct read_errors *read_errors_new(bool stop)
 {
-    struct skips *s = calloc(1, sizeof *s);
+    struct read_errors *s = calloc(1, sizeof *s);
     if (!s) {
         fail_memory(NULL);
         return NULL;
@@ -32,7 +32,7 @@ struct skips *skips_new(bool stop)
     return s;
 }
 
-void skips_free(struct skips *s)
+void read_errors_free(struct read_errors *s)
 {
     if (!s)
         return;
@@ -43,7 +43,7 @@ void skips_free(struct skips *s)
 }
 
 /* 1: new, 0: known, -1: memory is out. */
-static int remember(struct skips *s, int64_t index)
+static int remember(struct read_errors *s, int64_t index)
 {
     int64_t at = 0, end = s->n;
     while (at < end) {
@@ -84,7 +84,7 @@ static void tell(int64_t n, const char *what)
                   n == NAMED ? " (further ones are only counted)" : "");
 }
 
-static int count(struct skips *s, int64_t index, int64_t images)
+static int count(struct read_errors *s, int64_t index, int64_t images)
 {
     const int is_new = remember(s, index);
     if (is_new < 1)
@@ -96,7 +96,7 @@ static int count(struct skips *s, int64_t index, int64_t images)
     return 0;
 }
 
-int skips_image(struct skips *s, int64_t index, int64_t images)
+int read_errors_add_image(struct read_errors *s, int64_t index, int64_t images)
 {
     if (s->stop)
         return -1;
@@ -106,7 +106,7 @@ int skips_image(struct skips *s, int64_t index, int64_t images)
     return result;
 }
 
-static int count_label(struct skips *s, int64_t before)
+static int count_label(struct read_errors *s, int64_t before)
 {
     if (before < s->labels)
         return 0;
@@ -120,7 +120,7 @@ static int count_label(struct skips *s, int64_t before)
     return 0;
 }
 
-int skips_label(struct skips *s, int64_t before)
+int read_errors_add_label(struct read_errors *s, int64_t before)
 {
     if (s->stop)
         return -1;
@@ -130,7 +130,7 @@ int skips_label(struct skips *s, int64_t before)
     return result;
 }
 
-int skips_labels_check(struct skips *s, int64_t images)
+int read_errors_check_labels(struct read_errors *s, int64_t images)
 {
     pthread_mutex_lock(&s->mutex);
     const int result =
@@ -142,7 +142,7 @@ int skips_labels_check(struct skips *s, int64_t images)
     return result;
 }
 
-int skips_archive(struct skips *s)
+int read_errors_add_archive(struct read_errors *s)
 {
     if (s->stop || stop_check())
         return -1;
@@ -150,12 +150,12 @@ int skips_archive(struct skips *s)
     return 0;
 }
 
-int64_t skips_count(const struct skips *s)
+int64_t read_errors_image_count(const struct read_errors *s)
 {
     return s->n;
 }
 
-int64_t skips_labels(const struct skips *s)
+int64_t read_errors_label_count(const struct read_errors *s)
 {
     return s->labels;
 }
