@@ -12,7 +12,7 @@
 #include "base/warn.h"
 #include "data/dataset_format.h"
 #include "data/decode.h"
-#include "data/parts.h"
+#include "data/part.h"
 
 const char dataset_formats[] = "auto|cifar10|cifar100|idx|folder|tar|frames|shapes|series";
 static const struct dataset_format *const formats[] = {

@@ -10,7 +10,7 @@
 #include "base/multiversion.h"
 #include "base/regular_file.h"
 #include "data/dataset_format.h"
-#include "data/parts.h"
+#include "data/part.h"
 #include "data/tar.h"
 
 enum { SIDE = 32, PLANE = SIDE * SIDE, PIXELS = 3 * PLANE, KEPT = PIXELS + 1 };

@@ -13,7 +13,7 @@
 #include "base/fail.h"
 #include "base/stop.h"
 #include "data/dataset_format.h"
-#include "data/parts.h"
+#include "data/part.h"
 
 /* ---- what lies there ---- */
 

@@ -14,7 +14,7 @@
 #include "base/stop.h"
 #include "data/dataset_format.h"
 #include "data/decode.h"
-#include "data/parts.h"
+#include "data/part.h"
 
 enum { MAX_LEVELS = 16 /* of folders that are alone in the one above */ };
 

@@ -6,7 +6,7 @@
 #include "base/fail.h"
 #include "data/dataset_format.h"
 #include "data/image.h"
-#include "data/parts.h"
+#include "data/part.h"
 #include "frame/class_names.h"
 #include "frame/frame.h"
 #include "link/endpoint.h"

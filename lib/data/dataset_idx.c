@@ -10,7 +10,7 @@
 #include "base/regular_file.h"
 #include "data/dataset_format.h"
 #include "data/image.h"
-#include "data/parts.h"
+#include "data/part.h"
 
 /* What is held of one set. The sets there are have up to 2 GB; a small compressed file could claim,
  * and bring, any size. */

@@ -23,7 +23,7 @@
 #include "base/regular_file.h"
 #include "data/dataset_format.h"
 #include "data/npy.h"
-#include "data/parts.h"
+#include "data/part.h"
 #include "data/waves.h"
 
 enum { MAX_VALUES = 1 << 24 }; /* of a series */

@@ -11,7 +11,7 @@
 #include "base/random.h"
 #include "data/dataset_format.h"
 #include "data/image.h"
-#include "data/parts.h"
+#include "data/part.h"
 
 enum { CLASSES = 10, TRAIN_IMAGES = 10000, TEST_IMAGES = 2000, NATIVE_SIZE = 32, MAX_COPIES = 4 };
 
