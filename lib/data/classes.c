@@ -7,7 +7,7 @@
 #include "base/fail.h"
 #include "base/grow.h"
 
-/* Where the name stands, or should. */
+/* The index of the name, or the one at which it would have to be inserted. */
 static int find(const struct classes *c, const char *name, bool *there)
 {
     int at = 0, end = c->n;
@@ -44,11 +44,25 @@ int classes_add(struct classes *c, const char *name)
     return 0;
 }
 
+int classes_order(struct classes *c, const char *const *names)
+{
+    c->numbers = calloc((size_t)c->n + 1, sizeof *c->numbers);
+    if (!c->numbers)
+        return fail_memory(NULL);
+    for (int i = 0; i < c->n; i++) {
+        bool there;
+        c->numbers[find(c, names[i], &there)] = i;
+    }
+    return 0;
+}
+
 int classes_number(const struct classes *c, const char *name)
 {
     bool there;
     const int at = find(c, name, &there);
-    return there ? at : -1;
+    if (!there)
+        return -1;
+    return c->numbers ? c->numbers[at] : at;
 }
 
 void classes_free(struct classes *c)
@@ -56,5 +70,6 @@ void classes_free(struct classes *c)
     for (int i = 0; i < c->n; i++)
         free(c->names[i]);
     free(c->names);
+    free(c->numbers);
     *c = (struct classes){0};
 }

@@ -1,32 +1,35 @@
-/* dataset: labelled images or series, wherever they come from.
+/* dataset: labelled images or time series, wherever they come from.
  *
- *   cifar10    the binary version: a folder with data_batch_1.bin to data_batch_5.bin
- *              and test_batch.bin, or the .tar.gz that is distributed
- *   cifar100   a folder with train.bin and test.bin, or its .tar.gz; the fine labels
- *   idx        MNIST's layout: a folder with *images*idx3* and *labels*idx1* files, perhaps .gz, or
+ *   format     data
+ *   --------   ----------------------------------------------------------------------------------
+ *   cifar10    CIFAR-10, binary version: a folder with data_batch_1.bin to data_batch_5.bin and
+ *              test_batch.bin, or the .tar.gz that is distributed
+ *   cifar100   CIFAR-100, binary version: a folder with train.bin and test.bin, or its .tar.gz; with
+ *              the fine labels
+ *   idx        MNIST's files: a folder with *images*idx3* and *labels*idx1* files, perhaps .gz, or
  *              one of them; grey becomes three channels
- *   folder     a folder per class with PNG and JPEG files, nested as one likes; without sub-folders
- *              the images have no labels
- *   tar        .tar, .tar.gz, .tar.zst ..., one or a brace list of them ("train-{000..146}.tar"),
- *              or "-", stdin. Labels are in KEY.cls beside KEY.jpg (WebDataset), else folders are
+ *   folder     a folder for each class with PNG and JPEG files in it or below it; without such
+ *              folders the images have no labels
+ *   tar        .tar, .tar.gz, .tar.zst ..., one or a brace list of them ("train-{000..146}.tar"), or
+ *              "-", stdin. Labels are in KEY.cls beside KEY.jpg (WebDataset), else folders are
  *              classes as above
- *   frames     frames of images: x U8 [N,H,W,3], [N,1,H,W,3] or [H,W,3], y I64 [N] or none; from a
+ *   frames     frames with x U8 [N,H,W,3], [N,1,H,W,3] or [H,W,3], and y I64 [N] or none; from a
  *              file, "-", or another of endpoint.h's sources
- *   shapes     built in: ten classes of drawn shapes, no file at all
+ *   shapes     built in, without any file: drawn shapes of ten classes
  *   series     time series, whose samples are floats: "waves", which are built in (waves.h), a file
- * of dataset_series.c's layouts, or a folder with a file for each split
+ *              in a layout of dataset_series.c, or a folder with such a file for each part
  *
- * Parts of folders and archives are folders in them (layout.h), those of other formats files; what
- * has no parts is the training part. Classes that have names are numbered in the order of the
- * names' bytes, over all parts.
+ * The parts of folders and archives are folders in them (layout.h); the other formats have a file
+ * for each part. Data that has no parts is a training part. Classes with names are numbered in the
+ * order of the names' bytes, over all parts.
  *
- * A set is indexed, any image at any time, or it is a stream, one after the other. Archives that
- * are not compressed are indexed where they lie. What can only be read in sequence (compressed
- * archives, stdin, frames) is held in memory, and so indexed as well, if its bytes fit into the
- * budget; otherwise it is a stream: one that lies in files is counted by reading it once, and can
- * begin again, stdin cannot.
+ * A set is either indexed (any image at any time) or a stream (one image after the other). Archives
+ * that are not compressed are indexed: their images are read from where they are in the file. What
+ * can only be read in sequence (compressed archives, stdin, frames) is held in memory and indexed,
+ * if its bytes fit into the budget; otherwise it is a stream. A stream that comes from files is read
+ * once to count it, and can begin again; stdin cannot.
  *
- * A format is one dataset_NAME.c (see dataset_format.h). */
+ * A format is one file, dataset_NAME.c; dataset_format.h says how to add one. */
 #ifndef DATASET_H
 #define DATASET_H
 
@@ -39,66 +42,76 @@
 
 struct dataset;
 
-/* The formats' names as options_parse() wants choices: "auto|cifar10|...". */
+/* The formats' names as options_parse() takes choices: "auto|cifar10|...". */
 extern const char dataset_formats[];
 
-/* Which images a set is to hold. The texts must stay valid until dataset_open() returns, `links` as
- * long as the set. */
+/* What to open. The texts must stay valid until dataset_open() returns, `links` as long as the set.
+ */
 struct dataset_options {
-    const char *path;
-    const char *format; /* one of dataset_formats; "auto" finds out */
-    const char *split;  /* "train", "test" or "unlabeled"; a set without such a part is refused */
-    bool hold;          /* the caller keeps some images of the training part back for a test: a set
-                           that has a test part is refused */
-    int size;       /* pixels of the views, for sets that can be drawn at any size; 0: unknown */
-    int64_t budget; /* bytes that may be held in memory */
-    const struct link_config *links; /* for sets that come over a link */
+    const char *path;   /* "" if the format needs none */
+    const char *format; /* one of dataset_formats; "auto" finds out which one it is */
+    const char *split;  /* "train", "test" or "unlabeled"; data without such a part is refused */
+    bool hold;          /* the caller divides the training part into training and test images;
+                         * data that has a test part is refused */
+    int size;           /* pixels a side of the views, for sets that draw their images at any size;
+                         * 0: not known yet */
+    int64_t budget;     /* bytes of samples that may be held in memory */
+    const struct link_config *links; /* for data that comes over a link */
 };
 
-/* Opens a set. errors, which must outlive it, decides whether an archive that breaks off, or a label
- * that cannot be read, is an error. NULL with a message that names the file and its defect. */
+/* Opens a set. `errors`, which must outlive it, decides whether an archive that breaks off, or a
+ * label that cannot be read, ends the run. Returns NULL with a message that names the file and its
+ * defect. */
 struct dataset *dataset_open(const struct dataset_options *options, struct read_errors *errors);
 void dataset_close(struct dataset *set); /* NULL is fine */
 
-/* Tells on stderr, once, what lies there and is not read: after dataset_open(), or, of a stream
- * that comes once, at its end. */
+/* Prints on stderr, once, what the data holds and the set does not read. Call it after
+ * dataset_open(); for a stream that comes once, at its end. */
 void dataset_report_ignored(struct dataset *set);
 
-/* Will dataset_open() look for series there, and not for images? Known without opening it. */
+/* Returns true if dataset_open() would look for time series at this path, and not for images.
+ * Opens nothing. */
 bool dataset_holds_series(const char *path, const char *format);
 
 bool dataset_is_stream(const struct dataset *set);
-int64_t dataset_count(const struct dataset *set); /* -1: a stream that cannot be counted */
-int dataset_classes(const struct dataset *set);   /* 0: no labels */
-/* The names of the classes, by number; the set's. NULL: they have none. */
+int64_t dataset_count(const struct dataset *set); /* samples; -1: a stream that cannot be counted */
+int dataset_classes(const struct dataset *set);   /* labels are below; 0: no labels */
+/* The names of the classes, by label; they are the set's. NULL if they have none. */
 const char *const *dataset_class_names(const struct dataset *set);
-/* Of series: how many values there are at each step; 0 for images. */
+/* Values at each step of the series; 0: the samples are images. */
 int dataset_channels(const struct dataset *set);
-/* Steps of the series. Side of most images, if these are square and of up to SIZE_SAMPLE_SMALL pixels;
- * else 0. Where images may differ, a sample of them is looked at (size_sample.h), of a stream that comes
- * once those that were held first; *agree of *looked_at have this size (both 0: all are known to).
- * Of a set that was opened for views of a given size nothing is looked at. */
+/* Steps of the series; or pixels a side of most images, if these are square and have up to
+ * SIZE_SAMPLE_SMALL pixels a side, else 0. Where images may differ, a sample of them decides
+ * (size_sample.h), of a stream that comes once those that fit into the budget: *agree of *looked_at
+ * images have this size. Both are 0 if all images are known to have it, or if the set was opened
+ * with a size. */
 int dataset_native_size(const struct dataset *set, int *agree, int *looked_at);
-/* Bytes of images that are held, of the budget. */
+/* How many bytes of the budget are in use. */
 int64_t dataset_bytes_held(const struct dataset *set);
-/* Does getting an image cost more than pointing at it: is it decoded or drawn? */
+/* Returns true if getting an image costs more than pointing at its pixels: it is decoded or drawn. */
 bool dataset_is_costly(const struct dataset *set);
 
-/* Image i of an indexed set, 0 <= i < count, with its label. The bytes stay valid until the sample
- * is used again or the set is closed. Several threads may call this at once, each with its own
- * sample. -1 with a message that names the image. */
+/* Gets sample i of an indexed set, 0 <= i < count, with its label. Its bytes stay valid until `s` is
+ * used again or the set is closed. Several threads may call this at once, each with its own sample.
+ * Returns -1 with a message that names the sample. */
 int dataset_get(const struct dataset *set, int64_t i, struct sample *s);
 
-/* The label of that image, -1 without one, at no cost. */
+/* The label of that sample, or -1 if it has none. Costs nothing. */
 int64_t dataset_label(const struct dataset *set, int64_t i);
 
-/* What identifies that image among all of the set's data, the same wherever it lies and in a folder
- * as in an archive; valid as long as the set. NULL: its number does. */
+/* A name that identifies that sample among all of the data, the same wherever the data is, and in a
+ * folder as in an archive of it. Valid as long as the set. NULL if its number identifies it. */
 const char *dataset_image_name(const struct dataset *set, int64_t i);
 
-/* The next image of a stream, in memory of the sample's own: 1, 0 at the end, -1 on failure. */
-int dataset_next(struct dataset *set, struct sample *s);
-/* Begins a stream again. -1 with a message where it cannot. */
+enum dataset_result {
+    DATASET_FAILED = -1, /* fail_message() says why */
+    DATASET_END = 0,
+    DATASET_SAMPLE = 1
+};
+
+/* Gets the next sample of a stream; its bytes are in the sample's own memory. */
+enum dataset_result dataset_next(struct dataset *set, struct sample *s);
+/* Begins a stream again. Returns -1 with a message if it cannot. */
 int dataset_rewind(struct dataset *set);
 
 #endif

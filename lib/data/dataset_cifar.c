@@ -1,6 +1,7 @@
-/* CIFAR's binary files: records of a label byte (CIFAR-100: a coarse and a fine one) and three
- * planes of 32 x 32 pixels. Read whole (184 MB for a training set) and kept interleaved. They lie
- * in a folder, or in the archive that is distributed. */
+/* cifar10 and cifar100: CIFAR's binary files, which are records of a label byte (CIFAR-100: a coarse
+ * and a fine one) and three planes of 32 x 32 pixels. They are in a folder, or in the archive that
+ * is distributed, and are read as a whole (184 MB for a training set); pixels are kept
+ * interleaved. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,19 +12,24 @@
 #include "base/regular_file.h"
 #include "data/dataset_format.h"
 #include "data/part.h"
+#include "data/path.h"
 #include "data/tar.h"
 
 enum { SIDE = 32, PLANE = SIDE * SIDE, PIXELS = 3 * PLANE, KEPT = PIXELS + 1 };
-enum { MAX_FILES = 5, LOOK_AT = 16 /* entries of an archive */, MAX_TEXT = 1 << 20 };
-
-struct kind {
-    size_t label_bytes; /* the last of them counts */
-    int classes;
-    const char *train[MAX_FILES + 1], *test[2];
-    const char *names; /* a file with a class's name a line, in the order of their numbers */
+enum {
+    MAX_FILES = 5, /* of a part */
+    LOOK_AT = 16,  /* entries of an archive that show what it is */
+    MAX_TEXT = 1 << 20
 };
 
-static const struct kind cifar10 = {
+struct cifar_kind {
+    size_t label_bytes; /* of which the last one is used */
+    int classes;
+    const char *train[MAX_FILES + 1], *test[2];
+    const char *names; /* a file with one class name a line, in the order of the labels */
+};
+
+static const struct cifar_kind cifar10 = {
     1,
     10,
     {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
@@ -31,12 +37,12 @@ static const struct kind cifar10 = {
     {"test_batch.bin"},
     "batches.meta.txt",
 };
-static const struct kind cifar100 = {2, 100, {"train.bin"}, {"test.bin"}, "fine_label_names.txt"};
+static const struct cifar_kind cifar100 = {
+    2, 100, {"train.bin"}, {"test.bin"}, "fine_label_names.txt"};
 
-/* Each image is followed by its label: KEPT bytes. */
 struct cifar {
-    uint8_t *images;
-    char *text; /* of the file of names, cut into lines; NULL: there is none */
+    uint8_t *images; /* U8 (count,KEPT): the pixels U8 (32,32,3) of an image, then its label */
+    char *text;      /* of the file of names, cut into lines; NULL: there is none */
     const char **names;
 };
 
@@ -47,17 +53,11 @@ static bool is_among(const char *name, const char *const *files)
     return *files;
 }
 
-static char *join(const char *folder, const char *name)
-{
-    char *path;
-    return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
-}
-
 static bool folder_has(const char *folder, const char *const *files)
 {
     bool found = false;
     for (; *files && !found; files++) {
-        char *path = join(folder, *files);
+        char *path = path_join(folder, *files);
         found = path && access(path, F_OK) == 0;
         free(path);
     }
@@ -69,7 +69,7 @@ static bool archive_has(const char *path, const char *const *files)
     struct tar *t = tar_open(path);
     struct tar_entry e;
     bool found = false;
-    for (int i = 0; t && i < LOOK_AT && !found && tar_next(t, &e) == 1; i++)
+    for (int i = 0; t && i < LOOK_AT && !found && tar_next(t, &e) == TAR_ENTRY; i++)
         found = is_among(basename(e.path), files);
     tar_close(t);
     return found;
@@ -80,7 +80,7 @@ static bool has_any(const char *path, const char *const *files)
     return path_is_folder(path) ? folder_has(path, files) : archive_has(path, files);
 }
 
-static bool recognize(const char *path, const struct kind *kind)
+static bool recognize(const char *path, const struct cifar_kind *kind)
 {
     return (path_is_folder(path) || path_is_file(path)) &&
            (has_any(path, kind->train) || has_any(path, kind->test));
@@ -96,8 +96,8 @@ static void interleave(const uint8_t *restrict planes, uint8_t *restrict pixels)
     }
 }
 
-/* Takes over the records of one file. */
-static int add_records(struct dataset *set, const struct kind *kind, const struct sample *s)
+/* Adds the records of one file. */
+static int add_records(struct dataset *set, const struct cifar_kind *kind, const struct sample *s)
 {
     struct cifar *c = set->state;
     const size_t record = kind->label_bytes + PIXELS, n = s->size / record;
@@ -122,24 +122,25 @@ static int add_records(struct dataset *set, const struct kind *kind, const struc
     return 0;
 }
 
-/* A part of the training images would train without a word. */
-static int fail_missing(const char *where, const char *file, const struct kind *kind)
+/* Leaves the message that a file is missing: part of the training images would train unnoticed.
+ * Returns -1. */
+static int fail_missing(const char *where, const char *file, const struct cifar_kind *kind)
 {
     return kind->train[1] ? fail("%s: has no %s; the training part is the five files %s to %s",
                                  where, file, kind->train[0], kind->train[MAX_FILES - 1])
                           : fail("%s: has no %s", where, file);
 }
 
-static int read_folder(struct dataset *set, const struct kind *kind, const char *folder,
+static int read_folder(struct dataset *set, const struct cifar_kind *kind, const char *folder,
                        const char *const *files)
 {
     struct sample s = {0};
     int result = 0;
     for (; *files && result == 0; files++) {
-        char *path = join(folder, *files);
+        char *path = path_join(folder, *files);
         s.file = path;
         if (!path)
-            result = fail_memory(folder);
+            result = -1;
         else if (access(path, F_OK) != 0)
             result = fail_missing(folder, *files, kind);
         else
@@ -150,16 +151,16 @@ static int read_folder(struct dataset *set, const struct kind *kind, const char 
     return result;
 }
 
-/* Reads an entry of the archive into the place of the file whose name it has. */
+/* Reads an entry of the archive into the sample of the file whose name it has. */
 static int read_entry(struct tar *t, const struct tar_entry *e, const char *path,
-                      const char *const *files, struct sample *places)
+                      const char *const *files, struct sample *samples)
 {
     int i = 0;
     while (files[i] && strcmp(files[i], basename(e->path)) != 0)
         i++;
     if (!files[i] || e->kind != TAR_FILE)
         return 0;
-    struct sample *s = &places[i];
+    struct sample *s = &samples[i];
     s->file = path;
     s->member = files[i];
     if (e->size > SAMPLE_MAX_BYTES)
@@ -167,38 +168,45 @@ static int read_entry(struct tar *t, const struct tar_entry *e, const char *path
     return sample_reserve(s, (size_t)e->size) || tar_read(t, s->buffer, e->size) ? -1 : 0;
 }
 
-/* The archive has the files in another order than their names', which numbers the images. */
-static int read_archive(struct dataset *set, const struct kind *kind, const char *path,
+/* Reads an archive, which has the files in an order other than that of their names, by which the
+ * images are numbered. */
+static int read_archive(struct dataset *set, const struct cifar_kind *kind, const char *path,
                         const char *const *files)
 {
-    struct sample places[MAX_FILES] = {0};
+    struct sample samples[MAX_FILES] = {0};
     struct tar *t = tar_open(path);
     struct tar_entry e;
-    int result = t ? 0 : -1, there, n = 0;
+    enum tar_result found;
+    int result = t ? 0 : -1, n = 0;
     while (files[n])
         n++;
-    while (result == 0 && (there = tar_next(t, &e)) != 0)
-        result = there < 0 ? -1 : read_entry(t, &e, path, files, places);
+    while (result == 0 && (found = tar_next(t, &e)) != TAR_END)
+        result = found == TAR_FAILED ? -1 : read_entry(t, &e, path, files, samples);
     tar_close(t);
     for (int i = 0; i < MAX_FILES; i++) {
         if (result == 0 && i < n)
-            result = places[i].file ? add_records(set, kind, &places[i])
-                                    : fail_missing(path, files[i], kind);
-        sample_free(&places[i]);
+            result = samples[i].file ? add_records(set, kind, &samples[i])
+                                     : fail_missing(path, files[i], kind);
+        sample_free(&samples[i]);
     }
     return result;
 }
 
 /* ---- names of classes ---- */
 
-/* The text of an archive's entry of that name; NULL: there is none. -1 with a message. */
+/* Reads the archive's first entry of that name; *text stays NULL if there is none. Returns -1 with a
+ * message. */
 static int entry_text(const char *path, const char *name, char **text)
 {
     struct tar *t = tar_open(path);
     struct tar_entry e;
     int result = t ? 0 : -1;
-    while (result == 0 && !*text && (result = tar_next(t, &e)) > 0) {
-        result = 0;
+    while (result == 0 && !*text) {
+        const enum tar_result found = tar_next(t, &e);
+        if (found != TAR_ENTRY) {
+            result = found == TAR_END ? 0 : -1;
+            break;
+        }
         if (e.kind != TAR_FILE || strcmp(basename(e.path), name) != 0 || e.size > MAX_TEXT)
             continue;
         *text = calloc(1, (size_t)e.size + 1);
@@ -212,16 +220,16 @@ static int read_text(const char *where, const char *name, char **text)
 {
     if (!path_is_folder(where))
         return entry_text(where, name, text);
-    char *path = join(where, name);
-    const int result = !path                ? fail_memory(where)
+    char *path = path_join(where, name);
+    const int result = !path                ? -1
                        : path_is_file(path) ? regular_file_text(path, MAX_TEXT, text)
                                             : 0;
     free(path);
     return result;
 }
 
-/* Takes the names, if there is a file of them: as many as there are classes. */
-static int take_names(struct dataset *set, const struct kind *kind, const char *where)
+/* Reads the names of the classes, if there is a file of them; it must have one for each class. */
+static int take_names(struct dataset *set, const struct cifar_kind *kind, const char *where)
 {
     struct cifar *c = set->state;
     if (read_text(where, kind->names, &c->text))
@@ -249,7 +257,7 @@ static int take_names(struct dataset *set, const struct kind *kind, const char *
 /* ---- the format ---- */
 
 static int open_set(struct dataset *set, const struct dataset_options *options,
-                    const struct kind *kind)
+                    const struct cifar_kind *kind)
 {
     set->state = calloc(1, sizeof(struct cifar));
     if (!set->state)
@@ -316,15 +324,7 @@ static int open100(struct dataset *set, const struct dataset_options *options)
     return open_set(set, options, &cifar100);
 }
 
-const struct dataset_format dataset_cifar10 = {.name = "cifar10",
-                                               .recognize = recognize10,
-                                               .open = open10,
-                                               .get = get,
-                                               .label = label,
-                                               .close = close_set};
-const struct dataset_format dataset_cifar100 = {.name = "cifar100",
-                                                .recognize = recognize100,
-                                                .open = open100,
-                                                .get = get,
-                                                .label = label,
-                                                .close = close_set};
+const struct dataset_format dataset_cifar10 = {
+    .recognize = recognize10, .open = open10, .get = get, .label = label, .close = close_set};
+const struct dataset_format dataset_cifar100 = {
+    .recognize = recognize100, .open = open100, .get = get, .label = label, .close = close_set};

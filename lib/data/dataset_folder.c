@@ -1,6 +1,9 @@
-/* A folder per class with PNG and JPEG files in it and below it, decoded when they are asked for. A
- * folder whose sub-folders have no images holds images without labels. layout.h says which folders
- * are parts and classes. Hidden files are passed over, links are followed. */
+/* folder: a folder for each class with PNG and JPEG files in it and below it, which are decoded when
+ * they are asked for. A folder whose sub-folders have no images holds images without labels.
+ * layout.h says which folders are parts and classes. Hidden files are left out, links are followed.
+ *
+ * The tree is read twice: first one image of each folder that may be a part or a class, so that the
+ * layout can be settled, and then all images of the wanted part. */
 #include <dirent.h>
 #include <errno.h>
 #include <fts.h>
@@ -15,21 +18,22 @@
 #include "data/dataset_format.h"
 #include "data/decode.h"
 #include "data/part.h"
+#include "data/path.h"
 
-enum { MAX_LEVELS = 16 /* of folders that are alone in the one above */ };
+enum { MAX_LEVELS = 16 }; /* lone folders below one another */
 
-struct entry {
+struct folder_image {
     char *path;
     int64_t label;
 };
 
-struct folder {
-    struct entry *entries;
+struct folder_set {
+    struct folder_image *images; /* as many as the set's count */
     int64_t capacity;
-    size_t root; /* bytes of the data set's path, with the slash */
+    size_t root; /* bytes of the data set's path, with the slash: a path in the set begins there */
 };
 
-/* ---- the way through a tree ---- */
+/* ---- walking through a tree ---- */
 
 static int by_bytes(const FTSENT **a, const FTSENT **b)
 {
@@ -46,15 +50,17 @@ static FTS *open_tree(const char *root)
     return tree;
 }
 
-/* The next file or link that leads nowhere, hidden ones and those in folders that are `left_out`,
- * unless NULL, not among them. 1, 0 at the end, -1. */
-static int next_file(FTS *tree, const char *root, FTSENT **e,
-                     bool (*left_out)(const struct dataset *set, const FTSENT *e),
-                     const struct dataset *set)
+enum walk_result { WALK_FAILED = -1, WALK_END, WALK_FILE };
+
+/* Finds the next file, or link that leads nowhere. Leaves out hidden ones, and the folders for which
+ * left_out(), unless it is NULL, returns true. */
+static enum walk_result next_file(FTS *tree, const char *root, FTSENT **e,
+                                  bool (*left_out)(const struct dataset *set, const FTSENT *e),
+                                  const struct dataset *set)
 {
     while (errno = 0, *e = fts_read(tree)) {
         if (stop_check())
-            return -1;
+            return WALK_FAILED;
         const bool hidden = (*e)->fts_level > 0 && (*e)->fts_name[0] == '.';
         if (hidden || ((*e)->fts_info == FTS_D && left_out && left_out(set, *e))) {
             fts_set(tree, *e, FTS_SKIP);
@@ -63,51 +69,47 @@ static int next_file(FTS *tree, const char *root, FTSENT **e,
         switch ((*e)->fts_info) {
         case FTS_F:
         case FTS_SLNONE:
-            return 1;
+            return WALK_FILE;
         case FTS_DNR:
         case FTS_ERR:
         case FTS_NS:
-            return fail("%s: %s", (*e)->fts_path, strerror((*e)->fts_errno));
+            fail("%s: %s", (*e)->fts_path, strerror((*e)->fts_errno));
+            return WALK_FAILED;
         default:
             break;
         }
     }
-    return errno ? fail("%s: %s", root, strerror(errno)) : 0;
+    if (errno == 0)
+        return WALK_END;
+    fail("%s: %s", root, strerror(errno));
+    return WALK_FAILED;
 }
 
 /* ---- what the layout has to know ---- */
 
-/* What lies in a folder. */
+/* What is in a folder. */
 struct level {
-    int folders; /* with images */
+    int folders; /* those with images in them or below them */
+    char *last;  /* the name of the last of those folders */
     bool images, parts;
-    char *last; /* of those folders, the name */
 };
 
-static char *join(const char *folder, const char *name)
+/* Adds the first image in a folder or below it to the layout, and says whether there is one. */
+static int add_first_image(struct dataset *set, const char *folder, bool *found)
 {
-    char *path;
-    const bool slash = *folder && folder[strlen(folder) - 1] != '/';
-    if (asprintf(&path, "%s%s%s", folder, slash ? "/" : "", name) >= 0)
-        return path;
-    fail_memory(folder);
-    return NULL;
-}
-
-/* Adds the first image in a folder and below it, if there is one: 1, 0, or -1. */
-static int add_first_image(struct dataset *set, const char *folder)
-{
-    const struct folder *f = set->state;
+    const struct folder_set *f = set->state;
     FTS *tree = open_tree(folder);
     FTSENT *e;
-    int result = tree ? 0 : -1;
-    while (tree && (result = next_file(tree, folder, &e, NULL, set)) > 0)
-        if (e->fts_info == FTS_F && decode_knows_name(e->fts_name)) {
-            result = layout_add_image(set->layout, e->fts_path + f->root) ? -1 : 1;
-            break;
-        }
-    if (tree)
-        fts_close(tree);
+    *found = false;
+    if (!tree)
+        return -1;
+    enum walk_result walked = WALK_FILE;
+    while (!*found && (walked = next_file(tree, folder, &e, NULL, set)) == WALK_FILE)
+        *found = e->fts_info == FTS_F && decode_knows_name(e->fts_name);
+    const int result = walked == WALK_FAILED ? -1
+                       : *found              ? layout_add_image(set->layout, e->fts_path + f->root)
+                                             : 0;
+    fts_close(tree);
     return result;
 }
 
@@ -117,10 +119,11 @@ static bool is_folder(const struct dirent *e, const char *path)
            ((e->d_type == DT_LNK || e->d_type == DT_UNKNOWN) && path_is_folder(path));
 }
 
+/* Adds one thing in a folder: the first image, a part, or an image of a sub-folder. */
 static int look_at(struct dataset *set, const char *path, const struct dirent *e,
                    struct level *level)
 {
-    const struct folder *f = set->state;
+    const struct folder_set *f = set->state;
     const char *name = e->d_name;
     if (!is_folder(e, path)) {
         if (level->images || !decode_knows_name(name) || !path_is_file(path))
@@ -133,16 +136,18 @@ static int look_at(struct dataset *set, const char *path, const struct dirent *e
         if (layout_add_folder(set->layout, path + f->root))
             return -1;
     }
-    const int found = add_first_image(set, path);
-    if (found <= 0)
-        return found;
+    bool found;
+    if (add_first_image(set, path, &found))
+        return -1;
+    if (!found)
+        return 0;
     level->folders++;
     free(level->last);
     level->last = strdup(name);
     return level->last ? 0 : fail_memory(path);
 }
 
-/* Adds what is in a folder, an image of each sub-folder. */
+/* Adds what is in a folder, with an image of each sub-folder. */
 static int add_level(struct dataset *set, const char *folder, struct level *level)
 {
     *level = (struct level){0};
@@ -152,7 +157,7 @@ static int add_level(struct dataset *set, const char *folder, struct level *leve
     int result = 0;
     struct dirent *e;
     while (result == 0 && (errno = 0, e = readdir(directory))) {
-        char *path = *e->d_name == '.' ? NULL : join(folder, e->d_name);
+        char *path = *e->d_name == '.' ? NULL : path_join(folder, e->d_name);
         if (path)
             result = look_at(set, path, e, level);
         else if (*e->d_name != '.')
@@ -165,11 +170,11 @@ static int add_level(struct dataset *set, const char *folder, struct level *leve
     return result;
 }
 
-/* Tiny ImageNet's lists, where they are. */
+/* Adds one of Tiny ImageNet's texts, if it is there. */
 static int add_text(struct dataset *set, const char *folder, const char *name)
 {
-    const struct folder *f = set->state;
-    char *path = join(folder, name), *text = NULL;
+    const struct folder_set *f = set->state;
+    char *path = path_join(folder, name), *text = NULL;
     int result = path ? 0 : -1;
     if (path && path_is_file(path)) {
         result = regular_file_text(path, LAYOUT_MAX_TEXT, &text);
@@ -181,11 +186,11 @@ static int add_text(struct dataset *set, const char *folder, const char *name)
     return result;
 }
 
-/* Adds the folders of a part. */
+/* Adds the folders of a part, with an image of each. */
 static int add_part(struct dataset *set, const char *folder, const char *name)
 {
     struct level level = {0};
-    char *part = join(folder, name);
+    char *part = path_join(folder, name);
     int result = part && !add_level(set, part, &level) ? 0 : -1;
     if (result == 0)
         result = add_text(set, part, "val_annotations.txt");
@@ -203,7 +208,7 @@ static int add_parts(struct dataset *set, const char *folder)
     struct dirent *e;
     while (result == 0 && (e = readdir(directory))) {
         const enum part part = part_named(e->d_name, strlen(e->d_name));
-        char *path = part == PART_NONE ? NULL : join(folder, e->d_name);
+        char *path = part == PART_NONE ? NULL : path_join(folder, e->d_name);
         if (part != PART_NONE && !path)
             result = -1;
         else if (part != PART_NONE && part != PART_UNLABELED && is_folder(e, path))
@@ -214,10 +219,11 @@ static int add_parts(struct dataset *set, const char *folder)
     return result;
 }
 
-/* Goes down as long as a folder holds one other and nothing else. */
+/* Adds the levels of the tree from the top down to the root: goes down as long as a folder holds one
+ * other folder and nothing else. */
 static int add_levels(struct dataset *set, const char *root)
 {
-    char *folder = join(root, "");
+    char *folder = path_join(root, "");
     int result = folder ? 0 : -1;
     for (int i = 0; i < MAX_LEVELS && result == 0; i++) {
         struct level level;
@@ -226,7 +232,7 @@ static int add_levels(struct dataset *set, const char *root)
             result = add_parts(set, folder);
         char *next = NULL;
         if (result == 0 && !level.parts && !level.images && level.folders == 1) {
-            next = join(folder, level.last);
+            next = path_join(folder, level.last);
             result = next ? 0 : -1;
         }
         free(level.last);
@@ -243,21 +249,21 @@ static int add_levels(struct dataset *set, const char *root)
 
 static int add_image(struct dataset *set, const char *path, int64_t label)
 {
-    struct folder *f = set->state;
-    struct entry *grown = grow(f->entries, set->count, &f->capacity, sizeof *grown);
+    struct folder_set *f = set->state;
+    struct folder_image *grown = grow(f->images, set->count, &f->capacity, sizeof *grown);
     if (grown)
-        f->entries = grown;
+        f->images = grown;
     char *copy = grown ? strdup(path) : NULL;
     if (!copy)
         return fail_memory(path);
-    f->entries[set->count++] = (struct entry){copy, label};
+    f->images[set->count++] = (struct folder_image){copy, label};
     return 0;
 }
 
-/* Takes a file of the part, or counts what it is instead. */
+/* Adds a file that is an image of the part, or counts what it is instead. */
 static int take_file(struct dataset *set, const FTSENT *e)
 {
-    const struct folder *f = set->state;
+    const struct folder_set *f = set->state;
     int64_t label;
     if (e->fts_info == FTS_SLNONE)
         ignored_add(&set->ignored, "links that lead nowhere", 1);
@@ -269,10 +275,10 @@ static int take_file(struct dataset *set, const FTSENT *e)
     return 0;
 }
 
-/* Is that folder another part than the one that is wanted? */
+/* Returns true if the folder is another part than the one that is wanted. */
 static bool is_other_part(const struct dataset *set, const FTSENT *e)
 {
-    const struct folder *f = set->state;
+    const struct folder_set *f = set->state;
     const char *part = layout_part(set->layout), *path = e->fts_path + f->root;
     const size_t n = strlen(path);
     return e->fts_level == 1 && layout_has_parts(set->layout) &&
@@ -280,18 +286,20 @@ static bool is_other_part(const struct dataset *set, const FTSENT *e)
            !(strncmp(part, path, n) == 0 && part[n] == '/');
 }
 
-/* Goes through the part, and what lies beside the parts. */
+/* Adds the images of the part, and counts those beside the parts. */
 static int add_images(struct dataset *set, const char *path)
 {
-    char *root = join(path, layout_root(set->layout));
+    char *root = path_join(path, layout_root(set->layout));
     FTS *tree = root ? open_tree(root) : NULL;
     FTSENT *e;
     int result = tree ? 0 : -1;
-    while (tree && (result = next_file(tree, root, &e, is_other_part, set)) > 0)
-        if (take_file(set, e)) {
-            result = -1;
+    while (result == 0) {
+        const enum walk_result walked = next_file(tree, root, &e, is_other_part, set);
+        if (walked == WALK_END)
             break;
-        }
+        if (walked == WALK_FAILED || take_file(set, e))
+            result = -1;
+    }
     if (tree)
         fts_close(tree);
     free(root);
@@ -300,7 +308,7 @@ static int add_images(struct dataset *set, const char *path)
 
 static int open_set(struct dataset *set, const struct dataset_options *options)
 {
-    struct folder *f = set->state = calloc(1, sizeof *f);
+    struct folder_set *f = set->state = calloc(1, sizeof *f);
     const size_t n = strlen(options->path);
     set->costly = true;
     set->layout = layout_new();
@@ -319,39 +327,38 @@ static int open_set(struct dataset *set, const struct dataset_options *options)
 
 static int get(const struct dataset *set, int64_t i, struct sample *s)
 {
-    const struct folder *f = set->state;
-    s->label = f->entries[i].label;
-    s->file = f->entries[i].path;
+    const struct folder_set *f = set->state;
+    s->label = f->images[i].label;
+    s->file = f->images[i].path;
     s->member = NULL;
     return sample_read_file(s);
 }
 
 static int64_t label(const struct dataset *set, int64_t i)
 {
-    const struct folder *f = set->state;
-    return f->entries[i].label;
+    const struct folder_set *f = set->state;
+    return f->images[i].label;
 }
 
-static const char *name_of(const struct dataset *set, int64_t i)
+static const char *image_name(const struct dataset *set, int64_t i)
 {
-    const struct folder *f = set->state;
-    return layout_name(set->layout, f->entries[i].path + f->root);
+    const struct folder_set *f = set->state;
+    return layout_name(set->layout, f->images[i].path + f->root);
 }
 
 static void close_set(struct dataset *set)
 {
-    struct folder *f = set->state;
+    struct folder_set *f = set->state;
     for (int64_t i = 0; f && i < set->count; i++)
-        free(f->entries[i].path);
+        free(f->images[i].path);
     if (f)
-        free(f->entries);
+        free(f->images);
     free(f);
 }
 
-const struct dataset_format dataset_folder = {.name = "folder",
-                                              .recognize = path_is_folder,
+const struct dataset_format dataset_folder = {.recognize = path_is_folder,
                                               .open = open_set,
                                               .get = get,
                                               .label = label,
-                                              .name_of = name_of,
+                                              .image_name = image_name,
                                               .close = close_set};

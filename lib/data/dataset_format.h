@@ -1,4 +1,24 @@
-/* dataset_format: what a dataset_NAME.c provides. dataset.c holds the list of formats. */
+/* dataset_format: what a format of data sets provides, and what dataset.c offers to it.
+ *
+ * To add a format NAME:
+ *
+ *   1. Write lib/data/dataset_NAME.c. It defines `const struct dataset_format dataset_NAME` and
+ *      begins with a comment that describes the layout of the files.
+ *   2. Add the row X(NAME, TURN) to DATASET_FORMATS below. `--format NAME` and the help follow.
+ *
+ * Two kinds of format:
+ *
+ *   indexed       open() finds out how many samples there are, and get() reads any of them. Set
+ *                 `count`, `classes` and, if all samples have one size, `native_size`.
+ *                 Examples: dataset_shapes.c (the shortest), dataset_idx.c, dataset_folder.c.
+ *   in sequence   next() reads one sample after the other; sequence.c holds them in memory, or
+ *                 makes a stream of them. Set `in_sequence`, and `rewinds` if rewind() works.
+ *                 Example: dataset_frames.c.
+ *
+ * Which samples belong to the wanted split is the format's task, with the help of part.h (what
+ * names mean a part), part_files.h (one file for each part) or layout.h (folders as parts). A split
+ * that is missing is refused with part_missing(); with `hold`, data that has a test part is refused
+ * with part_refuse_hold(). */
 #ifndef DATASET_FORMAT_H
 #define DATASET_FORMAT_H
 
@@ -8,113 +28,95 @@
 #include "data/dataset.h"
 #include "data/ignored.h"
 #include "data/layout.h"
-#include "data/part.h"
 #include "data/size_sample.h"
-#include "data/tar_links.h"
+
+/* All formats, in the order of `--help`. TURN is the order in which `--format auto` asks them
+ * whether they recognize the data: those with the lowest number first, in the order of the rows.
+ *
+ *   1   known by its name alone          3   whatever else is a file
+ *   2   known by what is in it           4   whatever else is a folder */
+#define DATASET_FORMATS(X)                                                                         \
+    X(cifar10, 2)                                                                                  \
+    X(cifar100, 2)                                                                                 \
+    X(idx, 2)                                                                                      \
+    X(folder, 4)                                                                                   \
+    X(tar, 3)                                                                                      \
+    X(frames, 2)                                                                                   \
+    X(shapes, 1)                                                                                   \
+    X(series, 1)
+enum { DATASET_LAST_TURN = 4 };
 
 struct dataset {
     const struct dataset_format *format;
     void *state; /* the format's own */
+    char *name;  /* for messages: the path, "stdin", or the name of the format */
+
     /* Set by the format's open(). */
-    bool in_sequence; /* next() reads it, and dataset.c does the rest; else get() does */
+    bool in_sequence; /* the format has next(), and not get() and label() */
     bool rewinds;     /* rewind() works */
-    bool costly;
-    int64_t count;
-    int classes, native_size;       /* native_size 0: dataset.c finds out */
-    int channels;                   /* of series; their samples are F32 (native_size,channels) */
-    const char *const *class_names; /* by number; NULL: classes are numbers */
-    /* Of a set whose parts and classes are told by paths, else NULL; made by open(), freed by
-     * dataset.c. In sequence, dataset.c adds the images to it. */
+    bool costly;      /* get() decodes or draws, or what it returns has to be decoded */
+    int64_t count;    /* samples; -1: unknown, of a stream that can be read only once */
+    int classes;     /* 0: no labels. In sequence: the largest label + 1, if open() does not know */
+    int native_size; /* pixels a side of square images, or steps of series; 0: see size_sample.h */
+    int channels;    /* of series, whose samples are F32 (native_size,channels); 0: images */
+    const char *const *class_names; /* by label, the format's or the layout's; NULL: no names */
+    /* For formats whose paths say which part and class a sample belongs to; else NULL. open() makes
+     * it, and dataset_close() frees it. In sequence, sequence.c adds the images to it. */
     struct layout *layout;
-    bool labelled;          /* labels do not follow from the layout, but stand in the samples */
-    struct ignored ignored; /* ignored from when it is `told` */
-    bool told;
-    int64_t bad_labels; /* in this pass */
-    bool failed;        /* next() failed for another reason than an archive that breaks off */
-    /* dataset.c's own. */
-    char *name; /* for messages */
+    bool labels_in_samples; /* labels come from sample.label, although there is a layout */
+
+    /* Kept up to date by the format while it reads. */
+    struct ignored ignored; /* what it found and does not read */
+    bool ignored_reported;  /* later additions to `ignored` are of no interest */
+    int64_t bad_labels;     /* labels that could not be read, in this pass over the set */
+    bool fatal;             /* next() failed for another reason than an archive that breaks off */
+
+    /* Owned by dataset.c and sequence.c. */
+    struct sequence *sequence; /* NULL: the set is indexed by its format */
+    bool damage_reported;      /* an earlier pass has reported the archives that break off */
+    bool samples_sizes;        /* `sizes` is in use */
     struct size_sample sizes;
-    bool look; /* at sizes */
-    struct held *held;
-    struct read_errors *errors;
+    struct read_errors *errors; /* the caller's */
 };
 
 struct dataset_format {
-    const char *name;
-    /* Is this what lies at path? Formats are asked in the order of dataset.c's list. */
+    /* Returns true if the data at `path` (any text that a user may give) is in this format. Leaves
+     * no message, and must not read from stdin what cannot be put back: see path_peek(). */
     bool (*recognize)(const char *path);
-    /* Fills set. On failure close() is called as well, so state may be half-made. A format whose
-     * data has no part for the split fails with part_missing(); with `hold`, data that has a test
-     * part is refused with part_refuse_hold(). */
+    /* Opens the data and fills `set`. On failure close() is called as well, so it must cope with a
+     * state that is half made, or NULL. */
     int (*open)(struct dataset *set, const struct dataset_options *options);
+    /* As dataset_get() and dataset_label(). Several threads call these at once. */
     int (*get)(const struct dataset *set, int64_t i, struct sample *s);
     int64_t (*label)(const struct dataset *set, int64_t i);
-    /* What identifies image i among all of them, wherever the set lies; valid as long as it is.
-     * NULL: its number does. */
-    const char *(*name_of)(const struct dataset *set, int64_t i);
-    /* For sets in sequence, which need none of these: as dataset_next() and dataset_rewind(), but
-     * of all parts, and of a set with a layout with the path, and links, in the sample. */
-    int (*next)(struct dataset *set, struct sample *s);
+    /* As dataset_image_name(). NULL: samples have no names, and their numbers identify them. */
+    const char *(*image_name)(const struct dataset *set, int64_t i);
+    /* For sets in sequence: as dataset_next() and dataset_rewind(), but with the samples of all
+     * parts. If the set has a layout, sample.text is the sample's path, and links are returned as
+     * samples with sample.link. */
+    enum dataset_result (*next)(struct dataset *set, struct sample *s);
     int (*rewind)(struct dataset *set);
-    void (*close)(struct dataset *set); /* frees state */
+    void (*close)(struct dataset *set); /* frees the state */
 };
 
-/* An image of a set with a layout, by the item it is one of: see dataset_arrange(). */
-struct arranged {
-    int64_t source; /* the item that has its bytes */
-    char *path;     /* this one's own */
-    int64_t label;
-};
+#define DATASET_DECLARE(NAME, TURN) extern const struct dataset_format dataset_##NAME;
+DATASET_FORMATS(DATASET_DECLARE)
+#undef DATASET_DECLARE
 
-/* Makes images of n items of archives: follows links, settles the layout, keeps the images of the
- * split and their labels: those of the layout, or `labels` of the items if set->labelled. Counts
- * what is passed over. -1 with a message. The list is the caller's, to be freed with
- * dataset_arranged_free(); NULL on failure. */
-int dataset_arrange(struct dataset *set, const struct dataset_options *options,
-                    const struct tar_item *items, const int64_t *labels, int64_t n,
-                    struct arranged **list, int64_t *n_list);
-void dataset_arranged_free(struct arranged *list, int64_t n);
+/* Returns true if an image that layout_find() found at `place` belongs to the split; counts what
+ * belongs to no part as ignored. */
+bool dataset_accept_image(struct dataset *set, enum layout_place place);
 
-/* Leaves the message that there is no image, and what there is instead: -1. */
+/* Leaves the message that there is no image in the set, and what there is instead. Returns -1. */
 int dataset_fail_empty(struct dataset *set);
 
-/* Counts an image that layout_find() says lies elsewhere; true: it belongs to the part. */
-bool dataset_accept_image(struct dataset *set, enum layout_place found);
-
-/* For a format that met an archive which breaks off, with the message set: 0: go on behind it, -1:
- * fail. */
+/* For a format that met an archive which breaks off, or a label which cannot be read, and has set
+ * the message. Returns 0 if the format is to go on, after the archive or without the image, and -1
+ * if it is to fail. */
 int dataset_archive_broken(const struct dataset *set);
-/* For a format that met a label which cannot be read, with the message set: 0: leave the image out,
- * -1: fail. */
 int dataset_bad_label(struct dataset *set);
 
-/* Is there a folder, or a regular file, of that name? */
-bool path_is_folder(const char *path);
-bool path_is_file(const char *path);
-
-/* The path of a folder's first file, in the order of bytes, whose name fits; the caller's. Names
- * that begin with a dot are left out. NULL, without a message, if there is none. */
-char *path_find_file(const char *folder, bool (*fits)(const char *name));
-
-/* The files of a data set that has a file for each part, or is one file. */
-struct part_files {
-    char *wanted;                    /* of the split */
-    char *parts[PART_UNLABELED + 1]; /* all, or NULL: the first of each part, by enum part */
-};
-
-/* Finds them among the files of options->path whose names fit, or takes the file that options->path is.
- * A file that names no part is the training part if it is alone. Of a file and its .gz twin the
- * first is taken. -1 with a message: the part is missing, or has two files. part_files_free() in
- * any case. */
-int part_files_find(const struct dataset_options *options, bool (*fits)(const char *name),
-                    enum part (*part_of)(const char *name), struct part_files *files);
-void part_files_free(struct part_files *files);
-
-/* A file, FIFO, or stdin: copies its first n bytes without taking them away, waiting for them. How
- * many there are; fewer at the end. 0 where that is not possible. */
-size_t path_peek(const char *path, void *bytes, size_t n);
-
-extern const struct dataset_format dataset_shapes, dataset_cifar10, dataset_cifar100, dataset_idx,
-    dataset_frames, dataset_tar, dataset_folder, dataset_series;
+/* Offers the next image of a stream to the sample of sizes (size_sample.h). */
+void dataset_offer_size(struct dataset *set, const struct sample *s);
 
 #endif

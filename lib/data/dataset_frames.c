@@ -1,5 +1,5 @@
-/* Frames of images, of any size: what another program read, cut out or made. Their labels have the
- * names that the first frame tells. */
+/* frames: frames of images of any size, which another program has read, cut out or made. The first
+ * frame's class_names are the names of the labels. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +7,7 @@
 #include "data/dataset_format.h"
 #include "data/image.h"
 #include "data/part.h"
+#include "data/path.h"
 #include "frame/class_names.h"
 #include "frame/frame.h"
 #include "link/endpoint.h"
@@ -16,16 +17,16 @@ struct frames {
     char *path;
     const struct link_config *links;
     struct source *source;
-    struct frame *frame; /* NULL: the next one is to be read */
-    const struct tensor *x;
-    const int64_t *y;
+    struct frame *frame;    /* NULL: the next one is to be read */
+    const struct tensor *x; /* U8 (rows,height,width,3), or with a dimension of 1 after the first */
+    const int64_t *y;       /* (rows), or NULL */
     int height, width;
-    int64_t row, rows;
-    bool begun; /* the first frame has been read, in this or an earlier pass */
+    int64_t row, rows; /* the next row, and how many there are */
+    bool begun;        /* the first frame has been read, in this or an earlier pass */
     struct class_names names;
 };
 
-/* A frame begins with the length of its header, of 8 bytes, and a brace. */
+/* A frame begins with the length of its header, in 8 bytes, and a brace. */
 static bool recognize(const char *path)
 {
     uint8_t bytes[9];
@@ -33,7 +34,7 @@ static bool recognize(const char *path)
            bytes[7] == 0 && bytes[6] == 0 && bytes[5] == 0;
 }
 
-/* A file that is there is meant, whatever its name looks like. */
+/* A path that exists is a file, even if it looks like an endpoint. */
 static struct source *open_source(const struct frames *f)
 {
     return path_is_file(f->path) ? source_open_file(f->path, f->links)
@@ -54,7 +55,7 @@ static int open_set(struct dataset *set, const struct dataset_options *options)
     return f->source ? 0 : -1;
 }
 
-/* Takes a frame's images, if it has any. -1 with a message. */
+/* Checks the frame and points at its images; it may have none. Returns -1 with a message. */
 static int take_frame(struct frames *f)
 {
     const struct tensor *x = frame_find(f->frame, "x"), *y = frame_find(f->frame, "y");
@@ -77,7 +78,7 @@ static int take_frame(struct frames *f)
     return 0;
 }
 
-/* What the stream's first frame says of all. */
+/* Reads the names of the classes, which the first frame has for all of them. */
 static int take_names(struct dataset *set)
 {
     struct frames *f = set->state;
@@ -92,20 +93,9 @@ static int take_names(struct dataset *set)
     return 0;
 }
 
-static int next(struct dataset *set, struct sample *s)
+/* Copies the next row of the frame. */
+static int take_row(struct frames *f, struct sample *s)
 {
-    struct frames *f = set->state;
-    while (!f->frame || f->row == f->rows) {
-        frame_free(f->frame);
-        f->frame = NULL;
-        struct frame *frame;
-        const enum source_result result = source_next(f->source, &frame);
-        if (result != SOURCE_FRAME)
-            return result == SOURCE_END ? 0 : -1;
-        f->frame = frame;
-        if (take_names(set) || take_frame(f))
-            return -1;
-    }
     const size_t size = 3 * (size_t)f->height * (size_t)f->width;
     s->file = f->path;
     s->member = NULL;
@@ -121,7 +111,24 @@ static int next(struct dataset *set, struct sample *s)
         return fail("%s: label %lld, and class_names has %d names", source_name(f->source),
                     (long long)s->label, f->names.n);
     f->row++;
-    return 1;
+    return 0;
+}
+
+static enum dataset_result next(struct dataset *set, struct sample *s)
+{
+    struct frames *f = set->state;
+    while (!f->frame || f->row == f->rows) {
+        frame_free(f->frame);
+        f->frame = NULL;
+        struct frame *frame;
+        const enum source_result result = source_next(f->source, &frame);
+        if (result != SOURCE_FRAME)
+            return result == SOURCE_END ? DATASET_END : DATASET_FAILED;
+        f->frame = frame;
+        if (take_names(set) || take_frame(f))
+            return DATASET_FAILED;
+    }
+    return take_row(f, s) ? DATASET_FAILED : DATASET_SAMPLE;
 }
 
 static int begin_again(struct dataset *set)
@@ -147,8 +154,7 @@ static void close_set(struct dataset *set)
     free(f);
 }
 
-const struct dataset_format dataset_frames = {.name = "frames",
-                                              .recognize = recognize,
+const struct dataset_format dataset_frames = {.recognize = recognize,
                                               .open = open_set,
                                               .next = next,
                                               .rewind = begin_again,

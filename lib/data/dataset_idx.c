@@ -1,5 +1,5 @@
-/* IDX files as MNIST and its followers are distributed: big-endian sizes, then bytes; perhaps
- * gzipped. Read whole; grey becomes three channels. */
+/* idx: IDX files, in which MNIST and its successors are distributed: big-endian sizes, then bytes;
+ * perhaps compressed with gzip. They are read as a whole; grey becomes three channels. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,13 +7,16 @@
 #include <zlib.h>
 
 #include "base/fail.h"
+#include "base/grow.h"
 #include "base/regular_file.h"
 #include "data/dataset_format.h"
 #include "data/image.h"
 #include "data/part.h"
+#include "data/part_files.h"
+#include "data/path.h"
 
-/* What is held of one set. The sets there are have up to 2 GB; a small compressed file could claim,
- * and bring, any size. */
+/* The most bytes of a set. Known sets have up to 2 GB; a small compressed file could expand to any
+ * size. */
 static const int64_t MAX_BYTES = (int64_t)1 << 34;
 
 struct idx {
@@ -36,7 +39,7 @@ static gzFile open_file(const char *path)
     return file;
 }
 
-/* Reads the header of a file of bytes with that many dimensions. */
+/* Reads the header of a file of bytes with `dims` dimensions; shape gets their lengths. */
 static int read_header(gzFile file, const char *path, int dims, int64_t *shape)
 {
     uint8_t bytes[16];
@@ -51,12 +54,24 @@ static int read_header(gzFile file, const char *path, int dims, int64_t *shape)
     return 0;
 }
 
-/* Reads n x size bytes, each of which stands `copies` times in *out. Memory grows with what is
- * there, not with what the header claims. */
+/* Makes room for that many bytes in *out. */
+static int reserve(uint8_t **out, int64_t *capacity, int64_t bytes, const char *path)
+{
+    while (*capacity < bytes) {
+        uint8_t *grown = grow(*out, *capacity, capacity, 1);
+        if (!grown)
+            return fail_memory(path);
+        *out = grown;
+    }
+    return 0;
+}
+
+/* Reads n x size bytes, and writes each of them `copies` times to *out, which is the caller's.
+ * Memory grows with the bytes that are there, not with what the header claims. */
 static int read_bytes(gzFile file, const char *path, int64_t n, size_t size, size_t copies,
                       uint8_t **out)
 {
-    size_t room = 0;
+    int64_t capacity = 0;
     uint8_t *item = malloc(size);
     int result = item ? 0 : fail_memory(path);
     for (int64_t i = 0; i < n && result == 0; i++) {
@@ -65,16 +80,8 @@ static int read_bytes(gzFile file, const char *path, int64_t n, size_t size, siz
             result = fail("%s: truncated: %lld of %lld items", path, (long long)i, (long long)n);
             break;
         }
-        if (used + size * copies > room) {
-            room = 2 * used + size * copies;
-            uint8_t *grown = realloc(*out, room);
-            if (!grown) {
-                result = fail_memory(path);
-                break;
-            }
-            *out = grown;
-        }
-        for (size_t k = 0; k < size * copies; k++)
+        result = reserve(out, &capacity, (int64_t)(used + size * copies), path);
+        for (size_t k = 0; k < size * copies && result == 0; k++)
             (*out)[used + k] = item[k / copies];
     }
     free(item);
@@ -123,9 +130,9 @@ static int read_labels(struct dataset *set, const char *path)
     return result;
 }
 
-/* ---- their names ---- */
+/* ---- names of files ---- */
 
-/* "train-images-idx3-ubyte", "emnist-letters-test-images.idx3-ubyte.gz" */
+/* Returns true for "train-images-idx3-ubyte", "emnist-letters-test-images.idx3-ubyte.gz". */
 static bool names_images(const char *name)
 {
     return strstr(name, "images") && strstr(name, "idx3");
@@ -214,9 +221,5 @@ static void close_set(struct dataset *set)
     free(x);
 }
 
-const struct dataset_format dataset_idx = {.name = "idx",
-                                           .recognize = recognize,
-                                           .open = open_set,
-                                           .get = get,
-                                           .label = label,
-                                           .close = close_set};
+const struct dataset_format dataset_idx = {
+    .recognize = recognize, .open = open_set, .get = get, .label = label, .close = close_set};

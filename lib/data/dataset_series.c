@@ -1,16 +1,17 @@
-/* Time series, all of one length, held in memory as F32 (T,C):
+/* series: time series, all of one length, which are held in memory as F32 (T,C):
  *
  *   NAME.npy           F32 or F64 [N,T] or [N,T,C]; labels, if there are any, are integers [N] in
  *                      NAME-labels.npy beside it
  *   NAME.csv, .tsv, .txt
- *                      a series a line, C = 1, in the layout of the UCR archive: the label, then T
- *                      values, separated by a comma, or by blanks and tabs. UTF-8 with or without
- *                      a byte-order mark; lines end as on Unix or Windows; blank lines may follow
- *   a folder           with such a file for each part, which its name tells (layout.h)
- *   waves              drawn (waves.h)
+ *                      one series a line, C = 1, in the layout of the UCR archive: the label, then
+ *                      T values, separated by a comma, or by blanks and tabs. UTF-8 with or
+ *                      without a byte-order mark; lines end as on Unix or Windows; blank lines
+ *                      may follow the last series
+ *   a folder           with such a file for each part, which the file's name says (part.h)
+ *   waves              drawn, without any file (waves.h)
  *
- * Labels may be any numbers. Classes are the different ones in ascending order, those of all parts
- * of a folder, and are named by these numbers: so they are found again in another file. */
+ * Labels may be any numbers. The classes are the distinct labels in ascending order, over all parts
+ * of a folder, and are named by these numbers, so that they can be found in another file. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -24,10 +25,12 @@
 #include "data/dataset_format.h"
 #include "data/npy.h"
 #include "data/part.h"
+#include "data/part_files.h"
+#include "data/path.h"
 #include "data/waves.h"
 
 enum { MAX_VALUES = 1 << 24 }; /* of a series */
-/* What is held of one set. */
+/* The most bytes of a set. */
 static const int64_t MAX_BYTES = (int64_t)1 << 34;
 
 struct numbers {
@@ -40,8 +43,8 @@ struct series {
     bool waves, test;
     float *values; /* (count,T,C) */
     int64_t n_values, capacity;
-    struct numbers labels;  /* of each series, or none */
-    struct numbers classes; /* different ones, ascending */
+    struct numbers labels;  /* of each series; n is 0 if there are none */
+    struct numbers classes; /* the distinct labels, ascending */
     char **class_names;
 };
 
@@ -95,13 +98,19 @@ static void lines_close(struct lines *l)
     free(l->line);
 }
 
-/* 1: there is a line, without what ends it; 0: the end; -1 with a message. */
-static int read_any_line(struct lines *l)
+enum line_result { LINE_FAILED = -1, LINE_END, LINE_READ };
+
+/* Reads a line, without what ends it and the blanks before that. */
+static enum line_result read_any_line(struct lines *l)
 {
     errno = 0;
     ssize_t length = getline(&l->line, &l->capacity, l->file);
-    if (length < 0)
-        return ferror(l->file) || errno ? fail("%s: %s", l->path, strerror(errno)) : 0;
+    if (length < 0 && !ferror(l->file) && !errno)
+        return LINE_END;
+    if (length < 0) {
+        fail("%s: %s", l->path, strerror(errno));
+        return LINE_FAILED;
+    }
     while (length > 0 && strchr("\r\n \t", l->line[length - 1]))
         length--;
     l->number++;
@@ -109,33 +118,38 @@ static int read_any_line(struct lines *l)
     l->end = l->line + length;
     l->line[length] = '\0';
     if (l->number > 1)
-        return 1;
+        return LINE_READ;
     /* The byte-order marks of UTF-16 and UTF-8. */
-    if (!strncmp(l->line, "\xff\xfe", 2) || !strncmp(l->line, "\xfe\xff", 2))
-        return fail("%s: text in UTF-16; save it as UTF-8", l->path);
+    if (!strncmp(l->line, "\xff\xfe", 2) || !strncmp(l->line, "\xfe\xff", 2)) {
+        fail("%s: text in UTF-16; save it as UTF-8", l->path);
+        return LINE_FAILED;
+    }
     if (!strncmp(l->line, "\xef\xbb\xbf", 3))
         l->at += 3;
-    return 1;
+    return LINE_READ;
 }
 
-/* The same, but the end comes before blank lines that nothing follows. */
-static int next_line(struct lines *l)
+/* The same, but blank lines after the last other line count as the end. */
+static enum line_result next_line(struct lines *l)
 {
     int64_t blank = 0;
-    int got;
-    while ((got = read_any_line(l)) > 0 && l->at == l->end)
+    enum line_result got;
+    while ((got = read_any_line(l)) == LINE_READ && l->at == l->end)
         blank = blank ? blank : l->number;
-    if (got > 0 && blank)
-        return fail("%s: line %lld is blank, and line %lld is not", l->path, (long long)blank,
-                    (long long)l->number);
-    if (got > 0 && strchr(l->at, '\r'))
-        return fail("%s: line %lld: a carriage return inside; lines end with a newline, or with "
-                    "both",
-                    l->path, (long long)l->number);
-    return got;
+    if (got != LINE_READ)
+        return got;
+    if (blank)
+        fail("%s: line %lld is blank, and line %lld is not", l->path, (long long)blank,
+             (long long)l->number);
+    else if (strchr(l->at, '\r'))
+        fail("%s: line %lld: a carriage return inside; lines end with a newline, or with both",
+             l->path, (long long)l->number);
+    else
+        return LINE_READ;
+    return LINE_FAILED;
 }
 
-/* The line's next number, and what separates it from the one after. */
+/* Reads the line's next number, and what separates it from the next one. */
 static int next_number(struct lines *l, double *x)
 {
     char *end;
@@ -153,7 +167,7 @@ static int next_number(struct lines *l, double *x)
     return 0;
 }
 
-/* *length 0: not known yet. */
+/* Reads a series from a line. *length is 0 before the first one. */
 static int read_line(struct series *s, struct lines *l, int64_t *length)
 {
     double x;
@@ -180,13 +194,16 @@ static int read_text(struct dataset *set, const char *path)
     struct series *s = set->state;
     struct lines l;
     int64_t length = 0;
-    int got;
+    enum line_result got;
     if (lines_open(&l, path))
         return -1;
-    while ((got = next_line(&l)) > 0 && !(got = read_line(s, &l, &length)))
-        continue;
+    while ((got = next_line(&l)) == LINE_READ)
+        if (read_line(s, &l, &length)) {
+            got = LINE_FAILED;
+            break;
+        }
     lines_close(&l);
-    if (got < 0)
+    if (got == LINE_FAILED)
         return -1;
     if (s->labels.n == 0)
         return fail("%s: no series in it", path);
@@ -196,7 +213,7 @@ static int read_text(struct dataset *set, const char *path)
     return 0;
 }
 
-/* ---- numpy's arrays ---- */
+/* ---- arrays of numpy ---- */
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -240,7 +257,7 @@ static char *labels_path(const char *path)
     return labels;
 }
 
-/* The labels beside path, if there are any, appended to `to`. */
+/* Appends the labels of the file beside path, if there is one, to `to`. */
 static int read_labels(const char *path, struct numbers *to)
 {
     char *labels = labels_path(path);
@@ -281,21 +298,23 @@ static int read_array(struct dataset *set, const char *path)
 
 /* ---- classes ---- */
 
-/* Appends the labels of the file of another split. */
+/* Appends the labels of the file of another part. */
 static int add_labels_of(const char *path, struct numbers *to)
 {
     if (ends_with(path, ".npy"))
         return read_labels(path, to);
     struct lines l;
     double x;
-    int got;
+    enum line_result got;
     if (lines_open(&l, path))
         return -1;
-    while ((got = next_line(&l)) > 0 && !(got = next_number(&l, &x)) &&
-           !(got = add_number(to, x, path)))
-        continue;
+    while ((got = next_line(&l)) == LINE_READ)
+        if (next_number(&l, &x) || add_number(to, x, path)) {
+            got = LINE_FAILED;
+            break;
+        }
     lines_close(&l);
-    return got;
+    return got == LINE_FAILED ? -1 : 0;
 }
 
 static int ascending(const void *a, const void *b)
@@ -304,7 +323,7 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Classes are those of all parts. */
+/* Finds the classes, which are those of all parts. */
 static int number_classes(struct dataset *set, const struct part_files *files)
 {
     struct series *s = set->state;
@@ -335,7 +354,7 @@ static int number_classes(struct dataset *set, const struct part_files *files)
     return 0;
 }
 
-/* ---- names ---- */
+/* ---- names of files ---- */
 
 static bool names_series(const char *name)
 {
@@ -343,7 +362,7 @@ static bool names_series(const char *name)
            ends_with(name, ".csv") || ends_with(name, ".tsv") || ends_with(name, ".txt");
 }
 
-/* A folder says nothing of what is in it, and has to be called series by --format. */
+/* A folder of series is not recognized: it needs --format series. */
 static bool recognize(const char *path)
 {
     return strcmp(path, "waves") == 0 ||
@@ -437,9 +456,5 @@ static void close_set(struct dataset *set)
     free(s);
 }
 
-const struct dataset_format dataset_series = {.name = "series",
-                                              .recognize = recognize,
-                                              .open = open_set,
-                                              .get = get,
-                                              .label = label,
-                                              .close = close_set};
+const struct dataset_format dataset_series = {
+    .recognize = recognize, .open = open_set, .get = get, .label = label, .close = close_set};

@@ -1,8 +1,8 @@
-/* The built-in set: an image holds one to four copies of one shape, which is its class, on a
+/* shapes: the built-in set. An image holds one to four copies of one shape, which is its class, on a
  * background of two textures (gradients, stripes, checks, clouds). Number, options, size, rotation
  * and colours of the copies and of the background are drawn without regard to the class, and shapes
- * are as often darker as lighter than what is behind them, so that pixels and colours tell little
- * and outlines tell all. An image is a function of its split and number. */
+ * are as often darker as lighter than their background, so pixels and colours say little about the
+ * class and outlines say all. An image is a function of its split and number. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +15,8 @@
 
 enum { CLASSES = 10, TRAIN_IMAGES = 10000, TEST_IMAGES = 2000, NATIVE_SIZE = 32, MAX_COPIES = 4 };
 
-/* Half the spread of luminance in a background, and the least distance of a shape's from its
- * middle. */
+/* Half the range of luminance in a background, and the smallest difference between its middle and the
+ * luminance of a shape. */
 static const float LIGHTNESS = 0.05f, CONTRAST = 0.3f;
 
 struct point {
@@ -79,7 +79,7 @@ static float to_outline(int shape, struct point p)
     }
 }
 
-/* ---- what is drawn by lot ---- */
+/* ---- random parameters ---- */
 
 struct copy {
     struct point center; /* the image is the unit square */
@@ -87,7 +87,7 @@ struct copy {
     struct color color;
 };
 
-/* One side of the image. */
+/* The texture on one side of the image. */
 struct texture {
     enum { GRADIENT, STRIPES, CHECKS, CLOUDS, TEXTURES } kind;
     struct color from, to;
@@ -95,8 +95,8 @@ struct texture {
     float phases[3];
 };
 
-/* Two textures on either side of a line, of much the same lightness. Views of an image then rarely
- * share a background, and its shape is what they have in common. */
+/* Two textures of about the same lightness on either side of a line. Two views of an image rarely
+ * share a background then, and the shape is what they have in common. */
 struct background {
     struct texture sides[2];
     struct point normal; /* of the line */
@@ -124,7 +124,7 @@ static struct color mix(struct color a, struct color b, float share)
                           a.b + share * (b.b - a.b)};
 }
 
-/* A random colour of that luminance, or as near as there is. */
+/* A random colour of that luminance, or of the nearest that there is. */
 static struct color draw_of_luminance(struct random *r, float wanted)
 {
     struct color c = {random_float(r), random_float(r), random_float(r)};
@@ -316,9 +316,5 @@ static void close_set(struct dataset *set)
     free(set->state);
 }
 
-const struct dataset_format dataset_shapes = {.name = "shapes",
-                                              .recognize = recognize,
-                                              .open = open_set,
-                                              .get = get,
-                                              .label = label,
-                                              .close = close_set};
+const struct dataset_format dataset_shapes = {
+    .recognize = recognize, .open = open_set, .get = get, .label = label, .close = close_set};

@@ -1,7 +1,8 @@
-/* Archives of images, one or a brace list of them. Labels are in KEY.cls beside KEY.jpg (or .jpeg,
- * .png), in digits, as WebDataset has it; if there is no .cls in any archive, folders are classes,
- * as in a folder. Links are followed as a folder's are (tar_links.h). Regular files that are not
- * compressed are indexed: their headers are read once, and then each image where it lies. */
+/* tar: archives of images, one or a brace list of them. Labels are in KEY.cls beside KEY.jpg (or
+ * .jpeg, .png), in digits, as in WebDataset; if there is no .cls in any archive, folders are
+ * classes, as in a folder. Links are followed as a folder's are (tar_links.h). Regular files that
+ * are not compressed are indexed: their headers are read once, and then each image from its place in
+ * the file. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,51 +12,54 @@
 
 #include "base/fail.h"
 #include "base/grow.h"
+#include "data/archive_images.h"
 #include "data/brace_expand.h"
 #include "data/dataset_format.h"
 #include "data/decode.h"
+#include "data/path.h"
 #include "data/tar.h"
 
 enum {
     MAX_LABEL = 1 << 24,
-    LABEL_BYTES = 32, /* that a .cls may have */
-    /* Entries in a row that hold no image: what an archive without an end would bring. */
+    LABEL_BYTES = 32, /* the longest .cls */
+    /* Entries in a row that hold no image; more of them are taken for an archive without an end. */
     MAX_SKIPPED = 1 << 20,
-    MAX_OF_KEY = 16 /* images that wait for their key's label */
+    MAX_OF_KEY = 16 /* images of one key, which wait for its label */
 };
 
+/* Where the bytes of an image are. */
 struct tar_place {
     int64_t offset, size;
-    int64_t archive;
+    int64_t archive; /* index of its path */
 };
 
 /* An image, or a link that may lead to one. */
 struct found {
     struct sample sample; /* its text is the path */
-    int64_t offset;       /* of its bytes, or -1: they are in the sample, or it is a link */
+    int64_t offset; /* of its bytes in the file; -1: they are in the sample, or it is a link */
 };
 
 struct tar_set {
-    char **paths;
+    char **paths; /* of the archives */
     int64_t n;
-    struct tar_place *places; /* of the items that were arranged */
-    struct arranged *list;
-    int64_t n_list;
-    /* Reading in sequence. */
-    int64_t archive;
-    struct tar *tar;
-    char *key; /* the one whose entries are read, or NULL */
-    struct found gathered[MAX_OF_KEY];
+    /* Of an indexed set. */
+    struct archive_images images;
+    struct tar_place *places; /* of the items that the images were selected from */
+    /* Of reading in sequence. */
+    int64_t archive;                   /* the one that is read */
+    struct tar *tar;                   /* NULL: it has not been opened */
+    char *key;                         /* the one whose entries are read, or NULL */
+    struct found gathered[MAX_OF_KEY]; /* the images of the key */
     int n_gathered;
     int64_t label;                  /* of the key; -1: none was read */
-    bool bad_label;                 /* one was there that is none */
-    struct found ready[MAX_OF_KEY]; /* of the key before: from next_ready on */
+    bool bad_label;                 /* its .cls cannot be read */
+    struct found ready[MAX_OF_KEY]; /* images of the key before; from next_ready on still to go */
     int n_ready, next_ready;
 };
 
 /* ---- names ---- */
 
-/* The path without what follows the first dot of the file's name. */
+/* How many bytes of the path are its key: all before the first dot of the file's name. */
 static size_t key_length(const char *path)
 {
     const char *name = basename(path);
@@ -86,8 +90,8 @@ static void forget_key(struct tar_set *t)
     t->label = -1;
 }
 
-/* Nothing more belongs to the key: makes ready what of it is an image. A label belongs to one: what
- * else has the key lies beside it, such as a mask. */
+/* Makes the images of the key ready, since no further entry belongs to it. A label belongs to one
+ * image: others with the same key, such as a mask, are left out. */
 static int close_key(struct dataset *set)
 {
     struct tar_set *t = set->state;
@@ -118,16 +122,16 @@ static int begin_key(struct tar_set *t, const char *path)
     return t->key ? 0 : fail_memory(t->paths[t->archive]);
 }
 
-/* Hands over what is ready: 1, else 0. */
-static int hand_over(struct tar_set *t, struct found *f)
+/* Hands over the next image that is ready. Returns false if there is none. */
+static bool hand_over(struct tar_set *t, struct found *f)
 {
     if (t->next_ready == t->n_ready)
-        return 0;
+        return false;
     struct found *ready = &t->ready[t->next_ready++];
     sample_free(&f->sample);
     *f = *ready;
     *ready = (struct found){0};
-    return 1;
+    return true;
 }
 
 static void forget_all(struct tar_set *t)
@@ -137,7 +141,7 @@ static void forget_all(struct tar_set *t)
         sample_free(&t->ready[t->next_ready].sample);
 }
 
-/* A .cls. */
+/* Reads a .cls. */
 static int take_label(struct dataset *set, const struct tar_entry *e)
 {
     struct tar_set *t = set->state;
@@ -146,7 +150,7 @@ static int take_label(struct dataset *set, const struct tar_entry *e)
         return -1;
     char *end;
     const long long label = strtoll(text, &end, 10);
-    set->labelled = true;
+    set->labels_in_samples = true;
     if (end == text || end[strspn(end, " \r\n")] != '\0' || label < 0 || label > MAX_LABEL)
         t->bad_label = true;
     else
@@ -154,7 +158,7 @@ static int take_label(struct dataset *set, const struct tar_entry *e)
     return 0;
 }
 
-/* An image of the present key; its bytes only where they cannot be fetched later. */
+/* Adds an image to the present key; reads its bytes only if they cannot be read later. */
 static int take_image(struct tar_set *t, const struct tar_entry *e, const char *path)
 {
     struct found *f = &t->gathered[t->n_gathered];
@@ -164,17 +168,17 @@ static int take_image(struct tar_set *t, const struct tar_entry *e, const char *
     s->member = s->text;
     if (!s->text)
         return fail_memory(s->file);
-    t->n_gathered++; /* from here on forget_key() frees it */
+    t->n_gathered++; /* forget_key() frees it from here on */
     if (e->link) {
         s->link = tar_link_target(path, e->link, e->kind == TAR_SYMBOLIC_LINK);
-        if (!s->link && !(s->link = strdup("/"))) /* which no entry is called */
+        if (!s->link && !(s->link = strdup("/"))) /* the name of no entry */
             return sample_fail(s, "out of memory");
         return 0;
     }
     s->size = (size_t)e->size;
     if (e->offset >= 0)
         return 0;
-    /* One that is too large fails when it is decoded, as an empty file does. */
+    /* One that is too large becomes an empty file, which fails when it is decoded. */
     const int64_t size = e->size > SAMPLE_MAX_BYTES ? 0 : e->size;
     return sample_reserve(s, (size_t)size) || tar_read(t->tar, s->buffer, size) ? -1 : 0;
 }
@@ -198,8 +202,8 @@ static int take_text(struct dataset *set, const struct tar_entry *e, const char 
 
 enum entry_use { USE_NOTHING, USE_IMAGE, USE_LABEL, USE_TEXT };
 
-/* What an entry is for; counts what is for nothing. A symbolic link that is not called like a file
- * of another kind may show a folder. */
+/* What an entry is used for; counts as ignored what is not used. A symbolic link whose name has no
+ * extension may lead to a folder of images. */
 static enum entry_use use_of(struct dataset *set, const struct tar_entry *e, const char *path)
 {
     const char *name = basename(path);
@@ -219,7 +223,7 @@ static enum entry_use use_of(struct dataset *set, const struct tar_entry *e, con
     return USE_NOTHING;
 }
 
-/* Does the entry belong to the present key? */
+/* Returns true if the entry belongs to the present key, which has room for it. */
 static bool is_of_key(const struct tar_set *t, const char *path)
 {
     const size_t length = key_length(path);
@@ -227,8 +231,8 @@ static bool is_of_key(const struct tar_set *t, const char *path)
            t->n_gathered < MAX_OF_KEY;
 }
 
-/* Takes an entry of the archive. 1: it may hold an image or a label; 0: it does not; -1: the
- * archive breaks off in it. */
+/* Reads what is used of an entry. Returns -1 with a message if the archive breaks off in it, or if
+ * set->fatal. */
 static int take_entry(struct dataset *set, const struct tar_entry *e, const char *path)
 {
     struct tar_set *t = set->state;
@@ -238,10 +242,10 @@ static int take_entry(struct dataset *set, const struct tar_entry *e, const char
     if (use == USE_TEXT)
         return take_text(set, e, path);
     if (!is_of_key(t, path) && ((t->key && close_key(set)) || begin_key(t, path))) {
-        set->failed = true;
+        set->fatal = true;
         return -1;
     }
-    return (use == USE_LABEL ? take_label(set, e) : take_image(t, e, path)) ? -1 : 1;
+    return use == USE_LABEL ? take_label(set, e) : take_image(t, e, path);
 }
 
 static int open_archive(struct tar_set *t)
@@ -250,7 +254,7 @@ static int open_archive(struct tar_set *t)
     return t->tar ? 0 : -1;
 }
 
-/* Goes on to the archive after this one. */
+/* Closes the archive, and goes on to the next one. */
 static int leave_archive(struct dataset *set)
 {
     struct tar_set *t = set->state;
@@ -261,46 +265,58 @@ static int leave_archive(struct dataset *set)
     return result;
 }
 
-/* The next image or link: 1, 0 at the end, -1. */
-static int next_found(struct dataset *set, struct found *f)
+/* Reads the archive's next entry. Where the archive ends, or breaks off and that is no reason to
+ * stop, goes on to the next archive, and sets *begun. Returns -1 with a message. */
+static int read_entry(struct dataset *set, bool *begun)
+{
+    struct tar_set *t = set->state;
+    struct tar_entry e;
+    enum tar_result result = tar_next(t->tar, &e);
+    *begun = false;
+    if (result == TAR_ENTRY) {
+        char *path = strdup(e.path);
+        if (!path)
+            return fail_memory(t->paths[t->archive]);
+        path_normalize(path);
+        const int taken = take_entry(set, &e, path);
+        free(path);
+        if (taken == 0)
+            return 0;
+    }
+    if (result != TAR_END && (set->fatal || dataset_archive_broken(set)))
+        return -1;
+    if (result == TAR_ENTRY)
+        forget_key(t); /* not all of it could be read */
+    *begun = true;
+    return leave_archive(set);
+}
+
+/* Finds the next image or link. */
+static enum dataset_result next_found(struct dataset *set, struct found *f)
 {
     struct tar_set *t = set->state;
     for (int passed = 0; !hand_over(t, f); passed++) {
-        struct tar_entry e;
         if (t->archive == t->n)
-            return 0;
+            return DATASET_END;
         if (!t->tar && open_archive(t))
-            return -1;
-        if (passed == MAX_SKIPPED)
-            return fail("%s: %d entries in a row hold no image", t->paths[t->archive], passed);
-        int result = tar_next(t->tar, &e);
-        char *path = result > 0 ? strdup(e.path) : NULL;
-        if (result > 0 && !path)
-            return fail_memory(t->paths[t->archive]);
-        if (path) {
-            layout_normalize(path);
-            result = take_entry(set, &e, path) < 0 ? -1 : 1;
-            free(path);
+            return DATASET_FAILED;
+        if (passed == MAX_SKIPPED) {
+            fail("%s: %d entries in a row hold no image", t->paths[t->archive], passed);
+            return DATASET_FAILED;
         }
-        if (result > 0)
-            continue;
-        if (result < 0) {
-            if (set->failed || dataset_archive_broken(set))
-                return -1;
-            if (path)
-                forget_key(t); /* what was read of it is not whole */
-        }
-        if (leave_archive(set))
-            return -1;
-        passed = 0;
+        bool begun;
+        if (read_entry(set, &begun))
+            return DATASET_FAILED;
+        if (begun)
+            passed = 0;
     }
-    return 1;
+    return DATASET_SAMPLE;
 }
 
-static int next(struct dataset *set, struct sample *s)
+static enum dataset_result next(struct dataset *set, struct sample *s)
 {
     struct found f = {.sample = *s};
-    const int result = next_found(set, &f);
+    const enum dataset_result result = next_found(set, &f);
     *s = f.sample;
     return result;
 }
@@ -315,19 +331,19 @@ static int begin_again(struct dataset *set)
     return 0;
 }
 
-/* ---- where they lie ---- */
+/* ---- the index ---- */
 
-/* What was found, until it is arranged. */
-struct items {
+/* All images and links of a set, from which archive_images_select() chooses. */
+struct found_items {
     struct tar_item *items;
     int64_t *labels;
     struct tar_place *places;
     int64_t n, items_capacity, labels_capacity, places_capacity;
 };
 
-static int add_item(struct tar_set *t, struct items *l, struct found *f)
+static int add_item(struct tar_set *t, struct found_items *l, struct found *f)
 {
-    /* It may have been the last one of the archive before. */
+    /* The last image of an archive is handed over when the next archive has been begun. */
     int64_t archive = t->archive < t->n ? t->archive : t->n - 1;
     while (t->paths[archive] != f->sample.file)
         archive--;
@@ -346,7 +362,7 @@ static int add_item(struct tar_set *t, struct items *l, struct found *f)
     return 0;
 }
 
-static void free_items(struct items *l)
+static void free_items(struct found_items *l)
 {
     for (int64_t i = 0; i < l->n; i++) {
         free((char *)l->items[i].path);
@@ -357,25 +373,31 @@ static void free_items(struct items *l)
     free(l->places);
 }
 
-/* Notes where each image lies. 1: an archive is compressed, and the set has to be read in sequence.
- */
-static int index_images(struct dataset *set, const struct dataset_options *options)
+enum index_result { INDEX_FAILED = -1, INDEX_DONE, INDEX_COMPRESSED };
+
+/* Finds out where the bytes of each image are. If an archive is compressed there is no such place,
+ * and the set has to be read in sequence. */
+static enum index_result index_images(struct dataset *set, const struct dataset_options *options)
 {
     struct tar_set *t = set->state;
-    struct items l = {0};
+    struct found_items l = {0};
     struct found f = {0};
-    int result;
-    while ((result = next_found(set, &f)) > 0 && (f.offset >= 0 || f.sample.link)) {
-        if (add_item(t, &l, &f)) {
-            result = -1;
-            break;
-        }
+    enum dataset_result found;
+    enum index_result result = INDEX_DONE;
+    while (result == INDEX_DONE && (found = next_found(set, &f)) != DATASET_END) {
+        if (found == DATASET_FAILED)
+            result = INDEX_FAILED;
+        else if (f.offset < 0 && !f.sample.link)
+            result = INDEX_COMPRESSED;
+        else if (add_item(t, &l, &f))
+            result = INDEX_FAILED;
     }
     sample_free(&f.sample);
-    if (result == 0)
-        result = dataset_arrange(set, options, l.items, l.labels, l.n, &t->list, &t->n_list);
-    if (result == 0) {
-        set->count = t->n_list;
+    if (result == INDEX_DONE &&
+        archive_images_select(set, options, l.items, l.labels, l.n, &t->images))
+        result = INDEX_FAILED;
+    if (result == INDEX_DONE) {
+        set->count = t->images.n;
         t->places = l.places;
         l.places = NULL;
     }
@@ -428,15 +450,15 @@ static int open_set(struct dataset *set, const struct dataset_options *options)
     }
     if (!set->rewinds)
         return 0;
-    /* Whether an archive is compressed tells its first file. */
-    const int result = index_images(set, options);
-    if (result < 0)
+    /* The first file of an archive shows whether it is compressed. */
+    const enum index_result result = index_images(set, options);
+    if (result == INDEX_FAILED)
         return -1;
-    if (result == 0) {
+    if (result == INDEX_DONE) {
         set->in_sequence = false;
         return 0;
     }
-    set->labelled = false;
+    set->labels_in_samples = false;
     set->bad_labels = 0;
     set->ignored = (struct ignored){0};
     layout_free(set->layout);
@@ -447,21 +469,21 @@ static int open_set(struct dataset *set, const struct dataset_options *options)
 static int get(const struct dataset *set, int64_t i, struct sample *s)
 {
     const struct tar_set *t = set->state;
-    const struct tar_place *p = &t->places[t->list[i].source];
+    const struct tar_place *p = &t->places[t->images.list[i].source];
     s->file = t->paths[p->archive];
-    s->member = t->list[i].path;
-    s->label = t->list[i].label;
+    s->member = t->images.list[i].path;
+    s->label = t->images.list[i].label;
     return sample_read_part(s, p->offset, p->size);
 }
 
 static int64_t label(const struct dataset *set, int64_t i)
 {
-    return ((const struct tar_set *)set->state)->list[i].label;
+    return ((const struct tar_set *)set->state)->images.list[i].label;
 }
 
-static const char *name_of(const struct dataset *set, int64_t i)
+static const char *image_name(const struct dataset *set, int64_t i)
 {
-    return layout_name(set->layout, ((const struct tar_set *)set->state)->list[i].path);
+    return layout_name(set->layout, ((const struct tar_set *)set->state)->images.list[i].path);
 }
 
 static void close_set(struct dataset *set)
@@ -469,7 +491,7 @@ static void close_set(struct dataset *set)
     struct tar_set *t = set->state;
     if (!t)
         return;
-    dataset_arranged_free(t->list, t->n_list);
+    archive_images_free(&t->images);
     free(t->places);
     tar_close(t->tar);
     forget_all(t);
@@ -477,12 +499,11 @@ static void close_set(struct dataset *set)
     free(t);
 }
 
-const struct dataset_format dataset_tar = {.name = "tar",
-                                           .recognize = recognize,
+const struct dataset_format dataset_tar = {.recognize = recognize,
                                            .open = open_set,
                                            .get = get,
                                            .label = label,
-                                           .name_of = name_of,
+                                           .image_name = image_name,
                                            .next = next,
                                            .rewind = begin_again,
                                            .close = close_set};

@@ -15,8 +15,8 @@
 
 enum {
     BLOCK = 1 << 16,
-    /* So many entries in a row that are neither files nor links: what an archive without an end
-     * would bring. */
+    /* Entries in a row that are neither files nor links; more of them are taken for an archive
+     * without an end. */
     MAX_SKIPPED = 1 << 20
 };
 
@@ -55,7 +55,7 @@ static int open_descriptor(struct tar *t, const char *path)
     return 0;
 }
 
-/* libarchive's own reader would go on waiting after a signal. */
+/* Reads a block for libarchive, whose own reader would go on waiting after a signal. */
 static la_ssize_t read_block(struct archive *archive, void *user, const void **block)
 {
     struct tar *t = user;
@@ -75,7 +75,7 @@ static la_int64_t skip(struct archive *archive, void *user, la_int64_t request)
     struct tar *t = user;
     const off_t at = t->regular ? lseek(t->fd, 0, SEEK_CUR) : -1;
     if (at < 0 || request <= 0 || stop_check())
-        return 0; /* read_block() does it */
+        return 0; /* libarchive reads these bytes, then, and drops them */
     const int64_t there = t->size > at ? t->size - at : 0;
     const int64_t bytes = request < there ? request : there;
     return lseek(t->fd, bytes, SEEK_CUR) < 0 ? 0 : bytes;
@@ -118,7 +118,7 @@ void tar_close(struct tar *t)
     free(t);
 }
 
-/* Tells what an entry is; false: nothing that could hold an image. */
+/* Sets what kind of entry it is. Returns false if it is of a kind that cannot hold an image. */
 static bool take_kind(struct archive_entry *from, struct tar_entry *e)
 {
     *e = (struct tar_entry){.offset = -1};
@@ -133,28 +133,31 @@ static bool take_kind(struct archive_entry *from, struct tar_entry *e)
     return true;
 }
 
-int tar_next(struct tar *t, struct tar_entry *e)
+enum tar_result tar_next(struct tar *t, struct tar_entry *e)
 {
     for (int i = 0; i < MAX_SKIPPED; i++) {
         const int result = archive_read_next_header(t->archive, &t->entry);
         if (result == ARCHIVE_EOF)
-            return 0;
-        if (result != ARCHIVE_OK && result != ARCHIVE_WARN)
-            return damaged(t);
+            return TAR_END;
+        if (result != ARCHIVE_OK && result != ARCHIVE_WARN) {
+            damaged(t);
+            return TAR_FAILED;
+        }
         const char *path = archive_entry_pathname(t->entry);
-        if (!path) /* not in this locale's letters */
+        if (!path) /* it cannot be written in this locale's letters */
             path = archive_entry_pathname_utf8(t->entry);
         if (!path || !take_kind(t->entry, e))
             continue;
         e->path = path;
         if (e->kind != TAR_FILE)
-            return 1;
+            return TAR_ENTRY;
         e->size = archive_entry_size(t->entry);
         if (t->regular && archive_filter_code(t->archive, 0) == ARCHIVE_FILTER_NONE)
             e->offset = archive_filter_bytes(t->archive, 0);
-        return 1;
+        return TAR_ENTRY;
     }
-    return fail("%s: %d entries in a row are no files", t->name, MAX_SKIPPED);
+    fail("%s: %d entries in a row are no files", t->name, MAX_SKIPPED);
+    return TAR_FAILED;
 }
 
 int tar_read(struct tar *t, void *out, int64_t size)
@@ -176,7 +179,7 @@ bool tar_recognize(const char *path)
 {
     struct tar *t = tar_open(path);
     struct tar_entry e;
-    const bool yes = t && tar_next(t, &e) == 1;
+    const bool yes = t && tar_next(t, &e) == TAR_ENTRY;
     tar_close(t);
     return yes;
 }

@@ -6,11 +6,12 @@
 
 #include "base/fail.h"
 #include "base/grow.h"
-#include "data/layout.h"
+#include "data/path.h"
 
 enum {
-    MAX_CHAIN = 16,       /* links that lead to one another */
-    MAX_THROUGH = 1 << 22 /* images in folders that links show: a few could show all, each */
+    MAX_CHAIN = 16, /* links that lead from one to the next */
+    MAX_THROUGH =
+        1 << 22 /* images in folders that links lead to: a few links could multiply a set */
 };
 
 char *tar_link_target(const char *path, const char *link, bool symbolic)
@@ -21,7 +22,7 @@ char *tar_link_target(const char *path, const char *link, bool symbolic)
         return NULL;
     if (asprintf(&whole, "%.*s%s", slash ? (int)(slash - path) + 1 : 0, path, link) < 0)
         return NULL;
-    if (layout_normalize(whole))
+    if (path_normalize(whole))
         return whole;
     free(whole);
     return NULL;
@@ -29,9 +30,9 @@ char *tar_link_target(const char *path, const char *link, bool symbolic)
 
 /* ---- finding entries by their paths ---- */
 
-struct entry {
+struct index_entry {
     const struct tar_item *item;
-    int64_t number;
+    int64_t number; /* of the item */
 };
 
 static int compare(const struct tar_item *a, const struct tar_item *b)
@@ -41,21 +42,22 @@ static int compare(const struct tar_item *a, const struct tar_item *b)
     return strcmp(a->path, b->path);
 }
 
-/* Of entries with one path, the last one is what remains when an archive is unpacked. */
+/* Entries with one path stay in the order of the archive: the last one is what remains when it is
+ * unpacked. */
 static int by_path(const void *a, const void *b)
 {
-    const struct entry *x = a, *y = b;
+    const struct index_entry *x = a, *y = b;
     const int order = compare(x->item, y->item);
     return order ? order : (x->number > y->number) - (x->number < y->number);
 }
 
 struct index {
     const struct tar_item *items;
-    struct entry *entries;
+    struct index_entry *entries;
     int64_t n;
 };
 
-/* The place of the first entry that is not before the item. */
+/* The index of the first entry that does not come before the item. */
 static int64_t lower_bound(const struct index *x, const struct tar_item *item)
 {
     int64_t at = 0, end = x->n;
@@ -69,7 +71,8 @@ static int64_t lower_bound(const struct index *x, const struct tar_item *item)
     return at;
 }
 
-/* The number of the item that a link leads to in the end, itself no link, or -1. */
+/* The number of the item that a link leads to in the end and that is no link itself, or -1. An item
+ * that is no link leads to itself. */
 static int64_t find_source(const struct index *x, int64_t number)
 {
     for (int i = 0; i < MAX_CHAIN; i++) {
@@ -87,31 +90,32 @@ static int64_t find_source(const struct index *x, int64_t number)
     return -1;
 }
 
-/* ---- what is shown ---- */
+/* ---- the images ---- */
 
-struct list {
-    struct tar_image *shown;
+struct image_list {
+    struct tar_image *images;
     int64_t n, capacity;
-    int64_t through; /* of these, in folders that links show */
+    int64_t through; /* how many of them are in folders that links lead to */
 };
 
-static int add(struct list *l, int64_t item, int64_t source, char *path)
+static int add(struct image_list *l, int64_t item, int64_t source, char *path)
 {
     const bool many = path && ++l->through > MAX_THROUGH;
-    struct tar_image *grown = many ? NULL : grow(l->shown, l->n, &l->capacity, sizeof *grown);
+    struct tar_image *grown = many ? NULL : grow(l->images, l->n, &l->capacity, sizeof *grown);
     if (!grown) {
         free(path);
-        return fail("%s",
-                    many ? "links to folders show more images than are counted" : "out of memory");
+        return many ? fail("links to folders lead to more than %d images", MAX_THROUGH)
+                    : fail_memory(NULL);
     }
-    l->shown = grown;
-    l->shown[l->n++] = (struct tar_image){item, source, path};
+    l->images = grown;
+    l->images[l->n++] = (struct tar_image){item, source, path};
     return 0;
 }
 
-/* Adds all that lies in a folder, under the link's path. Links in it that lead on to folders are
- * left out, so that folders which show themselves come to an end. 0 images: the link is lost. */
-static int add_folder(struct list *l, const struct index *x, int64_t number, int64_t *lost)
+/* Adds all images of the folder that a link leads to, under the link's path. Links in it that lead to
+ * further folders are left out, so a folder that contains itself comes to an end. Counts the link
+ * as lost if there is no image. */
+static int add_folder(struct image_list *l, const struct index *x, int64_t number, int64_t *lost)
 {
     const struct tar_item *item = &x->items[number];
     char *folder;
@@ -140,15 +144,15 @@ static int add_folder(struct list *l, const struct index *x, int64_t number, int
     return result;
 }
 
-int tar_links_follow(const struct tar_item *items, int64_t n, struct tar_image **shown,
-                     int64_t *n_shown, int64_t *lost)
+int tar_links_follow(const struct tar_item *items, int64_t n, struct tar_image **images,
+                     int64_t *n_images, int64_t *lost)
 {
-    struct list l = {0};
+    struct image_list l = {0};
     struct index x = {items, calloc((size_t)n + 1, sizeof *x.entries), n};
     int result = x.entries ? 0 : fail_memory(NULL);
     *lost = 0;
     for (int64_t i = 0; i < n && result == 0; i++)
-        x.entries[i] = (struct entry){&items[i], i};
+        x.entries[i] = (struct index_entry){&items[i], i};
     if (result == 0)
         qsort(x.entries, (size_t)n, sizeof *x.entries, by_path);
     for (int64_t i = 0; i < n && result == 0; i++) {
@@ -156,14 +160,14 @@ int tar_links_follow(const struct tar_item *items, int64_t n, struct tar_image *
         result = source >= 0 ? add(&l, i, source, NULL) : add_folder(&l, &x, i, lost);
     }
     free(x.entries);
-    *shown = l.shown;
-    *n_shown = l.n;
+    *images = l.images;
+    *n_images = l.n;
     return result;
 }
 
-void tar_links_free(struct tar_image *shown, int64_t n_shown)
+void tar_links_free(struct tar_image *images, int64_t n)
 {
-    for (int64_t i = 0; shown && i < n_shown; i++)
-        free(shown[i].path);
-    free(shown);
+    for (int64_t i = 0; i < n; i++)
+        free(images[i].path);
+    free(images);
 }

@@ -50,7 +50,7 @@ static void assert_places(const char *split, bool hold, const char *expected,
             fail_msg("%s: %c, not %c", paths[i], seen, expected[i]);
         here += place == LAYOUT_IN_PART;
     }
-    assert_int_equal(layout_count(l).here, here);
+    assert_int_equal(layout_count(l).in_part, here);
     layout_free(l);
 }
 #define PLACES(split, hold, expected, ...)                                                         \
@@ -202,7 +202,7 @@ static void paths(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char path[32];
         strcpy(path, cases[i][0]);
-        assert_int_equal(layout_normalize(path), i != 6);
+        assert_int_equal(path_normalize(path), i != 6);
         assert_string_equal(path, cases[i][1]);
     }
     char *target = tar_link_target("b/x/1.png", "../../a/1.png", true);

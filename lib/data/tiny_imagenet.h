@@ -1,0 +1,54 @@
+/* tiny_imagenet: the two texts of Tiny ImageNet as it is distributed.
+ *
+ *   wnids.txt               a class a line; its classes are numbered in this order
+ *   val/val_annotations.txt an image of the part "val" a line: its file, its class and a box,
+ *                           separated by tabs */
+#ifndef TINY_IMAGENET_H
+#define TINY_IMAGENET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "data/classes.h"
+#include "data/folder_tree.h"
+
+struct tiny_annotation {
+    const char *file; /* in the text */
+    int64_t label;
+};
+
+/* Start with {0}. */
+struct tiny_imagenet {
+    char *wnids, *annotations;                      /* the texts, or NULL */
+    const struct folder *wnids_in, *annotations_in; /* the folders that they are in */
+    /* Set by tiny_imagenet_read_annotations(). */
+    struct tiny_annotation *list; /* by file, ascending */
+    int64_t n, capacity;
+};
+
+void tiny_imagenet_free(struct tiny_imagenet *t); /* leaves {0} */
+
+/* Returns true if the path's last name is that of one of the texts. */
+bool tiny_imagenet_is_text(const char *path);
+
+/* Copies a text, in place of an earlier one of that name. `in` is the folder that it is in. Returns
+ * -1 with a message if memory is out. */
+int tiny_imagenet_add_text(struct tiny_imagenet *t, const char *path, const char *text,
+                           const struct folder *in);
+
+/* Replaces the classes, which are those of the folders, by those of wnids.txt, numbered in its
+ * order. *names gets their names by number: the array is the caller's in any case, the names are
+ * t's. Returns -1 with a message, which begins with `name`, if the text lacks a folder's class or
+ * has a class twice. Cuts the text into lines, so it can be called once. */
+int tiny_imagenet_read_wnids(struct tiny_imagenet *t, const char *name, struct classes *classes,
+                             const char ***names);
+
+/* After that, reads val_annotations.txt. Returns -1 with a message if a line names no class or a
+ * file comes twice. Can be called once. */
+int tiny_imagenet_read_annotations(struct tiny_imagenet *t, const char *name,
+                                   const struct classes *classes);
+
+/* Returns true and sets the label if the annotations list that file. */
+bool tiny_imagenet_find(const struct tiny_imagenet *t, const char *file, int64_t *label);
+
+#endif
