@@ -4,9 +4,9 @@
 
 #include "base/fail.h"
 
-struct row {
+struct reader_row {
     struct sample sample;
-    int64_t index;
+    int64_t index; /* of the image */
 };
 
 int batch_reader_init(struct batch_reader *r)
@@ -15,10 +15,9 @@ int batch_reader_init(struct batch_reader *r)
     if (!dataset_is_stream(r->set))
         return 0;
     if (r->sampler->evaluation)
-        r->buffer_images = 1; /* order is kept */
+        r->buffer_images = 1; /* this keeps the order */
     r->buffer = calloc((size_t)r->buffer_images, sizeof *r->buffer);
-    r->n_kept =
-        r->sampler->batch + 2 * BATCH_READER_BEFORE + 1; /* more than are wanted at a time */
+    r->n_kept = r->sampler->batch + 2 * BATCH_READER_BEFORE + 1; /* more than are wanted at once */
     r->kept = calloc((size_t)r->n_kept, sizeof *r->kept);
     return r->buffer && r->kept ? 0
                                 : fail("out of memory for a shuffle buffer of %lld images",
@@ -36,22 +35,23 @@ void batch_reader_free(struct batch_reader *r)
     r->buffer = r->kept = NULL;
 }
 
-static int64_t bytes_of(const struct row *row)
+static int64_t bytes_of(const struct reader_row *row)
 {
     return (int64_t)(sizeof *row + row->sample.capacity);
 }
 
+/* Fills the buffer, as far as its limits and the stream allow. */
 static int fill(struct batch_reader *r)
 {
     while (r->n < r->buffer_images && (r->n == 0 || r->bytes < r->buffer_bytes) &&
            r->read < r->sampler->images && !r->ended) {
-        struct row *row = &r->buffer[r->n];
-        *row = (struct row){.index = r->read};
-        const int result = dataset_next(r->set, &row->sample);
-        if (result <= 0) {
+        struct reader_row *row = &r->buffer[r->n];
+        *row = (struct reader_row){.index = r->read};
+        const enum dataset_result result = dataset_next(r->set, &row->sample);
+        if (result != DATASET_SAMPLE) {
             sample_free(&row->sample);
-            r->ended = result == 0;
-            return result;
+            r->ended = result == DATASET_END;
+            return r->ended ? 0 : -1;
         }
         r->n++;
         r->read++;
@@ -60,24 +60,24 @@ static int fill(struct batch_reader *r)
     return 0;
 }
 
-/* Draws the next row of the epoch: 1, 0 where the stream has ended, -1. */
-static int draw(struct batch_reader *r, struct row *out)
+/* Draws the next row of the epoch. */
+static enum dataset_result draw(struct batch_reader *r, struct reader_row *out)
 {
     if (fill(r))
-        return -1;
+        return DATASET_FAILED;
     if (r->n == 0)
-        return 0;
+        return DATASET_END;
     const int64_t i = r->n == 1 ? 0 : (int64_t)random_below(&r->random, (uint64_t)r->n);
     *out = r->buffer[i];
     r->buffer[i] = r->buffer[--r->n];
     r->bytes -= bytes_of(out);
     r->drawn++;
-    return 1;
+    return DATASET_SAMPLE;
 }
 
 static int begin_epoch(struct batch_reader *r, int64_t epoch)
 {
-    /* The first epoch to be read finds the stream at its beginning. */
+    /* In the first epoch that is read the stream is at its beginning. */
     if (r->epoch >= 0 && dataset_rewind(r->set))
         return -1;
     for (int64_t i = 0; i < r->n; i++)
@@ -89,7 +89,7 @@ static int begin_epoch(struct batch_reader *r, int64_t epoch)
     return 0;
 }
 
-/* Is this place one that batch_reader_get() may be asked for, in this step or in the next one? */
+/* Returns true if batch_reader_get() may be asked for this place, in this step or in the next one. */
 static bool wanted(const struct batch_reader *r, int64_t place)
 {
     const struct batch *b = &r->batch;
@@ -98,20 +98,21 @@ static bool wanted(const struct batch_reader *r, int64_t place)
            (before && (place <= before || row >= b->rows - before));
 }
 
-static int draw_place(struct batch_reader *r)
+/* Draws the row of the next place, and keeps it if it may be asked for. */
+static enum dataset_result draw_place(struct batch_reader *r)
 {
-    struct row row;
+    struct reader_row row;
     const int64_t place = r->drawn;
-    const int got = draw(r, &row);
-    if (got <= 0)
-        return got;
+    const enum dataset_result result = draw(r, &row);
+    if (result != DATASET_SAMPLE)
+        return result;
     if (wanted(r, place)) {
-        struct row *kept = &r->kept[place % r->n_kept];
+        struct reader_row *kept = &r->kept[place % r->n_kept];
         sample_free(&kept->sample);
         *kept = row;
     } else
         sample_free(&row.sample);
-    return 1;
+    return DATASET_SAMPLE;
 }
 
 static int read_batch(struct batch_reader *r)
@@ -120,17 +121,17 @@ static int read_batch(struct batch_reader *r)
     if ((r->epoch != b->epoch || b->start < r->start) && begin_epoch(r, b->epoch))
         return -1;
     r->start = b->start;
-    int got = 1;
-    while (r->drawn < b->start + b->rows && (got = draw_place(r)) > 0)
-        continue;
-    if (got == 0)
+    enum dataset_result got = DATASET_SAMPLE;
+    while (got == DATASET_SAMPLE && r->drawn < b->start + b->rows)
+        got = draw_place(r);
+    if (got == DATASET_END)
         return fail("the stream ended after %lld images, and step %lld needs more",
                     (long long)r->read, (long long)b->step);
-    /* What may stand in for the first rows of an epoch comes after them. */
-    while (got > 0 && !r->sampler->evaluation && r->drawn <= BATCH_READER_BEFORE &&
+    /* The rows that may replace the first ones of an epoch come after them. */
+    while (got == DATASET_SAMPLE && !r->sampler->evaluation && r->drawn <= BATCH_READER_BEFORE &&
            r->drawn < r->sampler->images)
         got = draw_place(r);
-    return got < 0 ? -1 : 0;
+    return got == DATASET_FAILED ? -1 : 0;
 }
 
 int batch_reader_begin(struct batch_reader *r, int64_t step)

@@ -8,12 +8,12 @@
 #include "base/fail.h"
 #include "base/grow.h"
 
-struct list {
+struct name_list {
     char **names;
     int64_t n, capacity;
 };
 
-static int add(struct list *l, char *name)
+static int add(struct name_list *l, char *name)
 {
     if (!name)
         return fail_memory(NULL);
@@ -27,16 +27,17 @@ static int add(struct list *l, char *name)
     return 0;
 }
 
-/* What stands between a pair of braces: a range, or words between commas. */
-struct group {
-    const char *start, *end; /* its inside */
+/* What is between a pair of braces: a range, or words with commas between them. */
+struct brace_group {
+    const char *start, *end; /* the text between the braces */
     bool range;
     long long first, last;
-    int width; /* of the numbers, filled up with zeros */
+    int width; /* to which numbers are filled up with zeros */
 };
 
-/* The first group at or after *text; false if there is none. *broken: a brace does not close. */
-static bool find_group(const char *text, struct group *g, bool *broken)
+/* Finds the first group of a text. Returns false if there is none, or, with *broken, if a brace does
+ * not close. */
+static bool find_group(const char *text, struct brace_group *g, bool *broken)
 {
     *broken = false;
     for (const char *open = strchr(text, '{'); open; open = strchr(open + 1, '{')) {
@@ -45,7 +46,7 @@ static bool find_group(const char *text, struct group *g, bool *broken)
             *broken = true;
             return false;
         }
-        *g = (struct group){.start = open + 1, .end = close};
+        *g = (struct brace_group){.start = open + 1, .end = close};
         char past = 0;
         g->range = sscanf(g->start, "%9lld..%9lld%c", &g->first, &g->last, &past) == 3 &&
                    past == '}' && strspn(g->start, "0123456789.") == (size_t)(close - g->start);
@@ -57,34 +58,37 @@ static bool find_group(const char *text, struct group *g, bool *broken)
     return false;
 }
 
-/* The i-th word of the group: 1, 0 when there are no more, -1 when memory is out. */
-static int word(const struct group *g, long long i, char **out)
+enum word_result { WORD_NO_MEMORY = -1, WORD_NO_MORE, WORD_FOUND };
+
+/* Gets the i-th word of the group. */
+static enum word_result word(const struct brace_group *g, long long i, char **out)
 {
     *out = NULL;
     if (g->range) {
         const long long step = g->first <= g->last ? 1 : -1, value = g->first + step * i;
         if (i > llabs(g->last - g->first))
-            return 0;
-        return asprintf(out, "%0*lld", g->width, value) < 0 ? -1 : 1;
+            return WORD_NO_MORE;
+        return asprintf(out, "%0*lld", g->width, value) < 0 ? WORD_NO_MEMORY : WORD_FOUND;
     }
     const char *at = g->start;
     for (; i > 0; i--) {
         at = memchr(at, ',', (size_t)(g->end - at));
         if (!at)
-            return 0;
+            return WORD_NO_MORE;
         at++;
     }
     const char *comma = memchr(at, ',', (size_t)(g->end - at));
     *out = strndup(at, (size_t)((comma ? comma : g->end) - at));
-    return *out ? 1 : -1;
+    return *out ? WORD_FOUND : WORD_NO_MEMORY;
 }
 
-/* Replaces each name of `in` by those that its group makes, or leaves it. */
-static int expand_group(const struct list *in, struct list *out, bool *more)
+/* Copies the names of `in` to `out`, with each one that has a group replaced by the names that its
+ * first group makes. *more says whether there was one. */
+static int expand_group(const struct name_list *in, struct name_list *out, bool *more)
 {
     *more = false;
     for (int64_t k = 0; k < in->n; k++) {
-        struct group g;
+        struct brace_group g;
         bool broken;
         const char *name = in->names[k];
         if (!find_group(name, &g, &broken)) {
@@ -96,8 +100,8 @@ static int expand_group(const struct list *in, struct list *out, bool *more)
         }
         *more = true;
         char *w, *whole;
-        int there;
-        for (long long i = 0; (there = word(&g, i, &w)) == 1; i++) {
+        enum word_result found;
+        for (long long i = 0; (found = word(&g, i, &w)) == WORD_FOUND; i++) {
             if (asprintf(&whole, "%.*s%s%s", (int)(g.start - 1 - name), name, w, g.end + 1) < 0)
                 whole = NULL;
             free(w);
@@ -106,7 +110,7 @@ static int expand_group(const struct list *in, struct list *out, bool *more)
             if (out->n > BRACE_EXPAND_MAX)
                 return fail("%s: more than %d names", name, BRACE_EXPAND_MAX);
         }
-        if (there < 0)
+        if (found == WORD_NO_MEMORY)
             return fail_memory(NULL);
     }
     return 0;
@@ -114,18 +118,18 @@ static int expand_group(const struct list *in, struct list *out, bool *more)
 
 int brace_expand(const char *pattern, char ***names, int64_t *n)
 {
-    struct list now = {0};
+    struct name_list now = {0};
     bool more = true;
     int result = add(&now, strdup(pattern));
     while (result == 0 && more) {
-        struct list next = {0};
+        struct name_list next = {0};
         result = expand_group(&now, &next, &more);
         brace_expand_free(now.names, now.n);
         now = next;
     }
     if (result) {
         brace_expand_free(now.names, now.n);
-        now = (struct list){0};
+        now = (struct name_list){0};
     }
     *names = now.names;
     *n = now.n;

@@ -1,4 +1,4 @@
-/* brace_expand: a list of names written as one, as shells and WebDataset do. */
+/* brace_expand: lists of names in braces, as in shells and WebDataset. */
 #ifndef BRACE_EXPAND_H
 #define BRACE_EXPAND_H
 
@@ -6,10 +6,12 @@
 
 enum { BRACE_EXPAND_MAX = 1 << 20 };
 
-/* "data/{train,extra}-{000..146}.tar" into its names, the last group running fastest; a range keeps
- * the width of a first number that begins with 0. A pattern without braces is one name, and so is a
- * brace with neither comma nor range in it. (*names)[*n] and each name are the caller's. -1 with a
- * message: more than BRACE_EXPAND_MAX names, a brace that does not close, or memory is out. */
+/* Expands a pattern such as "data/{train,extra}-{000..146}.tar" to its names, of which the last group
+ * changes fastest. A range keeps the width of a first number that begins with 0. A pattern without
+ * braces is one name; braces with neither a comma nor a range in them are part of the name. The
+ * array *names, of *n texts, is the caller's: free it with brace_expand_free(). Returns -1 with a
+ * message, and no names, if there are more than BRACE_EXPAND_MAX, a brace does not close, or memory
+ * is out. */
 int brace_expand(const char *pattern, char ***names, int64_t *n);
 void brace_expand_free(char **names, int64_t n);
 

@@ -5,22 +5,25 @@
 #include "base/fail.h"
 #include "base/warn.h"
 
-/* Bytes that a shuffle buffer may have, however small the cache is. */
-enum { MIN_BUFFER = 256 << 20 };
+enum {
+    MIN_BUFFER = 256 << 20
+}; /* bytes that a shuffle buffer may have even if the cache has less */
 
-/* A stream that comes once has one epoch, and somebody has to say how much of it to take. */
+/* Sets the epochs and images of a stream that comes once: it has one epoch, and --limit or --steps
+ * says how much of it to take. */
 static int count_once(struct data_source *s)
 {
     struct sampler *sampler = &s->sampler;
     const int64_t limit = s->subset_options.limit;
     if (s->epochs_given && sampler->epochs > 1)
-        return fail("%s: more than --cache holds, and it comes once: not --epochs %lld", s->data,
-                    (long long)sampler->epochs);
+        return fail("%s: more than --cache holds, and it comes once: --epochs %lld is not possible",
+                    s->data, (long long)sampler->epochs);
     sampler->epochs = 1;
     if (!limit && !sampler->steps)
-        return fail("%s: more than --cache holds: --steps or --limit has to say how much of it to "
-                    "take",
-                    s->data);
+        return fail(
+            "%s: more than --cache holds, and it comes once: give --steps or --limit to say how "
+            "much of it to take",
+            s->data);
     if (limit)
         sampler->images = limit;
     else if (__builtin_mul_overflow(sampler->steps, sampler->batch, &sampler->images))
@@ -33,23 +36,24 @@ static int choose_of_stream(struct data_source *s)
     const struct subset_options *options = &s->subset_options;
     struct sampler *sampler = &s->sampler;
     if (options->hold > 0 || options->labels < 1 || options->labels_per_class)
-        return fail(
-            "%s: a stream, whose images are not found by their numbers: %s cannot be chosen "
-            "(a larger --cache may hold it)",
-            s->data, options->hold > 0 ? "images to hold back" : "labels");
+        return fail("%s: %s cannot be chosen from a stream, whose images come in sequence (a "
+                    "larger --cache "
+                    "may hold it)",
+                    s->data, options->hold > 0 ? "images to hold back" : "labels");
     sampler->images = dataset_count(s->set);
     if (sampler->images < 0)
         return count_once(s);
     if (options->limit && options->limit < sampler->images) {
-        warn_line("%s: a stream: --limit %lld takes its first %lld images, in whatever order "
-                  "they lie (a larger --cache may hold it)",
-                  s->data, (long long)options->limit, (long long)options->limit);
+        warn_line(
+            "%s: a stream: --limit %lld takes its first %lld images, in the order of the data "
+            "(a larger --cache may hold it)",
+            s->data, (long long)options->limit, (long long)options->limit);
         sampler->images = options->limit;
     }
     return 0;
 }
 
-/* Which images an epoch is made of. */
+/* Chooses the images of an epoch. */
 static int choose_images(struct data_source *s)
 {
     struct sampler *sampler = &s->sampler;

@@ -1,5 +1,5 @@
-/* data_source: the images that a run is made of: a data set opened, its images counted and chosen,
- * cut into batches whose rows can be read. */
+/* data_source: the images of a run: opens a data set, counts its images and chooses among them, and
+ * prepares a sampler and a reader of its batches. */
 #ifndef DATA_SOURCE_H
 #define DATA_SOURCE_H
 
@@ -14,14 +14,16 @@
 
 struct data_source {
     /* Filled by the caller. */
-    const char *data, *format, *split; /* as dataset_open() takes them; data is "" for shapes */
+    const char *data, *format, *split; /* as in struct dataset_options; data may be "" for shapes */
     const struct link_config *links;   /* for data that comes over a link */
-    bool stop_on_error;                /* at an image that cannot be read; else it is skipped */
+    bool stop_on_error;                /* end the run at an image that cannot be read */
     int64_t cache;   /* bytes of images to hold, or of a stream's shuffle buffer */
     int64_t shuffle; /* images in that buffer */
-    struct subset_options subset_options; /* labels 1: all; `held` is set here */
-    struct sampler sampler;               /* checked; `images` and `chosen` are set here */
-    bool epochs_given; /* sampler.epochs is no default, to be cut to 1 for a stream */
+    struct subset_options subset_options; /* held_out is set by data_source_open() */
+    struct sampler
+        sampler;       /* checked by sampler_check(); data_source_open() sets images and chosen */
+    bool epochs_given; /* sampler.epochs is no default, which would become 1 for a stream that
+                             * comes once */
     /* Set by data_source_open(). */
     struct read_errors *errors;
     struct dataset *set;
@@ -29,14 +31,13 @@ struct data_source {
     struct batch_reader reader;
 };
 
-/* size: of the views, in pixels; 0 where it follows the images. A stream that cannot be counted has
- * one epoch, and as many images as `limit` or else sampler.steps say.
+/* Opens all of it. size is that of the views, in pixels a side; 0 if it follows the images. A stream
+ * takes its first subset_options.limit images, which a line on stderr says. One that cannot be
+ * counted has one epoch, of `limit` images or of as many as sampler.steps need.
  *
- * A stream takes its first subset_options.limit images, which a line on stderr says.
- *
- * -1 with a message: one of dataset_open(), subset_choose(), sampler_init() or batch_reader_init();
- * or neither of the two says how many, or more epochs were given. data_source_close() in any case.
- */
+ * Returns -1 with a message: that of dataset_open(), subset_choose(), sampler_init() or
+ * batch_reader_init(); or a stream that comes once has neither `limit` nor `steps`, or was given
+ * several epochs. data_source_close() in any case. */
 int data_source_open(struct data_source *s, int size);
 void data_source_close(struct data_source *s);
 

@@ -14,19 +14,19 @@
 #include "base/fail.h"
 #include "data/image.h"
 
-/* More scans than any camera or encoder writes: each costs a pass over all coefficients. */
+/* More scans than any camera or encoder writes. Each scan costs a pass over all coefficients. */
 enum { MAX_SCANS = 200 };
 
 struct decoder {
     const struct sample *sample;
     enum { NONE, PNG, JPEG } kind;
-    int orientation; /* 1..8 as EXIF counts; 1: as it is */
+    int orientation; /* of EXIF, 1 to 8; 1: the picture is upright */
     jmp_buf failed;
     char defect[JMSG_LENGTH_MAX];
     /* PNG */
     png_structp png;
     png_infop info;
-    size_t read; /* bytes of the sample */
+    size_t read; /* bytes of the sample so far */
     png_bytep *rows;
     size_t n_rows;
     /* JPEG */
@@ -48,7 +48,7 @@ static void on_png_error(png_structp png, png_const_charp text)
 static void on_png_warning(png_structp png, png_const_charp text)
 {
     (void)png;
-    (void)text; /* such as an odd colour profile: the pixels are fine */
+    (void)text; /* such as an odd colour profile; the pixels are fine */
 }
 
 static void read_png(png_structp png, png_bytep to, size_t size)
@@ -73,7 +73,8 @@ static int start_png(struct decoder *d, int *width, int *height)
         return sample_fail(d->sample, "out of memory");
     if (setjmp(d->failed))
         return sample_fail(d->sample, "damaged PNG: %s", d->defect);
-    png_set_user_limits(d->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* image_check() has ours */
+    png_set_user_limits(d->png, PNG_UINT_31_MAX,
+                        PNG_UINT_31_MAX); /* image_check() checks the size */
     d->read = 0;
     png_set_read_fn(d->png, d, read_png);
     png_read_info(d->png, d->info);
@@ -97,7 +98,7 @@ static int point_at_rows(struct decoder *d, struct image *image)
     return 0;
 }
 
-/* Colours that a palette lacks are grey, as in PIL; libpng has black. */
+/* Makes the colours that a palette lacks grey, as PIL does; libpng makes them black. */
 static void fill_palette(struct decoder *d)
 {
     png_color full[PNG_MAX_PALETTE_LENGTH], *given;
@@ -129,7 +130,7 @@ static int finish_png(struct decoder *d, struct image *image)
     png_read_update_info(d->png, d->info);
     if (png_get_rowbytes(d->png, d->info) != 3 * (size_t)image->width)
         return sample_fail(d->sample, "an unknown kind of PNG");
-    png_read_image(d->png, d->rows); /* which has checked the sums of what it read */
+    png_read_image(d->png, d->rows); /* checks the checksums of what it reads */
     return 0;
 }
 
@@ -142,13 +143,15 @@ static void on_jpeg_error(j_common_ptr jpeg)
     longjmp(d->failed, 1);
 }
 
-/* libjpeg goes on after any damage, with grey where bytes are missing. */
+/* Makes a file that ends too soon an error. libjpeg goes on after any damage, with grey where bytes
+ * are missing. */
 static void on_jpeg_message(j_common_ptr jpeg, int level)
 {
     if (level < 0 && jpeg->err->msg_code == JWRN_JPEG_EOF)
         on_jpeg_error(jpeg);
 }
 
+/* Ends the decoding of a file with too many scans. */
 static void on_jpeg_progress(j_common_ptr jpeg)
 {
     struct decoder *d = jpeg->client_data;
@@ -197,7 +200,7 @@ static int start_jpeg(struct decoder *d, bool orient, int *width, int *height)
             return sample_fail(d->sample, "damaged JPEG: %s", d->defect);
         *width = (int)d->jpeg.image_width;
         *height = (int)d->jpeg.image_height;
-        return 0; /* for image_check() */
+        return 0; /* image_check() refuses it */
     }
     jpeg_mem_src(&d->jpeg, d->sample->bytes, (unsigned long)d->sample->size);
     jpeg_save_markers(&d->jpeg, JPEG_APP0 + 1, orient ? 0xffff : 0);
@@ -216,8 +219,8 @@ static inline int product255(int a, int b)
     return (t + (t >> 8)) >> 8;
 }
 
-/* CMYK (n,4), inverted as Adobe has it, to RGB (n,3); they may overlap if rgb starts where cmyk
- * does or before. As PIL does it, without any profile. */
+/* Converts CMYK (n,4), inverted as Adobe writes it, to RGB (n,3) as PIL does, without any colour
+ * profile. The two may overlap if rgb does not start after cmyk. */
 static void rgb_of_cmyk(const uint8_t *cmyk, size_t n, uint8_t *rgb)
 {
     for (size_t i = 0; i < n; i++) {
@@ -247,7 +250,7 @@ static int decompress(struct decoder *d, struct image *image)
 {
     const bool cmyk = d->jpeg.out_color_space == JCS_CMYK;
     uint8_t *line = NULL;
-    if (cmyk) /* in libjpeg's memory, which jpeg_abort_decompress() gives back */
+    if (cmyk) /* in libjpeg's memory, which jpeg_abort_decompress() frees */
         line = d->jpeg.mem->alloc_large((j_common_ptr)&d->jpeg, JPOOL_IMAGE,
                                         4 * (size_t)d->jpeg.output_width);
     while (d->jpeg.output_scanline < d->jpeg.output_height) {
@@ -283,7 +286,7 @@ static int finish_jpeg(struct decoder *d, int denominator, struct image *image)
     return 0;
 }
 
-/* ---- either ---- */
+/* ---- both formats ---- */
 
 bool decode_knows_name(const char *name)
 {

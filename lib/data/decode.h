@@ -1,15 +1,15 @@
-/* decode: PNG and JPEG files in memory into pixels, whatever their kind, exactly as PIL's
- * convert("RGB") does (it uses the same libraries), but for grey of 16 bits:
+/* decode: decodes PNG and JPEG files in memory, of any kind, to pixels. They are those of PIL's
+ * convert("RGB"), which uses the same libraries, except for grey of 16 bits:
  *
- *   PNG   palette, grey, alpha (dropped, not composited), 16 bits (the upper 8 are taken; of grey
- *         PIL cuts values off at 255), interlaced. The image's data must be there with right
- *         checksums; what should follow them may be missing.
- *   JPEG  baseline and progressive, YCbCr, RGB, grey, CMYK and YCCK (inverted, as Adobe writes
- *         them; no colour profile). Its end missing is an error; other damage that libjpeg
- *         tolerates is not.
+ *   PNG    palette, grey, alpha (dropped, not composited), 16 bits (the upper 8 count; PIL cuts grey
+ *          values off at 255), interlaced. The image's data must be there with the right checksums;
+ *          what comes after them may be missing.
+ *   JPEG   baseline and progressive; YCbCr, RGB, grey, CMYK and YCCK (inverted, as Adobe writes
+ *          them; no colour profile). A file that ends too soon is an error; other damage that
+ *          libjpeg tolerates is not.
  *
- * Which of them it is tell the first bytes. Memory: the picture, and of a progressive JPEG its
- * coefficients, at most 6 bytes a pixel, which IMAGE_MAX_PIXELS bounds. */
+ * The first bytes of a file say which of them it is. Memory: the picture, and the coefficients of a
+ * progressive JPEG, at most 6 bytes a pixel; IMAGE_MAX_PIXELS bounds both. */
 #ifndef DECODE_H
 #define DECODE_H
 
@@ -18,25 +18,26 @@
 #include "data/image.h"
 #include "data/sample.h"
 
-/* Does a file name end as those of PNG and JPEG files do? */
+/* Returns true if a file name ends in .png, .jpg or .jpeg, in upper or lower case. */
 bool decode_knows_name(const char *name);
 
-struct decoder; /* a thread's own: the libraries' state, used again for each picture */
+/* The libraries' state, which is used for one picture after the other. Each thread needs its own. */
+struct decoder;
 
 struct decoder *decoder_new(void); /* NULL with a message */
 void decoder_free(struct decoder *d);
 
-/* Reads the header of an encoded sample and tells the size of its picture; with `orient`, of the
- * picture turned as its EXIF orientation asks. The sample must stay until the decoder is used for
- * another. -1 with a message that names the sample. */
+/* Reads the header of an encoded sample, and sets width and height to the size of its picture in
+ * pixels; with `orient`, of the picture turned as its EXIF orientation asks. The sample must stay
+ * valid until the decoder is used for another one. Returns -1 with a message that names the sample. */
 int decode_start(struct decoder *d, const struct sample *s, bool orient, int *width, int *height);
 
-/* The smallest denominator of 1, 2, 4, 8 that still leaves 1/denominator >= scale, of those that
- * the started picture can be decoded at: a PNG at 1 only. */
+/* The largest denominator of 1, 2, 4, 8 for which 1/denominator >= scale, and at which the picture
+ * can be decoded: for a PNG it is always 1. 1 as well if scale is above 1. */
 int decode_reduction(const struct decoder *d, double scale);
 
-/* Decodes what was started, at 1/denominator of its size (a side that does not divide is rounded
- * up). -1 with a message. */
+/* Decodes the picture that decode_start() began, at 1/denominator of its size; a side that is no
+ * multiple is rounded up. Returns -1 with a message. */
 int decode_finish(struct decoder *d, int denominator, struct image *image);
 
 #endif

@@ -7,8 +7,11 @@
 
 #include "base/warn.h"
 
-enum { LONGEST_EXTENSION = 12, TOLD = 10 /* kinds */ };
-_Static_assert(TOLD *(IGNORED_KIND_BYTES + 24) + 64 < IGNORED_TEXT,
+enum {
+    LONGEST_EXTENSION = 12,
+    NAMED = 10 /* kinds that a text names */
+};
+_Static_assert(NAMED *(IGNORED_KIND_BYTES + 24) + 64 < IGNORED_TEXT,
                "a text has room for all kinds");
 
 void ignored_add(struct ignored *p, const char *kind, int64_t n)
@@ -59,7 +62,7 @@ void ignored_text(struct ignored *p, char *text)
     *text = '\0';
     qsort(p->kinds, (size_t)p->n_kinds, sizeof p->kinds[0], most_first);
     for (int i = 0; i < p->n_kinds; i++) {
-        if (i >= TOLD)
+        if (i >= NAMED)
             others += p->kinds[i].n;
         else
             used += (size_t)snprintf(text + used, IGNORED_TEXT - used, "%s%lld %s", i ? ", " : "",

@@ -1,4 +1,4 @@
-/* ignored: what lies in a data set and is not read, counted by kind and told in one line:
+/* ignored: what a data set holds and does not read, counted by kind and reported in one line:
  * "augment: photos: not read: 5 .webp, 10 images beside the folders of classes". */
 #ifndef IGNORED_H
 #define IGNORED_H
@@ -17,17 +17,18 @@ struct ignored_kind {
 struct ignored {
     struct ignored_kind kinds[IGNORED_KINDS];
     int n_kinds;
-    int64_t others; /* of kinds that have no room */
+    int64_t others; /* things of further kinds */
 };
 
-/* Counts n things of a kind, as it should stand after a number. */
+/* Counts n things of a kind, whose name reads well after a number. n may be 0. */
 void ignored_add(struct ignored *p, const char *kind, int64_t n);
-/* Counts a file that is no image by what its name ends in. */
+/* Counts a file that is no image, by the extension of its name. */
 void ignored_add_file(struct ignored *p, const char *name);
 enum { IGNORED_TEXT = 1024 };
-/* Writes "5 .webp, 4 .gif", the most frequent kinds first, into IGNORED_TEXT bytes; "": nothing. */
+/* Writes "5 .webp, 4 .gif", the most frequent kinds first, into IGNORED_TEXT bytes; "" if there is
+ * nothing. Sorts the kinds. */
 void ignored_text(struct ignored *p, char *text);
-/* Tells it on stderr, unless there is nothing to tell. */
+/* Prints them on stderr after `where`, unless there is nothing. */
 void ignored_report(struct ignored *p, const char *where);
 
 #endif

@@ -1,35 +1,36 @@
-/* image: an 8-bit RGB picture in memory. */
+/* image: an 8-bit RGB picture in memory, U8 (height,width,3). */
 #ifndef IMAGE_H
 #define IMAGE_H
 
 #include <stddef.h>
 #include <stdint.h>
 
+/* The largest picture: pixels a side, and in all. */
 enum { IMAGE_MAX_SIDE = 1 << 15, IMAGE_MAX_PIXELS = 1 << 26 };
 
+/* Start with {0}. */
 struct image {
     const uint8_t *pixels; /* U8 (height,width,3): in buffer, or in memory that its source owns */
     int width, height;
-    /* Below: the module's own. */
+    /* The module's own. */
     uint8_t *buffer;
-    size_t capacity;
+    size_t capacity; /* bytes of the buffer */
 };
 
-/* An image of width x height, perhaps decoded at a reduced scale: at 1/d, pixels are U8
- * (ceil(height/d),ceil(width/d),3). */
+/* An image of width x height pixels that may have been decoded at a reduced scale. */
 struct scaled_image {
-    const uint8_t *pixels;
-    int width, height;
-    int denominator; /* d; 1: it is all there */
+    const uint8_t *pixels; /* U8 (ceil(height/denominator),ceil(width/denominator),3) */
+    int width, height;     /* of the whole image */
+    int denominator;       /* 1: the image is not reduced */
 };
 
-/* 0 if a picture may be of that size; -1 with a message naming `where` if a side is not in
- * 1..IMAGE_MAX_SIDE or there are more than IMAGE_MAX_PIXELS. */
+/* Returns 0 if a picture may have that size, and -1 with a message that begins with `where` if a
+ * side is not in 1..IMAGE_MAX_SIDE or there are more than IMAGE_MAX_PIXELS. */
 int image_check(int64_t width, int64_t height, const char *where);
 
-/* Makes room for a picture of that size in buffer and points pixels there. One struct can take one
- * picture after the other; start with {0}. -1 with a message naming `where` if image_check() says
- * so or memory is out. */
+/* Makes room for a picture of that size in the image's buffer, and points pixels there. The same
+ * image can be used for one picture after the other. Returns -1 with a message that begins with
+ * `where` if image_check() fails or memory is out. */
 int image_resize(struct image *image, int64_t width, int64_t height, const char *where);
 void image_free(struct image *image); /* leaves {0} */
 

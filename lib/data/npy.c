@@ -30,7 +30,7 @@ static void skip_blanks(const char **at)
         ++*at;
 }
 
-/* Moves past a mark, such as a comma, and the blanks around it. */
+/* Moves past a mark, such as a comma, and the blanks around it. Returns false if it is not there. */
 static bool take(const char **at, const char *mark)
 {
     skip_blanks(at);
@@ -52,7 +52,7 @@ static int parse_type(const char **at, struct npy *n)
             return 0;
         }
     }
-    return fail("%s: values of type %.*s (there are <f4, <f8, |u1, <i4 and <i8)", n->path,
+    return fail("%s: values of type %.*s (it must be <f4, <f8, |u1, <i4 or <i8)", n->path,
                 (int)strcspn(*at, ","), *at);
 }
 
@@ -74,7 +74,7 @@ static int parse_shape(const char **at, struct npy *n)
     return 0;
 }
 
-/* Each of the three keys once, in any order. */
+/* Parses the dictionary, which has each of the three keys once, in any order. */
 static int parse_header(const char *text, struct npy *n)
 {
     bool type = false, order = false, shape = false;
@@ -106,7 +106,7 @@ static int parse_header(const char *text, struct npy *n)
 
 /* ---- the file ---- */
 
-/* The claimed values against the bytes that are there. */
+/* Counts the values that the header claims, and checks that they have the bytes that are there. */
 static int check_size(struct npy *n, int64_t bytes)
 {
     n->count = 1;
@@ -131,7 +131,7 @@ static int read_header(struct npy *n, int64_t size)
         return fail("%s: version %d.%d of the format", n->path, start[6], start[7]);
     size_t length = (size_t)(start[8] | start[9] << 8);
     int64_t at = 10;
-    if (start[6] > 1) { /* a longer length */
+    if (start[6] > 1) { /* the length has four bytes */
         if (fread(start + 10, 1, 2, n->file) != 2)
             return fail("%s: truncated", n->path);
         length |= (size_t)start[10] << 16 | (size_t)start[11] << 24;

@@ -1,9 +1,8 @@
-/* npy: arrays as numpy.save() writes them (NEP 1: a magic string, a version, the length of a
- * header, the header, which is a Python dictionary with descr, fortran_order and shape, and the
- * values).
+/* npy: arrays as numpy.save() writes them (NEP 1): a magic string, a version, the length of a header,
+ * the header, which is a Python dictionary with descr, fortran_order and shape, and the values.
  *
- * Taken are little-endian arrays in C order, of the types below, in versions 1 to 3, in files that
- * hold what their headers claim and nothing else. */
+ * It reads little-endian arrays in C order, of the types below, in versions 1 to 3 of the format,
+ * from files that hold what their headers claim and nothing else. */
 #ifndef NPY_H
 #define NPY_H
 
@@ -20,16 +19,16 @@ struct npy {
     enum npy_type type;
     int ndim; /* 0: a scalar */
     int64_t shape[NPY_MAX_DIMS];
-    int64_t count; /* values; their bytes are as many as the file has left */
+    int64_t count; /* values in all, for which the file has the bytes */
 };
 
-/* Opens a regular file; path has to outlive it. -1 with a message that names the file and its
- * defect. npy_close() after success. */
+/* Opens a regular file and reads the header. The path must outlive it. Returns -1 with a message that
+ * names the file and its defect; otherwise call npy_close(). */
 int npy_open(struct npy *n, const char *path);
 void npy_close(struct npy *n);
 
-/* Reads the next `count` values, of any type, as doubles: exact but for I64 beyond 2^53. -1 with a
- * message. */
+/* Reads the next `count` values, of any type, as doubles; they are exact, except for I64 beyond
+ * 2^53. Returns -1 with a message. */
 int npy_read(struct npy *n, int64_t count, double *out);
 
 #endif

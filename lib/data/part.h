@@ -1,19 +1,20 @@
-/* parts: the names that mean the parts of a data set. */
-#ifndef PARTS_H
-#define PARTS_H
+/* part: the names that mean the parts of a data set. layout.h has the table. */
+#ifndef PART_H
+#define PART_H
 
 #include <stddef.h>
 
-/* The part that a name of n bytes means. */
 enum part { PART_NONE, PART_TRAIN, PART_TEST, PART_VALIDATION, PART_UNLABELED };
+
+/* The part that a name of n bytes means; PART_NONE if it means none. */
 enum part part_named(const char *name, size_t n);
-/* The part that a file's name tells: by one of its words ("ECG200_TRAIN.tsv"), or, where none does,
- * by any letters of it ("mytest.csv"). PART_NONE: it tells none, or more than one. */
+/* The part that a file's name says: in one of its words ("ECG200_TRAIN.tsv"), or, if no word does,
+ * in any letters of it ("mytest.csv"). PART_NONE if it says none, or more than one. */
 enum part part_of_file(const char *name);
 
-/* Leaves the message that a part is missing: -1. */
+/* Leaves the message that data has no part for the split. Returns -1. */
 int part_missing(const char *name, const char *split);
-/* Leaves the message that there is a test part, and --hold wants one made: -1. */
+/* Leaves the message that data has a test part, so that --hold is not for it. Returns -1. */
 int part_refuse_hold(const char *name);
 
 #endif

@@ -55,7 +55,7 @@ char *path_find_file(const char *folder, bool (*fits)(const char *name))
     return path;
 }
 
-/* Peeks at a pipe through another one, which tee(2) copies its bytes into. */
+/* Peeks at a pipe: tee(2) copies its bytes into another pipe without taking them away. */
 static size_t peek_pipe(int fd, void *bytes, size_t n)
 {
     int ends[2];
@@ -71,7 +71,7 @@ static size_t peek_pipe(int fd, void *bytes, size_t n)
         got = more > 0 ? (size_t)more : 0;
         if (over || got >= n || stop_check())
             break;
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL); /* the writer is in the middle */
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL); /* the writer has not finished */
     }
     close(ends[0]);
     close(ends[1]);
@@ -84,7 +84,7 @@ size_t path_peek(const char *path, void *bytes, size_t n)
     const bool is_stdin = strcmp(path, "-") == 0;
     if (is_stdin ? fstat(STDIN_FILENO, &st) : stat(path, &st))
         return 0;
-    /* A FIFO of a name would lose its writer when it is closed again. */
+    /* A FIFO with a name would lose its writer when it is closed again. */
     if (is_stdin && S_ISFIFO(st.st_mode))
         return peek_pipe(STDIN_FILENO, bytes, n);
     if (!S_ISREG(st.st_mode))

@@ -9,60 +9,64 @@
 #include "base/stop.h"
 #include "base/warn.h"
 
-enum { NAMED = 5 };
+enum { NAMED = 5 /* errors of each kind that are printed */ };
 
 struct read_errors {
     bool stop;
     pthread_mutex_t mutex;
-    int64_t *indices; /* ascending */
+    int64_t *indices; /* of the images that could not be read, ascending */
     int64_t n, capacity;
-    int64_t labels;     /* that could not be read */
-    char *label_defect; /* what the last of them was */
+    int64_t labels;    /* how many could not be read */
+    char *label_error; /* the message of the last of them */
 };
 
 struct read_errors *read_errors_new(bool stop)
 {
-    struct read_errors *s = calloc(1, sizeof *s);
-    if (!s) {
+    struct read_errors *e = calloc(1, sizeof *e);
+    if (!e) {
         fail_memory(NULL);
         return NULL;
     }
-    s->stop = stop;
-    pthread_mutex_init(&s->mutex, NULL);
-    return s;
+    e->stop = stop;
+    pthread_mutex_init(&e->mutex, NULL);
+    return e;
 }
 
-void read_errors_free(struct read_errors *s)
+void read_errors_free(struct read_errors *e)
 {
-    if (!s)
+    if (!e)
         return;
-    pthread_mutex_destroy(&s->mutex);
-    free(s->indices);
-    free(s->label_defect);
-    free(s);
+    pthread_mutex_destroy(&e->mutex);
+    free(e->indices);
+    free(e->label_error);
+    free(e);
 }
 
-/* 1: new, 0: known, -1: memory is out. */
-static int remember(struct read_errors *s, int64_t index)
+enum remember_result { REMEMBER_FAILED = -1, REMEMBER_KNOWN, REMEMBER_NEW };
+
+/* Adds an index to the sorted list, unless it is there. */
+static enum remember_result remember(struct read_errors *e, int64_t index)
 {
-    int64_t at = 0, end = s->n;
+    int64_t at = 0, end = e->n;
     while (at < end) {
         const int64_t middle = (at + end) / 2;
-        if (s->indices[middle] < index)
+        if (e->indices[middle] < index)
             at = middle + 1;
         else
             end = middle;
     }
-    if (at < s->n && s->indices[at] == index)
-        return 0;
-    int64_t *grown = grow(s->indices, s->n, &s->capacity, sizeof *grown);
-    if (!grown)
-        return fail_memory(NULL);
-    s->indices = grown;
-    memmove(s->indices + at + 1, s->indices + at, (size_t)(s->n - at) * sizeof *s->indices);
-    s->indices[at] = index;
-    s->n++;
-    return 1;
+    if (at < e->n && e->indices[at] == index)
+        return REMEMBER_KNOWN;
+    int64_t *grown = grow(e->indices, e->n, &e->capacity, sizeof *grown);
+    if (!grown) {
+        fail_memory(NULL);
+        return REMEMBER_FAILED;
+    }
+    e->indices = grown;
+    memmove(e->indices + at + 1, e->indices + at, (size_t)(e->n - at) * sizeof *e->indices);
+    e->indices[at] = index;
+    e->n++;
+    return REMEMBER_NEW;
 }
 
 static const char *ordinal(int64_t n)
@@ -76,86 +80,86 @@ static bool too_many(int64_t n, int64_t images)
     return n > 1 && n > images / 100;
 }
 
-/* Tells the nth defect, if it is one of the first. */
-static void tell(int64_t n, const char *what)
+/* Prints the nth error, if it is one of the first. */
+static void report(int64_t n, const char *what)
 {
     if (n <= NAMED)
         warn_line("%s: %s%s", fail_message(), what,
                   n == NAMED ? " (further ones are only counted)" : "");
 }
 
-static int count(struct read_errors *s, int64_t index, int64_t images)
+static int count(struct read_errors *e, int64_t index, int64_t images)
 {
-    const int is_new = remember(s, index);
-    if (is_new < 1)
-        return is_new;
-    if (too_many(s->n, images))
+    const enum remember_result result = remember(e, index);
+    if (result != REMEMBER_NEW)
+        return result == REMEMBER_KNOWN ? 0 : -1;
+    if (too_many(e->n, images))
         return fail("%s: the %lld%s unreadable one of %lld images, and more than 1 %%",
-                    fail_message(), (long long)s->n, ordinal(s->n), (long long)images);
-    tell(s->n, "skipped");
+                    fail_message(), (long long)e->n, ordinal(e->n), (long long)images);
+    report(e->n, "skipped");
     return 0;
 }
 
-int read_errors_add_image(struct read_errors *s, int64_t index, int64_t images)
+int read_errors_add_image(struct read_errors *e, int64_t index, int64_t images)
 {
-    if (s->stop)
+    if (e->stop)
         return -1;
-    pthread_mutex_lock(&s->mutex);
-    const int result = count(s, index, images);
-    pthread_mutex_unlock(&s->mutex);
+    pthread_mutex_lock(&e->mutex);
+    const int result = count(e, index, images);
+    pthread_mutex_unlock(&e->mutex);
     return result;
 }
 
-static int count_label(struct read_errors *s, int64_t before)
+static int count_label(struct read_errors *e, int64_t before)
 {
-    if (before < s->labels)
+    if (before < e->labels)
         return 0;
-    char *defect = strdup(fail_message());
-    if (!defect)
+    char *error = strdup(fail_message());
+    if (!error)
         return fail_memory(NULL);
-    free(s->label_defect);
-    s->label_defect = defect;
-    s->labels++;
-    tell(s->labels, "its image is left out");
+    free(e->label_error);
+    e->label_error = error;
+    e->labels++;
+    report(e->labels, "its image is left out");
     return 0;
 }
 
-int read_errors_add_label(struct read_errors *s, int64_t before)
+int read_errors_add_label(struct read_errors *e, int64_t before)
 {
-    if (s->stop)
+    if (e->stop)
         return -1;
-    pthread_mutex_lock(&s->mutex);
-    const int result = count_label(s, before);
-    pthread_mutex_unlock(&s->mutex);
+    pthread_mutex_lock(&e->mutex);
+    const int result = count_label(e, before);
+    pthread_mutex_unlock(&e->mutex);
     return result;
 }
 
-int read_errors_check_labels(struct read_errors *s, int64_t images)
+int read_errors_check_labels(struct read_errors *e, int64_t images)
 {
-    pthread_mutex_lock(&s->mutex);
+    pthread_mutex_lock(&e->mutex);
     const int result =
-        too_many(s->labels, images)
+        too_many(e->labels, images)
             ? fail("%s: the %lld%s label of %lld images that cannot be read, and more than 1 %%",
-                   s->label_defect, (long long)s->labels, ordinal(s->labels), (long long)images)
+                   e->label_error, (long long)e->labels, ordinal(e->labels), (long long)images)
             : 0;
-    pthread_mutex_unlock(&s->mutex);
+    pthread_mutex_unlock(&e->mutex);
     return result;
 }
 
-int read_errors_add_archive(struct read_errors *s)
+int read_errors_add_archive(struct read_errors *e)
 {
-    if (s->stop || stop_check())
+    if (e->stop || stop_check())
         return -1;
     warn_line("%s: the rest is skipped", fail_message());
     return 0;
 }
 
-int64_t read_errors_image_count(const struct read_errors *s)
+int64_t read_errors_image_count(const struct read_errors *e)
 {
-    return s->n;
+    return e->n;
 }
 
-int64_t read_errors_label_count(const struct read_errors *s)
+int64_t read_errors_label_count(const struct read_errors *e)
 {
-    return s->labels;
+    return e->labels;
 }

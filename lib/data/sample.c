@@ -76,7 +76,7 @@ static int read_bytes(struct sample *s, int fd, int64_t offset, int64_t size)
     return 0;
 }
 
-/* size -1: the whole file. */
+/* Reads `size` bytes from the offset on, or all of the file if size is -1. */
 static int read_from(struct sample *s, int64_t offset, int64_t size)
 {
     const int fd = open(s->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

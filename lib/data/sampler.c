@@ -8,6 +8,7 @@
 
 enum { DEFAULT_GRAINS = 8 };
 
+/* The largest number of grains, limit or a half, a quarter ... of it, that divides the rows. */
 static int64_t largest_grains(int64_t rows, int64_t limit)
 {
     int64_t grains = limit;
@@ -39,7 +40,7 @@ static int count_steps(struct sampler *s)
                     (long long)s->batch);
     if (s->steps == 0 && __builtin_mul_overflow(s->epochs, s->steps_per_epoch, &s->steps))
         return fail("%lld epochs are more steps than can be counted", (long long)s->epochs);
-    /* Epochs and images are 32-bit parts of a random stream's name. */
+    /* A random stream is named by the epoch and the image, in 32 bits each. */
     if ((s->steps - 1) / s->steps_per_epoch > UINT32_MAX || s->images > UINT32_MAX)
         return fail("more than %lld epochs or images", (long long)UINT32_MAX);
     return 0;
@@ -64,7 +65,7 @@ void sampler_free(struct sampler *s)
     s->order = NULL;
 }
 
-/* floor(rank * rows / world) without the overflow. */
+/* floor(rank * rows / world), without an overflow. */
 static int64_t boundary(int64_t rank, int64_t rows, int64_t world)
 {
     return rank * (rows / world) + rank * (rows % world) / world;

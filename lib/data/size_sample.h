@@ -1,8 +1,9 @@
-/* sizes: how large most images of a set are, judged by a sample of them.
+/* size_sample: how large most images of a set are, judged by a sample of them.
  *
- * The sample is spread evenly: each stride-th image, where the stride is the smallest power of two
- * that leaves no more than SIZE_SAMPLE_IMAGES of them. So it is the same for a set that is indexed and
- * for one that comes in sequence, whose end is not known before. */
+ * The sample is spread evenly over the set: it has each stride-th image, where the stride is the
+ * smallest power of two that leaves no more than SIZE_SAMPLE_IMAGES of them. The stride doubles
+ * while images come, so the sample is the same for an indexed set as for one that is read in
+ * sequence, whose end is not known beforehand. */
 #ifndef SIZE_SAMPLE_H
 #define SIZE_SAMPLE_H
 
@@ -12,25 +13,25 @@
 enum {
     SIZE_SAMPLE_IMAGES = 64,
     SIZE_SAMPLE_SMALL =
-        64 /* pixels a side: square images up to there are shown as large as they are */
+        64 /* pixels a side: square images up to this size make views of their size */
 };
 
 struct size_sample { /* start with {.stride = 1} */
-    int64_t stride, seen;
+    int64_t stride;
+    int64_t seen; /* images that were added or skipped */
     int n;
-    int sides
-        [SIZE_SAMPLE_IMAGES]; /* of each stride-th image; 0: large or not square, -1: unknown */
+    int sides[SIZE_SAMPLE_IMAGES]; /* pixels; 0: large or not square; -1: could not be read */
 };
 
-/* Is the next image one of the sample? If so size_sample_add() takes its size, else size_sample_skip() counts
- * it. */
+/* Returns true if the next image belongs to the sample. Then call size_sample_add() with its size
+ * (width 0: it could not be read), otherwise size_sample_skip(). */
 bool size_sample_wants(struct size_sample *s);
-void size_sample_skip(struct size_sample *s);
-/* width 0: it could not be read. */
 void size_sample_add(struct size_sample *s, int width, int height);
+void size_sample_skip(struct size_sample *s);
 
-/* The side that most of the sample have: of square images up to SIZE_SAMPLE_SMALL; 0: most are larger or
- * not square. Of several that are as frequent the largest. *agree of *looked_at have it. */
+/* The side in pixels that most images of the sample have, if they are square and not above
+ * SIZE_SAMPLE_SMALL; 0 if most are larger or not square. Of sides that are equally frequent it is
+ * the largest, and 0 counts as larger than all. *agree of *looked_at images have that side. */
 int size_sample_most(const struct size_sample *s, int *agree, int *looked_at);
 
 #endif

@@ -9,8 +9,8 @@
 
 struct candidate {
     int64_t label, image;
-    uint64_t number; /* drawn */
-    double place;    /* in an order over all classes */
+    uint64_t number; /* random */
+    double place;    /* in an order over all classes, 0 <= place < 1 */
 };
 
 static int by_label(const void *a, const void *b)
@@ -47,7 +47,8 @@ static uint64_t draw(uint64_t seed, enum random_purpose purpose, int64_t image)
     return high << 32 | random_u32(&r);
 }
 
-/* A number that is a function of the image's name (FNV-1a, then Philox), or of its own number. */
+/* A random number that is a function of the image's name (FNV-1a, then Philox), or, if it has none,
+ * of its number. */
 static uint64_t draw_by_name(const struct dataset *set, int64_t image)
 {
     const char *name = dataset_image_name(set, image);
@@ -59,7 +60,7 @@ static uint64_t draw_by_name(const struct dataset *set, int64_t image)
     return draw(hash, RANDOM_HOLD, 0);
 }
 
-/* How many candidates from i on are of one class, of n that are sorted by label. */
+/* How many candidates from i on are of the same class; all n are sorted by label. */
 static int64_t class_size(const struct candidate *all, int64_t i, int64_t n)
 {
     int64_t size = 1;
@@ -68,7 +69,8 @@ static int64_t class_size(const struct candidate *all, int64_t i, int64_t n)
     return size;
 }
 
-/* Leaves one of the two parts of each class. Returns how many there are. */
+/* Keeps one of the two parts of each class: the images that are held back, or the others. Returns
+ * how many images are left. */
 static int64_t divide(const struct dataset *set, const struct subset_options *options,
                       struct candidate *all, int64_t n)
 {
@@ -89,6 +91,7 @@ static int64_t divide(const struct dataset *set, const struct subset_options *op
     return left;
 }
 
+/* Sorts the images so that the first options->limit are the choice. Returns how many are left. */
 static int64_t limit(const struct subset_options *options, struct candidate *all, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
@@ -103,7 +106,7 @@ static int64_t limit(const struct subset_options *options, struct candidate *all
     return options->limit;
 }
 
-/* Takes the same number of each class. */
+/* Keeps the same number of labelled images of each class. Returns how many are left. */
 static int64_t take_labelled(const struct subset_options *options, struct candidate *all, int64_t n)
 {
     int64_t labelled = 0, classes = 0, left = 0;

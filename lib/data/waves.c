@@ -4,7 +4,7 @@
 
 #include "base/random.h"
 
-/* A wave's value at a phase of 0 to 1, within [-1, 1]. */
+/* The value of a wave, from -1 to 1, at a phase from 0 to 1. */
 static double form_at(int form, double phase)
 {
     const double sine = sin(2 * M_PI * phase);

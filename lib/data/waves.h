@@ -1,9 +1,10 @@
-/* waves: the built-in time series, drawn and not stored; for series what `shapes` is for images.
+/* waves: the built-in time series, which are drawn and not stored: for series what `shapes` is for
+ * images.
  *
- * A series is a periodic wave whose form is its class (sine, square, triangle, two sawtooths,
- * pulses, half a sine, a sine with a strong overtone, one that swells, one that is clipped). Its
- * frequency, which drifts, its phase, amplitude, offset, trend, slow wandering and noise are drawn
- * without regard to the class, so that values at a time tell little and local form tells all. */
+ * A series is a periodic wave whose form is its class: sine, square, triangle, two sawtooths, pulses
+ * up, half a sine, a sine with a strong overtone, pulses down, and a clipped sine. Its frequency,
+ * which drifts, its phase, amplitude, offset, trend, slow change and noise are drawn without regard
+ * to the class, so values at a given time say little about it and the local form says all. */
 #ifndef WAVES_H
 #define WAVES_H
 
@@ -12,7 +13,8 @@
 
 enum { WAVES_CLASSES = 10, WAVES_LENGTH = 128, WAVES_TRAIN = 10000, WAVES_TEST = 2000 };
 
-/* Series i of the split, out F32 (WAVES_LENGTH); its class is i modulo WAVES_CLASSES. */
+/* Draws series i of the training or test part into out, F32 (WAVES_LENGTH). Its class is
+ * i modulo WAVES_CLASSES. */
 void waves_draw(bool test, uint32_t i, float *out);
 
 #endif

@@ -32,7 +32,7 @@ static int free_decoder(void **state)
     return 0;
 }
 
-/* -1 where decode_start() or decode_finish() fails. */
+/* Returns -1 if decode_start() or decode_finish() fails. */
 static int decode(const struct sample *s, bool orient, struct image *image)
 {
     int width, height;
@@ -50,7 +50,7 @@ static void read_file(struct sample *s, const char *path)
         fail_msg("%s", fail_message());
 }
 
-/* Every tensor "PREFIX/NAME" is what tests/data/FOLDER/NAME.FOLDER has to become. */
+/* Compares with each tensor "PREFIX/NAME" the pixels of tests/data/FOLDER/NAME.FOLDER. */
 static void compare(const char *golden_path, const char *prefix, const char *folder, bool orient,
                     int expected)
 {
@@ -95,8 +95,8 @@ static void jpegs(void **state)
     compare("tests/golden/decode.safetensors", "turned", "jpeg", true, 12);
 }
 
-/* No damage may crash; every truncation is noticed, but for that of the `rest` bytes after the
- * image, and the decoder serves the next picture. */
+/* Checks that no damage crashes, that every truncation is noticed, except for that of the `rest`
+ * bytes after the image, and that the decoder can be used for the next picture. */
 static void damage(const char *path, size_t rest)
 {
     struct sample whole = {0};
@@ -160,7 +160,7 @@ static void other_files(void **state)
     sample_free(&s);
 }
 
-/* A picture at 1/d has ceil(side/d) pixels, and their means are about those of the whole. */
+/* A picture at 1/d has ceil(side/d) pixels a side, with about the mean of the whole picture. */
 static void reduced(void **state)
 {
     (void)state;

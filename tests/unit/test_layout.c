@@ -1,4 +1,5 @@
-/* layout, tar_links and ignored: parts and classes from paths, links, and what is told. */
+/* layout, part, path, tar_links and ignored: parts and classes of paths, links in archives, and the
+ * line about what is not read. */
 /* Before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
@@ -15,9 +16,10 @@
 #include "data/ignored.h"
 #include "data/layout.h"
 #include "data/part.h"
+#include "data/path.h"
 #include "data/tar_links.h"
 
-/* A layout of images at these paths, NULL at the end, settled; or the message why it is none. */
+/* A settled layout of images at these paths, which NULL ends; or NULL with the message why not. */
 static struct layout *lay_out(const char *const *paths, const char *split, bool hold)
 {
     struct layout *l = layout_new();
@@ -30,8 +32,8 @@ static struct layout *lay_out(const char *const *paths, const char *split, bool 
     return NULL;
 }
 
-/* What each path is: "1" its class, "-" no class, "o" of another part, "c" beside classes, "p"
- * beside parts. */
+/* Checks the place of each path: its class's digit, "-" no class, "o" another part, "c" beside
+ * classes, "p" beside parts. */
 static void assert_places(const char *split, bool hold, const char *expected,
                           const char *const *paths)
 {
@@ -248,7 +250,7 @@ static void links(void **state)
     tar_links_free(shown, n);
 }
 
-static void told(void **state)
+static void ignored_things(void **state)
 {
     (void)state;
     struct ignored p = {0};
@@ -277,7 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts),          cmocka_unit_test(roots), cmocka_unit_test(tiny_imagenet),
         cmocka_unit_test(names_of_files), cmocka_unit_test(paths), cmocka_unit_test(links),
-        cmocka_unit_test(told),
+        cmocka_unit_test(ignored_things),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* batches: which image stands in which row, on which rank. */
+/* sampler: which image is in which row of a batch, on which rank. */
 /* Before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
@@ -47,7 +47,7 @@ static void training(void **state)
     }
     assert_memory_not_equal(order[0], order[1], sizeof order[0]);
     assert_memory_not_equal(order[1], order[2], sizeof order[0]);
-    /* Backward and across epochs: a step is what it is, whatever came before. */
+    /* Backward and across epochs: the batch of a step does not depend on the steps before it. */
     for (int64_t step = 14; step >= 0; step -= 3) {
         struct batch batch;
         sampler_get(&b, step, &batch);
@@ -87,7 +87,8 @@ static void evaluation(void **state)
     sampler_free(&b);
 }
 
-/* The ranks' runs follow one another, cover the batch, and are whole grains where those divide. */
+/* The ranks' rows follow one another, cover the batch, and are whole grains if the ranks divide the
+ * grains. */
 static void shards(void **state)
 {
     (void)state;
