@@ -89,7 +89,8 @@ static int begin_epoch(struct batch_reader *r, int64_t epoch)
     return 0;
 }
 
-/* Returns true if batch_reader_get() may be asked for this place, in this step or in the next one. */
+/* Returns true if batch_reader_get() may be asked for this place, in this step or in the next
+ * one. */
 static bool wanted(const struct batch_reader *r, int64_t place)
 {
     const struct batch *b = &r->batch;

@@ -1,9 +1,9 @@
 /* batch_reader: reads the images of a batch.
  *
- * Images of an indexed set are found by their numbers. Those of a stream go through a shuffle buffer,
- * as in WebDataset: the buffer is filled, and each row is drawn from it and replaced by the stream's
- * next image. What is drawn is a function of the seed and the epoch, so a run may begin at any step:
- * the stream is then read up to there. */
+ * Images of an indexed set are found by their numbers. Those of a stream go through a shuffle
+ * buffer, as in WebDataset: the buffer is filled, and each row is drawn from it and replaced by
+ * the stream's next image. What is drawn is a function of the seed and the epoch, so a run may
+ * begin at any step: the stream is then read up to there. */
 #ifndef BATCH_READER_H
 #define BATCH_READER_H
 
@@ -42,12 +42,13 @@ int batch_reader_begin(struct batch_reader *r, int64_t step);
 /* Rows have places in their epoch, counted from its beginning. With `tried` 0, returns the place of
  * one of this rank's rows, first <= row < first + count of the global batch.
  *
- * In training, another image can replace one that cannot be read. With `tried` 1, 2, ... returns the
- * place to try next, which may be in another batch, or -1 if there is none left:
+ * In training, another image can replace one that cannot be read. With `tried` 1, 2, ... returns
+ * the place to try next, which may be in another batch, or -1 if there is none left:
  *
  *   indexed set   the places before, one after the other, and then those from the epoch's end on
  *                 backward
- *   stream        the BATCH_READER_BEFORE places before; at the beginning of an epoch, places after */
+ *   stream        the BATCH_READER_BEFORE places before; at the beginning of an epoch, places
+ *                 after it */
 int64_t batch_reader_place(const struct batch_reader *r, int64_t row, int64_t tried);
 /* The number of the image at such a place. */
 int64_t batch_reader_index(const struct batch_reader *r, int64_t place);

@@ -35,8 +35,8 @@ struct brace_group {
     int width; /* to which numbers are filled up with zeros */
 };
 
-/* Finds the first group of a text. Returns false if there is none, or, with *broken, if a brace does
- * not close. */
+/* Finds the first group of a text. Returns false if there is none, or, with *broken, if a brace
+ * does not close. */
 static bool find_group(const char *text, struct brace_group *g, bool *broken)
 {
     *broken = false;

@@ -31,9 +31,9 @@ struct data_source {
     struct batch_reader reader;
 };
 
-/* Opens all of it. size is that of the views, in pixels a side; 0 if it follows the images. A stream
- * takes its first subset_options.limit images, which a line on stderr says. One that cannot be
- * counted has one epoch, of `limit` images or of as many as sampler.steps need.
+/* Opens all of it. size is that of the views, in pixels a side; 0 if it follows the images. A
+ * stream takes its first subset_options.limit images, which a line on stderr says. One that cannot
+ * be counted has one epoch, of `limit` images or of as many as sampler.steps need.
  *
  * Returns -1 with a message: that of dataset_open(), subset_choose(), sampler_init() or
  * batch_reader_init(); or a stream that comes once has neither `limit` nor `steps`, or was given

@@ -4,14 +4,14 @@
  *   --------   ----------------------------------------------------------------------------------
  *   cifar10    CIFAR-10, binary version: a folder with data_batch_1.bin to data_batch_5.bin and
  *              test_batch.bin, or the .tar.gz that is distributed
- *   cifar100   CIFAR-100, binary version: a folder with train.bin and test.bin, or its .tar.gz; with
- *              the fine labels
+ *   cifar100   CIFAR-100, binary version: a folder with train.bin and test.bin, or its .tar.gz;
+ *              with the fine labels
  *   idx        MNIST's files: a folder with *images*idx3* and *labels*idx1* files, perhaps .gz, or
  *              one of them; grey becomes three channels
  *   folder     a folder for each class with PNG and JPEG files in it or below it; without such
  *              folders the images have no labels
- *   tar        .tar, .tar.gz, .tar.zst ..., one or a brace list of them ("train-{000..146}.tar"), or
- *              "-", stdin. Labels are in KEY.cls beside KEY.jpg (WebDataset), else folders are
+ *   tar        .tar, .tar.gz, .tar.zst ..., one or a brace list of them ("train-{000..146}.tar"),
+ *              or "-", stdin. Labels are in KEY.cls beside KEY.jpg (WebDataset), else folders are
  *              classes as above
  *   frames     frames with x U8 [N,H,W,3], [N,1,H,W,3] or [H,W,3], and y I64 [N] or none; from a
  *              file, "-", or another of endpoint.h's sources
@@ -26,8 +26,8 @@
  * A set is either indexed (any image at any time) or a stream (one image after the other). Archives
  * that are not compressed are indexed: their images are read from where they are in the file. What
  * can only be read in sequence (compressed archives, stdin, frames) is held in memory and indexed,
- * if its bytes fit into the budget; otherwise it is a stream. A stream that comes from files is read
- * once to count it, and can begin again; stdin cannot.
+ * if its bytes fit into the budget; otherwise it is a stream. A stream that comes from files is
+ * read once to count it, and can begin again; stdin cannot.
  *
  * A format is one file, dataset_NAME.c; dataset_format.h says how to add one. */
 #ifndef DATASET_H
@@ -88,12 +88,13 @@ int dataset_channels(const struct dataset *set);
 int dataset_native_size(const struct dataset *set, int *agree, int *looked_at);
 /* How many bytes of the budget are in use. */
 int64_t dataset_bytes_held(const struct dataset *set);
-/* Returns true if getting an image costs more than pointing at its pixels: it is decoded or drawn. */
+/* Returns true if getting an image costs more than pointing at its pixels: it is decoded or
+ * drawn. */
 bool dataset_is_costly(const struct dataset *set);
 
-/* Gets sample i of an indexed set, 0 <= i < count, with its label. Its bytes stay valid until `s` is
- * used again or the set is closed. Several threads may call this at once, each with its own sample.
- * Returns -1 with a message that names the sample. */
+/* Gets sample i of an indexed set, 0 <= i < count, with its label. Its bytes stay valid until `s`
+ * is used again or the set is closed. Several threads may call this at once, each with its own
+ * sample. Returns -1 with a message that names the sample. */
 int dataset_get(const struct dataset *set, int64_t i, struct sample *s);
 
 /* The label of that sample, or -1 if it has none. Costs nothing. */

@@ -1,6 +1,6 @@
-/* cifar10 and cifar100: CIFAR's binary files, which are records of a label byte (CIFAR-100: a coarse
- * and a fine one) and three planes of 32 x 32 pixels. They are in a folder, or in the archive that
- * is distributed, and are read as a whole (184 MB for a training set); pixels are kept
+/* cifar10 and cifar100: CIFAR's binary files, which are records of a label byte (CIFAR-100: a
+ * coarse and a fine one) and three planes of 32 x 32 pixels. They are in a folder, or in the
+ * archive that is distributed, and are read as a whole (184 MB for a training set); pixels are kept
  * interleaved. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -194,8 +194,8 @@ static int read_archive(struct dataset *set, const struct cifar_kind *kind, cons
 
 /* ---- names of classes ---- */
 
-/* Reads the archive's first entry of that name; *text stays NULL if there is none. Returns -1 with a
- * message. */
+/* Reads the archive's first entry of that name; *text stays NULL if there is none. Returns -1 with
+ * a message. */
 static int entry_text(const char *path, const char *name, char **text)
 {
     struct tar *t = tar_open(path);

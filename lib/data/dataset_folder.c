@@ -1,5 +1,5 @@
-/* folder: a folder for each class with PNG and JPEG files in it and below it, which are decoded when
- * they are asked for. A folder whose sub-folders have no images holds images without labels.
+/* folder: a folder for each class with PNG and JPEG files in it and below it, which are decoded
+ * when they are asked for. A folder whose sub-folders have no images holds images without labels.
  * layout.h says which folders are parts and classes. Hidden files are left out, links are followed.
  *
  * The tree is read twice: first one image of each folder that may be a part or a class, so that the
@@ -52,8 +52,8 @@ static FTS *open_tree(const char *root)
 
 enum walk_result { WALK_FAILED = -1, WALK_END, WALK_FILE };
 
-/* Finds the next file, or link that leads nowhere. Leaves out hidden ones, and the folders for which
- * left_out(), unless it is NULL, returns true. */
+/* Finds the next file, or link that leads nowhere. Leaves out hidden ones, and the folders for
+ * which left_out(), unless it is NULL, returns true. */
 static enum walk_result next_file(FTS *tree, const char *root, FTSENT **e,
                                   bool (*left_out)(const struct dataset *set, const FTSENT *e),
                                   const struct dataset *set)
@@ -219,8 +219,8 @@ static int add_parts(struct dataset *set, const char *folder)
     return result;
 }
 
-/* Adds the levels of the tree from the top down to the root: goes down as long as a folder holds one
- * other folder and nothing else. */
+/* Adds the levels of the tree from the top down to the root: goes down as long as a folder holds
+ * one other folder and nothing else. */
 static int add_levels(struct dataset *set, const char *root)
 {
     char *folder = path_join(root, "");

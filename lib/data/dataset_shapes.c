@@ -1,8 +1,8 @@
-/* shapes: the built-in set. An image holds one to four copies of one shape, which is its class, on a
- * background of two textures (gradients, stripes, checks, clouds). Number, options, size, rotation
- * and colours of the copies and of the background are drawn without regard to the class, and shapes
- * are as often darker as lighter than their background, so pixels and colours say little about the
- * class and outlines say all. An image is a function of its split and number. */
+/* shapes: the built-in set. An image holds one to four copies of one shape, which is its class, on
+ * a background of two textures (gradients, stripes, checks, clouds). Number, place, size,
+ * rotation and colours of the copies and of the background are drawn without regard to the class,
+ * and shapes are as often darker as lighter than their background, so pixels and colours say
+ * little about the class and outlines say all. An image is a function of its split and number. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +15,8 @@
 
 enum { CLASSES = 10, TRAIN_IMAGES = 10000, TEST_IMAGES = 2000, NATIVE_SIZE = 32, MAX_COPIES = 4 };
 
-/* Half the range of luminance in a background, and the smallest difference between its middle and the
- * luminance of a shape. */
+/* Half the range of luminance in a background, and the smallest difference between its middle and
+ * the luminance of a shape. */
 static const float LIGHTNESS = 0.05f, CONTRAST = 0.3f;
 
 struct point {

@@ -1,8 +1,8 @@
 /* tar: archives of images, one or a brace list of them. Labels are in KEY.cls beside KEY.jpg (or
  * .jpeg, .png), in digits, as in WebDataset; if there is no .cls in any archive, folders are
  * classes, as in a folder. Links are followed as a folder's are (tar_links.h). Regular files that
- * are not compressed are indexed: their headers are read once, and then each image from its place in
- * the file. */
+ * are not compressed are indexed: their headers are read once, and then each image from its place
+ * in the file. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

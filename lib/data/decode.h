@@ -1,9 +1,9 @@
 /* decode: decodes PNG and JPEG files in memory, of any kind, to pixels. They are those of PIL's
  * convert("RGB"), which uses the same libraries, except for grey of 16 bits:
  *
- *   PNG    palette, grey, alpha (dropped, not composited), 16 bits (the upper 8 count; PIL cuts grey
- *          values off at 255), interlaced. The image's data must be there with the right checksums;
- *          what comes after them may be missing.
+ *   PNG    palette, grey, alpha (dropped, not composited), 16 bits (the upper 8 count; PIL cuts
+ *          grey values off at 255), interlaced. The image's data must be there with the right
+ *          checksums; what comes after them may be missing.
  *   JPEG   baseline and progressive; YCbCr, RGB, grey, CMYK and YCCK (inverted, as Adobe writes
  *          them; no colour profile). A file that ends too soon is an error; other damage that
  *          libjpeg tolerates is not.
@@ -21,7 +21,8 @@
 /* Returns true if a file name ends in .png, .jpg or .jpeg, in upper or lower case. */
 bool decode_knows_name(const char *name);
 
-/* The libraries' state, which is used for one picture after the other. Each thread needs its own. */
+/* The libraries' state, which is used for one picture after the other. Each thread needs its
+ * own. */
 struct decoder;
 
 struct decoder *decoder_new(void); /* NULL with a message */
@@ -29,7 +30,8 @@ void decoder_free(struct decoder *d);
 
 /* Reads the header of an encoded sample, and sets width and height to the size of its picture in
  * pixels; with `orient`, of the picture turned as its EXIF orientation asks. The sample must stay
- * valid until the decoder is used for another one. Returns -1 with a message that names the sample. */
+ * valid until the decoder is used for another one. Returns -1 with a message that names the
+ * sample. */
 int decode_start(struct decoder *d, const struct sample *s, bool orient, int *width, int *height);
 
 /* The largest denominator of 1, 2, 4, 8 for which 1/denominator >= scale, and at which the picture

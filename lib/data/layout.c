@@ -134,8 +134,8 @@ static bool has_classes(const struct folder *part)
     return summarize(part).with_images > 0;
 }
 
-/* Returns true if all images of a part are in one folder "images", as Tiny ImageNet has val and test
- * when it is distributed. */
+/* Returns true if all images of a part are in one folder "images", as Tiny ImageNet has val and
+ * test when it is distributed. */
 static bool is_unsorted(const struct folder *part)
 {
     const struct summary s = summarize(part);

@@ -1,4 +1,5 @@
-/* layout: which parts and classes the paths of a data set's images mean, in folders and in archives.
+/* layout: which parts and classes the paths of a data set's images mean, in folders and in
+ * archives.
  *
  * A path is relative, with '/' between names. If all images are in one lone folder, as what was
  * unpacked often is, that folder is the root, provided that it holds parts or at least two folders
@@ -11,11 +12,11 @@
  *               unlabeled    unlabeled
  *
  *             If there is no such folder, all of the data is the training part.
- *   classes   are the folders in a part that have images in them or below them. They are numbered in
- *             the order of their names' bytes over all parts, so a class has one number in each of
- *             them. A part without such folders has images without labels, and so has `unlabeled`
- *             in any case. Images beside the folders of classes, or beside the parts, belong to no
- *             part.
+ *   classes   are the folders in a part that have images in them or below them. They are numbered
+ *             in the order of their names' bytes over all parts, so a class has one number in each
+ *             of them. A part without such folders has images without labels, and so has
+ *             `unlabeled` in any case. Images beside the folders of classes, or beside the parts,
+ *             belong to no part.
  *
  * Tiny ImageNet as it is distributed has a part "val" whose images are all in one folder, and whose
  * classes are in val/val_annotations.txt; classes are numbered in the order of wnids.txt. Its test

@@ -30,7 +30,8 @@ static void skip_blanks(const char **at)
         ++*at;
 }
 
-/* Moves past a mark, such as a comma, and the blanks around it. Returns false if it is not there. */
+/* Moves past a mark, such as a comma, and the blanks around it. Returns false if it is not
+ * there. */
 static bool take(const char **at, const char *mark)
 {
     skip_blanks(at);

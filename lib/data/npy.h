@@ -1,5 +1,6 @@
-/* npy: arrays as numpy.save() writes them (NEP 1): a magic string, a version, the length of a header,
- * the header, which is a Python dictionary with descr, fortran_order and shape, and the values.
+/* npy: arrays as numpy.save() writes them (NEP 1): a magic string, a version, the length of a
+ * header, the header, which is a Python dictionary with descr, fortran_order and shape, and the
+ * values.
  *
  * It reads little-endian arrays in C order, of the types below, in versions 1 to 3 of the format,
  * from files that hold what their headers claim and nothing else. */
@@ -22,8 +23,8 @@ struct npy {
     int64_t count; /* values in all, for which the file has the bytes */
 };
 
-/* Opens a regular file and reads the header. The path must outlive it. Returns -1 with a message that
- * names the file and its defect; otherwise call npy_close(). */
+/* Opens a regular file and reads the header. The path must outlive it. Returns -1 with a message
+ * that names the file and its defect; otherwise call npy_close(). */
 int npy_open(struct npy *n, const char *path);
 void npy_close(struct npy *n);
 

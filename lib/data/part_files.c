@@ -14,7 +14,8 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-/* Returns true if `other` is the compressed twin of `path`. In the order of bytes it comes later. */
+/* Returns true if `other` is the compressed twin of `path`. In the order of bytes it comes
+ * later. */
 static bool is_twin(const char *path, const char *other)
 {
     const size_t n = strlen(path);

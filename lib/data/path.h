@@ -18,9 +18,9 @@ char *path_join(const char *folder, const char *name);
  * message, if there is none. */
 char *path_find_file(const char *folder, bool (*fits)(const char *name));
 
-/* Copies the first n bytes of a file, or of stdin if the path is "-", without taking them away; of a
- * pipe it waits for them. Returns how many there are, which is less than n at the end, and 0 if this
- * is not possible, as of a FIFO that has a name. */
+/* Copies the first n bytes of a file, or of stdin if the path is "-", without taking them away; of
+ * a pipe it waits for them. Returns how many there are, which is less than n at the end, and 0 if
+ * this is not possible, as of a FIFO that has a name. */
 size_t path_peek(const char *path, void *bytes, size_t n);
 
 /* Rewrites a relative path, in place, without "./", "..", doubled slashes and those at either end.

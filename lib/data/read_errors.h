@@ -19,9 +19,9 @@ struct read_errors;
 struct read_errors *read_errors_new(bool stop);
 void read_errors_free(struct read_errors *e); /* NULL is fine */
 
-/* Adds image `index`, which could not be read for the reason in fail_message(). `images` is how many
- * the set has; of a stream, how many were read. Returns 0 if the run is to go on without the image,
- * and -1 with a message if it must end. Several threads may call this at once. */
+/* Adds image `index`, which could not be read for the reason in fail_message(). `images` is how
+ * many the set has; of a stream, how many were read. Returns 0 if the run is to go on without the
+ * image, and -1 with a message if it must end. Several threads may call this at once. */
 int read_errors_add_image(struct read_errors *e, int64_t index, int64_t images);
 
 /* Adds a label that could not be read for the reason in fail_message(), which names its file.
@@ -31,7 +31,8 @@ int read_errors_add_image(struct read_errors *e, int64_t index, int64_t images);
 int read_errors_add_label(struct read_errors *e, int64_t before);
 /* Checks the number of label errors against `images`, the number of images with those that were
  * left out. Call it when that number is known: after a pass over a set, or after each error in a
- * stream that comes once. Returns -1 with a message that names the last error if they are too many. */
+ * stream that comes once. Returns -1 with a message that names the last error if they are too
+ * many. */
 int read_errors_check_labels(struct read_errors *e, int64_t images);
 
 /* Reports an archive that breaks off for the reason in fail_message(); it is not counted. Returns 0

@@ -37,7 +37,8 @@ void sample_free(struct sample *s); /* leaves {0} */
  * memory that s owns stays its own. */
 void sample_borrow(struct sample *s, const struct sample *other);
 
-/* fail() with the sample's name before the text: "train.tar: dog/17.jpg: damaged PNG". Returns -1. */
+/* fail() with the sample's name before the text: "train.tar: dog/17.jpg: damaged PNG". Returns
+ * -1. */
 int sample_fail(const struct sample *s, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

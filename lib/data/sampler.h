@@ -39,8 +39,8 @@ struct batch {
  * has rows. */
 int sampler_check(struct sampler *s);
 
-/* To be called after sampler_check(). Returns -1 with a message if the images do not fill one batch,
- * or a number overflows. Free it with sampler_free() in any case. */
+/* To be called after sampler_check(). Returns -1 with a message if the images do not fill one
+ * batch, or a number overflows. Free it with sampler_free() in any case. */
 int sampler_init(struct sampler *s);
 void sampler_free(struct sampler *s);
 

@@ -3,17 +3,18 @@
  *
  *   hold     Of the n images of a class, round(hold * n) are the test part, but at least one of two
  *            or more, and never all. They are those whose names (of sets without names, numbers)
- *            have the smallest hashes, so the parts stay the same in whatever order the images come.
+ *            have the smallest hashes, so the parts stay the same in whatever order the images
+ *            come.
  *   limit    Takes the first images of an order in which each class is spread evenly: first one
  *            image of each class, then image k of a class of n at k / n. So any number of images
- *            keeps the shares of the classes, and one that is not smaller than the number of classes
- *            keeps all of them. The order within a class depends on a fixed seed and the image's
- *            number.
+ *            keeps the shares of the classes, and one that is not smaller than the number of
+ *            classes keeps all of them. The order within a class depends on a fixed seed and the
+ *            image's number.
  *   labels   With n labelled images of c classes, a share s of the labels is
  *            k = max(1, round(s * n / c)) images of each class; a class that has fewer gives all of
  *            them. Each image has a random number, which is a function of the seed and of the
- *            image's own number, and a class gives the k images with the smallest ones. So a smaller
- *            share is a subset of a larger one. Images without labels are left out.
+ *            image's own number, and a class gives the k images with the smallest ones. So a
+ *            smaller share is a subset of a larger one. Images without labels are left out.
  *
  * They are applied in this order. To the first two, images without labels are one class. */
 #ifndef SUBSET_H
@@ -37,8 +38,8 @@ struct subset {
     int64_t n;
 };
 
-/* Chooses images of an indexed set. Returns -1 with a message if none is left, no image has a label,
- * or memory is out. Free it with subset_free() in any case. */
+/* Chooses images of an indexed set. Returns -1 with a message if none is left, no image has a
+ * label, or memory is out. Free it with subset_free() in any case. */
 int subset_choose(struct subset *s, const struct dataset *set,
                   const struct subset_options *options);
 void subset_free(struct subset *s); /* leaves {0} */

@@ -1,6 +1,6 @@
-/* tar: the files in an archive, one after the other. The archive is a .tar, or one that is compressed
- * in any way that libarchive knows (gz, zst, xz, bz2, lz4). Nothing is written to disk, so names are
- * only names. */
+/* tar: the files in an archive, one after the other. The archive is a .tar, or one that is
+ * compressed in any way that libarchive knows (gz, zst, xz, bz2, lz4). Nothing is written to disk,
+ * so names are only names. */
 #ifndef TAR_H
 #define TAR_H
 
@@ -34,7 +34,8 @@ enum tar_result tar_next(struct tar *t, struct tar_entry *e);
  * are fewer. */
 int tar_read(struct tar *t, void *out, int64_t size);
 
-/* Returns true if the regular file is an archive, compressed or not, with a file or a link in it. */
+/* Returns true if the regular file is an archive, compressed or not, with a file or a link in
+ * it. */
 bool tar_recognize(const char *path);
 
 #endif

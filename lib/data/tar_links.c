@@ -112,9 +112,9 @@ static int add(struct image_list *l, int64_t item, int64_t source, char *path)
     return 0;
 }
 
-/* Adds all images of the folder that a link leads to, under the link's path. Links in it that lead to
- * further folders are left out, so a folder that contains itself comes to an end. Counts the link
- * as lost if there is no image. */
+/* Adds all images of the folder that a link leads to, under the link's path. Links in it that lead
+ * to further folders are left out, so a folder that contains itself comes to an end. Counts the
+ * link as lost if there is no image. */
 static int add_folder(struct image_list *l, const struct index *x, int64_t number, int64_t *lost)
 {
     const struct tar_item *item = &x->items[number];

@@ -1,6 +1,6 @@
-/* tar_links: the images that the links in an archive lead to. Links are followed as a folder's are: a
- * hard link stands for the bytes of another entry, a symbolic link for a file or for all that is in
- * a folder. */
+/* tar_links: the images that the links in an archive lead to. Links are followed as a folder's
+ * are: a hard link stands for the bytes of another entry, a symbolic link for a file or for all
+ * that is in a folder. */
 #ifndef TAR_LINKS_H
 #define TAR_LINKS_H
 

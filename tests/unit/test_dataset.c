@@ -1,5 +1,5 @@
-/* dataset: CIFAR-10 files, folders and the drawn shapes, and data that is refused. The other formats
- * are tested by tests/programs/inputs.sh. */
+/* dataset: CIFAR-10 files, folders and the drawn shapes, and data that is refused. The other
+ * formats are tested by tests/programs/inputs.sh. */
 /* Before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 

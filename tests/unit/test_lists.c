@@ -1,4 +1,5 @@
-/* brace_expand, classes, image_cache, read_errors and size_sample: the small lists of a data set. */
+/* brace_expand, classes, image_cache, read_errors and size_sample: the small lists of a data
+ * set. */
 /* Before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
