@@ -44,8 +44,8 @@ void augment_free(struct augment *a);
  * the frame, b->count and views are shorter, even of no rows, and so is b->rows without shards.
  * (With shards no rank knows what others leave out.)
  *
- * Returns NULL with a message, which is that of the first row that failed: too many images cannot be read, or
- * no image can replace the row's. */
+ * Returns NULL with a message, which is that of the first row that failed: too many images cannot
+ * be read, or no image can replace the row's. */
 struct frame *augment_frame(struct augment *a, int64_t step, struct batch *b, struct view *views);
 
 #endif

@@ -82,7 +82,7 @@ shares() { # share, images of each class
 }
 check "a class that has fewer gives all; no label, no image" shares 0.9 2 5 5
 check "the share is one of all labelled images" shares 0.5 2 3 3
-check_fails 1 "a stream" 'few.st: a stream, whose images are not found' \
+check_fails 1 "a stream" 'few.st: labels cannot be chosen from a stream' \
     augment --data few.st --cache 10 --batch 4 --steps 1 --labels 0.5 --out out.st
 py images none.st unlabelled
 check_fails 1 "no labels at all" 'none.st: none of the images has a label' \
