@@ -69,7 +69,7 @@ static int prepare_cache(struct view_stream *v)
     if (v->reduced || source->sampler.steps <= source->sampler.steps_per_epoch ||
         dataset_is_stream(source->set) || !dataset_is_costly(source->set))
         return 0;
-    const int64_t left = source->cache - dataset_held(source->set);
+    const int64_t left = source->cache - dataset_bytes_held(source->set);
     v->cache = image_cache_new(dataset_count(source->set), left > 0 ? left : 0);
     return v->cache ? 0 : -1;
 }
