@@ -18,9 +18,18 @@ for n in 2 5; do
     check "$n threads write the bytes of one" cmp one.st many.st
     check "$n threads write the trace of one" cmp one.jsonl many.jsonl
 done
-all=crop,flip,jitter,gray,blur,solarize,cutout,rotate,noise,sobel
-augment --data shapes --size 33 --batch 24 --steps 1 --ops $all --threads 1 --out every.st
-augment --data shapes --size 33 --batch 24 --steps 1 --ops $all --threads 3 --out every3.st
+all=crop,$(augment --help | sed -n 's/^ *--target class|//p' | tr '|' ,) # on images
+has_all() { # FILE: every operation of --help, on images and on series, is an entry of the man page
+    local op n=0
+    for op in $(augment --help | sed -n '/^Operations/,/^[AP]/s/^  \([a-z]*\)[: ].*/\1/p'); do
+        grep -q "^\.It Cm $op\b" "$1" || { echo "no $op" && return 1; }
+        n=$((n + 1))
+    done
+    [ $n -ge 18 ]
+}
+check "the man page has every operation" has_all "$ROOT/cmd/augment/augment.1"
+augment --data shapes --size 33 --batch 24 --steps 1 --ops "$all" --threads 1 --out every.st
+augment --data shapes --size 33 --batch 24 --steps 1 --ops "$all" --threads 3 --out every3.st
 check "every operation: 3 threads write the bytes of one" cmp every.st every3.st
 augment --data shapes --batch 24 --steps 5 >stdout.st
 check "stdout gets what a file gets" cmp one.st stdout.st
