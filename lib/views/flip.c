@@ -23,6 +23,6 @@ static void apply_flip(const void *drawn, const struct operation_canvas *canvas)
 
 const struct operation operation_flip = {
     .name = "flip",
-    .parameters = {{"probability", PARAMETER_PROBABILITY, .low = 0.5}},
+    .parameters = {{"probability of mirroring left and right", PARAMETER_PROBABILITY, .low = 0.5}},
     .apply = apply_flip,
 };
