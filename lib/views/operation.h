@@ -36,13 +36,13 @@ struct operation_parameter {
     double min, max;  /* what is accepted; a probability needs none */
 };
 
-/* A list in which the operation stands, as it was parsed. */
+/* An operation of a list, as it was parsed. */
 struct operation_use {
     const struct operation *operation;
     double p; /* the probability that it is applied */
     struct operation_range {
-        double low, high;               /* the same for a number */
-    } values[OPERATION_MAX_PARAMETERS]; /* by parameter; a probability's are unused */
+        double low, high;               /* of a number they are equal */
+    } values[OPERATION_MAX_PARAMETERS]; /* by parameter; that of the probability is not used */
 };
 
 /* What an operation is drawn for. */
@@ -67,8 +67,8 @@ struct operation_field {
         FIELD_WORDS, /* uint32_t [count], shown as an array */
         FIELD_LIST   /* struct operation_list, shown as an array */
     } type;
-    size_t offset; /* in the operation's struct */
-    int count;
+    size_t offset;            /* in the operation's struct */
+    int count;                /* of words */
     const char *const *names; /* shown in place of a list's numbers; may be NULL */
 };
 
@@ -77,7 +77,7 @@ struct operation_canvas {
     float *x;       /* images: F32 (3,size,size) in [0,1]; series: F32 (size,channels) */
     size_t n;       /* images: values of one plane, size x size; series: all values */
     int size;       /* pixels a side, or steps */
-    int channels;   /* of a series; 3 */
+    int channels;   /* of the series; of images 3 */
     float *scratch; /* as many floats as the operation asks for, from a multiple of 64 bytes on */
     const struct scaled_image *image; /* what the view is made of; the pixels of a series are its
                                          values, F32 (width,channels), and its height is 1 */
@@ -98,7 +98,7 @@ struct operation {
 
     /* Draws the values for a view into the operation's own struct, which is all zeros (or the box
      * of the whole image) before. NULL if there is nothing to draw. The number and the order of
-     * the random numbers that it takes are part of every result that has been published. */
+     * the random numbers that it takes are part of every result, so they must stay. */
     void (*draw)(const struct operation_use *use, const struct operation_context *context,
                  void *drawn);
     size_t drawn_size;                    /* of that struct; at most OPERATION_MAX_DRAWN */
@@ -110,8 +110,8 @@ struct operation {
     /* The number of floats of scratch that apply() needs. NULL: none. */
     size_t (*scratch)(const void *drawn, const struct operation_canvas *canvas);
 
-    /* As a label (--target): in how many ways the operation can come out, and which of them this
-     * is, from 1; 0 is an operation that is not applied. NULL: 1 where it is applied. */
+    /* As a label (--target), 0 is an operation that was not applied. If an applied one can come out
+     * in n_outcomes ways, outcome() says which of them this is, from 1; NULL if there is one. */
     int n_outcomes;
     int64_t (*outcome)(const void *drawn);
 };

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes what the tests of augment compare with: tests/golden/augment.safetensors and tests/data/png/*.png.
+"""Writes the expected values for the tests of augment: tests/golden/augment.safetensors and tests/data/png/*.png.
 
     /usr/bin/python3 tests/golden/augment.py
 
@@ -131,7 +131,7 @@ def odd_crops():
 
 
 def noise(image, sigma):
-    """lib/noise.h, with the counter and key that the test spells out too."""
+    """The noise of lib/views/noise.h, with the counter and key that the test uses too."""
     normals = gaussian_of((0xFFFFFFF0, 7, 11, 2 << 24 | 1), (123456789, 987654321), image.shape[1])
     return (image + sigma * normals).clip(0, 1).astype(np.float32)
 
@@ -164,7 +164,7 @@ def planes():
 
 
 def chain():
-    """What a view is made of, in one; the test spells out the same."""
+    """Several operations, one after the other; the test applies the same ones."""
     pixels = picture(30, 30)
     tensors["chain_input"] = pixels
     image = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32) / 255)
