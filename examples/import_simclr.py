@@ -1,19 +1,20 @@
 #!/usr/bin/env python3
-"""Imports a PyTorch checkpoint of a ResNet: writes its parameters under this project's names.
+"""Converts a PyTorch checkpoint of a ResNet to a model with this project's names.
 
     examples/import_simclr.py resnet50-2x.pth resnet50-2x.safetensors
     encode --arch resnet50 --width 2 --stem imagenet --init resnet50-2x.safetensors ...
 
-Known are three layouts, told apart by the names in the file:
+It reads three layouts, which it recognizes by the names in the file:
   torchvision  a state of torchvision's ResNets: conv1.weight, layer1.0.conv1.weight, ...
-  SimCLR       the same names under "state_dict", of any width: what simclr-converter makes of the
-               official checkpoints
+  SimCLR       the same names under "state_dict", of any width, as simclr-converter writes them from
+               the official checkpoints
   SimCLRv2     two states under "resnet" and "head": net.0.0.weight, net.1.blocks.0.net.0.weight, ...
-               with or without selective kernels: what SimCLRv2-Pytorch makes of the official ones
+               with or without selective kernels, as SimCLRv2-Pytorch writes them from the official
+               checkpoints
 
-The classifier fc is left out. A contrastive head becomes the projector of `project`. What is printed
-are the commands that take the file; when the file does not fit, one line says why and nothing is
-written. Only tensors are unpickled, so a checkpoint cannot run code.
+The classifier fc is left out. A contrastive head becomes the projector of `project`. The script prints
+the commands that can use the model. If the checkpoint does not fit, it prints one line that says why,
+and writes nothing. It unpickles only tensors, so a checkpoint cannot run code.
 """
 import argparse
 import json
@@ -29,17 +30,17 @@ NORM = "weight", "bias", "running_mean", "running_var"
 
 
 class Misfit(Exception):
-    """What is wrong with a checkpoint, in one line."""
+    """Says in one line what is wrong with a checkpoint."""
 
 
 def load(path):
-    """The file's states as dictionaries of arrays: the encoder's, and the head's or {}."""
+    """Returns the file's states as dictionaries of arrays: the encoder's, and the head's or {}."""
     import torch
     try:
         file = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as e:
         raise Misfit(e.strerror) from e
-    except Exception as e:  # torch has no exception of its own for this
+    except Exception as e:  # torch raises exceptions of many kinds here
         raise Misfit("no checkpoint of tensors that PyTorch can load") from e
     states = []
     if isinstance(file, dict) and "resnet" in file:
@@ -62,7 +63,7 @@ def load(path):
 # ---- names ----
 
 def from_simclr_v2(name, selective):
-    """This project's name for one of SimCLRv2-Pytorch's, or the name itself."""
+    """Returns this project's name for a name of SimCLRv2-Pytorch; the same name if it is unknown."""
     parts = name.split(".")
     what = parts[-1]
     if parts[:2] == ["net", "0"]:
@@ -87,7 +88,7 @@ def from_simclr_v2(name, selective):
 
 
 def rename(state):
-    """An encoder's state under this project's names, without a classifier."""
+    """Returns an encoder's state under this project's names, without the classifier."""
     state = {re.sub(r"^module\.", "", n): v for n, v in state.items()}
     if any(n.startswith("net.0.") for n in state):
         selective = any(".mixing_conv." in n for n in state)
@@ -98,7 +99,7 @@ def rename(state):
 # ---- architectures ----
 
 def expected(depth, base, selective, cifar):
-    """Names and shapes of all parameters, except num_batches_tracked."""
+    """Returns the names and shapes of all parameters and buffers, except num_batches_tracked."""
     shapes = {}
 
     def conv(name, o, i, kernel):
@@ -141,7 +142,7 @@ def expected(depth, base, selective, cifar):
 
 
 def recognize(state):
-    """(depth, base, selective, cifar) of a renamed state."""
+    """Returns (depth, base, selective, cifar) of a renamed state; base is the width of the stem."""
     blocks = tuple(len({n.split(".")[1] for n in state if n.startswith(f"layer{s}.")}) for s in (1, 2, 3, 4))
     bottleneck = "layer1.0.conv3.weight" in state
     for depth, known in BLOCKS.items():
@@ -158,7 +159,7 @@ def recognize(state):
 
 
 def match(state, shapes):
-    """The state in the order of `shapes`, which must be all that is in it."""
+    """Returns the state in the order of `shapes`. It must hold exactly these tensors."""
     for name, shape in shapes.items():
         if name not in state:
             raise Misfit(f"no tensor {name}")
@@ -174,8 +175,8 @@ def match(state, shapes):
 
 
 def projector(head):
-    """A contrastive head's linear maps and norms, in their order, as projector.{3l}, .{3l+1}; and
-    its (layers, hidden width, output width)."""
+    """Returns a contrastive head's linear layers and norms, in their order, as projector.{3l} and
+    projector.{3l+1}; and its (layers, hidden width, output width)."""
     parts = {}
     for name, v in head.items():
         found = re.fullmatch(r"(?:module\.)?layers\.(\d+)\.(\w+)", name)
@@ -191,7 +192,7 @@ def projector(head):
     for l in range(layers):
         weight = parts[2 * l].get("weight")
         if weight is None or weight.ndim != 2 or (l and weight.shape[1] != width):
-            raise Misfit("the head is no chain of linear maps and norms")
+            raise Misfit("the head is no chain of linear layers and norms")
         width = len(weight)
         shapes[f"projector.{3 * l}.weight"] = weight.shape
         shapes.update({f"projector.{3 * l + 1}.{what}": (width,) for what in NORM})
@@ -200,10 +201,10 @@ def projector(head):
                 raise Misfit("the head's hidden layers differ in width")
             hidden = width
     if len(parts) % 2 or not 1 <= layers <= 3:
-        raise Misfit(f"the head has {len(parts)} parts: 1 to 3 linear maps with a norm each are needed")
+        raise Misfit(f"the head has {len(parts)} parts: 1 to 3 linear layers with a norm each are needed")
     last = f"projector.{3 * layers - 2}.bias"
     if np.any(state.pop(last, 0)):
-        raise Misfit("the head's last norm has a bias, which `project` has not")
+        raise Misfit("the head's last norm has a bias, which `project` does not have")
     del shapes[last]
     return match(state, shapes), (layers, hidden, width)
 
@@ -211,9 +212,9 @@ def projector(head):
 # ---- output ----
 
 def write(path, tensors, meta):
-    """A safetensors file, which appears when it is whole."""
+    """Writes a safetensors file, which appears when it is complete."""
     header, end = {"__metadata__": meta}, 0
-    # Integers, of 8 bytes each, come first: so all data is aligned.
+    # Integers, of 8 bytes each, come first, so that all data is aligned.
     tensors = dict(sorted(tensors.items(), key=lambda entry: entry[1].dtype != np.int64))
     for name, v in tensors.items():
         dtype = "I64" if v.dtype == np.int64 else "F32"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""NT-Xent as a stage in Python: z F32 [B,2,d] in, dz F32 [B,2,d] and the loss out.
+"""NT-Xent as a stage in Python: reads z F32 [B,2,d], and answers with dz F32 [B,2,d] and the loss.
 
-A stage reads frames on stdin and answers each on stdout. A frame is a safetensors file: the length
-of a JSON header (8 bytes, little-endian), the header, the data. In use:
+A stage reads frames on stdin and answers each one on stdout. A frame is a safetensors file: the length
+of a JSON header (8 bytes, little-endian), the header, and the data. Usage:
 
     project --next 'exec:examples/ntxent.py --temperature 0.5' ...
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 
 def read_frame(file):
-    """The next frame as (header, metadata, data), or None at the end of the file."""
+    """Returns the next frame as (header, metadata, data), or None at the end of the file."""
     length = file.read(8)
     if not length:
         return None
@@ -25,6 +25,7 @@ def read_frame(file):
 
 
 def write_frame(file, meta, **arrays):
+    """Writes a frame with these metadata and float32 arrays."""
     header, end = {"__metadata__": meta}, 0
     for name, a in arrays.items():
         header[name] = {"dtype": "F32", "shape": a.shape, "data_offsets": [end, end + a.nbytes]}
@@ -35,12 +36,14 @@ def write_frame(file, meta, **arrays):
 
 
 def ntxent(z, temperature):
-    """z [2B,d], a sample's two views being neighbours: dz, loss, contrastive accuracy, entropy."""
+    """Returns dz, the loss, the contrastive accuracy and the entropy for z [2B,d].
+
+    Rows 2i and 2i + 1 are the two views of sample i."""
     rows = np.arange(len(z))
     norm = np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
     u = z / norm
     s = u @ u.T / temperature
-    s[rows, rows] = -np.inf  # a row is no candidate of its own
+    s[rows, rows] = -np.inf  # a row is not its own candidate
     s -= s.max(axis=1, keepdims=True)
     log_p = s - np.log(np.exp(s).sum(axis=1, keepdims=True))
     p, positive = np.exp(log_p), rows ^ 1
@@ -48,7 +51,7 @@ def ntxent(z, temperature):
     ds[rows, positive] -= 1
     du = (ds + ds.T) @ u / (temperature * len(z))
     dz = (du - u * (u * du).sum(axis=1, keepdims=True)) / norm
-    log_p[rows, rows] = 0  # where p is 0, so that 0 times infinity is 0
+    log_p[rows, rows] = 0  # p is 0 there, and 0 times infinity would be NaN
     entropy = -(p * log_p).sum(axis=1).mean()
     return dz, -log_p[rows, positive].mean(), (s.argmax(axis=1) == positive).mean(), entropy
 
@@ -62,7 +65,7 @@ def main():
         header, meta, data = frame
         ended = meta.get("end") == "1"
         if ended:
-            continue  # the last one, unless streams were joined: read on
+            continue  # read on, since streams may be concatenated
         if "error" in meta:
             sys.exit("ntxent.py: " + meta["error"])
         shape = header.get("z", {}).get("shape", [])
@@ -73,7 +76,7 @@ def main():
         begin, end = header["z"]["data_offsets"]
         z = np.frombuffer(data[begin:end], "<f4").reshape(-1, shape[2]).astype(np.float64)
         dz, loss, accuracy, entropy = ntxent(z, temperature)
-        # The reply echoes the request's metadata: seq, step, ...; a checksum would be the old one's.
+        # The reply repeats the request's metadata (seq, step, ...), except the checksum of its data.
         meta.pop("crc32", None)
         meta |= {"loss": f"{loss:.9g}", "contrast_acc": f"{accuracy:.9g}"}
         meta |= {"contrast_entropy": f"{entropy:.9g}"}

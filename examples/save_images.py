@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Saves the images of a stream as PNG files, a folder for each label: the way back from frames.
+"""Saves the images of a stream as PNG files, in a folder for each label.
 
     augment --data shapes --policy eval --batch 10 --limit 100 | python3 examples/save_images.py FOLDER
 
-Reads x U8 [B,V,S,S,3], y and index, as augment writes them. Needs numpy and PIL."""
+Reads x U8 [B,V,S,S,3], y and index, as augment writes them. Needs numpy and PIL.
+"""
 
 import os
 import sys
@@ -16,6 +17,7 @@ TYPES = {"U8": "u1", "I64": "<i8"}
 
 
 def array(frame, name):
+    """Returns a tensor of a frame as an array."""
     header, _, data = frame
     begin, end = header[name]["data_offsets"]
     return np.frombuffer(data[begin:end], TYPES[header[name]["dtype"]]).reshape(header[name]["shape"])

@@ -1,28 +1,28 @@
 # shellcheck shell=bash
-# Sourced first by all pipelines: one environment whatever the user's is, where the programs are, and
-# how options are read. `bash -p` in a pipeline's first line already leaves out what the environment
-# would set in the shell itself: SHELLOPTS, CDPATH and functions.
+# All pipelines source this first. It makes the environment the same for every user, finds the
+# programs, and reads options. `bash -p` in a pipeline's first line already ignores what the
+# environment would set in the shell itself: SHELLOPTS, CDPATH and functions.
 
-# Figures have a decimal point, ranges such as [a-z] are of ASCII, `cd` says nothing, > overwrites.
+# Numbers have a decimal point, ranges such as [a-z] are ASCII, `cd` prints nothing, > overwrites.
 export LC_ALL=C
 set +o posix +o noclobber
 unset -v CDPATH POSIXLY_CORRECT GREP_OPTIONS BASH_ENV ENV GLOBIGNORE
 shopt -u failglob nullglob nocasematch xpg_echo
 declare +x SHELLOPTS BASHOPTS
-# A stream that is closed is none; a file that is opened shall not take its number.
+# Opens standard streams that are closed, so that no other file gets their numbers.
 { : 9<&0; } 2>/dev/null || exec </dev/null
 { : 9>&1; } 2>/dev/null || exec >/dev/null
 { : 9>&2; } 2>/dev/null || exec 2>/dev/null
-# Where temporary files go has to be there.
+# A TMPDIR that does not exist or is not writable is ignored.
 if [ -d "${TMPDIR-}" ] && [ -w "${TMPDIR-}" ]; then TMPDIR=$(realpath -- "$TMPDIR"); else unset -v TMPDIR; fi
 
 ROOT=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
-# Programs that were built here come before those that are installed.
+# Programs that were built here take precedence over installed ones.
 BIN=${BIN:-$ROOT/bin}
 [ "${BIN#/}" != "$BIN" ] || BIN=$PWD/$BIN
 [ ! -d "$BIN" ] || PATH=$BIN:$PATH
 
-# shellcheck disable=SC2034 # also for those who source this
+# shellcheck disable=SC2034 # the pipelines use it
 pipeline=${0##*/}
 
 usage_error() {
@@ -35,7 +35,7 @@ die() {
     exit 1
 }
 
-# The words in a form that any shell reads back as they are, and a person as well.
+# Prints the words, quoted where any shell needs it.
 quote() {
     local word space='' quoted="'\\''"
     for word; do
@@ -48,7 +48,7 @@ quote() {
     done
 }
 
-# Sets the variable that an option names, if it stands in the list of known ones: --save-every 5
+# Sets the variable that an option names, if it is in the list of known options: --save-every 5
 # sets save_every.
 #   set_option "data batch save_every" "$@"
 set_option() {
@@ -59,8 +59,8 @@ set_option() {
     printf -v "$name" '%s' "$3"
 }
 
-# Options that are numbers: whole ones from LEAST on, without zeros in front from then on; seconds; and
-# shares of 1.
+# Check options, by the names of their variables: whole numbers of at least LEAST, from which leading
+# zeros are removed; seconds; shares; and commands.
 need_whole() { # LEAST NAME...
     local least=$1 name
     for name in "${@:2}"; do
@@ -90,7 +90,7 @@ need_command() { # NAME...
     done
 }
 
-# A path that no program takes for anything else: not for an option, a command or an address.
+# Prints a path in a form that no program takes for an option, a command or an address.
 plain_path() {
     case $1 in
     -?* | exec:* | tcp:* | ipc:*) [ ! -e "$1" ] || printf './' ;;
@@ -99,9 +99,9 @@ plain_path() {
     printf '%s' "$1"
 }
 
-# What a run was started with, by the options' names; they are read as data.
+# The options that a run was started with, by name. recall() reads them as data.
 declare -A recorded=()
-recall() { # folder of the run
+recall() { # FOLDER of the run
     local name value
     recorded=()
     [ -f "$1/options" ] || return 0
@@ -109,23 +109,23 @@ recall() { # folder of the run
         # shellcheck disable=SC2034
         recorded[${name//-/_}]=$value
     done < <(supervise --run "$1" --tell options --name "$pipeline")
-    wait $! || exit 1 # it has said why
+    wait $! || exit 1 # supervise has printed why
 }
 
-# Of a run's augment, how large views are and, unless other data is read, how its data is: as
-# $augment reads images for a judgement.
-reader_of() { # augment, other data or ''
+# Prints the command that reads images for an evaluation: augment with those options of the run's
+# augment that give the size of views and, unless other data is evaluated, the format of the data.
+reader_of() { # AUGMENT COMMAND, OTHER DATA or ''
     local kept='size|format'
     [ -z "$2" ] || kept=size
     echo augment "$(grep -oE -- "--($kept)[ =]+[^ ]+|--orient" <<<"$1" | tr '\n' ' ' || true)"
 }
 
-# A figure of a JSON file; nan if it has none of that name. And the same in per cent.
-number() { # file, key
+# Print the number that a JSON file has under a key, or nan if there is none; percent() prints it in %.
+number() { # FILE KEY
     local value
     value=$(sed -n 's/.*"'"$2"'": *\([0-9.eE+-]*\).*/\1/p' <"$1")
     echo "${value:-nan}"
 }
-percent() { # file, key
+percent() { # FILE KEY
     number "$1" "$2" | awk '{ if ($1 == "nan") print; else printf "%.1f\n", 100 * $1 }'
 }

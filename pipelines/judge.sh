@@ -1,13 +1,14 @@
 # shellcheck shell=bash
-# Sourced by evaluate: features as streams in $work, verdicts as JSON in $out, tables and pictures.
+# evaluate sources this. It computes features as streams in $work, results as JSON in $out, and from
+# these tables and pictures.
 #
-# In $work, for the splits train and test:
-#   images-SPLIT.st   x, and y, which a task asks for
-#   NAME-SPLIT.st     what NAME makes of them: trained (h), head (z or logits), random (h)
-# shellcheck disable=SC2154 # evaluate's options
+# $work holds for each SPLIT, train and test:
+#   images-SPLIT.st   images x, and the labels y that the task asks for
+#   NAME-SPLIT.st     the outputs of NAME for them: trained (h), head (z or logits), random (h)
+# shellcheck disable=SC2154 # evaluate sets these variables
 
-# A folder that a judgement was killed in stays behind; the next one removes it. It is known by the
-# file `judgement` in it, and nobody holds its lock any more.
+# Creates $work. If an evaluation is killed, its folder is left, and the next one removes it: such a
+# folder holds the file `judgement`, and nobody has locked it.
 open_work() {
     local old
     mkdir -p -- "$out" || exit 1
@@ -23,7 +24,8 @@ open_work() {
 
 # ---- features ----
 
-# The operations of a task, and the one that y tells of; noise as strong as the strongest by default.
+# The operations of each task, and the operation that y is the label of. The noise is as strong as
+# augment's strongest by default.
 declare -A ops_of=(
     [rotation]='center,rotate' [color]='center,gray:0.5' [noise]='center,noise:0.5:0.1' [sobel]='center,sobel:0.5'
     [flip]='center,flip' [blur]='center,blur:0.5:1-2' [solarize]='center,solarize:0.5')
@@ -35,41 +37,41 @@ make_images() { # TASK
         views="--ops ${ops_of[$task]} --target ${target_of[$task]:-$task}"
     local images
     images="$augment --data $(quote "$(plain_path "$data")") --batch 250${hold:+ --hold $hold} $views"
-    # Another seed for the test images, so that an image's number does not tell what was drawn.
+    # The test images have another seed, so that an image's number does not predict what is drawn for it.
     sh -c "$images --split test --limit $test_limit --seed $((seed + 1))" >"$work/images-test.st"
     sh -c "$images --split train --limit $limit --seed $seed" >"$work/images-train.st"
     for split in test train; do
         need_labels "$split"
     done
 }
-# Labels are what is judged by, so each image has one.
+# Checks that each image has a label.
 need_labels() { # SPLIT
     local without
     without=$(inspect <"$work/images-$1.st" | awk '$1 == "y" && $4 < 0 { n++ } END { print n + 0 }')
-    [ "$without" = 0 ] || die "$data: images of its $1 part have no labels, by which they are judged (a folder for each class, or labels beside the images)"
+    [ "$without" = 0 ] || die "$data: images of its $1 part have no labels, which the evaluation needs (a folder for each class, or labels beside the images)"
 }
 
-pass_through() { # COMMAND, from NAME, to NAME
+pass_through() { # COMMAND FROM TO: computes the streams TO from the streams FROM
     local split
     for split in train test; do
         sh -c "$1" <"$work/$2-$split.st" >"$work/$3-$split.st"
     done
 }
 
-# What the tensors in $on need of a trained model.
+# Computes the features that $on needs, with the model FILE.
 make_features() { # FILE
     [[ $on =~ h|z|logits ]] || return 0
     pass_through "$encoder --init $(quote "$1")" images trained
     [[ ! $on =~ z|logits ]] || pass_through "$projector --init $(quote "$1")" trained head
 }
 
-# ---- verdicts ----
+# ---- results ----
 
-# Where a tensor is found, as the stream's name.
+# The name of the stream that holds each tensor.
 declare -A stream_of=([h]=trained [z]=head [logits]=head [random]=random [x]=images)
 
-# judge NAME STREAM TENSOR METHOD: NAME-METHOD.json. Names of files come from the user, and streams are
-# more than files; so these are found from where they lie.
+# judge NAME STREAM TENSOR METHOD: writes NAME-METHOD.json. It runs in $work, because a path from the
+# user could be taken for an address of another kind.
 judge() {
     local train=(--on "$3" --train "$2-train.st") method=$4
     case $method in
@@ -80,11 +82,11 @@ judge() {
     (cd -- "$work" && evaluate --method "$method" "${train[@]}" --test "$2-test.st" --bootstrap "$bootstrap" >verdict.json)
     mv -- "$work/verdict.json" "$out/$1-$method.json"
 }
-guess() { # JSON: what a guess among its classes reaches
+guess() { # JSON: prints the accuracy of guessing, in %
     sed -n 's/.*"per_class": *\[\([^]]*\)\].*/\1/p' <"$1" | awk -F, '{ printf "%.1f\n", 100 / NF }'
 }
 
-# results.tsv, a line for each verdict; it appears when all of them are there.
+# results.tsv has a line for each result. It appears when it is complete.
 begin_results() {
     printf '%s\t' name tensor method top1 low high top5 n_train >"$work/results.tsv"
     echo n_test >>"$work/results.tsv"
@@ -101,7 +103,7 @@ end_results() {
 
 # ---- over training ----
 
-# The rows of checkpoints.tsv are worth keeping as long as they were made in the same way.
+# Keeps the rows of checkpoints.tsv if they were made with the same options.
 open_checkpoints() {
     local name
     checkpoints=$out/checkpoints.tsv
@@ -120,7 +122,7 @@ is_judged() { # STEP
     awk -v step="$1" '$1 == step { found = 1 } END { exit !found }' <"$checkpoints"
 }
 
-# A row for a model or state, unless its step has one; rows are in the order of steps.
+# Adds a row for a model or state, unless its step has one. Rows are in the order of steps.
 judge_checkpoint() { # FILE
     local step row method key
     step=$(inspect --meta step <"$1")
@@ -145,7 +147,7 @@ plot_checkpoints() {
         echo "$pipeline: no picture, for gnuplot is not installed; $checkpoints has the figures" >&2
         return
     fi
-    [ "$(wc -l <"$checkpoints")" -gt 2 ] || return 0 # a single step is no curve
+    [ "$(wc -l <"$checkpoints")" -gt 2 ] || return 0 # one step makes no curve
     # shellcheck disable=SC2016 # $2 is gnuplot's
     local probe='1:(100*$2):(100*$3):(100*$4)' neighbours='1:(100*$5):(100*$6):(100*$7)' style=yerrorlines
     # shellcheck disable=SC2016

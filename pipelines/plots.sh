@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Sourced by ablate: a study's table as a picture.
+# ablate sources this. It draws the table of a study.
 #
 #   plot KIND TABLE.tsv PICTURE.svg TITLE
 #
-# The table's first columns, before `top1`, are labels; the others are found by their names.
+# The table's columns before `top1` are labels; the others are found by their names.
 
 plot() {
     local kind=$1 table=$2 picture=$3 title=$4
@@ -19,10 +19,10 @@ plot() {
     mv -- "$picture.tmp" "$picture"
 }
 
-column() { # TABLE NAME: its number
+column() { # TABLE NAME: prints the number of the column
     head -n 1 <"$1" | tr '\t' '\n' | grep -nx -- "$2" | cut -d : -f 1
 }
-# The table's data: labels joined into one column, then the named ones.
+# Prints the rows of the table: the labels joined into one column, then the named columns.
 rows() { # TABLE NAME...
     local table=$1 name list='' labels
     labels=$(($(column "$1" top1) - 1))
@@ -39,13 +39,13 @@ rows() { # TABLE NAME...
         print ""
     }'
 }
-data() { # NAME: what follows on stdin as a gnuplot data block
+data() { # NAME: prints stdin as a data block of gnuplot
     echo "\$$1 << END"
     cat
     echo END
 }
 
-# Points with intervals, a column each.
+# Draws a point with its interval for each row.
 plot_points() {
     rows "$1" top1 low high | data rows
     echo "set xtics rotate by -20; unset key; set xrange [-0.5:*]; set offsets 0, 0.5, graph 0.05, graph 0.05"
@@ -61,7 +61,7 @@ plot $rows using ($0-0.06):2:3:4:xtic(1) with yerrorbars title 'h' linewidth 2 p
 END
 }
 
-# A line for each first label, over the second one.
+# Draws a line for each first label, over the second label.
 plot_lines() {
     local line at i lines=()
     at=$(column "$1" low)
@@ -81,7 +81,7 @@ plot_lines() {
     echo
 }
 
-# The second label's row by the first one's column, both ways alike.
+# Draws a matrix of the first label by the second, which is symmetric.
 plot_heat() {
     local at
     at=$(column "$1" top1)

@@ -1,45 +1,46 @@
 # shellcheck shell=bash
-# Sourced by train, distributed and finetune: the options of a run, and the commands of its stages.
-# What runs them, restarts them and ends them is the program supervise.
+# train, distributed and finetune source this. It reads the options of a run and builds the commands of
+# its stages. The program supervise runs these commands, restarts them and ends them.
 
 run='' data=shapes batch=128 epochs=10 steps=0 limit=0 hold='' seed=0
 save_every=100 keep_every=0 restarts=3 timeout=60 resume=''
 augment='augment' encoder='encode' projector='project' loss='ntxent'
 optimizer='lars --scaling sqrt --warmup 1'
-stages='augment encoder projector loss optimizer' # a pipeline may have others
+stages='augment encoder projector loss optimizer' # a pipeline may set others
 known="data batch epochs steps limit hold seed save_every keep_every restarts timeout"
-free='save-every keep-every restarts timeout' # when a run goes on; a pipeline may add to them
+free='save-every keep-every restarts timeout' # may differ when a run is resumed; a pipeline may add to them
 
 run_help() {
     local stage
     cat <<HELP
   --run DIR         the run's folder [runs/DATA-TIME-XXXX]
   --data PATH       images, as augment takes them [$data]
-  --batch B         images a step [$batch]
+  --batch B         images in each step [$batch]
   --epochs E        passes over the data [$epochs]
   --steps N         steps, instead of epochs [$steps]
-  --limit IMAGES    only so many of them; 0: all [$limit]
-  --hold SHARE      leave out this share of each class, for tests, where the data has no test part
-  --seed N          of views and initial parameters [$seed]
+  --limit N         use only N of the images; 0: all [$limit]
+  --hold SHARE      if the data has no test part, hold out this share of each class for testing
+  --seed N          seed of the views and the initial parameters [$seed]
   --save-every N    steps between saved states [$save_every]
   --keep-every N    keep the models of every N steps, as model-N.safetensors; 0: none [$keep_every]
-  --restarts N      after a failure, from the last state; as many until the next state [$restarts]
+  --restarts N      restarts in a row without a new state before the run gives up [$restarts]
   --timeout S       seconds that stages wait for each other [$timeout]
-  --resume          go on with --run DIR, with the options it was started with; --steps and
-                    --epochs may be larger
+  --resume          continue the run in --run DIR, with the options that it was started with;
+                    --steps and --epochs may be larger
 
-Each stage is a command, and another one can take its place:
+Each stage is a command, which another command can replace:
 HELP
     for stage in $stages; do
         printf '  %-17s [%s]\n' "--$stage CMD" "${!stage}"
     done
 }
 run_help_files() {
-    echo "In the run's folder: model.safetensors, state.safetensors, metrics.tsv, log.txt (what the stages"
-    echo "said) and commands.sh (what was run). SIGTERM and SIGINT save a state and end the run."
+    echo "The run's folder gets model.safetensors, state.safetensors, metrics.tsv, log.txt (the messages of"
+    echo "the stages) and commands.sh (the commands that were run). SIGTERM and SIGINT save a state and end"
+    echo "the run."
 }
 
-# Reads the options into variables; help() is the pipeline's.
+# Reads the options into variables. The pipeline defines help().
 parse_options() {
     local name i arguments=("$@")
     known+=" $stages"
@@ -51,7 +52,7 @@ parse_options() {
         fi
     done
     run=$(plain_path "$run")
-    if [ -n "$resume" ]; then # what the run was started with are the defaults
+    if [ -n "$resume" ]; then # the options that the run was started with are the defaults
         [ -n "$run" ] || usage_error "--resume needs --run DIR"
         [ -f "$run/options" ] || die "$run/options: no run to resume"
         recall "$run"
@@ -82,17 +83,17 @@ check_options() {
     [ -n "$run" ] || run=$(mktemp -u -- "runs/$(basename -- "$data" | tr -c '[:alnum:]._-' _ | cut -c 1-40)-$(date +%Y%m%d-%H%M%S)-XXXX")
 }
 
-# An idle thread that spins takes a core from the other stages.
+# Idle threads sleep: if they spun, they would take cores from the other stages.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
-edges=${SIMCLR_EDGES-1} # the log has what went over each edge
+edges=${SIMCLR_EDGES-1} # the stages log the traffic of each link
 
-# The commands of the stages, for /bin/sh; a pipeline adds the links. What begins with SIMCLR_ is set
-# for each attempt, by supervise.
-# shellcheck disable=SC2016,SC2034 # that expands there; for the pipelines
+# Sets the commands of the stages, for /bin/sh; a pipeline adds the links. supervise sets the variables
+# SIMCLR_* for each attempt.
+# shellcheck disable=SC2016,SC2034 # /bin/sh expands them; the pipelines use the commands
 set_commands() {
     local length="--epochs $epochs" patience='' state model
     [ "$steps" = 0 ] || length="--steps $steps"
-    [ "$timeout" = 60 ] || patience=" --timeout $timeout" # which is what they do by themselves
+    [ "$timeout" = 60 ] || patience=" --timeout $timeout" # 60 is their own default
     state=$(quote "$run/state.safetensors") model=$(quote "$run/model.safetensors")
     opt='"ipc://$SIMCLR_SOCKETS/optimizer"' views='"$SIMCLR_SOCKETS/views"' metrics='"$SIMCLR_SOCKETS/metrics"'
     augment_command="exec $augment --data $(quote "$(plain_path "$data")") --batch $batch $length --limit $limit${hold:+ --hold $hold} --seed $seed --start \$SIMCLR_START"
@@ -104,7 +105,7 @@ set_commands() {
     progress_command="SIMCLR_EDGES='' exec progress --log $(quote "$run/metrics.tsv") --out /dev/null"
 }
 
-# The options, as they are kept with the run: a backslash and a newline have other forms.
+# Prints the options in the form of the file `options` in the run's folder.
 settings() {
     local name value
     for name in $known; do
@@ -112,7 +113,8 @@ settings() {
         printf -- '--%s %s\n' "${name//_/-}" "${value//$'\n'/\\n}"
     done
 }
-# In this script's place: the run. More options of supervise, and its processes: NAME=CMD...
+# Replaces this script by supervise, which runs the processes NAME=CMD. The arguments are more options
+# of supervise, and the processes.
 supervise_run() {
     # shellcheck disable=SC2154 # common.sh's
     SIMCLR_EDGES=$edges exec supervise --name "$pipeline" --run "$run" ${resume:+--resume} --restarts "$restarts" --timeout "$timeout" \

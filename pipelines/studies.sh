@@ -1,34 +1,35 @@
 # shellcheck shell=bash
-# Sourced by ablate: the paper's studies, as grids of runs. To add one, write study_NAME and name it
-# in $studies.
+# ablate sources this. It defines the paper's studies as grids of runs. To add a study, write a function
+# study_NAME, and add the name to $studies.
 #
-# Each cell is a row of the study's table:
+# Each cell is a run, and a row of the study's table:
 #   cell 'LABEL|LABEL' FOLDER [--OPTION VALUE]...    a run of pipelines/train that differs from the
-#                                                    base run by these options; the base's is `base`
+#                                                    base run by these options; the folder of the
+#                                                    base run is `base`
 #   tuned 'LABEL|LABEL' FOLDER FROM [--OPTION VALUE]...  a run of pipelines/finetune from that
 #                                                    folder's encoder; `-`: from scratch
-# $columns names the labels, $plot the kind of picture (plots.sh), $title is what stands above it,
-# and $judge what top-1 is of, unless a linear probe.
-# What they read of ablate's: $scale, $encoder, $batch, $epochs, $limit.
+# A study sets $columns to the names of the labels, $plot to the kind of picture (plots.sh), $title to
+# the heading, and $judge to what top-1 is measured on, unless that is a linear probe.
+# It may read ablate's $scale, $encoder, $batch, $epochs and $limit.
 #
 # shellcheck disable=SC2034,SC2154 # variables that ablate reads and sets
 
 studies='augmentation strength head loss temperature batch-epochs width labels'
 
-wide() { # whether the scale pays for the whole grid of the paper
+wide() { # whether the scale has the whole grid of the paper
     [ "$scale" = full ]
 }
-is_base() { # VALUE, the base's value, folder of others
+is_base() { # VALUE BASE FOLDER: prints `base` if VALUE is that of the base run, else FOLDER
     if [ "$1" = "$2" ]; then echo base; else echo "$3"; fi
 }
-color() { # color distortion of a strength (appendix A)
+color() { # STRENGTH: prints the operations of color distortion (appendix A)
     echo "jitter:0.8:$1,gray:0.2"
 }
 views() {
     echo "augment --ops $1"
 }
 
-# Figure 5: operations alone, on the diagonal, and in pairs. All views flip at random.
+# Figure 5: operations alone, on the diagonal, and in pairs. All views are flipped at random.
 study_augmentation() {
     local names=(crop color cutout) ops=(crop "$(color 1)" cutout) i j
     if wide; then
@@ -45,7 +46,7 @@ study_augmentation() {
     done
 }
 
-# Table 1. The base's views are of strength 0.5, without blur, as the paper's for CIFAR-10.
+# Table 1. The views of the base run have strength 0.5, without blur, like the paper's for CIFAR-10.
 study_strength() {
     local strength
     title='Strength of color distortion' columns='strength' plot=points
@@ -56,10 +57,10 @@ study_strength() {
     cell '1 and blur' strength-1-blur --augment "$(views "crop,flip,$(color 1),blur")"
 }
 
-# Figure 8. The paper judges h; z is judged beside it.
+# Figure 8. The paper evaluates h; here z is evaluated as well.
 study_head() {
     local dims=(128) dim
-    title='Projection heads, judged before (h) and behind (z)' columns='head|output' plot=head
+    title='Projection heads, evaluated before (h) and after (z)' columns='head|output' plot=head
     ! wide || dims=(32 64 128 256 512 1024 2048)
     cell 'none|of h' head-none --projector 'project --layers 0'
     for dim in "${dims[@]}"; do
@@ -72,7 +73,7 @@ study_head() {
     cell '3 layers|128' head-3-layers --projector 'project --layers 3'
 }
 
-# Tables 2 and 4. NT-Xent also at the temperature that suits short runs.
+# Tables 2 and 4. NT-Xent is included at the temperature that suits short runs, too.
 study_loss() {
     title='Losses' columns='loss' plot=points
     cell 'NT-Xent, T = 0.5' base
@@ -83,7 +84,7 @@ study_loss() {
     cell 'margin, semi-hard' triplet-semi-hard --loss 'triplet --semi-hard'
 }
 
-# Table 5: NT-Xent on the sphere, and on z as it is.
+# Table 5: NT-Xent with and without l2 normalization of z.
 study_temperature() {
     local t
     title='Temperature' columns='l2 norm|temperature' plot=lines
@@ -95,7 +96,7 @@ study_temperature() {
     done
 }
 
-# Figure 9. The rate follows the batch (appendix B.1).
+# Figure 9. The learning rate scales with the batch size (appendix B.1).
 study_batch_epochs() {
     local sizes=("$((batch / 2))" "$batch" "$((batch * 2))") lengths=("$(((epochs + 1) / 2))" "$epochs") b e
     if wide; then
@@ -110,7 +111,7 @@ study_batch_epochs() {
     done
 }
 
-# Figure 7: multiples of the base encoder's width.
+# Figure 7: multiples of the width of the base run's encoder.
 study_width() {
     local base factor width factors=(0.25 0.5 1)
     ! wide || factors+=(2 4)
@@ -122,7 +123,7 @@ study_width() {
     done
 }
 
-# Table 7: the base run's encoder on a part of the labels, beside one that starts at random.
+# Table 7: the base run's encoder trained on a part of the labels, beside one with random parameters.
 study_labels() {
     local share shares=(0.01 0.1) percent few
     ! wide || shares+=(1)
@@ -136,13 +137,13 @@ study_labels() {
     done
 }
 
-batch_of() { # SHARE: finetune's own, or the largest power of two that so few images fill
+batch_of() { # SHARE: prints finetune's batch size, or the largest power of two that the images can fill
     awk -v images="$limit" -v share="$1" 'BEGIN {
         for (batch = 64; images && batch > 1 && batch > images * share; batch /= 2);
         print batch
     }'
 }
-option_of() { # COMMAND, option, what holds without it: an option's value in a command
+option_of() { # COMMAND OPTION DEFAULT: prints the value of an option in a command
     awk -v name="--$2" -v value="$3" '{
         for (i = 1; i < NF; i++) if ($i == name) value = $(i + 1)
         print value

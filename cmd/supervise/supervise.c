@@ -26,7 +26,7 @@ static const struct option_spec options[] = {
      "the run's folder; it is created if it does not exist", 0, 0, 0, 0},
     {"resume", OPTION_SWITCH, &run.resume, 0, "resume the run that the folder holds", 0, 0, 0, 0},
     {"restarts", OPTION_INT, &restarts, "N",
-     "failures in a row without a new state before it gives up", 0, 1e9, 0, 0},
+     "restarts in a row without a new state before it gives up", 0, 1e9, 0, 0},
     {"timeout", OPTION_DOUBLE, &attempt.timeout, "SECONDS", "how long a process may be stopped",
      0.01, 1e6, 0, 0},
     {"first", OPTION_STRING, &attempt.first, "CMD",

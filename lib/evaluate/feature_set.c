@@ -18,11 +18,11 @@ static const struct tensor *find_features(const struct frame *frame, const char 
     const struct tensor *t = NULL;
     if (*on) {
         t = frame_find(frame, on);
-        return t ? t : fail_null("no tensor '%s' to judge", on);
+        return t ? t : fail_null("no tensor '%s' to evaluate", on);
     }
     for (int i = 0; i < 3 && !t; i++)
         t = frame_find(frame, names[i]);
-    return t ? t : fail_null("no tensor 'h', 'z' or 'x' to judge");
+    return t ? t : fail_null("no tensor 'h', 'z' or 'x' to evaluate");
 }
 
 /* Makes room for `more` rows. */
@@ -73,7 +73,7 @@ static int64_t check_shape(struct feature_set *f, const struct tensor *t)
     if (t->ndim < 2)
         return fail("'%s' has %d dimensions; features are [B,D] or [B,1,D]", t->name, t->ndim);
     if (t->ndim > 2 && t->shape[1] != 1)
-        return fail("'%s' holds %lld views of each image; judge one: augment --views 1", t->name,
+        return fail("'%s' holds %lld views of each image; evaluate one: augment --views 1", t->name,
                     (long long)t->shape[1]);
     int64_t width = 1;
     for (int i = 1; i < t->ndim; i++)
@@ -99,7 +99,7 @@ static int take_names(struct feature_set *f, const struct frame *frame)
         return 0;
     if (!first)
         return fail("the class_names of a later frame are not those of the first: these are "
-                    "streams of different data; judge one (or --match numbers)");
+                    "streams of different data; evaluate one of them (or use --match numbers)");
     if (!(f->names_text = strdup(text)))
         return fail("out of memory for the class names");
     return class_names_parse(&f->names, text);
@@ -109,7 +109,7 @@ static int check_label(const struct feature_set *f, int64_t row, int64_t label)
 {
     if (label == -1)
         return fail("row %lld has label -1 in 'y', which is none: only labelled images can be "
-                    "judged (class folders, or a format with labels)",
+                    "evaluated (class folders, or a format with labels)",
                     (long long)row);
     if (label < 0 || label >= FEATURE_SET_MAX_CLASSES)
         return fail("row %lld has label %lld in 'y'; labels are from 0 to %d", (long long)row,
@@ -124,7 +124,7 @@ static const struct tensor *find_labels(const struct frame *frame, int64_t rows)
 {
     if (frame_find(frame, "y"))
         return frame_need(frame, "y", DTYPE_I64, 1, (int64_t[]){rows});
-    return fail_null("no tensor 'y': without labels nothing can be judged");
+    return fail_null("no tensor 'y': evaluation needs labels");
 }
 
 int feature_set_add(struct feature_set *f, const struct frame *frame, const char *on)

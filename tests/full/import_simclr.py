@@ -158,7 +158,7 @@ MISFITS = {
     "shape": r"layer2.0.conv2.weight is \[32, 32, 1, 1\], not \[32, 32, 3, 3\]",
     "shallow": r"no ResNet of a known depth .*: 3, 4, 6, 2 blocks in layer1 to layer4",
     "integers": r"bn1.weight has type torch.int32",
-    "biased": r"the head's last norm has a bias, which `project` has not",
+    "biased": r"the head's last norm has a bias, which `project` does not have",
     "list": r"no dictionary of parameters",
     "text": r"no checkpoint of tensors that PyTorch can load",
     "absent": r"No such file or directory",
