@@ -1,4 +1,4 @@
-/* Intervals of scores whose distribution is known: binomial proportions. */
+/* Tests intervals of scores whose distribution is known: binomial proportions. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,8 +22,8 @@ static void assert_near(double a, double b, double most)
         fail_msg("%.6f is not within %g of %.6f", a, most, b);
 }
 
-/* Of n rows in turns of `classes`, the first `right` are right and the next `near` among the five.
- */
+/* Fills n rows, whose labels cycle through the classes: the first `right` predictions are right,
+ * and for the next `near` the true class is in the top 5. */
 static void fill(int64_t n, int classes, int64_t right, int64_t near)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -32,7 +32,7 @@ static void fill(int64_t n, int classes, int64_t right, int64_t near)
     }
 }
 
-/* The samples' score is binomial, so its quantiles are p +- 1.96 sqrt(p (1 - p) / n), nearly. */
+/* The score of a sample is binomial, so its quantiles are nearly p +- 1.96 sqrt(p (1 - p) / n). */
 static void test_quantiles(void **state)
 {
     (void)state;
@@ -41,7 +41,7 @@ static void test_quantiles(void **state)
     assert_int_equal(bootstrap(&i, predictions, labels, 2000, 10, 4000, 0.95, 1), 0);
     const double off = 1.959964 * sqrt(0.75 * 0.25 / 2000),
                  off5 = 1.959964 * sqrt(0.9 * 0.1 / 2000);
-    /* The quantile itself scatters by about 1.96 / sqrt(4000) x 1.4 deviations. */
+    /* The quantile has an error of about 1.96 x 1.4 / sqrt(4000) standard deviations itself. */
     assert_near(i.top1.low, 0.75 - off, 0.08 * off);
     assert_near(i.top1.high, 0.75 + off, 0.08 * off);
     assert_near(i.top5.low, 0.9 - off5, 0.08 * off5);
@@ -52,8 +52,8 @@ static void test_quantiles(void **state)
     assert_near(i.top1.high, 0.75 + half, 0.1 * half);
 }
 
-/* Class 0: 900 rows, half of them right; class 1: 100 rows, all right; class 3 has no rows. The
- * mean over classes is (0.5 + 1) / 2, and only class 0's share varies. */
+/* Class 0 has 900 rows, half of them right; class 1 has 100 rows, all right; classes 2 and 3 have
+ * no rows. The mean over classes is (0.5 + 1) / 2, and only the share of class 0 varies. */
 static void test_mean_over_classes(void **state)
 {
     (void)state;
@@ -70,9 +70,9 @@ static void test_mean_over_classes(void **state)
     assert_near(i.top5.high, 1, 0);
 }
 
-/* Of test sets that are drawn themselves, the 90 % intervals hold the true accuracy in nine of ten.
- * The true share of 400 trials scatters by 0.015, and the percentile interval covers a little
- * less than it says at 150 rows. */
+/* If the test sets are random, the 90 % interval contains the true accuracy for nine of ten sets.
+ * Over 400 trials this share has a standard deviation of 0.015, and with 150 rows the percentile
+ * interval covers a little less than its nominal confidence. */
 static void test_coverage(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
-/* The linear probe against scikit-learn, the nearest neighbours against numpy in float64, both from
- * tests/golden/evaluate.py; and which inputs they refuse. */
-/* Before cmocka.h, which makes fail a macro. */
+/* Compares the linear probe with scikit-learn and the nearest neighbours with numpy in float64,
+ * whose results tests/golden/evaluate.py has stored; and tests what both refuse. */
+/* This header comes before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
 #include <setjmp.h>
@@ -125,7 +125,7 @@ static void test_knn_is_exact(void **state)
     }
 }
 
-/* Rows that are nearly the same overflow the room for candidates: all stay within the margin. */
+/* Rows that are nearly equal are all within the margin, so the candidates need more room. */
 static void test_knn_of_collapsed_features(void **state)
 {
     (void)state;
@@ -137,11 +137,11 @@ static void test_knn_of_collapsed_features(void **state)
         for (int j = 0; j < D; j++)
             x[i * D + j] = 1;
     }
-    x[(N - 1) * D] = 1.0001f; /* further from the test row than the others are */
+    x[(N - 1) * D] = 1.0001f; /* farther from the test row than the others */
     const struct feature_set train = {.x = x, .y = y, .n = N, .width = D, .classes = 7};
     const struct feature_set test = {.x = x, .y = y, .n = 1, .width = D, .classes = 7};
     struct prediction v;
-    /* Equal rows: the lowest five vote, labels 0 to 4. */
+    /* Of equal rows the five lowest vote, which have labels 0 to 4. */
     assert_int_equal(knn_classify(&train, &test, 5, 0.1, 7, &v, NULL), 0);
     assert_int_equal(v.label, 0);
     y[1] = 4;

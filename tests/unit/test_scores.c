@@ -1,4 +1,4 @@
-/* Scores of predictions that can be counted by hand. */
+/* Tests scores of predictions that can be counted by hand. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -61,7 +61,7 @@ static void test_few_classes(void **state)
     scores_free(&s);
 }
 
-/* However few classes there are, one that is out of the question is in no top 5. */
+/* A class that cannot be predicted is in no top 5, however few classes there are. */
 static void test_unranked(void **state)
 {
     (void)state;
