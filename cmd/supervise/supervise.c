@@ -50,7 +50,7 @@ static const struct option_spec settings[] = {
      0, 0, 0, 0},
     {"commands", OPTION_STRING, &run.changes.commands, "LIST",
      "options that are commands, whose --threads may differ", 0, 0, 0, 0},
-    {"tell", OPTION_CHOICE, &tell, 0, "print what the folder holds, and run nothing", 0, 0,
+    {"tell", OPTION_CHOICE, &tell, 0, "print what the folder holds instead of running", 0, 0,
      "options|state", 0},
     {0},
 };
