@@ -1,16 +1,16 @@
-/* activations: what a network does to maps of activations besides convolving them.
+/* activations: what a network does to feature maps besides convolving them.
  *
- * Batch normalization (arXiv 1502.03167), pooling, values in and out; one set of functions for
- * each type that activations are kept in. Maps are NHWC without gaps, in the set's own type
- * (`element` bytes a value) and best aligned to 64 bytes; statistics, coefficients and sums are
- * float or double. Computed is in float32, and rounded once where a map is written. Maps must not
- * overlap except where it says so.
+ * These are batch normalization (arXiv 1502.03167), pooling, selective kernels, and values in and
+ * out, with one set of functions for each type that activations are kept in. Maps are NHWC without
+ * gaps, in the set's own type (`element` bytes a value) and best aligned to 64 bytes; statistics,
+ * coefficients and sums are float or double. Functions compute in float32 and round once, where
+ * they write a map. Maps must not overlap unless a comment allows it.
  *
- * All this is bound by memory, not by arithmetic: each function reads and writes a map once.
+ * Memory is the limit here, not arithmetic: each function reads and writes a map once.
  *
  * No function allocates. Results never depend on the number of threads, and an image's values
- * never on the images beside it. Sums over images come as one partial sum a grain, in grain order,
- * to be added outside (grains.h); each grain holds images / grains images. */
+ * never on the images beside it. Sums over images come as one partial sum a grain, in the order of
+ * grains, for the caller to add up (grains.h); each grain holds images / grains images. */
 #ifndef ACTIVATIONS_H
 #define ACTIVATIONS_H
 
@@ -24,51 +24,56 @@ struct activations {
     const char *name;
     size_t element; /* bytes of a value */
 
-    /* y = norm(x) [+ residual, unless NULL] [, then ReLU: what is below 0 becomes 0]. y may be x
-     * or the residual. */
+    /* Computes y = norm(x), plus the residual unless that is NULL, then with `relu` sets what is
+     * below 0 to 0. y may be x or the residual. */
     void (*norm_forward)(const struct norm_shape *s, const void *x, const struct norm_channels *k,
                          const void *residual, bool relu, void *y, int threads);
 
-    /* The backward pass of y = relu(norm(x) + residual), given x, dy and, with a residual, y. It
-     * has two halves, since the gradient of x needs sums over the batch. Write dy' for the
-     * gradient behind the ReLU: dy where y > 0, else 0.
+    /* These compute the backward pass of y = relu(norm(x) + residual), given x, dy and, with a
+     * residual, y. It has two halves, since the gradient of x needs sums over the batch. Write dy'
+     * for the gradient before the ReLU: dy where y > 0, else 0.
      *
-     * norm_backward_sums: row g of sums becomes grain g's sum of dy', and of dy' (x - mean): (2,c)
-     * doubles. sums must have room for norm_partials rows.
-     *   relu alone: where y > 0 is found again from x, which is cheaper than to read y.
-     *   a residual and a ReLU: y is that map, and relu false. dy is replaced by dy', which is the
-     *   gradient of the residual and what norm_backward needs.
-     *   no ReLU: y is NULL and relu false, dy' = dy. */
+     * norm_partials() returns the rows that norm_backward_sums() needs room for in sums.
+     * norm_backward_sums() sets row g of sums, (2,c) doubles, to grain g's sums of dy' and of
+     * dy' (x - mean). There are three cases:
+     *   A ReLU alone:          y is NULL and relu true. Where y > 0 is found again from x, which is
+     *                          cheaper than to read y.
+     *   A residual and a ReLU: y is that map and relu false. dy is replaced by dy', which is the
+     *                          gradient of the residual and what norm_backward() needs.
+     *   No ReLU:               y is NULL and relu false; dy' = dy. */
     int64_t (*norm_partials)(const struct norm_shape *s);
     void (*norm_backward_sums)(const struct norm_shape *s, const void *x, const void *y, void *dy,
                                const struct norm_channels *k, bool relu, double *sums, int threads);
-    /* Replaces x by its gradient dy' scale - constant - (x - mean) slope. relu: as above. */
+    /* Replaces x by its gradient dy' scale - constant - (x - mean) slope; relu is as above. */
     void (*norm_backward)(const struct norm_shape *s, void *x, const void *dy,
                           const struct norm_channels *k, bool relu, const float *constant,
                           const float *slope, int threads);
 
-    /* The gradient of a maximum goes to the first pixel that has it; dx is written, not added to.
-     * A NaN counts as the largest value, and -0 as less than 0. */
+    /* Compute the maximum of each window, and the gradient, which goes to the first pixel that has
+     * the maximum; dx is written, not added to. A NaN counts as the largest value, and -0 as less
+     * than 0. */
     void (*max_pool)(const struct pool_shape *s, const void *x, void *y, int threads);
     void (*max_pool_backward)(const struct pool_shape *s, const void *x, const void *dy, void *dx,
                               int threads);
 
-    /* Over all pixels. The average (images, c) is the network's result: floats in every set. */
+    /* Compute the average over all pixels and its gradient. The average (images, c) is the
+     * network's result, and so it is floats in every set. */
     void (*average_pool)(const struct norm_shape *s, const void *x, float *y, int threads);
     void (*average_pool_backward)(const struct norm_shape *s, const float *dy, void *dx,
                                   int threads);
 
-    /* The mean of each window of 2x2; pixels beyond the lower and right edge are zeros, which
-     * count. kernel is 2, padding 0, oh = (h - 1) / stride + 1, and ow likewise. */
+    /* Compute the mean of each window of 2x2 and its gradient. Pixels beyond the lower and right
+     * edge are zeros, which count. kernel is 2, padding 0, oh = (h - 1) / stride + 1, and ow
+     * likewise. */
     void (*mean_pool)(const struct pool_shape *s, const void *x, void *y, int threads);
     void (*mean_pool_backward)(const struct pool_shape *s, const void *dy, void *dx, int threads);
 
-    /* Selective kernels: c counts the channels of a half; x has two halves a and b, (images,
-     * pixels, 2c). The mean (images, c) is that of a + b over all pixels. The mix (images, pixels,
-     * c) is u a + v b, with weights that each image and channel has: u = 1 / (1 + exp(q - p)) and
-     * v = 1 / (1 + exp(p - q)), where p and q are the halves of logits (images, 2c).
-     * Backward, halves_mix_backward writes dx and dlogits (shaped as logits); halves_mean_backward
-     * adds to dx. */
+    /* Compute selective kernels (arXiv 1903.06586). c counts the channels of a half; x has two
+     * halves a and b, (images, pixels, 2c). The mean (images, c) is that of a + b over all pixels.
+     * The mix (images, pixels, c) is u a + v b, with weights that each image and channel has: u = 1
+     * / (1 + exp(q - p)) and v = 1 / (1 + exp(p - q)), where p and q are the halves of logits
+     * (images, 2c). halves_mix_backward() writes dx and dlogits (shaped as logits);
+     * halves_mean_backward() adds to dx. */
     void (*halves_mean)(const struct norm_shape *s, const void *x, void *y, int threads);
     void (*halves_mean_backward)(const struct norm_shape *s, const void *dy, void *dx, int threads);
     void (*halves_mix)(const struct norm_shape *s, const void *x, const void *logits, void *y,
@@ -76,15 +81,15 @@ struct activations {
     void (*halves_mix_backward)(const struct norm_shape *s, const void *x, const void *logits,
                                 const void *dy, void *dx, void *dlogits, int threads);
 
-    /* Values in and out: n pixels of c channels, at most 4; bytes are taken as
-     * (x/255 - mean) / deviation of their channel. */
-    void (*load_bytes)(const uint8_t *x, int64_t n, int64_t c, const float *mean,
-                       const float *deviation, void *y, int threads);
+    /* load_bytes() sets y, n pixels of c channels, at most 4, to (x/255 - mean) / std, with the
+     * mean and std (c) of each value's channel. The others convert n values. */
+    void (*load_bytes)(const uint8_t *x, int64_t n, int64_t c, const float *mean, const float *std,
+                       void *y, int threads);
     void (*load_floats)(const float *x, int64_t n, void *y, int threads);
     void (*store_floats)(const void *x, int64_t n, float *y, int threads);
 };
 
-extern const struct activations activations_fp32; /* float32 */
-extern const struct activations activations_bf16; /* bf16.h */
+extern const struct activations activations_fp32; /* for maps of float32 */
+extern const struct activations activations_bf16; /* for maps of bf16 (base/half.h) */
 
 #endif

@@ -1,4 +1,4 @@
-/* Maps of bf16. */
+/* The functions of activations.h for maps of bf16. */
 #include "base/half.h"
 
 #define ELEMENT uint16_t
@@ -8,7 +8,7 @@
 #define MAPS activations_bf16
 #define NAME "bf16"
 
-/* As in activations_fp32.c. */
+/* These work as in activations_fp32.c. */
 static inline int16_t key_of(uint16_t bits)
 {
     const int ordered = bits ^ ((int16_t)bits >> 15 & 0x7fff);

@@ -1,4 +1,4 @@
-/* Maps of float32. */
+/* The functions of activations.h for maps of float32. */
 #include <stdint.h>
 #include <string.h>
 
@@ -9,9 +9,10 @@
 #define MAPS activations_fp32
 #define NAME "fp32"
 
-/* Bits of positive floats grow with them as integers do; those of negative ones do when all but
- * the sign are inverted. Then come, from the lowest: negative NaNs, the negative infinity, all
- * numbers, infinity, NaNs. Moved down by the number of negative NaNs, these go round to the top. */
+/* The bits of positive floats, taken as integers, grow with the floats; those of negative ones do
+ * when all but the sign are inverted. The order from the lowest is then: negative NaNs, negative
+ * infinity, all numbers, infinity, NaNs. Moved down by the number of negative NaNs, these wrap
+ * around to the top. */
 static inline int32_t key_of(float v)
 {
     uint32_t bits;

@@ -1,12 +1,13 @@
-/* exact_sum: sums that neither their order nor how they are cut into parts changes by a bit.
+/* exact_sum: sums that have the same bits in any order and for any cut into parts.
  *
  * A tree over grains (grains.h) keeps a sum the same as long as workers hold subtrees of it and add
- * in the same precision. Batch norm's sums are doubles, which no frame carries, so they are made
- * differently: each grain's double is taken apart into digits of 40 bits, at 2^-80, 2^-40, 1 and
- * 2^40, and digits are added as integers. Integers may be added in any order, also by `reduce`.
+ * in the same precision. The sums of batch normalization are doubles, which no frame carries, so
+ * they are made differently: each grain's double is taken apart into digits of 40 bits, at 2^-80,
+ * 2^-40, 1 and 2^40, and digits are added as integers. Integers may be added in any order, also by
+ * `reduce`.
  *
- * Of a grain's sum the bits below 2^-80 are dropped. One that is not finite, or not below 2^76,
- * makes the whole sum NaN: a fifth integer counts such parts. 2^22 parts may be added. */
+ * The bits of a grain's sum below 2^-80 are dropped. A sum that is not finite, or not below 2^76,
+ * makes the whole sum NaN: a fifth integer counts such parts. Up to 2^22 parts may be added. */
 #ifndef EXACT_SUM_H
 #define EXACT_SUM_H
 
@@ -14,11 +15,11 @@
 
 enum { EXACT_SUM_DIGITS = 5 };
 
-/* digits (EXACT_SUM_DIGITS, count), the lowest first and the counter last, become the sum of parts
+/* Sets digits (EXACT_SUM_DIGITS, count), the lowest first and the counter last, to the sum of parts
  * (n_parts, count). */
 void exact_sum_digits(const double *parts, int64_t n_parts, int64_t count, int64_t *digits);
 
-/* sums (count): what these digits, or the sum of several such, are as numbers. */
+/* Sets sums (count) to the numbers that these digits, or sums of several such digits, stand for. */
 void exact_sum_values(const int64_t *digits, int64_t count, double *sums);
 
 #endif

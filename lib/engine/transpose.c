@@ -19,7 +19,8 @@ static void transpose_portable(const char *const *from, int64_t c, bool pairs, c
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-/* 16 rows of 16 values of 32 bits. Four rounds; each merges rows that are 1, 2, 4, 8 apart. */
+/* Transposes 16 rows of 16 values of 32 bits, in four rounds; these merge rows that are 1, 2, 4 and
+ * 8 apart. */
 static inline __attribute__((always_inline, target("avx512f"))) void transpose_block(__m512i r[16])
 {
     __m512i t[16];
@@ -72,7 +73,7 @@ transpose_floats_avx512(const char *const *from, int64_t c, char *to, size_t pit
     }
 }
 
-/* Two rows, value beside value, are 16 values of 32 bits in each half. */
+/* Two rows, value beside value, are 16 values of 32 bits in each half of a cache line. */
 __attribute__((target("avx512f,avx512bw"))) static void
 transpose_pairs_avx512(const char *const *from, int64_t c, char *to, size_t pitch)
 {
@@ -80,7 +81,7 @@ transpose_pairs_avx512(const char *const *from, int64_t c, char *to, size_t pitc
     for (int64_t at = 0; at < c; at += 32) {
         const int64_t n = c - at < 32 ? c - at : 32;
         const __mmask32 lanes = n < 32 ? (1U << n) - 1 : ~0U;
-        for (int64_t half = 0; half < 2; half++) { /* of each 8 channels the first or last 4 */
+        for (int64_t half = 0; half < 2; half++) { /* the first or last 4 of each 8 channels */
 #pragma GCC unroll 16
             for (int i = 0; i < 16; i++) {
                 const __m512i a = _mm512_maskz_loadu_epi16(lanes, from[2 * i] + at * 2);

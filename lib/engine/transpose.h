@@ -1,4 +1,4 @@
-/* transpose: rows of values become columns. */
+/* transpose: turns rows of values into columns. */
 #ifndef TRANSPOSE_H
 #define TRANSPOSE_H
 
@@ -8,8 +8,9 @@
 
 enum { TRANSPOSE_ROWS = 32 };
 
-/* TRANSPOSE_ROWS rows of c values, of which row i lies at from[i], become c rows at `to`, `pitch`
- * bytes apart. With pairs the values are bf16, else floats. */
+/* Transposes TRANSPOSE_ROWS rows of c values, row i beginning at from[i], to c rows of
+ * TRANSPOSE_ROWS values at `to`, `pitch` bytes apart. With `pairs` the values are bf16, else
+ * floats. A row of 32 bf16 is 64 bytes, one of floats 128; nothing else of `to` is written. */
 void transpose_rows(const char *const *from, int64_t c, bool pairs, char *to, size_t pitch);
 
 #endif

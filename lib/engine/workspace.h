@@ -1,4 +1,5 @@
-/* workspace: memory that kernels may write over, a part for each of their threads. */
+/* workspace: memory that a convolution may write over, a part for each of its threads. The caller
+ * owns it; nothing in it outlives a call. */
 #ifndef WORKSPACE_H
 #define WORKSPACE_H
 
@@ -11,7 +12,7 @@ struct workspace {
     int threads;
 };
 
-/* The part of the calling OpenMP thread. */
+/* Returns the part of the calling OpenMP thread. */
 static inline unsigned char *workspace_of_thread(const struct workspace *work)
 {
     return work->memory + work->bytes * (size_t)omp_get_thread_num();

@@ -1,6 +1,6 @@
-/* Kernels on maps against plain loops of float64, for each type of activations. MULTIVERSION picks
- * the best level that this machine has; to test another one, compile this file and lib/maps_*.c
- * with -DCLONES_H -DCLONES= and, say, -march=x86-64-v3. */
+/* Tests the functions of activations.h against plain loops of float64, for each type of
+ * activations. MULTIVERSION picks the best level that this machine has; SIMCLR_ISA (base/isa.h)
+ * hides levels, so that others can be tested. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,12 +14,13 @@
 
 #include <cmocka.h>
 
-/* Computed in float32, a value may be off by some roundings of its largest term. */
+/* A value that is computed in float32 may be off by some roundings of its largest term. */
 static const double few_roundings = 4 * 0x1p-24;
 
 /* ---- bf16 by its definition ---- */
 
-/* The nearest number of 8 bits, of two equally near ones the even one: rint does that. */
+/* Returns the nearest number of 8 bits and, of two equally near ones, the even one, as rint
+ * does. */
 static double round_to_bf16(double v)
 {
     int exponent;
@@ -45,7 +46,7 @@ static void test_bf16(void **state)
         const float v = bf16_widen((uint16_t)b);
         const float same = float_of(b << 16);
         assert_memory_equal(&v, &same, sizeof v);
-        /* All that lies between two neighbours: at, below and above the middle, and at the ends. */
+        /* All cases between two neighbours: at, below and above the middle, and at the ends. */
         static const uint32_t low[] = {0, 1, 2, 0x7ffe, 0x7fff, 0x8000, 0x8001, 0xfffe, 0xffff};
         for (size_t i = 0; i < sizeof low / sizeof *low; i++) {
             const float wide = float_of(b << 16 | low[i]), narrow = bf16_widen(bf16_narrow(wide));
@@ -119,15 +120,16 @@ static float *random_floats(int64_t n, double mean, double deviation)
     return v;
 }
 
-/* Value i of a map is `want` to float32's precision, rounded once; terms: the sum of the absolute
- * values that it was computed from. */
+/* Asserts that value i of a map is `want` to float32's precision, rounded once. `terms` is the sum
+ * of the absolute values that it was computed from. */
 static void assert_value(const struct activations *m, const void *map, int64_t i, double want,
                          double terms)
 {
     const double have = get(m, map, i), off = fabs(have - want);
     const double half_digit =
         is_bf16(m) ? ldexp(1, (want == 0 ? -126 : ilogb(want)) - 8) : fabs(want) * 0x1p-24;
-    /* One digit for the first, as a value next to a middle may be rounded to the other side. */
+    /* The first rounding may be off by a digit: a value next to a middle may go to the other
+     * side. */
     if (!(off <= 2 * half_digit + few_roundings * terms))
         fail_msg("%s: value %lld is %.9g, not %.9g", m->name, (long long)i, have, want);
 }
@@ -156,7 +158,7 @@ struct norm_case {
     void *x, *residual, *dy;
 };
 
-/* ratio: of mean to deviation */
+/* ratio: of the mean to the standard deviation */
 static struct norm_case norm_case(const struct activations *m, struct norm_shape s, int64_t c,
                                   double ratio)
 {
@@ -219,8 +221,8 @@ static void test_norm_forward(void **state)
         }
 }
 
-/* Maps that go past the caches, from any address and of any number of channels, get what small
- * ones get. */
+/* Maps that are written past the caches, from any address and with any number of channels, get the
+ * same values as small ones. */
 static void test_large_maps(void **state)
 {
     const struct activations *m = *state;
@@ -275,7 +277,8 @@ static double *new_sums(const struct activations *m, const struct norm_shape *s)
     return sums;
 }
 
-/* Relative to what a sum of as many random numbers comes to: nearer than to their absolutes. */
+/* Asserts a sum relative to what a sum of as many random numbers comes to, which is a tighter bound
+ * than one by their absolute values. */
 static void assert_sum(const struct activations *m, double have, double want, double squares)
 {
     if (!(fabs(have - want) <= 1e-6 * sqrt(squares)))
@@ -293,7 +296,7 @@ static void check_backward(const struct activations *m, const struct norm_case *
     const void *read = mode == RESIDUAL ? y : NULL;
     m->norm_backward_sums(s, t->x, read, dy, &t->k, relu, sums, 1);
 
-    /* dy', which with a residual takes dy's place and else is only in the sums. */
+    /* dy' takes the place of dy if there is a residual; else it is only in the sums. */
     void *masked = copy_of(m, t->dy, t->n);
     for (int64_t i = 0; i < t->n; i++)
         if (mode != NO_RELU && !(get(m, y, i) > 0))
@@ -320,7 +323,7 @@ static void check_backward(const struct activations *m, const struct norm_case *
         assert_same(m, dy, again, t->n);
         free(again);
     }
-    /* A worker that has only the last grain sums the same. */
+    /* A worker that has only the last grain computes the same sum. */
     const struct norm_shape last = {s->images / s->grains, s->pixels, c, 1};
     const int64_t at = (s->grains - 1) * per_grain * (int64_t)m->element;
     m->norm_backward_sums(&last, (char *)t->x + at, read ? (char *)y + at : NULL, (char *)dy + at,
@@ -362,8 +365,8 @@ static void test_norm_backward(void **state)
 }
 
 /* Where norm(x) is 0 but for its rounding, the backward pass must find the sign that the forward
- * pass found: each bias cancels what one of the values comes to, all but the last digit, or (where
- * nothing is rounded) exactly. */
+ * pass found. Each bias cancels what one of the values comes to, all but the last digit or, where
+ * nothing is rounded, exactly. */
 static void test_mask_at_the_kink(void **state)
 {
     const struct activations *m = *state;
@@ -605,7 +608,7 @@ static void test_mean_pool(void **state)
         }
 }
 
-/* An infinity or a NaN beside a window stays out of it. */
+/* An infinity or a NaN beside a window must not get into it. */
 static void test_mean_pool_edges(void **state)
 {
     const struct activations *m = *state;
@@ -624,7 +627,8 @@ static void test_mean_pool_edges(void **state)
 
 /* ---- selective kernels ---- */
 
-/* The float64 mean and mix of halves, and both gradients; all arrays as in activations.h. */
+/* Computes the mean and the mix of halves and both gradients in float64, with arrays as in
+ * activations.h. */
 static void check_halves(const struct activations *m, const struct norm_shape *s)
 {
     const int64_t c = s->c, images = s->images, pixels = s->pixels;
@@ -641,7 +645,7 @@ static void check_halves(const struct activations *m, const struct norm_shape *s
         const double p = get(m, logits, image * 2 * c + k);
         const double q = get(m, logits, image * 2 * c + c + k);
         const double u = exp(p) / (exp(p) + exp(q)), v = exp(q) / (exp(p) + exp(q));
-        /* A rounded p - q, as an exponent, makes a relative error of as many roundings. */
+        /* As an exponent, p - q turns its rounding into a relative error of that many roundings. */
         const double spread = 1 + fabs(p - q) / 4;
         double sum = 0, size = 0, gradient = 0, gradient_size = 0;
         for (int64_t j = 0; j < pixels; j++) {
@@ -696,7 +700,7 @@ static void test_halves(void **state)
         }
 }
 
-/* Logits that differ by much give weights 0 and 1, and no NaN. */
+/* Logits that differ by much must give weights 0 and 1, and no NaN. */
 static void test_halves_of_large_logits(void **state)
 {
     const struct activations *m = *state;

@@ -1,10 +1,11 @@
-/* The emulator of AMX-BF16 and AVX512-BF16 (tests/emulate.c) against a model of each instruction
- * that shares nothing with it: products are exact in double, sums are rounded to odd there and then
- * once to float. The assembler encodes the forms, so decoding has an independent truth as well.
+/* Tests the emulator of AMX-BF16 and AVX512-BF16 (tests/emulate.c) against a model of each
+ * instruction that shares nothing with it: products are exact in double, and sums are rounded to
+ * odd in double and then once to float. The assembler encodes the instructions, so the decoder is
+ * compared with something independent as well.
  *
- * Where the machine has the instructions, the same tests run on them, and confirm the model itself.
- * Where it has not, the model rests on Intel's manual alone, and two tests say so by being skipped.
- */
+ * Where the machine has the instructions, the same tests run on them and confirm the model itself.
+ * Where it lacks them, Intel's manual is the model's only source, and two tests are skipped to say
+ * so. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -48,8 +49,8 @@ static uint32_t any(void)
     return (uint32_t)(seed >> 33) * 2654435769U;
 }
 
-/* A float's bits: of ordinary size; so small that products are near the smallest normal number, and
- * denormals; or now and then a NaN, an infinity, a zero, a number that overflows. */
+/* Draws a float's bits: of ordinary size; or so small that products are near the smallest normal
+ * number, and denormals; or now and then a NaN, an infinity, a zero, a number that overflows. */
 static uint32_t number(enum kind kind)
 {
     const uint32_t sign_and_fraction = any() & 0x807FFFFFU;
@@ -64,12 +65,12 @@ static uint32_t number(enum kind kind)
         return strange[any() % (sizeof strange / sizeof *strange)];
     }
     const uint32_t ordinary = sign_and_fraction | (112 + any() % 24) << 23;
-    if (any() % 4 == 0) /* half-way between two bfloat16, or beside that */
+    if (any() % 4 == 0) /* half-way between two bf16, or beside that */
         return (ordinary & 0xFFFF0000U) | (0x7FFF + any() % 3);
     return ordinary;
 }
 
-/* Two bfloat16 in 32 bits; accumulators are whole floats. */
+/* Draws two bf16 in 32 bits; accumulators are whole floats. */
 static void fill(void *to, size_t words, enum kind kind, bool pairs)
 {
     uint32_t *w = to;
@@ -98,8 +99,8 @@ static double without_denormals(float f)
     return fabsf(f) < 0x1p-126F ? copysign(0, (double)f) : (double)f;
 }
 
-/* a * b + c, rounded once; denormals are zeros on the way in and on the way out, where a number is
- * small if it is so after rounding. */
+/* Returns a * b + c, rounded once. Denormals are zeros among the operands and as the result, which
+ * is a denormal if it is one after rounding. */
 static float model_fma(float a, float b, float c)
 {
     const double p = without_denormals(a) * without_denormals(b), q = without_denormals(c);
@@ -109,7 +110,7 @@ static float model_fma(float a, float b, float c)
     const double t = s - p, error = (p - (s - t)) + (q - t);
     uint64_t bits;
     memcpy(&bits, &s, sizeof bits);
-    if (error != 0 && !(bits & 1)) /* to odd: rounding again is then rounding once */
+    if (error != 0 && !(bits & 1)) /* to odd: then a second rounding is as good as one */
         s = nextafter(s, error > 0 ? INFINITY : -INFINITY);
     if (fabs(s) < 1 && fabsf((float)ldexp(s, 64)) < 0x1p-62F)
         return copysignf(0, (float)s);
@@ -178,7 +179,7 @@ static _Alignas(64) uint8_t fixed_place[64]; /* addressed from RIP */
 #define STORE_MASK(n) "kmovq %%k" #n ", 2048+" #n "*8(%[v])\n\t"
 #define CLOBBER(n) "xmm" #n,
 
-/* p and i are in the registers that are named; v in one that is not among them. */
+/* p and i are in the named registers, v in one that is not among them. */
 #define RUN(name, p_register, i_register, instruction)                                             \
     __attribute__((target("avx512f,avx512bw"))) static void name(struct vectors *v,                \
                                                                  const uint8_t *at, int64_t index) \
@@ -308,7 +309,8 @@ static void model_vector(const struct vector_case *c, struct vectors *v, const u
     memcpy(v->zmm[c->to], c->operation == DOT ? (const void *)result : words, 64);
 }
 
-/* Every register after one run; the destination's NaNs need not agree in their bits after sums. */
+/* Compares every register after one run. NaNs in the destination of a sum need not agree in their
+ * bits. */
 static void check_vector(const struct vector_case *c, const struct vectors *before,
                          const uint8_t *p, int64_t index)
 {
@@ -362,7 +364,7 @@ static void test_vectors(void **state)
         }
 }
 
-/* Pages of which the second can't be read: p points to its start. */
+/* Two pages, of which the second cannot be read; p points to the start of that one. */
 static uint8_t *edge(void)
 {
     uint8_t *p = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -398,8 +400,7 @@ static void test_masked_lanes_are_not_read(void **state)
     munmap(end - 4096, 8192);
 }
 
-/* A register that was never used, or was cleared as a whole, is absent from what the kernel saves.
- */
+/* The operating system saves no register that was never used or was cleared as a whole. */
 RUN(dot_cleared, "rax", "rcx", "vzeroall\n\tvdpbf16ps (%[p]), %%zmm17, %%zmm0")
 
 static void test_cleared_registers(void **state)
@@ -427,7 +428,7 @@ static void load_config(const struct config *c)
     __asm__ volatile("ldtilecfg %0" : : "m"(*c));
 }
 
-/* Rows of bytes in a memory of guard bytes; the rows may lie backwards. */
+/* Rows of bytes among guard bytes; the rows may be in descending order of addresses. */
 struct matrix {
     uint8_t *memory, *first;
     int64_t stride;
@@ -494,8 +495,8 @@ struct problem {
     struct matrix a, b, c, expected;
 };
 
-/* c and what the model makes of it, in a memory of its own: whatever is not the result must stay.
- */
+/* Holds c and the model's result, each in memory of its own: all that is not the result must stay
+ * as it is. */
 static struct problem new_problem(const struct product_case *product, enum kind kind)
 {
     const int m = 1 + (int)(any() % 16), k = 1 + (int)(any() % 16), n = 1 + (int)(any() % 16);
@@ -527,7 +528,8 @@ static struct problem new_problem(const struct product_case *product, enum kind 
     return p;
 }
 
-/* 0, or how many elements differ; -1: memory around them was written. Frees the problem. */
+/* Returns the number of elements that differ, or -1 if memory around them was written. Frees the
+ * problem. */
 static int finish_problem(struct problem *p)
 {
     int wrong = 0;
@@ -576,7 +578,7 @@ static void test_threads_have_tiles_of_their_own(void **state)
     assert_int_equal(wrong, 0);
 }
 
-/* Loads of tmm5 by every kind of address; the store goes to rows of 64 bytes. */
+/* Load tmm5 by every kind of address; the store goes to rows of 64 bytes. */
 #define VISIT(name, p_register, i_register, address)                                               \
     static void name(const uint8_t *from, int64_t index, uint8_t *to)                              \
     {                                                                                              \
@@ -711,7 +713,7 @@ static void unknown(void)
     __asm__ volatile("ud2");
 }
 
-/* A configuration of three full tiles with one byte changed, then an instruction. */
+/* Loads a configuration of three full tiles with one byte changed, then runs an instruction. */
 static const struct mistake {
     int at, value;
     void (*run)(void);
@@ -793,7 +795,7 @@ static void test_mistakes_crash(void **state)
     }
 }
 
-/* ---- what all of this rests on ---- */
+/* ---- the model against the machine ---- */
 
 static void confirmed(bool by_machine, const char *instructions)
 {

@@ -1,4 +1,5 @@
-/* Exact sums: every cut and order gives the same bits, near enough to the true sum. */
+/* Tests that exact sums have the same bits for every cut and order, and are near enough to the true
+ * sum. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +14,7 @@
 
 enum { PARTS = 8, COUNT = 37, DIGITS = EXACT_SUM_DIGITS * COUNT };
 
-/* Numbers of both signs over 40 orders of magnitude, alike in one column. */
+/* Returns numbers of both signs over 40 orders of magnitude, which are of like size in a column. */
 static double number(int p, int i)
 {
     const double fraction = (double)((p * 7919 + i * 104729) % 100003) / 100003 - 0.45;
@@ -67,7 +68,7 @@ static void test_near_the_true_sum(void **state)
         assert_true(fabsl((long double)sums[i] - sum) <= size * 0x1p-52L + PARTS * 0x1p-80L);
         rounded += (long double)sums[i] != sum;
     }
-    assert_true(rounded < COUNT); /* or the bound would hold nothing */
+    assert_true(rounded < COUNT); /* else the bound would test nothing */
 }
 
 static void test_single_numbers_come_back(void **state)

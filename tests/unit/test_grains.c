@@ -1,4 +1,5 @@
-/* The tree over grains: its shape, and that a worker's subtree is a part of it. */
+/* Tests that the tree over grains has the right shape, and that a worker's subtree is a part of
+ * it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +15,7 @@ enum { COUNT = 1300 };
 
 static float value(int64_t grain, int64_t i)
 {
-    /* Of very different sizes, so that the order of a sum shows. */
+    /* Sizes differ very much, so that the order of a sum shows. */
     return (float)((grain * 7919 + i * 104729) % 1009) * (grain % 3 ? 1e-3F : 1e4F) + 0.1F;
 }
 
@@ -43,7 +44,7 @@ static void test_tree_of_eight(void **state)
             one_by_one += value(g, i);
         other_order += one_by_one != sum;
     }
-    assert_true(other_order > 0); /* or the comparison would say nothing */
+    assert_true(other_order > 0); /* else the comparison would show nothing */
     free(v);
 }
 

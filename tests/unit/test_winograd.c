@@ -1,6 +1,6 @@
-/* Winograd's convolutions, all passes, on maps of floats and of bf16, by every kernel of floats that
- * this machine has and by one of another shape, against plain loops in double on the same rounded
- * inputs. Also: neither threads nor neighbours change a bit. */
+/* Winograd's convolutions, all passes, on maps of floats and of bf16, by every kernel of floats
+ * that this machine has and by one of another shape, against plain loops in double on the same
+ * rounded inputs. Also: neither threads nor neighbours change a bit. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
