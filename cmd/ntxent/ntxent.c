@@ -29,9 +29,9 @@ static const char details[] =
     "\n"
     "Example: augment --data shapes --batch 64 --steps 1 | encode | project | ntxent | inspect";
 
-static int compute(const struct loss_batch *batch, float *dz, struct similarity_metrics *metrics)
+static int compute(const struct loss_input *in, float *dz, struct loss_metrics *metrics)
 {
-    return ntxent(&batch->in, temperature, dz, metrics);
+    return ntxent(in, temperature, dz, metrics);
 }
 
 int main(int argc, char **argv)

@@ -1,6 +1,6 @@
 /* supcon: the supervised contrastive loss. Projections and labels in, the gradient out. */
+#include "loss/supcon.h"
 #include "base/signals.h"
-#include "loss/ntxent.h"
 #include "program/link_options.h"
 #include "program/loss.h"
 
@@ -31,9 +31,9 @@ static const char details[] =
     "\n"
     "Example: augment --data shapes --batch 64 --steps 1 | encode | project | supcon | inspect";
 
-static int compute(const struct loss_batch *batch, float *dz, struct similarity_metrics *metrics)
+static int compute(const struct loss_input *in, float *dz, struct loss_metrics *metrics)
 {
-    return supcon(&batch->in, batch->labels, batch->views, temperature, dz, metrics);
+    return supcon(in, temperature, dz, metrics);
 }
 
 int main(int argc, char **argv)

@@ -4,7 +4,7 @@
 #include "program/link_options.h"
 #include "program/loss.h"
 
-static struct triplet_loss settings = {.kind = TRIPLET_LOSS_MARGIN, .margin = 0.4};
+static struct triplet_settings settings = {.kind = TRIPLET_MARGIN, .margin = 0.4};
 
 static const struct option_spec options[] = {
     {.name = "margin",
@@ -34,9 +34,9 @@ static const char details[] =
     "\n"
     "Example: augment --data shapes --batch 64 --steps 1 | encode | project | triplet | inspect";
 
-static int compute(const struct loss_batch *batch, float *dz, struct similarity_metrics *metrics)
+static int compute(const struct loss_input *in, float *dz, struct loss_metrics *metrics)
 {
-    return triples(&batch->in, &settings, dz, metrics);
+    return triplet_loss(in, &settings, dz, metrics);
 }
 
 int main(int argc, char **argv)

@@ -60,7 +60,7 @@ static void load(struct similarity *p, int64_t i, const float *z, bool normalize
     }
 }
 
-void similarity_load(struct similarity *p, const struct similarity_input *in)
+void similarity_load(struct similarity *p, const struct loss_input *in)
 {
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < p->n; i++)
@@ -237,8 +237,7 @@ static void finish(struct similarity *p, int64_t i, bool normalized, double scal
     }
 }
 
-void similarity_finish(struct similarity *p, const struct similarity_input *in, double scale,
-                       float *dz)
+void similarity_finish(struct similarity *p, const struct loss_input *in, double scale, float *dz)
 {
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < p->n; i++)
@@ -341,7 +340,7 @@ static void place_parts(struct similarity *p, const struct similarity_memory *m,
     }
 }
 
-int similarity_open(struct similarity *p, const struct similarity_input *in, const int64_t *order,
+int similarity_open(struct similarity *p, const struct loss_input *in, const int64_t *order,
                     const int64_t *ends)
 {
     const struct gemm_kernel *by = in->product ? in->product : gemm_kernel_choose(GEMM_FLOAT);

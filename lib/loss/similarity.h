@@ -19,22 +19,7 @@
 #include <stdint.h>
 
 #include "engine/gemm_kernel.h"
-
-/* What a loss is computed from. */
-struct similarity_input {
-    const float *z; /* (n, d) */
-    int64_t n, d;
-    bool normalize; /* u is z / |z|, so that rows are compared by their cosine; else u is z */
-    int threads;
-    const struct gemm_kernel *product; /* of floats; NULL: the fastest that this machine has */
-};
-
-/* What a loss reports about a batch. */
-struct similarity_metrics {
-    double loss;     /* in nats, where it is a logarithm */
-    double accuracy; /* part of the rows whose best positive is strictly their most similar row */
-    double entropy;  /* of a row's softmax over the others, mean, in nats; NAN for losses without */
-};
+#include "loss/loss_types.h"
 
 enum { SIMILARITY_TILE = 192, SIMILARITY_LANES = 16 };
 
@@ -79,7 +64,7 @@ struct similarity {
  * floats, keeps the contract of gemm_kernel.h, and its rows and the panels' width divide
  * SIMILARITY_TILE. The caller keeps `ends` and `order`, which must live as long as p does. Call
  * similarity_close() in any case; p must be zeros or opened. */
-int similarity_open(struct similarity *p, const struct similarity_input *in, const int64_t *order,
+int similarity_open(struct similarity *p, const struct loss_input *in, const int64_t *order,
                     const int64_t *ends);
 void similarity_close(struct similarity *p);
 
@@ -90,7 +75,7 @@ static inline int64_t similarity_room(const struct similarity *p)
 }
 
 /* For a team: takes the rows from z. */
-void similarity_load(struct similarity *p, const struct similarity_input *in);
+void similarity_load(struct similarity *p, const struct loss_input *in);
 
 /* For a team: visits the tiles, from row i and column j, i <= j; with `positives`, only those that
  * may hold positives. A row and a column are in one visitor's hands at a time, and always come to
@@ -134,7 +119,6 @@ void similarity_multiply(struct similarity *p, struct similarity_worker *w, int6
 void similarity_add(struct similarity *p, int64_t i, int64_t j, double coefficient);
 
 /* For a team: sets dz (n, d) to `scale` times the gradient, through the normalization. */
-void similarity_finish(struct similarity *p, const struct similarity_input *in, double scale,
-                       float *dz);
+void similarity_finish(struct similarity *p, const struct loss_input *in, double scale, float *dz);
 
 #endif

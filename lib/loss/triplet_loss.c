@@ -7,38 +7,39 @@
 #include "base/fail.h"
 #include "base/multiversion.h"
 #include "base/vector_math.h"
+#include "loss/similarity.h"
 
-/* A first visit to the tiles with positives, which are those of the diagonal, finds the positives'
- * products. Without mining, what a negative weighs is then known as soon as its product is: one
- * visit to all tiles takes sums and leaves coefficients, and what the positive weighs comes last,
- * to the gradient itself. Mining needs a visit to all tiles before that one, which finds each
- * row's negative: its product, and how many have exactly that. The last visit makes the same
- * products again, and knows the negative by its value. It is as dense as the other, though a row
- * has but one coefficient that is not 0. */
+/* A first visit to the tiles with positives, which are those on the diagonal, finds the positives'
+ * products. Without mining, a negative's weight follows from its own product alone: one visit to
+ * all tiles takes the sums and leaves the coefficients, and the positive's coefficient is added to
+ * the gradient at the end. Mining needs a visit to all tiles before that one. It finds each row's
+ * negative: its product, and how many negatives have exactly that product. The last visit makes the
+ * same products again and recognizes the negative by its value. That visit costs as much as without
+ * mining, although a row has only one coefficient that is not 0. */
 
 enum { TILE = SIMILARITY_TILE, LANES = SIMILARITY_LANES };
-enum { MOST, SUM, COUNT };         /* of a worker's rows, where all negatives count */
-enum { BEST = SUM, TIES = COUNT }; /* where one is looked for */
+enum { MOST, SUM, COUNT };         /* the uses of a worker's rows when all negatives count */
+enum { BEST = SUM, TIES = COUNT }; /* and when one negative is mined */
 
-struct task {
-    struct triplet_loss settings;
+struct triplet_task {
+    struct triplet_settings settings;
     double inverse_temperature;
     float scale; /* log2(e) / T */
     float *memory;
     int64_t *ends;   /* similarity.h */
-    float *positive; /* u_i.u_pos(i) */
-    float *corner;   /* margin: the product with a negative above which a triple costs */
+    float *positive; /* u_i.u_p(i) */
+    float *corner;   /* margin loss: a triple costs if the negative's product is above this */
     float *most;     /* the largest product with a negative */
     float *best;     /* mined: the negative's product, -infinity if there is none */
-    float *ties;     /* and how many negatives have it */
-    float *weight;   /* mined: the derivative of row i's loss by it, for each of these */
-    double *sum;     /* over negatives: ln(1 + e^(s / T)); what a triple costs */
-    double *count;   /* margin: the triples that cost */
+    float *ties;     /* mined: how many negatives have that product */
+    float *weight;   /* mined: the derivative of row i's loss by the product, for each of these */
+    double *sum;     /* over negatives, of ln(1 + e^(s / T)), or of what a triple costs */
+    double *count;   /* margin loss: the triples that cost */
     double *loss;    /* of a row (n) */
     double *pull;    /* the derivative of row i's loss by its positive's product (n) */
 };
 
-typedef void panel_visitor(const struct task *t, int64_t width,
+typedef void panel_visitor(const struct triplet_task *t, int64_t width,
                            struct similarity_worker *restrict w, float *restrict panel, int64_t i,
                            int64_t j);
 
@@ -50,8 +51,8 @@ static inline float softplus(float x, float scale, float *sigmoid)
     return (t > 0 ? t * (float)M_LN2 : 0.0f) + log1p_float(e);
 }
 
-/* The similarities become the sum of both rows' derivatives by them, n - 2 times too large. */
-MULTIVERSION static void take_logistic(const struct task *t, int64_t width,
+/* Turns the similarities into the sum of both rows' derivatives by them, times n - 2. */
+MULTIVERSION static void take_logistic(const struct triplet_task *t, int64_t width,
                                        struct similarity_worker *restrict w, float *restrict panel,
                                        int64_t i, int64_t j)
 {
@@ -81,13 +82,13 @@ MULTIVERSION static void take_logistic(const struct task *t, int64_t width,
     }
 }
 
-/* A comparison with a NaN shall not make it vanish. */
+/* max(x, 0) that keeps a NaN. */
 static inline float above(float x)
 {
     return x <= 0.0f ? 0.0f : x;
 }
 
-MULTIVERSION static void take_margin(const struct task *t, int64_t width,
+MULTIVERSION static void take_margin(const struct triplet_task *t, int64_t width,
                                      struct similarity_worker *restrict w, float *restrict panel,
                                      int64_t i, int64_t j)
 {
@@ -124,7 +125,7 @@ MULTIVERSION static void take_margin(const struct task *t, int64_t width,
     }
 }
 
-/* Keeps the largest x below `positive` and how often it was met. */
+/* Keeps the largest x below `positive`, and how often it occurred. */
 static inline void mine(float x, float positive, float *best, float *ties)
 {
     const float below = x < positive ? x : -INFINITY;
@@ -132,7 +133,7 @@ static inline void mine(float x, float positive, float *best, float *ties)
     *best = below > *best ? below : *best;
 }
 
-MULTIVERSION static void mine_panel(const struct task *t, int64_t width,
+MULTIVERSION static void mine_panel(const struct triplet_task *t, int64_t width,
                                     struct similarity_worker *restrict w, float *restrict panel,
                                     int64_t i, int64_t j)
 {
@@ -155,8 +156,8 @@ MULTIVERSION static void mine_panel(const struct task *t, int64_t width,
     }
 }
 
-/* The similarities become both rows' derivatives by them. */
-MULTIVERSION static void weigh_mined(const struct task *t, int64_t width,
+/* Turns the similarities into the sum of both rows' derivatives by them. */
+MULTIVERSION static void weigh_mined(const struct triplet_task *t, int64_t width,
                                      struct similarity_worker *restrict w, float *restrict panel,
                                      int64_t i, int64_t j)
 {
@@ -174,8 +175,8 @@ MULTIVERSION static void weigh_mined(const struct task *t, int64_t width,
     }
 }
 
-/* Visits the panels of a tile, from which the positives are gone. */
-static void visit(struct similarity *p, const struct task *t, struct similarity_worker *w,
+/* Calls `take` for each panel of a tile, with the positives hidden. */
+static void visit(struct similarity *p, const struct triplet_task *t, struct similarity_worker *w,
                   int64_t i, int64_t j, panel_visitor *take)
 {
     const int64_t width = p->width;
@@ -194,7 +195,7 @@ static void start_rows(struct similarity_worker *w, int part, float value)
             w->row[part][r][k] = value;
 }
 
-static void take_most(const struct task *t, const struct similarity_worker *w, int64_t i,
+static void take_most(const struct triplet_task *t, const struct similarity_worker *w, int64_t i,
                       int64_t rows)
 {
     for (int64_t r = 0; r < rows; r++)
@@ -206,7 +207,7 @@ static void take_most(const struct task *t, const struct similarity_worker *w, i
 static void find_positives(struct similarity *p, void *task, struct similarity_worker *w, int64_t i,
                            int64_t j)
 {
-    const struct task *t = task;
+    const struct triplet_task *t = task;
     const int64_t width = p->width;
     for (int64_t c = 0; c < count_min(p->n - j, TILE); c += width) {
         const float *panel = similarity_panel(p, w, i, j, c);
@@ -221,12 +222,12 @@ static void find_positives(struct similarity *p, void *task, struct similarity_w
 static void visit_all(struct similarity *p, void *task, struct similarity_worker *w, int64_t i,
                       int64_t j)
 {
-    const struct task *t = task;
+    const struct triplet_task *t = task;
     const int64_t rows = count_min(p->n - i, TILE);
     start_rows(w, MOST, -INFINITY);
     start_rows(w, SUM, 0);
     start_rows(w, COUNT, 0);
-    visit(p, t, w, i, j, t->settings.kind == TRIPLET_LOSS_MARGIN ? take_margin : take_logistic);
+    visit(p, t, w, i, j, t->settings.kind == TRIPLET_MARGIN ? take_margin : take_logistic);
     take_most(t, w, i, rows);
     for (int64_t r = 0; r < rows; r++)
         for (int k = 0; k < LANES; k++) {
@@ -239,7 +240,7 @@ static void visit_all(struct similarity *p, void *task, struct similarity_worker
 static void visit_mine(struct similarity *p, void *task, struct similarity_worker *w, int64_t i,
                        int64_t j)
 {
-    const struct task *t = task;
+    const struct triplet_task *t = task;
     const int64_t rows = count_min(p->n - i, TILE);
     start_rows(w, MOST, -INFINITY);
     start_rows(w, BEST, -INFINITY);
@@ -272,11 +273,11 @@ static double logistic(double x, double *derivative)
     return (x > 0 ? x : 0) + log1p(e);
 }
 
-/* Row i's loss, and its derivatives by the products u_i.u_j: `pull` by the positive's, `push` by
- * that of each mined negative; times T, of a logistic loss. */
-static void find_loss(const struct task *t, int64_t n, int64_t i)
+/* Finds row i's loss and its derivatives by the products u_i.u_j: `pull` by the positive's, and
+ * `push` by each mined negative's. For a logistic loss the derivatives are multiplied by T. */
+static void find_loss(const struct triplet_task *t, int64_t n, int64_t i)
 {
-    const bool margin = t->settings.kind == TRIPLET_LOSS_MARGIN, mined = t->settings.semi_hard;
+    const bool margin = t->settings.kind == TRIPLET_MARGIN, mined = t->settings.semi_hard;
     const double positive = (double)t->positive[i], best = (double)t->best[i];
     const double negatives = n > 2 ? (double)(n - 2) : 1;
     double pull = 0, loss = 0, push = 0;
@@ -290,13 +291,13 @@ static void find_loss(const struct task *t, int64_t n, int64_t i)
         loss = logistic(-positive * t->inverse_temperature, &pull);
         loss += mined ? logistic(best * t->inverse_temperature, &push) : t->sum[i] / negatives;
     }
-    /* An infinite product would leave a margin loss and its gradient finite. */
+    /* With an infinite product a margin loss and its gradient could still be finite. */
     t->loss[i] = isfinite(positive) ? loss : NAN;
     t->pull[i] = -pull;
     t->weight[i] = t->ties[i] > 0 && push > 0 ? (float)(push / (double)t->ties[i]) : 0;
 }
 
-static int prepare(struct task *t, struct similarity *p, const struct similarity_input *in)
+static int prepare(struct triplet_task *t, struct similarity *p, const struct loss_input *in)
 {
     const int64_t room = count_round_up(in->n, TILE);
     float *at = t->memory = calloc((size_t)(6 * room), sizeof *at);
@@ -317,21 +318,21 @@ static int prepare(struct task *t, struct similarity *p, const struct similarity
     return similarity_open(p, in, NULL, t->ends);
 }
 
-static void measure(const struct task *t, int64_t n, struct similarity_metrics *metrics)
+static void measure(const struct triplet_task *t, int64_t n, struct loss_metrics *metrics)
 {
     double loss = 0, right = 0;
     for (int64_t i = 0; i < n; i++) {
         loss += t->loss[i] / (double)n;
         right += t->positive[i] > t->most[i];
     }
-    *metrics = (struct similarity_metrics){loss, right / (double)n, NAN};
+    *metrics = (struct loss_metrics){loss, right / (double)n, NAN};
 }
 
-/* By all threads of a team. */
-static void compute(struct task *t, struct similarity *p, const struct similarity_input *in,
+/* All threads of a team call it (similarity.h). */
+static void compute(struct triplet_task *t, struct similarity *p, const struct loss_input *in,
                     float *dz)
 {
-    const struct triplet_loss *s = &t->settings;
+    const struct triplet_settings *s = &t->settings;
     const double each = s->semi_hard || p->n <= 2 ? 1 : 1 / (double)(p->n - 2); /* of a negative */
     p->product->begin();
     similarity_load(p, in);
@@ -352,12 +353,12 @@ static void compute(struct task *t, struct similarity *p, const struct similarit
     p->product->end();
 }
 
-int triples(const struct similarity_input *in, const struct triplet_loss *settings, float *dz,
-            struct similarity_metrics *metrics)
+int triplet_loss(const struct loss_input *in, const struct triplet_settings *settings, float *dz,
+                 struct loss_metrics *metrics)
 {
     struct similarity p = {0};
-    struct task t = {.settings = *settings, .inverse_temperature = 1};
-    if (settings->kind == TRIPLET_LOSS_LOGISTIC) {
+    struct triplet_task t = {.settings = *settings, .inverse_temperature = 1};
+    if (settings->kind == TRIPLET_LOGISTIC) {
         t.scale = (float)(M_LOG2E / settings->temperature);
         t.inverse_temperature = (double)t.scale * M_LN2;
     }

@@ -33,23 +33,22 @@ void loss_defaults(void)
     config.threads = omp_get_max_threads();
 }
 
-/* -1 with a message. */
-static int read_labels(const struct frame *request, int64_t images, struct loss_batch *batch)
+/* Returns -1 with a message if the labels are missing or none. */
+static int read_labels(const struct frame *request, int64_t images, struct loss_input *in)
 {
     const struct tensor *y = frame_need(request, "y", DTYPE_I64, 1, &images);
     if (!y)
         return -1;
-    batch->labels = y->data;
+    in->labels = y->data;
     for (int64_t b = 0; b < images; b++)
-        if (batch->labels[b] < -1)
+        if (in->labels[b] < -1)
             return fail("y of image %lld is %lld: neither a label nor -1 for none", (long long)b,
-                        (long long)batch->labels[b]);
+                        (long long)in->labels[b]);
     return 0;
 }
 
-/* -1 with a message. */
-static int read_batch(const struct loss *loss, const struct frame *request,
-                      struct loss_batch *batch)
+/* Checks a request and points *in to what it holds. Returns -1 with a message. */
+static int read_batch(const struct loss *loss, const struct frame *request, struct loss_input *in)
 {
     const int64_t views = loss->labels ? -1 : 2;
     const struct tensor *z =
@@ -63,40 +62,42 @@ static int read_batch(const struct loss *loss, const struct frame *request,
     if (b < 2)
         return fail("z is of a single image, which has no negatives: train with a --batch of 2 or "
                     "more; of several workers a loss takes all images at once (gather)");
-    *batch = (struct loss_batch){.in = {.z = z->data,
-                                        .n = b * v,
-                                        .d = d,
-                                        .normalize = !config.no_normalize,
-                                        .threads = (int)config.threads},
-                                 .views = v};
-    return loss->labels ? read_labels(request, b, batch) : 0;
+    *in = (struct loss_input){.z = z->data,
+                              .n = b * v,
+                              .d = d,
+                              .views = v,
+                              .normalize = !config.no_normalize,
+                              .threads = (int)config.threads};
+    return loss->labels ? read_labels(request, b, in) : 0;
 }
 
+/* Fills the reply: dz, metadata and metrics. Returns -1 with a message. */
 static int compute(const struct loss *loss, const struct frame *request,
-                   const struct loss_batch *batch, struct frame *reply)
+                   const struct loss_input *in, struct frame *reply)
 {
-    struct similarity_metrics metrics;
-    if (loss->compute(batch, frame_find(reply, "dz")->data, &metrics))
+    struct loss_metrics metrics;
+    if (loss->compute(in, frame_find(reply, "dz")->data, &metrics))
         return -1;
     const char *step = frame_meta(request, "step");
     if (!isfinite(metrics.loss))
         return fail("the loss is not finite in step %s", step ? step : "?");
     frame_inherit_metas(reply, request);
     frame_set_meta_float(reply, "loss", (float)metrics.loss);
-    frame_set_meta_float(reply, "contrast_acc", (float)metrics.accuracy);
+    if (!isnan(metrics.accuracy))
+        frame_set_meta_float(reply, "contrast_acc", (float)metrics.accuracy);
     if (!isnan(metrics.entropy))
         frame_set_meta_float(reply, "contrast_entropy", (float)metrics.entropy);
     return 0;
 }
 
-/* NULL with a message. */
+/* Returns the reply to a request, or NULL with a message. */
 static struct frame *answer(const struct loss *loss, const struct frame *request,
-                            const struct loss_batch *batch)
+                            const struct loss_input *in)
 {
-    const int64_t views = batch->views, images = batch->in.n / views;
+    const int64_t images = in->n / in->views;
     struct frame *reply =
-        frame_new(&(struct tensor_spec){"dz", DTYPE_F32, 3, {images, views, batch->in.d}}, 1);
-    if (reply && compute(loss, request, batch, reply)) {
+        frame_new(&(struct tensor_spec){"dz", DTYPE_F32, 3, {images, in->views, in->d}}, 1);
+    if (reply && compute(loss, request, in, reply)) {
         frame_free(reply);
         return NULL;
     }
@@ -112,9 +113,9 @@ int loss_run(const struct loss *loss)
     int client;
     enum server_result got;
     while ((got = server_next(server, &request, &client, NULL)) == SERVER_REQUEST) {
-        struct loss_batch batch;
-        const int bad = read_batch(loss, request, &batch);
-        struct frame *reply = bad ? NULL : answer(loss, request, &batch);
+        struct loss_input in;
+        const int bad = read_batch(loss, request, &in);
+        struct frame *reply = bad ? NULL : answer(loss, request, &in);
         frame_free(request);
         if (bad && !server_refuse(server, client, false))
             continue;

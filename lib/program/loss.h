@@ -1,32 +1,33 @@
-/* loss: a program that answers projections by the gradient of a loss: ntxent, supcon, ... */
+/* loss: what the programs that are a loss share (ntxent, supcon, ...): each answers projections by
+ * the gradient of its loss. Such a program brings a loss function (loss/loss_types.h) and its own
+ * flags; cmd/ntxent/ntxent.c is a whole one. */
 #ifndef LOSS_H
 #define LOSS_H
 
 #include "cli/options.h"
-#include "loss/similarity.h"
+#include "loss/loss_types.h"
 
-/* The flags --no-normalize and --threads; a program takes server_option_specs and
- * link_option_specs too. Call loss_defaults() before options_parse(). */
+/* The flags --no-normalize and --threads. A program also takes server_option_specs and
+ * link_option_specs (link_options.h). Call loss_defaults() before options_parse(): it sets the
+ * default of --threads. */
 extern const struct option_spec loss_option_specs[];
 void loss_defaults(void);
 
-/* What one batch is to a loss. */
-struct loss_batch {
-    struct similarity_input in; /* n = images x views rows; the views of an image are neighbours */
-    int64_t views;
-    const int64_t *labels; /* (n / views), -1 without one; NULL unless asked for */
-};
-
 struct loss {
-    bool labels; /* takes `y` I64 [B] and any number of views; else there are two, and no y */
-    /* dz (n, d) and the metrics. -1 with a message. */
-    int (*compute)(const struct loss_batch *batch, float *dz, struct similarity_metrics *metrics);
+    bool labels; /* the loss takes `y` I64 [B] and any number of views; otherwise requests must have
+                    two views, and y is not read */
+    /* Computes the gradient dz (n, d) and the metrics of one batch. Returns 0, or -1 with a message.
+     */
+    int (*compute)(const struct loss_input *in, float *dz, struct loss_metrics *metrics);
 };
 
-/* Serves requests until the callers are done; the program's exit status. A request has `z` F32
- * [B,V,d]; the reply has `dz` of this shape, the request's metadata, and `loss`, `contrast_acc` and
- * `contrast_entropy`, without those that the loss does not tell (NAN). A loss that is not finite is
- * a failure, and so is a batch of one image, which has no negatives. */
+/* The rest of the program after options_parse(): serves requests until all callers have ended.
+ * Returns the program's exit status; messages are printed.
+ *
+ * A request has `z` F32 [B,V,d]. The reply has `dz` F32 [B,V,d], the request's metadata, and
+ * `loss`, `contrast_acc` and `contrast_entropy`; a metric that is NAN is left out, but for the
+ * loss: a loss that is not finite ends the program. A batch of one image has no negatives and is
+ * refused. */
 int loss_run(const struct loss *loss);
 
 #endif

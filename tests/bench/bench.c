@@ -327,9 +327,9 @@ static int ntxent_open(double *work)
 
 static int ntxent_round(void)
 {
-    const struct similarity_input in = {
+    const struct loss_input in = {
         .z = z, .n = 2 * batch, .d = PROJECTION, .normalize = true, .threads = (int)threads};
-    struct similarity_metrics metrics;
+    struct loss_metrics metrics;
     return ntxent(&in, 0.5, dz, &metrics);
 }
 

@@ -19,6 +19,7 @@
 #include "frame/frame_io.h"
 #include "gemm_8x12.h"
 #include "loss/ntxent.h"
+#include "loss/supcon.h"
 #include "loss/triplet_loss.h"
 
 enum kind { NTXENT, SUPCON, NTLOGISTIC, TRIPLET };
@@ -43,26 +44,32 @@ static const char *name_of(const struct loss *l)
 
 /* By a product, or NULL for the one that is chosen. */
 static void run(const struct loss *l, const struct gemm_kernel *product, const float *z, int n,
-                int d, int threads, float *dz, struct similarity_metrics *m)
+                int d, int threads, float *dz, struct loss_metrics *m)
 {
-    const struct similarity_input in = {
-        .z = z, .n = n, .d = d, .normalize = !l->raw, .threads = threads, .product = product};
-    const struct triplet_loss settings = {.kind = l->kind == TRIPLET ? TRIPLET_LOSS_MARGIN
-                                                                     : TRIPLET_LOSS_LOGISTIC,
-                                          .temperature = l->number,
-                                          .margin = l->number,
-                                          .semi_hard = l->semi_hard};
+    const struct loss_input in = {.z = z,
+                                  .n = n,
+                                  .d = d,
+                                  .views = l->views,
+                                  .labels = l->labels,
+                                  .normalize = !l->raw,
+                                  .threads = threads,
+                                  .product = product};
+    const struct triplet_settings settings = {.kind = l->kind == TRIPLET ? TRIPLET_MARGIN
+                                                                         : TRIPLET_LOGISTIC,
+                                              .temperature = l->number,
+                                              .margin = l->number,
+                                              .semi_hard = l->semi_hard};
     int status = -1;
     switch (l->kind) {
     case NTXENT:
         status = ntxent(&in, l->number, dz, m);
         break;
     case SUPCON:
-        status = supcon(&in, l->labels, l->views, l->number, dz, m);
+        status = supcon(&in, l->number, dz, m);
         break;
     case NTLOGISTIC:
     case TRIPLET:
-        status = triples(&in, &settings, dz, m);
+        status = triplet_loss(&in, &settings, dz, m);
         break;
     }
     assert_int_equal(status, 0);
@@ -85,7 +92,7 @@ static void decide(const struct candidates *row, double difference)
 }
 
 /* -1/k sum over positives of ln p. Where k is 1, p - 1 is taken without the rounding near 0. */
-static double softmax_loss(const struct candidates *row, double t, double *entropy)
+static double softmax_row_loss(const struct candidates *row, double t, double *entropy)
 {
     double most = -INFINITY, sum = 0, others = 0, loss = 0;
     int k = 0;
@@ -132,7 +139,7 @@ static double triple_loss(const struct candidates *row, const struct loss *l, in
     return cost * share;
 }
 
-static double triplet_loss(const struct candidates *row, const struct loss *l)
+static double triplet_row_loss(const struct candidates *row, const struct loss *l)
 {
     const double s = row->s[row->i ^ 1];
     double best = -INFINITY, second = -INFINITY, loss = 0;
@@ -168,13 +175,13 @@ static bool alike(const struct loss *l, int i, int j)
 
 /* The loss word for word; dz by the chain rule. Returns how close to a corner it is. */
 static double reference(const struct loss *l, const float *z, int n, int d, double *dz,
-                        struct similarity_metrics *m)
+                        struct loss_metrics *m)
 {
     double *u = malloc((size_t)(n * d) * sizeof *u), *norm = malloc((size_t)n * sizeof *norm),
            *s = malloc((size_t)(n * n) * sizeof *s), *c = calloc((size_t)(n * n), sizeof *c);
     bool *same = malloc((size_t)n * sizeof *same);
     double gap = INFINITY, counted = 0;
-    *m = (struct similarity_metrics){0};
+    *m = (struct loss_metrics){0};
     for (int i = 0; i < n; i++) {
         double square = 0;
         for (int k = 0; k < d; k++)
@@ -202,8 +209,8 @@ static double reference(const struct loss *l, const float *z, int n, int d, doub
         }
         counted += near > -INFINITY;
         m->accuracy += near > far;
-        m->loss +=
-            l->kind <= SUPCON ? softmax_loss(&row, l->number, &m->entropy) : triplet_loss(&row, l);
+        m->loss += l->kind <= SUPCON ? softmax_row_loss(&row, l->number, &m->entropy)
+                                     : triplet_row_loss(&row, l);
     }
     counted = fmax(counted, 1);
     m->loss /= counted;
@@ -273,8 +280,8 @@ static double relative(double a, double b)
 }
 
 static void compare(const struct loss *l, const char *what, int n, int d,
-                    const struct similarity_metrics *have, const float *dz,
-                    const struct similarity_metrics *want, const double *expect)
+                    const struct loss_metrics *have, const float *dz,
+                    const struct loss_metrics *want, const double *expect)
 {
     assert_true(isnan(have->entropy) == isnan(want->entropy));
     const double errors[] = {relative(have->loss, want->loss), distance(dz, expect, n * d),
@@ -290,12 +297,12 @@ static void compare(const struct loss *l, const char *what, int n, int d,
 
 /* By every kernel of floats that this machine can run, and one of a shape that none of them has. */
 static void check_products(const struct loss *l, const float *z, int n, int d,
-                           const struct similarity_metrics *want, const double *expect)
+                           const struct loss_metrics *want, const double *expect)
 {
     float *dz = malloc((size_t)(n * d) * sizeof *dz);
     const struct gemm_kernel *product = &gemm_8x12;
     for (int64_t i = 0; product; product = gemm_kernel_at(i++)) {
-        struct similarity_metrics have;
+        struct loss_metrics have;
         if (product->values != GEMM_FLOAT || !product->usable())
             continue;
         run(l, product, z, n, d, 1, dz, &have); /* test_threads() says that this is enough */
@@ -307,7 +314,7 @@ static void check_products(const struct loss *l, const float *z, int n, int d,
 static void check_z(const struct loss *l, const float *z, int n, int d)
 {
     double *expect = malloc((size_t)(n * d) * sizeof *expect);
-    struct similarity_metrics want;
+    struct loss_metrics want;
     reference(l, z, n, d, expect, &want);
     check_products(l, z, n, d, &want, expect);
     free(expect);
@@ -316,7 +323,7 @@ static void check_z(const struct loss *l, const float *z, int n, int d)
 /* Draws again while a decision (which negative is the most similar, is it within the margin) is
  * closer than `gap`. */
 static float *draw_clear(const struct loss *l, int n, int d, double likeness, double scale,
-                         double gap, double *dz, struct similarity_metrics *m)
+                         double gap, double *dz, struct loss_metrics *m)
 {
     for (uint64_t seed = (uint64_t)(n * 1000 + d);; seed += 1000000) {
         float *z = draw(n, d, l->views, likeness, scale, seed);
@@ -330,7 +337,7 @@ static float *draw_clear(const struct loss *l, int n, int d, double likeness, do
 static void check_case(const struct loss *l, int n, int d, double likeness, double scale)
 {
     double *expect = malloc((size_t)(n * d) * sizeof *expect);
-    struct similarity_metrics want;
+    struct loss_metrics want;
     float *z = draw_clear(l, n, d, likeness, scale, d == 1 && !l->raw ? -1 : 1e-6, expect, &want);
     check_products(l, z, n, d, &want, expect);
     free(z);
@@ -359,20 +366,20 @@ static void test_kernels(void **state)
     };
     const float z[8] = {1, 2, 3, 4};
     float dz[8];
-    struct similarity_metrics m;
+    struct loss_metrics m;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct gemm_kernel k = gemm_8x12;
         k.values = bad[i].values;
         k.rows = bad[i].rows;
         k.columns = bad[i].columns;
         k.depth = bad[i].depth;
-        const struct similarity_input in = {.z = z, .n = 4, .d = 2, .threads = 1, .product = &k};
-        const struct triplet_loss settings = {.kind = TRIPLET_LOSS_MARGIN, .margin = 1};
+        const struct loss_input in = {.z = z, .n = 4, .d = 2, .threads = 1, .product = &k};
+        const struct triplet_settings settings = {.kind = TRIPLET_MARGIN, .margin = 1};
         (fail)("nothing");
         assert_int_equal(ntxent(&in, 0.5, dz, &m), -1);
         assert_non_null(strstr(fail_message(), bad[i].why));
         (fail)("nothing");
-        assert_int_equal(triples(&in, &settings, dz, &m), -1);
+        assert_int_equal(triplet_loss(&in, &settings, dz, &m), -1);
         assert_non_null(strstr(fail_message(), bad[i].why));
     }
 }
@@ -441,7 +448,7 @@ static void test_supcon_alone(void **state)
     enum { N = 400, D = 24 };
     float *z = draw(N, D, 2, 0.7, 1, 8), *dz = malloc(2 * N * D * sizeof *dz);
     int64_t labels[N / 2];
-    struct similarity_metrics m[2];
+    struct loss_metrics m[2];
     run(&(struct loss){NTXENT, 0.1, .views = 2}, NULL, z, N, D, 2, dz, &m[0]);
     for (int own = 0; own < 2; own++) {
         for (int i = 0; i < N / 2; i++)
@@ -455,7 +462,7 @@ static void test_supcon_alone(void **state)
     free(dz);
 }
 
-static void test_triples(void **state)
+static void test_triplet_loss(void **state)
 {
     (void)state;
     static const double numbers[2][3] = {{0.05, 0.5, 2}, {0.02, 0.4, 1.3}};
@@ -530,7 +537,7 @@ static void test_one_pair(void **state)
     (void)state;
     const float z[6] = {1, 2, 3, -4, 5, 6};
     float dz[6];
-    struct similarity_metrics m;
+    struct loss_metrics m;
     for (int l = 0; l < EVERY; l++) {
         run(&every[l], NULL, z, 2, 3, 3, dz, &m);
         assert_true(m.accuracy == 1);
@@ -550,7 +557,7 @@ static void test_no_positives(void **state)
     enum { N = 20, D = 5 };
     int64_t labels[N];
     float *z = draw(N, D, 1, 0, 1, 9), dz[N * D];
-    struct similarity_metrics m;
+    struct loss_metrics m;
     for (int i = 0; i < N; i++)
         labels[i] = i % 2 ? i : -1;
     for (int raw = 0; raw < 2; raw++) {
@@ -572,11 +579,11 @@ static void test_finite_differences(void **state)
         loss.raw = l % 2;
         double wide[N * D];
         float dz[N * D], unused[N * D];
-        struct similarity_metrics m;
+        struct loss_metrics m;
         float *z = draw_clear(&loss, N, D, 0.7, 0.6, 4e-3, wide, &m);
         run(&loss, NULL, z, N, D, 1, dz, &m);
         for (int i = 0; i < N * D; i++) {
-            struct similarity_metrics up, down;
+            struct loss_metrics up, down;
             float saved = z[i], h = loss.kind > SUPCON ? 1e-3f : 1e-2f; /* not over a corner */
             z[i] = saved + h;
             float above = z[i];
@@ -606,7 +613,7 @@ static void test_threads(void **state)
         loss.labels = labels;
         loss.raw = l % 3 == 1;
         loss.number = l % 3 == 2 ? 0.01 : loss.number;
-        struct similarity_metrics m[2];
+        struct loss_metrics m[2];
         run(&loss, NULL, z, N, D, 1, dz, &m[0]);
         for (int t = 1; t < 4; t++)
             for (int again = 0; again < 2; again++) {
@@ -639,7 +646,7 @@ static void test_collapse(void **state)
             want = log1p(exp(-s / t)) + (loss.semi_hard ? 0 : up);
         for (int i = 0; i < N * D; i++)
             z[i] = zero ? 0 : (float)(i % D) - 2.5f;
-        struct similarity_metrics m;
+        struct loss_metrics m;
         run(&loss, NULL, z, N, D, 2, dz, &m);
         assert_true(m.accuracy == 0 && relative(m.loss, want) < 1e-6);
         assert_true(isnan(m.entropy) || relative(m.entropy, log(N - 1)) < 1e-6);
@@ -663,7 +670,7 @@ static void test_not_finite(void **state)
             if (isfinite(bad[b]) && !loss.raw)
                 continue;
             float *z = draw(20, 4, 2, 0.7, 1, 5), dz[80];
-            struct similarity_metrics m;
+            struct loss_metrics m;
             z[37] = bad[b];
             z[33] = isfinite(bad[b]) ? -bad[b] : z[33]; /* its positive's */
             run(&loss, NULL, z, 20, 4, 2, dz, &m);
@@ -690,7 +697,7 @@ static void check_golden(const struct frame *golden, const struct tensor *z, con
     const int views = (int)z->shape[1], n = (int)z->shape[0] * views, d = (int)z->shape[2];
     float *dz = malloc(z->bytes);
     double *wide = malloc(2 * z->bytes);
-    struct similarity_metrics have,
+    struct loss_metrics have,
         want = {meta_double(golden, "loss", name), meta_double(golden, "accuracy", name), NAN};
     for (int k = 0; k < n * d; k++)
         wide[k] = (double)want_dz[k];
@@ -752,7 +759,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ntxent),          cmocka_unit_test(test_extreme_temperature),
         cmocka_unit_test(test_supcon),          cmocka_unit_test(test_supcon_alone),
-        cmocka_unit_test(test_triples),         cmocka_unit_test(test_opposites),
+        cmocka_unit_test(test_triplet_loss),    cmocka_unit_test(test_opposites),
         cmocka_unit_test(test_scales),          cmocka_unit_test(test_one_pair),
         cmocka_unit_test(test_no_positives),    cmocka_unit_test(test_finite_differences),
         cmocka_unit_test(test_threads),         cmocka_unit_test(test_collapse),
