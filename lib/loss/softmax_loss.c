@@ -58,8 +58,8 @@ struct softmax_task {
     float *shift, *weight; /* for a negative, p_ij = weight e^(s_ij - shift / T) */
 };
 
-/* Updates, for the rows from i and the columns from j of a panel, the largest similarity and the sum
- * of the exponentials. */
+/* Updates, for the rows from i and the columns from j of a panel, the largest similarity and the
+ * sum of the exponentials. */
 MULTIVERSION static void take_panel(const struct softmax_task *t, int64_t width,
                                     struct similarity_worker *restrict w,
                                     const float *restrict panel, int64_t i, int64_t j)

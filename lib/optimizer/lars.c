@@ -14,7 +14,8 @@ static double add_lanes(const double *lanes)
     return sum;
 }
 
-/* Sums of squares of w and of g + decay w; lanes fix the order of the sum and let it vectorize. */
+/* Finds the sums of squares of w and of g + decay w. Lanes fix the order of each sum and let the
+ * compiler vectorize it. */
 MULTIVERSION static void norms(size_t n, const float *w, const float *g, float decay, double *ww,
                                double *gg)
 {
@@ -47,12 +48,12 @@ MULTIVERSION static void update(size_t n, float *w, const float *g, float *v, fl
 int lars_step(const struct lars *l, double lr, bool adapt, size_t n, float *w, const float *g,
               float *v)
 {
-    float decay = adapt ? (float)l->weight_decay : 0;
+    const float decay = adapt ? (float)l->weight_decay : 0;
     double ww, gg;
     norms(n, w, g, decay, &ww, &gg);
     if (!isfinite(gg))
         return -1;
-    double trust = adapt && ww > 0 && gg > 0 ? l->eta * sqrt(ww) / sqrt(gg) : 1;
-    update(n, w, g, v, decay, (float)l->momentum, (float)(lr * trust));
+    const double trust_ratio = adapt && ww > 0 && gg > 0 ? l->eta * sqrt(ww) / sqrt(gg) : 1;
+    update(n, w, g, v, decay, (float)l->momentum, (float)(lr * trust_ratio));
     return 0;
 }

@@ -1,12 +1,15 @@
-/* lars: layer-wise adaptive rate scaling (You, Gitman and Ginsburg, arXiv 1708.03888), in the form
- * of the official SimCLR code: the rate stands inside the momentum.
+/* lars: layer-wise adaptive rate scaling (You, Gitman and Ginsburg 2017, arXiv 1708.03888,
+ * algorithm 1), in the form of the official SimCLR code: the learning rate is inside the momentum,
+ * and the trust ratio divides by the norm of g', where the paper adds the norms of its two parts.
+ * For each tensor w with gradient g:
  *
- *   g' = g + weight_decay w
- *   trust ratio = eta |w| / |g'|, or 1 where a norm is 0
- *   v  = momentum v + lr trust g'
- *   w  = w - v
+ *     g' = g + weight_decay w
+ *     r  = eta |w| / |g'|              trust ratio; 1 where a norm is 0
+ *     v  = momentum v + lr r g'
+ *     w  = w - v
  *
- * A tensor of one dimension (bias, batch norm) has no weight decay and a trust ratio of 1. */
+ * |.| is the Euclidean norm over the whole tensor. A tensor of one dimension (a bias, batch norm)
+ * has no weight decay, and its trust ratio is 1. */
 #ifndef LARS_H
 #define LARS_H
 
@@ -14,11 +17,14 @@
 #include <stddef.h>
 
 struct lars {
-    double momentum, weight_decay, eta;
+    double momentum, weight_decay;
+    double eta; /* the trust coefficient */
 };
 
-/* One tensor of n elements: updates w and v in place from its gradient. adapt: false for tensors
- * of one dimension. -1, with w and v unchanged, if the gradient is not finite (no message). */
+/* Updates one tensor w and its momentum v in place from the gradient g; each has n elements, and v
+ * starts as zeros. lr is the learning rate of this step. `adapt` is false for tensors of one
+ * dimension. Returns 0; or -1, with w and v unchanged and no message, if the gradient is not
+ * finite. */
 int lars_step(const struct lars *l, double lr, bool adapt, size_t n, float *w, const float *g,
               float *v);
 

@@ -1,10 +1,12 @@
-/* sgd: stochastic gradient descent with momentum, in PyTorch's form (torch.optim.SGD): the rate
- * stands outside the momentum, unlike in lars.h.
+/* sgd: stochastic gradient descent with momentum, in PyTorch's form (torch.optim.SGD): the learning
+ * rate is outside of the momentum, unlike in lars.h. For each tensor w with gradient g:
  *
- *   g' = g + weight_decay w
- *   v  = momentum v + g'
- *   w  = w - lr v, or with Nesterov's momentum (Sutskever et al., "On the importance of
- *        initialization and momentum in deep learning", ICML 2013) w - lr (g' + momentum v) */
+ *     g' = g + weight_decay w
+ *     v  = momentum v + g'
+ *     w  = w - lr v                    without nesterov
+ *     w  = w - lr (g' + momentum v)    with it (Sutskever et al., "On the importance of
+ *                                      initialization and momentum in deep learning", ICML 2013,
+ *                                      equations 3 and 4, rewritten for the looked-ahead w) */
 #ifndef SGD_H
 #define SGD_H
 
@@ -16,9 +18,10 @@ struct sgd {
     bool nesterov;
 };
 
-/* One tensor of n elements: updates w and v in place from its gradient. v starts as zeros. decay:
- * whether weight decay is for this tensor. -1, with w and v unchanged, if the gradient is not
- * finite (no message). */
+/* Updates one tensor w and its momentum v in place from the gradient g; each has n elements, and v
+ * starts as zeros. lr is the learning rate of this step. `decay` says whether weight decay applies
+ * to this tensor. Returns 0; or -1, with w and v unchanged and no message, if the gradient is not
+ * finite. */
 int sgd_step(const struct sgd *s, double lr, bool decay, size_t n, float *w, const float *g,
              float *v);
 

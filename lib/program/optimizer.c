@@ -258,7 +258,7 @@ static int update(struct optimizer *o, const struct tensor *t, double lr)
 
 static int take_step(struct optimizer *o, const struct frame *request, double *lr)
 {
-    struct progress_point at = {.step = o->step};
+    struct schedule_point at = {.step = o->step};
     if (frame_meta_int(request, "steps", o->step + 1, &at.steps) ||
         frame_meta_int(request, "steps_per_epoch", at.steps, &at.steps_per_epoch) ||
         frame_meta_int(request, "batch", 256, &at.batch))

@@ -121,7 +121,7 @@ static void test_schedule(void **state)
     static const char *const cases[] = {"linear", "sqrt", "base", "peak", "long"};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct schedule s = {0};
-        struct progress_point at = {0};
+        struct schedule_point at = {0};
         int sqrt_scaling, constant;
         assert_int_equal(sscanf(frame_meta(golden, cases[i]),
                                 "%lf %lf %d %" SCNd64 " %d %" SCNd64 " %" SCNd64 " %" SCNd64, &s.lr,
@@ -157,11 +157,11 @@ static void test_schedule_extremes(void **state)
 {
     (void)state;
     const struct schedule s = {.lr = 1, .warmup_epochs = 1e6, .warmup_steps = -1};
-    const struct progress_point at = {1, INT64_MAX, INT64_MAX, 1};
+    const struct schedule_point at = {1, INT64_MAX, INT64_MAX, 1};
     double rate = schedule_rate(&s, &at);
     assert_true(rate >= 0 && rate < 1e-9);
     const struct schedule short_one = {.lr = 1, .warmup_steps = 0};
-    const struct progress_point beyond = {INT64_MAX / 2, 5, 5, 1};
+    const struct schedule_point beyond = {INT64_MAX / 2, 5, 5, 1};
     assert_true(fabs(schedule_rate(&short_one, &beyond)) < 1e-12);
 }
 
