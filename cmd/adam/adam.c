@@ -74,7 +74,8 @@ int main(int argc, char **argv)
         "Adam and AdamW: steps scaled by the gradients' sizes",
         details,
         {options, optimizer_option_specs, server_option_specs, link_option_specs}};
-    optimizer_set_defaults(&(struct optimizer_defaults){.linear_lr = 0.001, .sqrt_lr = 0.0000625});
+    optimizer_options_set_defaults(
+        &(struct optimizer_defaults){.linear_lr = 0.001, .sqrt_lr = 0.0000625});
     options_parse(&program, argc, argv, NULL);
     return optimizer_run(
         &(struct optimizer_rule){"adam", 2, {"exp_avg", "exp_avg_sq"}, &adam, options, update});

@@ -9,6 +9,7 @@
 #include "network/plan.h"
 #include "program/link_options.h"
 #include "program/stage.h"
+#include "program/stage_options.h"
 
 enum { MOST_CLASSES = 1 << 20 };
 
@@ -97,7 +98,7 @@ static struct frame *loss(const struct frame *output, int threads)
 int main(int argc, char **argv)
 {
     signals_setup();
-    stage_defaults();
+    stage_options_defaults();
     const struct program program = {
         "classify",
         "a linear classifier with softmax cross-entropy",

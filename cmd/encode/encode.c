@@ -8,6 +8,7 @@
 #include "network/resnet.h"
 #include "program/link_options.h"
 #include "program/stage.h"
+#include "program/stage_options.h"
 
 enum { CIFAR_UP_TO = 64 }; /* pixels a side, or steps of a series: --stem auto */
 
@@ -124,7 +125,7 @@ static struct normalization parse_normalization(const char *how)
 int main(int argc, char **argv)
 {
     signals_setup();
-    stage_defaults();
+    stage_options_defaults();
     const struct program program = {"encode",
                                     "a residual network: images or series in, features out",
                                     details,

@@ -3,6 +3,7 @@
 #include "network/head.h"
 #include "program/link_options.h"
 #include "program/stage.h"
+#include "program/stage_options.h"
 
 static int64_t layers = 2, hidden, dim = 128;
 
@@ -46,7 +47,7 @@ static struct plan *make_plan(const struct tensor *h)
 int main(int argc, char **argv)
 {
     signals_setup();
-    stage_defaults();
+    stage_options_defaults();
     const struct program program = {"project",
                                     "the projection head: features in, projections out",
                                     details,

@@ -60,7 +60,8 @@ int main(int argc, char **argv)
         "stochastic gradient descent with momentum",
         details,
         {options, optimizer_option_specs, server_option_specs, link_option_specs}};
-    optimizer_set_defaults(&(struct optimizer_defaults){.linear_lr = 0.1, .sqrt_lr = 0.00625});
+    optimizer_options_set_defaults(
+        &(struct optimizer_defaults){.linear_lr = 0.1, .sqrt_lr = 0.00625});
     options_parse(&program, argc, argv, NULL);
     if (sgd.nesterov && !(sgd.momentum > 0))
         options_reject("--nesterov needs --momentum");

@@ -150,7 +150,8 @@ static int check_values(const struct optimizer_client *c, const struct frame *re
     return 0;
 }
 
-int optimizer_join(struct optimizer_client *c, const struct frame *request, int64_t *next_step)
+int optimizer_client_join(struct optimizer_client *c, const struct frame *request,
+                          int64_t *next_step)
 {
     if (frame_meta_int(request, "rank", 0, &c->rank))
         return -1;
@@ -177,7 +178,7 @@ int optimizer_join(struct optimizer_client *c, const struct frame *request, int6
     return bad ? -1 : 0;
 }
 
-int optimizer_begin(struct optimizer_client *c, const struct frame *request)
+int optimizer_client_begin(struct optimizer_client *c, const struct frame *request)
 {
     static const char *const keys[] = {
         "step", "steps", "steps_per_epoch", "batch", "images", "grains", "epoch", "rank", "world"};
@@ -192,7 +193,8 @@ int optimizer_begin(struct optimizer_client *c, const struct frame *request)
     frame_set_meta(c->metas, "kind", "gradients");
     /* Buffers travel first: when a client's last gradient is there, its step is complete. */
     for (int i = 0; i < c->parameters->n; i++)
-        if (c->parameters->list[i].buffer && !c->parameters->list[i].frozen && optimizer_push(c, i))
+        if (c->parameters->list[i].buffer && !c->parameters->list[i].frozen &&
+            optimizer_client_push(c, i))
             return -1;
     return 0;
 }
@@ -211,7 +213,7 @@ static int send_bucket(struct optimizer_client *c)
     return link_send(c->link, f);
 }
 
-int optimizer_push(struct optimizer_client *c, int i)
+int optimizer_client_push(struct optimizer_client *c, int i)
 {
     const struct tensor_spec spec = spec_of(&c->parameters->list[i], c->wire);
     c->bucket[c->n_bucket++] = i;
@@ -219,7 +221,7 @@ int optimizer_push(struct optimizer_client *c, int i)
     return c->bucket_bytes >= BUCKET_BYTES ? send_bucket(c) : link_advance(c->link);
 }
 
-int optimizer_finish(struct optimizer_client *c, const char **lr)
+int optimizer_client_finish(struct optimizer_client *c, const char **lr)
 {
     if (send_bucket(c))
         return -1;

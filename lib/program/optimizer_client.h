@@ -20,18 +20,19 @@ void optimizer_client_free(struct optimizer_client *c);
 /* Sends the parameters (only rank 0; the other ranks send none), and which blocks are frozen; takes
  * over those that are in force, and sets *next_step. `request` is the first frame of the stream,
  * whose rank and world travel along. */
-int optimizer_join(struct optimizer_client *c, const struct frame *request, int64_t *next_step);
+int optimizer_client_join(struct optimizer_client *c, const struct frame *request,
+                          int64_t *next_step);
 
 /* Begins a step, after its forward pass; buffers that are not frozen are sent with the first
  * bucket. step, steps, steps_per_epoch, batch, epoch, rank and world are taken from `request`. All
  * ranks cut the same buckets; of buffers, and of gradients that are shared, only rank 0's are sent.
  */
-int optimizer_begin(struct optimizer_client *c, const struct frame *request);
+int optimizer_client_begin(struct optimizer_client *c, const struct frame *request);
 /* The gradient of parameter number i is complete and is sent, perhaps with some that follow. */
-int optimizer_push(struct optimizer_client *c, int i);
+int optimizer_client_push(struct optimizer_client *c, int i);
 /* Sends what is left; waits for the answers and takes over the new values.
  * *lr is the learning rate that was used, as the optimizer printed it ("" if it did not say);
  * valid until the next call. */
-int optimizer_finish(struct optimizer_client *c, const char **lr);
+int optimizer_client_finish(struct optimizer_client *c, const char **lr);
 
 #endif

@@ -1,3 +1,5 @@
+#include "program/optimizer_settings.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -5,8 +7,7 @@
 
 #include "base/fail.h"
 #include "base/warn.h"
-#include "cli/options.h"
-#include "program/optimizer_parts.h"
+#include "program/optimizer_options.h"
 
 /* ---- of the run ---- */
 
@@ -27,43 +28,52 @@ static int read_run(const struct frame *f, struct run_settings *s)
     return 0;
 }
 
-int settings_check(const struct optimizer *o, const struct frame *request)
+void optimizer_settings_init(struct optimizer_settings *s, const char *path,
+                             const struct option_spec *flags)
+{
+    *s = (struct optimizer_settings){.path = path, .flags = flags};
+    for (int i = 0; i < RUN_SETTINGS; i++)
+        s->run.values[i] = s->resumed.values[i] = -1;
+}
+
+int optimizer_settings_check(const struct optimizer_settings *s, const struct frame *request)
 {
     struct run_settings now;
     if (read_run(request, &now))
         return -1;
     for (int i = 0; i < RUN_SETTINGS; i++)
-        if (o->resumed.values[i] >= 0 && now.values[i] >= 0 &&
-            now.values[i] != o->resumed.values[i])
+        if (s->resumed.values[i] >= 0 && now.values[i] >= 0 &&
+            now.values[i] != s->resumed.values[i])
             return fail("%s: made with %" PRId64 " %s, and this run has %" PRId64
                         ": %s; resume with what it was made with, or start a new run",
-                        o->config->state, o->resumed.values[i], described[i].what, now.values[i],
+                        s->path, s->resumed.values[i], described[i].what, now.values[i],
                         described[i].why);
     return 0;
 }
 
-int settings_take(struct optimizer *o, const struct frame *request)
+int optimizer_settings_take(struct optimizer_settings *s, const struct frame *request, int64_t step,
+                            int64_t steps)
 {
     struct run_settings now;
-    if (settings_check(o, request) || read_run(request, &now))
+    if (optimizer_settings_check(s, request) || read_run(request, &now))
         return -1;
     for (int i = 0; i < RUN_SETTINGS; i++)
         if (now.values[i] >= 0)
-            o->run.values[i] = now.values[i];
-    if (o->steps <= o->step)
-        return fail("step %" PRId64 " of a run of %" PRId64 " steps: give more --steps", o->step,
-                    o->steps);
-    if (o->resumed_steps && o->steps != o->resumed_steps) {
-        warn_line("%s: the schedule is now of %" PRId64 " steps, where it was of %" PRId64,
-                  o->config->state, o->steps, o->resumed_steps);
-        o->resumed_steps = o->steps;
+            s->run.values[i] = now.values[i];
+    if (steps <= step)
+        return fail("step %" PRId64 " of a run of %" PRId64 " steps: give more --steps", step,
+                    steps);
+    if (s->resumed_steps && steps != s->resumed_steps) {
+        warn_line("%s: the schedule is now of %" PRId64 " steps, where it was of %" PRId64, s->path,
+                  steps, s->resumed_steps);
+        s->resumed_steps = steps;
     }
     return 0;
 }
 
 /* ---- of the optimizer ---- */
 
-/* The shortest that reads back exactly. */
+/* Prints the shortest text that reads back exactly. */
 static void print_double(char *text, size_t size, double value)
 {
     for (int digits = 6; digits <= 17; digits++) {
@@ -73,7 +83,7 @@ static void print_double(char *text, size_t size, double value)
     }
 }
 
-/* Prints one flag's value; "" if it has none. */
+/* Prints one flag's value, or "" if it has none. */
 static void print_value(const struct option_spec *o, char *text, size_t size)
 {
     *text = 0;
@@ -87,10 +97,11 @@ static void print_value(const struct option_spec *o, char *text, size_t size)
         print_double(text, size, *(const double *)o->value);
 }
 
-/* The program's own flags, and those of the rate, which stand before the heading `state`. */
-static const struct option_spec *flag_at(const struct optimizer *o, int i)
+/* Returns flag number i: the program's own flags come first, then those of the learning rate, which
+ * end at the heading "state". NULL: there are no more. */
+static const struct option_spec *flag_at(const struct optimizer_settings *settings, int i)
 {
-    const struct option_spec *const tables[] = {o->rule->options, optimizer_option_specs};
+    const struct option_spec *const tables[] = {settings->flags, optimizer_option_specs};
     for (int t = 0; t < 2; t++)
         for (const struct option_spec *s = tables[t];
              s && (s->name || (s->kind == OPTION_HEADING && strcmp(s->help, "state"))); s++)
@@ -99,13 +110,13 @@ static const struct option_spec *flag_at(const struct optimizer *o, int i)
     return NULL;
 }
 
-/* "momentum=0.9 weight-decay=0.0001 ...": those that have a value. */
-void settings_write(const struct optimizer *o, struct frame *state)
+/* Writes the flags that have a value as "momentum=0.9 weight-decay=0.0001 ...". */
+void optimizer_settings_write(const struct optimizer_settings *s, struct frame *state)
 {
     char text[2048] = "";
     size_t length = 0;
     const struct option_spec *flag;
-    for (int i = 0; (flag = flag_at(o, i)); i++) {
+    for (int i = 0; (flag = flag_at(s, i)); i++) {
         char value[64];
         print_value(flag, value, sizeof value);
         if (*value && length < sizeof text)
@@ -114,11 +125,11 @@ void settings_write(const struct optimizer *o, struct frame *state)
     }
     frame_set_meta(state, "settings", text);
     for (int i = 0; i < RUN_SETTINGS; i++)
-        if (o->run.values[i] >= 0)
-            frame_set_meta_int(state, described[i].key, o->run.values[i]);
+        if (s->run.values[i] >= 0)
+            frame_set_meta_int(state, described[i].key, s->run.values[i]);
 }
 
-/* The value of a flag in such a text; "" if it has none. */
+/* Copies the value of a flag from such a text, or "" if it has none. */
 static void find_value(const char *text, const char *name, char *value, size_t size)
 {
     const size_t n = strlen(name);
@@ -130,32 +141,31 @@ static void find_value(const char *text, const char *name, char *value, size_t s
         }
 }
 
-static int compare_flags(const struct optimizer *o, const char *then)
+static int compare_flags(const struct optimizer_settings *s, const char *then)
 {
     const struct option_spec *flag;
-    for (int i = 0; (flag = flag_at(o, i)); i++) {
+    for (int i = 0; (flag = flag_at(s, i)); i++) {
         char now[64], was[64];
         print_value(flag, now, sizeof now);
         find_value(then, flag->name, was, sizeof was);
         if (strcmp(now, was))
             return fail("%s: made with --%s %s, and now it is %s: resume with what it was made "
                         "with, or start a new run",
-                        o->config->state, flag->name, *was ? was : "not given",
-                        *now ? now : "not given");
+                        s->path, flag->name, *was ? was : "not given", *now ? now : "not given");
     }
     return 0;
 }
 
-int settings_resume(struct optimizer *o, const struct frame *state)
+int optimizer_settings_resume(struct optimizer_settings *s, const struct frame *state,
+                              int64_t steps)
 {
     const char *flags = frame_meta(state, "settings");
-    o->resumed_steps = o->steps;
-    if (read_run(state, &o->resumed))
-        return fail_prefix("%s", o->config->state);
-    o->run = o->resumed;
+    s->resumed_steps = steps;
+    if (read_run(state, &s->resumed))
+        return fail_prefix("%s", s->path);
+    s->run = s->resumed;
     if (flags)
-        return compare_flags(o, flags);
-    warn_line("%s: does not say what it was made with: its settings are not compared",
-              o->config->state);
+        return compare_flags(s, flags);
+    warn_line("%s: does not say what it was made with: its settings are not compared", s->path);
     return 0;
 }

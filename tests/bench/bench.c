@@ -392,7 +392,7 @@ static int optimizer_open(double *work)
         return -1;
     frame_set_meta_int(wire.request, "steps", 1000000);
     wire.client = optimizer_client_new(wire.link, network_parameters(wire.net), DTYPE_F32);
-    return wire.client ? optimizer_join(wire.client, wire.request, &wire.step) : -1;
+    return wire.client ? optimizer_client_join(wire.client, wire.request, &wire.step) : -1;
 }
 
 static int optimizer_round(void)
@@ -400,12 +400,12 @@ static int optimizer_round(void)
     const struct parameters *all = network_parameters(wire.net);
     const char *lr;
     frame_set_meta_int(wire.request, "step", wire.step++);
-    if (optimizer_begin(wire.client, wire.request))
+    if (optimizer_client_begin(wire.client, wire.request))
         return -1;
     for (int p = all->n - 1; p >= 0; p--)
-        if (!all->list[p].buffer && optimizer_push(wire.client, p))
+        if (!all->list[p].buffer && optimizer_client_push(wire.client, p))
             return -1;
-    return optimizer_finish(wire.client, &lr);
+    return optimizer_client_finish(wire.client, &lr);
 }
 
 static int echo_open(double *work)

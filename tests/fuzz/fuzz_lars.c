@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     link_options.timeout = 0;
     peers_play(rest);
     const int fd = input_stream(state);
-    struct optimizer_config config = optimizer_config;
+    struct optimizer_config config = optimizer_options_config();
     config.resume = resume;
     config.state = resume ? input_path(fd) : "";
     config.save_every = 0;

@@ -16,12 +16,12 @@ static struct parameters *parameters;
 static int train(struct optimizer_client *c, const struct frame *request)
 {
     const char *lr;
-    if (optimizer_begin(c, request))
+    if (optimizer_client_begin(c, request))
         return -1;
     for (int i = 0; i < parameters->n; i++)
-        if (!parameters->list[i].buffer && optimizer_push(c, i))
+        if (!parameters->list[i].buffer && optimizer_client_push(c, i))
             return -1;
-    return optimizer_finish(c, &lr);
+    return optimizer_client_finish(c, &lr);
 }
 
 static int act(char what, struct link *l, struct optimizer_client *c)
@@ -45,7 +45,7 @@ static int act(char what, struct link *l, struct optimizer_client *c)
         bad = link_end(l);
         break;
     case 'j':
-        bad = optimizer_join(c, f, &step);
+        bad = optimizer_client_join(c, f, &step);
         break;
     case 't':
         bad = train(c, f);

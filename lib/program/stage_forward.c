@@ -1,0 +1,67 @@
+#include <string.h>
+
+#include "engine/engine.h"
+#include "network/initialize.h"
+#include "program/checkpoint.h"
+#include "program/stage_options.h"
+#include "program/stage_parts.h"
+
+int stage_forward_start(struct stage_run *run, const struct frame *request,
+                        const struct tensor *input)
+{
+    struct engine engine;
+    if ((run->stage->begin && run->stage->begin(request)) ||
+        engine_choose(stage_options.precision, stage_options.kernel, &engine))
+        return -1;
+    struct plan *plan = run->stage->make_plan(input);
+    if (!plan)
+        return -1;
+    run->net = network_new(plan, &engine, (int)stage_options.threads);
+    if (!run->net)
+        return -1;
+    if (run->sync)
+        network_share(run->net, stage_sync_add, run);
+    struct parameters *p = network_parameters(run->net);
+    initialize_parameters(p, (uint64_t)stage_options.seed);
+    return *stage_options.init ? checkpoint_load(p, stage_options.init, run->stage->flags) : 0;
+}
+
+/* Evaluates the network, or copies the input if there is none, to out. */
+static int forward(struct stage_run *run, const struct tensor *input, float *out)
+{
+    if (!run->net) {
+        memcpy(out, input->data, input->bytes);
+        return 0;
+    }
+    const bool bytes = input->dtype == DTYPE_U8;
+    return network_forward(run->net, bytes ? input->data : NULL, bytes ? NULL : input->data,
+                           &run->stage->normalization, out);
+}
+
+struct frame *stage_forward(struct stage_run *run, const struct frame *request,
+                            const struct tensor *input, const struct stage_sizes *s, int64_t grains)
+{
+    const int64_t chunk = run->stage->chunk < s->b ? run->stage->chunk * s->v : 0;
+    const struct network_shape shape = {.images = s->images,
+                                        .height = s->h,
+                                        .width = s->w,
+                                        .grains = grains,
+                                        .chunk = chunk,
+                                        .training = grains > 0,
+                                        .input_grad = grains > 0 && !run->stage->metrics};
+    if (run->net && s->images && network_prepare(run->net, &shape))
+        return NULL;
+    const int64_t width = run->net ? network_outputs(run->net) : s->c;
+    struct frame *f = frame_derive(
+        request, &(struct tensor_spec){run->stage->output, DTYPE_F32, 3, {s->b, s->v, width}}, 1,
+        (const char *const[]){run->stage->input, NULL});
+    if (!f)
+        return NULL;
+    if (grains > 0) /* what classes are called is for the evaluator alone */
+        frame_drop_meta(f, "class_names");
+    if (s->images && forward(run, input, frame_find(f, run->stage->output)->data)) {
+        frame_free(f);
+        return NULL;
+    }
+    return f;
+}

@@ -1,0 +1,26 @@
+/* stage_options: the flags that encode, project and classify share, and what they were set to. */
+#ifndef STAGE_OPTIONS_H
+#define STAGE_OPTIONS_H
+
+#include <stdint.h>
+
+#include "cli/options.h"
+
+struct stage_config {
+    const char *next, *opt, *sync; /* links; "" if not given */
+    const char *wire;              /* "fp32" or "bf16" */
+    const char *init;              /* path of a checkpoint, or "" */
+    const char *precision, *kernel;
+    int64_t seed, threads;
+};
+extern struct stage_config stage_options;
+
+/* --opt, --init, --seed, --wire, --threads, --precision and --kernel; and --next and --sync, for a
+ * stage without a loss of its own. A program also takes server_option_specs and link_option_specs
+ * (link_options.h). */
+extern const struct option_spec stage_option_specs[], stage_link_option_specs[];
+
+/* Call it before options_parse(): sets the default of --threads. */
+void stage_options_defaults(void);
+
+#endif
