@@ -22,7 +22,7 @@ static bool same_part(const char *a, const char *b)
     return n == strcspn(b, ".") && !strncmp(a, b, n);
 }
 
-/* Written by this project's optimizers, whose programs share one file. */
+/* Returns whether one of this project's optimizers wrote the file, which its stages share. */
 static bool is_own(const struct frame *f)
 {
     const char *kind = frame_meta(f, "kind");
@@ -36,11 +36,11 @@ static bool is_own_part(const char *name)
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (same_part(name, parts[i]))
             return true;
-    return strchr(name, '/') != NULL; /* an optimizer's memory */
+    return strchr(name, '/') != NULL; /* an optimizer's slot */
 }
 
-/* Names the parts that are left over, each once. */
-static void tell_unused(const struct parameters *p, const struct frame *f, const char *path)
+/* Names the parts that are left over on stderr, each once. */
+static void warn_unused(const struct parameters *p, const struct frame *f, const char *path)
 {
     enum { LISTED = 8, SHOWN = 32 };
     char text[LISTED * (SHOWN + 2) + 32] = "";
@@ -63,7 +63,7 @@ static void tell_unused(const struct parameters *p, const struct frame *f, const
         warn_line("%s: not used: %s", path, text);
 }
 
-/* Checks all before anything is taken. */
+/* Checks names and shapes, before anything is taken. */
 static int check(const struct parameters *p, const struct frame *f)
 {
     for (int i = 0; i < p->n; i++) {
@@ -101,7 +101,7 @@ int checkpoint_take(struct parameters *p, const struct frame *f, const char *pat
     for (int i = 0; i < p->n; i++)
         if (!frame_find(f, p->list[i].name))
             memset(p->list[i].value, 0, p->list[i].count * dtype_size(p->list[i].dtype));
-    tell_unused(p, f, path);
+    warn_unused(p, f, path);
     return parameters_load(p, f, path);
 }
 

@@ -14,10 +14,10 @@ extern const struct option_spec loss_option_specs[];
 void loss_defaults(void);
 
 struct loss {
-    bool labels; /* the loss takes `y` I64 [B] and any number of views; otherwise requests must have
-                    two views, and y is not read */
-    /* Computes the gradient dz (n, d) and the metrics of one batch. Returns 0, or -1 with a message.
-     */
+    bool labels; /* the loss takes `y` I64 [B] and any number of views; otherwise requests must
+                    have two views, and y is not read */
+    /* Computes the gradient dz (n, d) and the metrics of one batch. Returns 0, or -1 with a
+     * message. */
     int (*compute)(const struct loss_input *in, float *dz, struct loss_metrics *metrics);
 };
 

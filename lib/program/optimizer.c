@@ -49,8 +49,8 @@ static bool same_part(const char *a, const char *b)
     return n == strcspn(b, ".") && !strncmp(a, b, n);
 }
 
-/* A resumed state of a deeper network than the client's: of a part that the client has, the client
- * has all. */
+/* Checks that a resumed state is not of a deeper network than the client's: the client must have
+ * all tensors of each part ("layer1") that it has any of. */
 static int check_left_over(const struct optimizer *o, const struct frame *request)
 {
     for (int i = 0; i < o->state.store.n; i++) {
@@ -65,6 +65,7 @@ static int check_left_over(const struct optimizer *o, const struct frame *reques
     return 0;
 }
 
+/* Checks a join against what is there. Returns -1 with a message. */
 static int check_join(struct optimizer *o, int client, const struct frame *request)
 {
     if (optimizer_settings_check(&o->state.settings, request))
@@ -89,7 +90,7 @@ static int check_join(struct optimizer *o, int client, const struct frame *reque
     return o->state.config->resume && request->n_tensors ? check_left_over(o, request) : 0;
 }
 
-/* Takes over what a client joins with, as far as it is not known. */
+/* Makes the client the owner of its tensors, and takes over those that are not there yet. */
 static int take_initial(struct optimizer *o, int client, const struct frame *request)
 {
     for (int i = 0; i < request->n_tensors; i++) {
@@ -103,8 +104,8 @@ static int take_initial(struct optimizer *o, int client, const struct frame *req
     return 0;
 }
 
-/* One of several optimizers (shard.h) may own nothing but what is frozen: no gradients come to it,
- * so it does not learn of steps. */
+/* Returns whether steps can be counted here. One of several optimizers (shard.h) may own nothing
+ * but frozen tensors: no gradients come to it, so it does not learn of steps. */
 static bool counts_steps(const struct optimizer *o)
 {
     bool frozen = false;
@@ -126,7 +127,7 @@ static int answer_join(struct optimizer *o, int client, struct frame *request)
     }
     if (request->n_tensors)
         put_values(o, request);
-    else { /* a rank that brings nothing wants to know everything */
+    else { /* a rank that brings no tensors wants all of them */
         frame_free(request);
         if (!(reply = optimizer_state_pack(&o->state, false)))
             return -1;
@@ -138,7 +139,8 @@ static int answer_join(struct optimizer *o, int client, struct frame *request)
     return server_reply(o->server, client, reply);
 }
 
-/* Whether gradients fit the parameters. *twice: they do not since they have come already. */
+/* Checks that gradients fit the parameters. Returns -1 with a message; *twice says that one came
+ * for the second time in this step. */
 static int check_gradients(struct optimizer *o, const struct frame *request, bool *twice)
 {
     *twice = false;

@@ -8,9 +8,10 @@
 #include "base/fail.h"
 #include "base/half.h"
 #include "frame/sound.h"
+#include "program/metas.h"
 #include "program/parameter_name.h"
 
-/* A message of this size moves fastest over pipes and sockets; see docs/links.md. */
+/* Messages of this size are the fastest over pipes and sockets (docs/links.md). */
 enum { BUCKET_BYTES = 1 << 20 };
 
 struct optimizer_client {
@@ -18,7 +19,7 @@ struct optimizer_client {
     struct parameters *parameters;
     enum dtype wire;
     int64_t rank;
-    struct frame *metas; /* the present step's */
+    struct frame *metas; /* of the step under way */
     int *bucket;         /* parameters whose gradients wait to be sent */
     int n_bucket, in_flight;
     size_t bucket_bytes;
@@ -36,8 +37,7 @@ struct optimizer_client *optimizer_client_new(struct link *link, struct paramete
         return c;
     }
     free(c);
-    fail_memory(NULL);
-    return NULL;
+    return fail_null("out of memory");
 }
 
 void optimizer_client_free(struct optimizer_client *c)
@@ -49,7 +49,7 @@ void optimizer_client_free(struct optimizer_client *c)
     free(c);
 }
 
-/* What this rank sends: of what all have alike one is enough. */
+/* Returns whether this rank sends parameter i: what all ranks have alike, rank 0 sends. */
 static bool sends(const struct optimizer_client *c, int i)
 {
     const struct parameter *p = &c->parameters->list[i];
@@ -65,8 +65,8 @@ static struct tensor_spec spec_of(const struct parameter *p, enum dtype wire)
     return spec;
 }
 
-/* What is frozen goes by the first parts of the names, "conv1" and "layer1": blocks are frozen as a
- * whole. */
+/* Writes which parameters are frozen into a join, by the first parts of their names, "conv1" and
+ * "layer1": blocks are frozen as a whole. */
 static void name_frozen(const struct optimizer_client *c, struct frame *join)
 {
     char list[1024] = "";
@@ -87,14 +87,12 @@ static void name_frozen(const struct optimizer_client *c, struct frame *join)
         frame_set_meta(join, "frozen", list);
 }
 
-/* A frame of these n parameters' values, for a join. */
+/* Returns a frame with the values of the first n parameters, for a join. */
 static struct frame *pack_values(const struct optimizer_client *c, int n)
 {
     struct tensor_spec *specs = calloc((size_t)n + 1, sizeof *specs);
-    if (!specs) {
-        fail_memory(NULL);
-        return NULL;
-    }
+    if (!specs)
+        return fail_null("out of memory");
     for (int i = 0; i < n; i++)
         specs[i] = spec_of(&c->parameters->list[i], DTYPE_F32);
     struct frame *f = frame_new(specs, n);
@@ -106,14 +104,12 @@ static struct frame *pack_values(const struct optimizer_client *c, int n)
     return f;
 }
 
-/* A frame of what this rank sends of the bucket: gradients, and buffers as they are. */
+/* Returns a frame of what this rank sends of the bucket: gradients, and the values of buffers. */
 static struct frame *pack_bucket(const struct optimizer_client *c)
 {
     struct tensor_spec *specs = calloc((size_t)c->n_bucket + 1, sizeof *specs);
-    if (!specs) {
-        fail_memory(NULL);
-        return NULL;
-    }
+    if (!specs)
+        return fail_null("out of memory");
     int n = 0;
     for (int i = 0; i < c->n_bucket; i++)
         if (sends(c, c->bucket[i]))
@@ -136,7 +132,7 @@ static int take_values(struct optimizer_client *c, const struct frame *reply)
     return parameters_load(c->parameters, reply, link_name(c->link));
 }
 
-/* What is in force may be a resumed state's, and of another network. */
+/* Checks the values in force, which may be a resumed state's and so of another network. */
 static int check_values(const struct optimizer_client *c, const struct frame *reply)
 {
     for (int i = 0; i < reply->n_tensors; i++) {
@@ -158,11 +154,9 @@ int optimizer_client_join(struct optimizer_client *c, const struct frame *reques
     struct frame *join = pack_values(c, c->rank == 0 ? c->parameters->n : 0), *reply;
     if (!join)
         return -1;
-    static const char *const keys[] = {"rank",   "world", "grains",         "batch",
-                                       "images", "steps", "steps_per_epoch"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (frame_meta(request, keys[i]))
-            frame_set_meta(join, keys[i], frame_meta(request, keys[i]));
+    metas_copy(join, request,
+               (const char *const[]){"rank", "world", "grains", "batch", "images", "steps",
+                                     "steps_per_epoch", NULL});
     frame_set_meta(join, "kind", "join");
     name_frozen(c, join);
     if (link_request(c->link, join, &reply))
@@ -180,18 +174,16 @@ int optimizer_client_join(struct optimizer_client *c, const struct frame *reques
 
 int optimizer_client_begin(struct optimizer_client *c, const struct frame *request)
 {
-    static const char *const keys[] = {
-        "step", "steps", "steps_per_epoch", "batch", "images", "grains", "epoch", "rank", "world"};
     frame_free(c->metas);
     c->n_bucket = c->in_flight = 0;
     c->bucket_bytes = 0;
     if (!(c->metas = frame_new(NULL, 0)))
         return -1;
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (frame_meta(request, keys[i]))
-            frame_set_meta(c->metas, keys[i], frame_meta(request, keys[i]));
+    metas_copy(c->metas, request,
+               (const char *const[]){"step", "steps", "steps_per_epoch", "batch", "images",
+                                     "grains", "epoch", "rank", "world", NULL});
     frame_set_meta(c->metas, "kind", "gradients");
-    /* Buffers travel first: when a client's last gradient is there, its step is complete. */
+    /* Buffers are sent first: a client's step is complete when its last gradient has come. */
     for (int i = 0; i < c->parameters->n; i++)
         if (c->parameters->list[i].buffer && !c->parameters->list[i].frozen &&
             optimizer_client_push(c, i))

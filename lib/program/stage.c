@@ -59,7 +59,7 @@ static int serve(struct stage_run *run, struct server *server)
     return got == SERVER_ENDED ? 0 : -1;
 }
 
-/* The end goes to every peer before any is waited for. */
+/* Sends the end frame to every peer before any is waited for. */
 static int end_links(struct stage_run *run)
 {
     int status = 0;

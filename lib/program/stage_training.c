@@ -8,7 +8,7 @@
 #include "program/stage_parts.h"
 #include "report/metrics.h"
 
-/* On the first request of a training run: takes over the optimizer's parameters. */
+/* Joins on the first request of a training run: takes the optimizer's parameters over. */
 static int join(struct stage_run *run, const struct frame *request)
 {
     int64_t step, next_step;
@@ -32,7 +32,7 @@ static int push(int parameter, void *user)
     return optimizer_client_push(user, parameter);
 }
 
-/* Gradients of the parameters go to the optimizer while they are made. */
+/* Runs the backward pass, which sends each parameter's gradient as soon as it is complete. */
 static int backward(struct stage_run *run, const struct frame *request,
                     const struct tensor *gradient, float *dinput)
 {
@@ -60,8 +60,9 @@ int stage_training_update(struct stage_run *run, const char **lr)
     return 0;
 }
 
-/* The head of the pipeline tells the rate, so it waits for the update before it answers; others
- * let their callers go on meanwhile. Views are those of the whole batch: other workers' too. */
+/* The head of the pipeline reports the learning rate, so it waits for the update before it answers;
+ * other stages let their callers go on meanwhile. The views are those of the whole batch, other
+ * workers' included. */
 static int add_metrics(struct stage_run *run, const struct stage_sizes *s, double began,
                        struct frame *reply)
 {
@@ -76,8 +77,8 @@ static int add_metrics(struct stage_run *run, const struct stage_sizes *s, doubl
     return 0;
 }
 
-/* A stage with a loss of its own tells the rate too: in front of it may be an encoder that has
- * none, since all of it is frozen. */
+/* A stage with a loss of its own reports the learning rate too: the encoder before it may have no
+ * rate to report, because it is frozen as a whole. */
 static int add_rate(struct stage_run *run, struct frame *reply)
 {
     const char *lr;
@@ -88,7 +89,8 @@ static int add_rate(struct stage_run *run, struct frame *reply)
     return 0;
 }
 
-/* What the caller gets: metrics, or the input's gradient with what came along with the output's. */
+/* Returns the reply to the caller: metrics, or the input's gradient (not yet computed) with the
+ * metadata that came with the output's. */
 static struct frame *training_reply(const struct stage_run *run, const struct frame *request,
                                     const struct frame *answer, const struct stage_sizes *s)
 {
@@ -110,7 +112,7 @@ static struct frame *training_reply(const struct stage_run *run, const struct fr
     return reply;
 }
 
-/* The output's gradient, and what is known of the loss. Consumes the output. */
+/* Gets the output's gradient and the loss's metrics as a new frame. Consumes the output. */
 static int ask(struct stage_run *run, struct frame *out, struct frame **answer)
 {
     if (!run->stage->loss)
@@ -120,7 +122,7 @@ static int ask(struct stage_run *run, struct frame *out, struct frame **answer)
     return *answer ? 0 : -1;
 }
 
-/* Any program may be the loss; parameters shall not be updated by one that has lost its way. */
+/* Any program may be the loss: checks that parameters are not updated by one that diverged. */
 static int check_loss(const struct frame *request, const struct frame *answer)
 {
     double loss;
