@@ -1,7 +1,6 @@
 #include "program/optimizer.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/atomic_file.h"
@@ -12,26 +11,22 @@
 #include "program/link_options.h"
 #include "program/optimizer_state.h"
 #include "program/parameter_name.h"
+#include "program/step_gate.h"
 
 enum { STOP_PATIENCE = 20 }; /* seconds for the rest of a step, after a signal: Slurm gives 30 */
 
-struct waiting_request { /* one that came before its step */
-    struct frame *frame;
-    int client;
-};
-
 struct optimizer {
     struct server *server;
+    struct step_gate *gate; /* which clients there are, and their requests that wait */
     struct optimizer_state state;
     bool checked; /* that clients have joined with all that a resumed state holds */
-    struct {
-        bool joined, ended;
-        int64_t ahead; /* the latest step it sent anything for */
-    } * clients;
-    int n_clients;
-    struct waiting_request *waiting;
-    int n_waiting;
 };
+
+/* A client that has spoken before. */
+static struct step_gate_client *client_of(const struct optimizer *o, int client)
+{
+    return step_gate_client(o->gate, client);
+}
 
 /* ---- joins ---- */
 
@@ -84,10 +79,24 @@ static int check_join(struct optimizer *o, int client, const struct frame *reque
             continue;
         if (optimizer_store_check(e, t, false))
             return -1;
-        if (e->client >= 0 && e->client != client && !o->clients[e->client].ended)
+        if (e->client >= 0 && e->client != client && !client_of(o, e->client)->ended)
             return fail("clients %d and %d both joined with %s", e->client, client, t->name);
     }
     return o->state.config->resume && request->n_tensors ? check_left_over(o, request) : 0;
+}
+
+/* Counts the gradients that a client owes in each step, and those that came in this one. */
+static void count_owed(const struct optimizer *o, int client)
+{
+    struct step_gate_client *c = client_of(o, client);
+    c->owes = c->sent = 0;
+    for (int i = 0; i < o->state.store.n; i++) {
+        const struct owned_tensor *e = &o->state.store.tensors[i];
+        if (e->client == client && !e->buffer && !e->frozen) {
+            c->owes++;
+            c->sent += e->updated == o->state.step;
+        }
+    }
 }
 
 /* Makes the client the owner of its tensors, and takes over those that are not there yet. */
@@ -100,7 +109,9 @@ static int take_initial(struct optimizer *o, int client, const struct frame *req
         e->client = client;
         e->frozen = parameter_name_is_frozen(frame_meta(request, "frozen"), e->name);
     }
-    o->clients[client].joined = true;
+    client_of(o, client)->joined = true;
+    client_of(o, client)->step = o->state.step;
+    count_owed(o, client);
     return 0;
 }
 
@@ -200,9 +211,7 @@ static int take_step(struct optimizer *o, const struct frame *request, double *l
     return 0;
 }
 
-/* ---- gradients ---- */
-
-/* Consumes the request. */
+/* Answers gradients of the step under way. Consumes the request. */
 static int answer_gradients(struct optimizer *o, int client, struct frame *request)
 {
     double lr = 0;
@@ -215,23 +224,19 @@ static int answer_gradients(struct optimizer *o, int client, struct frame *reque
         frame_free(request);
         return -1;
     }
+    int gradients = 0;
+    for (int i = 0; i < request->n_tensors; i++)
+        gradients += !parameter_name_is_buffer(request->tensors[i].name);
+    step_gate_count(o->gate, client, o->state.step, gradients);
     put_values(o, request);
     frame_set_meta(request, "kind", "parameters");
     frame_set_meta_float(request, "lr", (float)lr);
     return server_reply(o->server, client, request);
 }
 
-static bool complete(const struct optimizer *o, int client)
-{
-    if (o->clients[client].ended || o->clients[client].ahead > o->state.step)
-        return true;
-    for (int i = 0; i < o->state.store.n; i++)
-        if (o->state.store.tensors[i].client == client && !o->state.store.tensors[i].buffer &&
-            !o->state.store.tensors[i].frozen && o->state.store.tensors[i].updated != o->state.step)
-            return false;
-    return true;
-}
+/* ---- steps ---- */
 
+/* Returns whether nothing was sent in the step under way. */
 static bool untouched(const struct optimizer *o)
 {
     for (int i = 0; i < o->state.store.n; i++)
@@ -240,7 +245,8 @@ static bool untouched(const struct optimizer *o)
     return true;
 }
 
-/* What a resumed state holds and nobody joined with would stay as it is from here on. */
+/* Checks that clients joined with all that a resumed state holds: no other tensor would change from
+ * here on. */
 static int check_unclaimed(struct optimizer *o)
 {
     for (int i = 0; o->state.config->resume && !o->checked && i < o->state.store.n; i++)
@@ -251,48 +257,43 @@ static int check_unclaimed(struct optimizer *o)
     return 0;
 }
 
-/* If each client has done its step, the next one begins: the state is saved when its time has
- * come, and the requests that waited are answered. */
-static int finish_step(struct optimizer *o)
+/* Begins the next step, and saves the state if its time has come. */
+static int begin_next_step(struct optimizer *o)
+{
+    struct optimizer_state *s = &o->state;
+    if (check_unclaimed(o))
+        return -1;
+    s->step++;
+    if (optimizer_state_keep_model(s))
+        return -1;
+    const bool due = s->config->save_every && s->step % s->config->save_every == 0;
+    return due ? optimizer_state_save(s) : 0;
+}
+
+/* Answers all requests whose step has come, and begins the next step whenever each client has
+ * completed this one. After a signal it returns between two steps. */
+static int answer_waiting(struct optimizer *o)
 {
     for (;;) {
-        for (int i = 0; i < o->n_clients; i++)
-            if (!complete(o, i))
-                return 0;
-        if (untouched(o) && o->n_waiting == 0)
-            return 0;
-        if (check_unclaimed(o))
-            return -1;
-        o->state.step++;
-        if (optimizer_state_keep_model(&o->state))
-            return -1;
-        if (o->state.config->save_every && o->state.step % o->state.config->save_every == 0 &&
-            optimizer_state_save(&o->state))
-            return -1;
-        if (stop_requested()) /* here, before anything of the next step */
-            return 0;
-        int kept = 0, n = o->n_waiting;
-        o->n_waiting = 0;
-        for (int i = 0; i < n; i++) {
-            struct waiting_request r = o->waiting[i];
-            int64_t step;
-            if (frame_meta_int(r.frame, "step", o->state.step, &step) || step != o->state.step) {
-                o->waiting[kept++] = r;
-                continue;
-            }
-            if (answer_gradients(o, r.client, r.frame)) {
-                while (++i < n)
-                    frame_free(o->waiting[i].frame);
-                o->n_waiting = kept;
-                return -1;
-            }
+        struct step_gate_request r = {0};
+        bool begins = step_gate_under_way(o->gate) > o->state.step && !untouched(o);
+        if (!begins) {
+            const enum step_gate_result got = step_gate_take(o->gate, &r);
+            if (got != STEP_GATE_READY)
+                return got == STEP_GATE_FAILED ? -1 : 0;
+            begins = r.step > o->state.step; /* a client left out the rest of this step */
         }
-        o->n_waiting = kept;
-        if (n == kept)
-            return 0;
+        const int failed = begins ? begin_next_step(o) : 0;
+        if (failed || (begins && stop_requested())) {
+            frame_free(r.frame);
+            return failed;
+        }
+        if (r.frame && answer_gradients(o, r.client, r.frame))
+            return -1;
     }
 }
 
+/* Consumes the request. */
 static int take_gradients(struct optimizer *o, int client, struct frame *request)
 {
     int64_t step;
@@ -301,73 +302,72 @@ static int take_gradients(struct optimizer *o, int client, struct frame *request
         return -1;
     }
     /* A client may be one step ahead of the others, but leaves none out and does not go back. */
-    const int64_t last = o->clients[client].ahead;
-    const bool late = step < o->state.step || step < last;
-    if (late || (step != o->state.step && !(step == o->state.step + 1 && last >= o->state.step))) {
+    const int64_t now = o->state.step, latest = client_of(o, client)->latest;
+    const bool late = step < now || step < latest;
+    if (late || (step != now && !(step == now + 1 && latest >= now))) {
         frame_free(request);
         fail("client %d sent step %" PRId64 ", where step %" PRId64 " is under way", client, step,
-             o->state.step);
+             now);
         return late ? server_refuse(o->server, client, true) : -1;
     }
-    o->clients[client].ahead = step;
-    if (step > o->state.step) {
-        struct waiting_request *waiting =
-            realloc(o->waiting, (size_t)(o->n_waiting + 1) * sizeof *waiting);
-        if (!waiting) {
-            frame_free(request);
-            return fail_memory(NULL);
-        }
-        o->waiting = waiting;
-        waiting[o->n_waiting++] = (struct waiting_request){request, client};
-        return finish_step(o);
+    if (step_gate_put(o->gate, client, step, request)) {
+        frame_free(request);
+        return -1;
     }
-    return answer_gradients(o, client, request) ? -1 : finish_step(o);
+    return answer_waiting(o);
 }
 
-static int know_client(struct optimizer *o, int client)
-{
-    if (client < o->n_clients)
-        return 0;
-    void *clients = realloc(o->clients, (size_t)(client + 1) * sizeof *o->clients);
-    if (!clients)
-        return fail_memory(NULL);
-    o->clients = clients;
-    for (; o->n_clients <= client; o->n_clients++) {
-        o->clients[o->n_clients].joined = o->clients[o->n_clients].ended = false;
-        o->clients[o->n_clients].ahead = -1;
-    }
-    return 0;
-}
+/* ---- serving ---- */
 
-/* One that joined and left, and may be a stranger. If other clients are there and it brought
- * parameters, the run cannot do without it: -1. Else they are nobody's again, or gone. */
+/* Forgets a client that joined and left, and may not belong to this run. If other clients are there
+ * and it brought parameters, the run cannot do without it: -1. Otherwise its tensors are gone, or
+ * without a client again if a resumed state holds them. */
 static int forget_client(struct optimizer *o, int client)
 {
+    struct optimizer_store *store = &o->state.store;
     bool others = false, owns = false;
-    for (int i = 0; i < o->n_clients; i++)
-        others = others || (i != client && o->clients[i].joined && !o->clients[i].ended);
-    for (int i = 0; i < o->state.store.n; i++)
-        owns = owns || o->state.store.tensors[i].client == client;
-    if (client >= o->n_clients || (others && owns))
+    for (int i = 0; i < step_gate_n_clients(o->gate); i++)
+        others = others || (i != client && client_of(o, i)->joined && !client_of(o, i)->ended);
+    for (int i = 0; i < store->n; i++)
+        owns = owns || store->tensors[i].client == client;
+    if (client >= step_gate_n_clients(o->gate) || (others && owns))
         return -1;
     warn_line("%s: forgotten, having sent nothing but its join", fail_message());
-    for (int i = o->state.store.n - 1; i >= 0; i--)
-        if (o->state.store.tensors[i].client == client && o->state.config->resume)
-            o->state.store.tensors[i].client = -1;
-        else if (o->state.store.tensors[i].client == client)
-            optimizer_store_remove(&o->state.store, i);
-    o->clients[client].joined = false;
-    o->clients[client].ended = true;
+    for (int i = store->n - 1; i >= 0; i--)
+        if (store->tensors[i].client == client && o->state.config->resume)
+            store->tensors[i].client = -1;
+        else if (store->tensors[i].client == client)
+            optimizer_store_remove(store, i);
+    client_of(o, client)->joined = false;
+    client_of(o, client)->ended = true;
     return 0;
 }
 
-/* A program that is asked to stop finishes the step that is under way, if its clients let it. */
+/* Ends the program after a signal, once the step under way is complete. */
 static int stop_between_steps(const struct optimizer *o)
 {
     if (!stop_requested() || !untouched(o))
         return 0;
     stop_grace(0);
     return stop_check();
+}
+
+/* Handles one request of a client, which consumes it. */
+static int handle(struct optimizer *o, int client, struct frame *request)
+{
+    struct step_gate_client *c = client_of(o, client);
+    const char *kind = frame_meta(request, "kind");
+    const bool joins = kind && !strcmp(kind, "join"), known = c->joined;
+    bool bad = joins && check_join(o, client, request);
+    c->ended = false;
+    if (!joins && !known)
+        bad = fail("client %d sent gradients and has not joined", client);
+    if (!bad)
+        return joins ? answer_join(o, client, request) : take_gradients(o, client, request);
+    const int status = known ? -1 : server_refuse(o->server, client, false);
+    frame_free(request);
+    c->ended = true; /* it never was a client */
+    return status;
 }
 
 static int serve(struct optimizer *o)
@@ -386,30 +386,14 @@ static int serve(struct optimizer *o)
             return -1;
         if (got != SERVER_REQUEST)
             continue;
-        if (know_client(o, client)) {
+        struct step_gate_client *c = step_gate_client(o->gate, client);
+        if (!c) {
             frame_free(request);
             return -1;
         }
-        if (ends) {
-            o->clients[client].ended = true;
-            if (finish_step(o))
-                return -1;
-            continue;
-        }
-        o->clients[client].ended = false;
-        const char *kind = frame_meta(request, "kind");
-        const bool joins = kind && !strcmp(kind, "join"), known = o->clients[client].joined;
-        bool bad = joins && check_join(o, client, request);
-        if (!joins && !known)
-            bad = fail("client %d sent gradients and has not joined", client);
-        if (bad && (known || server_refuse(o->server, client, false))) {
-            frame_free(request);
-            return -1;
-        }
-        if (bad) {
-            o->clients[client].ended = true; /* it was none */
-            frame_free(request);
-        } else if (joins ? answer_join(o, client, request) : take_gradients(o, client, request))
+        if (ends)
+            c->ended = true;
+        if (ends ? answer_waiting(o) : handle(o, client, request))
             return -1;
     }
     return -1;
@@ -430,15 +414,6 @@ static void save_stopped(struct optimizer *o)
     fail("%s after %" PRId64 " steps", fail_message(), o->state.step);
 }
 
-static void release(struct optimizer *o)
-{
-    for (int i = 0; i < o->n_waiting; i++)
-        frame_free(o->waiting[i].frame);
-    free(o->waiting);
-    free(o->clients);
-    optimizer_state_release(&o->state);
-}
-
 int optimizer_serve(struct server *server, const struct optimizer_rule *rule,
                     const struct optimizer_config *config)
 {
@@ -449,14 +424,17 @@ int optimizer_serve(struct server *server, const struct optimizer_rule *rule,
         atomic_file_clean(config->state);
     if (*config->model)
         atomic_file_clean(config->model);
-    struct optimizer o = {.server = server};
+    struct optimizer o = {.server = server, .gate = step_gate_new()};
+    if (!o.gate)
+        return -1;
     optimizer_state_init(&o.state, rule, config);
     int bad = (config->resume && optimizer_state_load(&o.state)) || serve(&o);
     if (bad)
         save_stopped(&o);
     else
         bad = optimizer_state_save(&o.state) || optimizer_state_save_model(&o.state);
-    release(&o);
+    step_gate_free(o.gate);
+    optimizer_state_release(&o.state);
     return bad ? -1 : 0;
 }
 
