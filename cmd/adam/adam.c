@@ -1,5 +1,5 @@
-/* adam: the optimizer that scales each parameter's step by its gradients' sizes. Gradients in, new
- * parameters out. */
+/* adam: Adam and AdamW, optimizers that scale each parameter's step by its gradients' sizes.
+ * Gradients in, new parameters out. */
 #include "optimizer/adam.h"
 
 #include <string.h>
@@ -18,38 +18,38 @@ static const struct option_spec options[] = {
      .argument = "X",
      .min = 0,
      .max = 0.9999999,
-     .help = "of the mean of gradients"},
+     .help = "decay of the mean of gradients"},
     {.name = "beta2",
      .kind = OPTION_DOUBLE,
      .value = &adam.beta2,
      .argument = "X",
      .min = 0,
      .max = 0.9999999,
-     .help = "of the mean of their squares"},
+     .help = "decay of the mean of their squares"},
     {.name = "eps",
      .kind = OPTION_DOUBLE,
      .value = &adam.eps,
      .argument = "X",
      .min = 1e-30,
      .max = 1,
-     .help = "added to the root of that mean"},
+     .help = "added to the square root of that mean"},
     {.name = "weight-decay",
      .kind = OPTION_DOUBLE,
      .value = &adam.weight_decay,
      .argument = "X",
      .min = 0,
      .max = 1e3,
-     .help = "so many times a parameter is added to its gradient"},
+     .help = "times the parameter is added to its gradient"},
     {.name = "decoupled",
      .kind = OPTION_SWITCH,
      .value = &adam.decoupled,
-     .help = "AdamW: instead the parameter shrinks by rate x decay"},
+     .help = "AdamW: the parameter shrinks by rate x decay instead"},
     {.name = "decay",
      .kind = OPTION_CHOICE,
      .value = &decayed,
      .choices = "weights|all",
      .argument = "WHAT",
-     .help = "what decays: weights, or all: also biases and batch norm"},
+     .help = "what decays: weights alone, or all: biases and batch norm as well"},
     {0},
 };
 

@@ -1,4 +1,5 @@
-/* classify: a linear classifier, in the place of project and its loss. Features and labels in. */
+/* classify: a linear classifier with its loss, which takes the place of project and a contrastive
+ * loss. Features and labels in, their gradient out. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -23,19 +24,19 @@ static const struct option_spec options[] = {
      .argument = "N",
      .min = 1,
      .max = MOST_CLASSES,
-     .help = "without: what the frames' `classes` says"},
+     .help = "number of classes; without: what the frames' `classes` says"},
     {.name = "label-smoothing",
      .kind = OPTION_DOUBLE,
      .value = &smoothing,
      .argument = "E",
      .min = 0,
      .max = 1,
-     .help = "this share of the target is spread over all classes"},
+     .help = "spread this share of the target over all classes"},
     {0},
 };
 
 static const char details[] =
-    "In:  `h` F32 [B,V,D] and, for training, `y` I64 [B]: 0 to C-1, or -1: no label, which\n"
+    "In:  `h` F32 [B,V,D] and, for training, `y` I64 [B]: 0 to C-1, or -1 for none, which\n"
     "     is left out of the mean. A frame must hold the whole global batch.\n"
     "Out: without --opt `logits` F32 [B,V,C] in `h`'s place; with it `dh` F32 [B,V,D], and\n"
     "     metadata `loss` (softmax cross-entropy), `accuracy` (top-1) and `lr`.\n"
@@ -45,7 +46,7 @@ static const char details[] =
     "  augment --data shapes --ops crop,flip --views 1 --batch 64 --steps 20 |\n"
     "    encode --opt ipc://opt.ipc --next 'exec:classify --opt ipc://opt.ipc' | progress";
 
-/* The number of classes. */
+/* Finds the number of classes. */
 static int begin(const struct frame *request)
 {
     if (classes)
@@ -56,9 +57,10 @@ static int begin(const struct frame *request)
         return fail("how many classes? The frames do not say: give --classes");
     return classes > 0 && classes <= MOST_CLASSES
                ? 0
-               : fail("the frames tell of %lld classes", (long long)classes);
+               : fail("the frames' `classes` is %lld: not a number of classes", (long long)classes);
 }
 
+/* Makes the network: logits = fc.weight h + fc.bias. */
 static struct plan *make_plan(const struct tensor *h)
 {
     struct plan *p = plan_new(h->shape[2]);
@@ -69,6 +71,7 @@ static struct plan *make_plan(const struct tensor *h)
     return p;
 }
 
+/* Returns dlogits [B,V,C] with the loss and the accuracy of the batch (struct stage). */
 static struct frame *loss(const struct frame *output, int threads)
 {
     const struct tensor *logits = frame_find(output, "logits");

@@ -1,4 +1,4 @@
-/* encode: the network whose features are wanted. Images or series in, features out. */
+/* encode: the residual network whose features are learned. Images or series in, features out. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,7 @@ static const struct option_spec options[] = {
      .argument = "W",
      .min = 0.01,
      .max = 64,
-     .help = "multiplies its channels"},
+     .help = "multiply the channels by W"},
     {.name = "sk",
      .kind = OPTION_SWITCH,
      .value = &selective,
@@ -46,32 +46,34 @@ static const struct option_spec options[] = {
      .kind = OPTION_STRING,
      .value = &normalize,
      .argument = "HOW",
-     .help = "none, cifar10, imagenet, or means/deviations: R,G,B/R,G,B"},
+     .help = "none, cifar10, imagenet, or means/standard deviations: R,G,B/R,G,B"},
     {.name = "freeze",
      .kind = OPTION_CHOICE,
      .value = &freeze,
      .choices = freezes,
      .argument = "BLOCK",
-     .help = "what does not train: up to and with this block; layer4 is all"},
+     .help = "do not train the network up to and with BLOCK; layer4: all of it"},
     {.name = "chunk",
      .kind = OPTION_INT,
      .value = &chunk,
      .argument = "M",
      .min = 0,
      .max = 1 << 30,
-     .help = "train M images of a batch at a time; 0: all at once"},
+     .help = "train with M images of a batch in memory; 0: all at once"},
     {0},
 };
 
 static const char details[] =
-    "In:  `x` U8 [B,V,H,W,3], scaled by 1/255 and normalized; or F32, taken as it is.\n"
+    "In:  `x` U8 [B,V,H,W,3], scaled by 1/255 and normalized; or F32, used as it is.\n"
     "     resnet1d takes series of T steps and any number C of channels: F32 [B,V,1,T,C].\n"
     "Out: without --next `h` F32 [B,V,D] in `x`'s place, in evaluation mode; with it,\n"
-    "     after a training step, metrics: `lr`, `views_per_s`, and what came with `dh`.\n"
+    "     after a training step, metrics: `lr`, `views_per_s`, and those that came with\n"
+    "     `dh`.\n"
     "\n"
     "Example: augment --data cifar-10-batches-bin --policy eval --epochs 1 |\n"
     "  encode --init model.safetensors > features.st";
 
+/* Returns how many blocks --freeze names: 1 for the stem, 5 for all. */
 static int frozen_blocks(void)
 {
     if (!strcmp(freeze, "none"))
@@ -79,7 +81,7 @@ static int frozen_blocks(void)
     return strcmp(freeze, "stem") ? 1 + atoi(freeze + strlen("layer")) : 1;
 }
 
-/* "resnet50"; "resnet1d" and "resnet1d50" for series. */
+/* Makes the network that --arch names: "resnet50"; "resnet1d" and "resnet1d50" for series. */
 static struct plan *make_plan(const struct tensor *x)
 {
     static const char series[] = "resnet1d";

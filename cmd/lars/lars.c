@@ -21,14 +21,14 @@ static const struct option_spec options[] = {
      .argument = "X",
      .min = 0,
      .max = 1e3,
-     .help = "not for biases and batch norm"},
+     .help = "weight decay; biases and batch norm have none"},
     {.name = "eta",
      .kind = OPTION_DOUBLE,
      .value = &lars.eta,
      .argument = "X",
      .min = 0,
      .max = 1e3,
-     .help = "trust coefficient"},
+     .help = "trust coefficient, a factor of the trust ratio"},
     {0},
 };
 

@@ -28,9 +28,9 @@ static const char details[] =
     "\n"
     "Row i's loss is -ln sigmoid(s_ip / T) of its positive p, and the mean of\n"
     "-ln sigmoid(-s_in / T) over its 2B-2 negatives n, where the similarity s is the\n"
-    "cosine of two rows. Of rows that keep their length it is their dot product.\n"
-    "With --semi-hard the mean is over one negative; a row that has none such keeps\n"
-    "its positive's term.\n"
+    "cosine of two rows, or with --no-normalize their dot product.\n"
+    "With --semi-hard one negative takes the place of the mean; a row without such a\n"
+    "negative keeps its positive's term.\n"
     "\n"
     "Example: augment --data shapes --batch 64 --steps 1 | encode | project | ntlogistic | inspect";
 

@@ -1,4 +1,4 @@
-/* ntxent: the contrastive loss. Projections in, their gradient out. */
+/* ntxent: the contrastive loss of SimCLR. Projections in, their gradient out. */
 #include "loss/ntxent.h"
 
 #include "base/signals.h"
@@ -24,8 +24,8 @@ static const char details[] =
     "Out: `dz` F32 [B,2,d], and metadata `loss`, `contrast_acc`, `contrast_entropy`.\n"
     "\n"
     "Row i's loss is -ln softmax(s_i)[positive] over all other rows, where the\n"
-    "similarity s_ij is the cosine of rows i and j, divided by T. Of rows that keep\n"
-    "their length it is their dot product, divided by T.\n"
+    "similarity s_ij is the cosine of rows i and j, or with --no-normalize their dot\n"
+    "product, divided by T.\n"
     "\n"
     "Example: augment --data shapes --batch 64 --steps 1 | encode | project | ntxent | inspect";
 

@@ -14,14 +14,14 @@ static const struct option_spec options[] = {
      .argument = "N",
      .min = 0,
      .max = 4,
-     .help = "linear maps; 0: the projection is the feature, 2: one hidden layer"},
+     .help = "linear layers; 0: the projection is the feature, 2: one hidden layer"},
     {.name = "hidden",
      .kind = OPTION_INT,
      .value = &hidden,
      .argument = "W",
      .min = 0,
      .max = 1 << 20,
-     .help = "width between layers; 0: as wide as the input"},
+     .help = "width of hidden layers; 0: as wide as the input"},
     {.name = "dim",
      .kind = OPTION_INT,
      .value = &dim,
@@ -35,7 +35,7 @@ static const struct option_spec options[] = {
 static const char details[] =
     "In:  `h` F32 [B,V,D].\n"
     "Out: without --next `z` F32 [B,V,d] in `h`'s place, in evaluation mode; with it\n"
-    "     `dh` F32 [B,V,D], the gradient that came back, and its `loss` and the like.\n"
+    "     `dh` F32 [B,V,D], the gradient that came back, and the metrics with it.\n"
     "\n"
     "Example: encode --opt ipc://opt --next 'exec:project --opt ipc://opt --next exec:ntxent'";
 

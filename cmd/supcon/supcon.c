@@ -22,12 +22,12 @@ static const char details[] =
     "     labels `y` I64 [B]. A frame must hold the whole global batch.\n"
     "Out: `dz` F32 [B,V,d], and metadata `loss`, `contrast_acc`, `contrast_entropy`.\n"
     "\n"
-    "A row's positives are all other rows of its label. An image with label -1, for\n"
-    "none, is a class by itself: its own views are its positives, so a batch may mix\n"
-    "images with and without labels. Row i's loss is the mean over its positives j of\n"
+    "A row's positives are all other rows of its label. An image without a label, -1,\n"
+    "is a class by itself: its own views are its positives, so a batch may mix images\n"
+    "with and without labels. Row i's loss is the mean over its positives j of\n"
     "-ln softmax(s_i)[j] over all other rows, where the similarity s_ij is the cosine\n"
-    "of rows i and j, divided by T. Of rows that keep their length it is their dot\n"
-    "product, divided by T. Rows without a positive are left out.\n"
+    "of rows i and j, or with --no-normalize their dot product, divided by T. Rows\n"
+    "without a positive are left out.\n"
     "\n"
     "Example: augment --data shapes --batch 64 --steps 1 | encode | project | supcon | inspect";
 

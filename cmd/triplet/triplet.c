@@ -13,7 +13,7 @@ static const struct option_spec options[] = {
      .argument = "M",
      .min = 0,
      .max = 1e6,
-     .help = "by which the positive shall be more similar than a negative"},
+     .help = "by how much the positive should be more similar than a negative"},
     {.name = "semi-hard",
      .kind = OPTION_SWITCH,
      .value = &settings.semi_hard,
@@ -27,10 +27,10 @@ static const char details[] =
     "Out: `dz` F32 [B,2,d], and metadata `loss`, `contrast_acc`.\n"
     "\n"
     "Row i's loss is the mean of max(s_in - s_ip + M, 0) over its 2B-2 negatives n,\n"
-    "where p is its positive and the similarity s is the cosine of two rows. Of rows\n"
-    "that keep their length it is their dot product.\n"
-    "With --semi-hard the mean is over one negative; a row that has none such, or\n"
-    "none within the margin, has no loss.\n"
+    "where p is its positive and the similarity s is the cosine of two rows, or with\n"
+    "--no-normalize their dot product.\n"
+    "With --semi-hard one negative takes the place of the mean; a row without such a\n"
+    "negative, or with none within the margin, has a loss of 0.\n"
     "\n"
     "Example: augment --data shapes --batch 64 --steps 1 | encode | project | triplet | inspect";
 

@@ -17,7 +17,7 @@ const struct option_spec loss_option_specs[] = {
     {.name = "no-normalize",
      .kind = OPTION_SWITCH,
      .value = &config.no_normalize,
-     .help = "rows keep their length: compare by dot products, not by cosines"},
+     .help = "compare rows by dot products instead of cosines"},
     {.name = "threads",
      .kind = OPTION_INT,
      .value = &config.threads,
@@ -61,7 +61,7 @@ static int read_batch(const struct loss *loss, const struct frame *request, stru
                     (long long)d);
     if (b < 2)
         return fail("z is of a single image, which has no negatives: train with a --batch of 2 or "
-                    "more; of several workers a loss takes all images at once (gather)");
+                    "more, and gather the images of all workers for the loss");
     *in = (struct loss_input){.z = z->data,
                               .n = b * v,
                               .d = d,
