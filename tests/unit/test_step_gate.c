@@ -1,7 +1,4 @@
 /* step_gate: which requests wait, and when a step is complete. */
-/* Before cmocka.h, which makes fail a macro. */
-#include "base/fail.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/fail.h"
 #include "program/step_gate.h"
 
 #include <cmocka.h> /* last: it defines a macro fail */
