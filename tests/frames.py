@@ -1,12 +1,12 @@
-"""Frames in numpy: enough to write the tests' input and to read the programs' output.
+"""Reads and writes frames in numpy, for the tests' input and the programs' output.
 
     import sys; sys.path.insert(0, f"{root}/tests"); import frames
     frames.write(file, {"h": array, "y": labels}, step=3, loss=4.5)
     frames.write_end(file)
     for tensors, meta in frames.read_all(file): ...
 
-Files are binary (sys.stdin.buffer, open(path, "rb")). A bf16 tensor is written by wrapping its
-array as frames.bf16(array), and comes back as float32. Numbers in the metadata are turned into
+Files are binary (sys.stdin.buffer, open(path, "rb")). To write a bf16 tensor, wrap its array as
+frames.bf16(array); it is read back as float32. Numbers in the metadata are turned into
 strings; numpy's float32 is printed so that it reads back exactly."""
 
 import json

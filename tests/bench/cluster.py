@@ -1,8 +1,9 @@
-"""A training step of N workers, simulated: bytes of each edge, and who waits for whom.
+"""Simulates a training step of N workers: the bytes of each edge, and who waits for whom.
 
-Processes are generators that say what they wait for; what they use (threads, network cards) serves one
-after the other. A message is sent by its sender's I/O thread, its machine's card, then the receiver's;
-its bytes may arrive while others leave. Costs of a byte and of a message are measured (costs.py)."""
+Processes are generators that yield what they wait for. A resource (a thread, a network card) serves
+one request after the other. A message passes the sender's I/O thread, its machine's card, and then
+the receiver's; a card can send and receive at the same time. The costs of a byte and of a message are
+measured (costs.py)."""
 import collections
 import heapq
 import json
@@ -14,11 +15,11 @@ PROJECTION = 128
 DIGITS = 5  # lib/engine/exact_sum.h: of each of batch norm's sums
 METADATA = {"F32": 200, "I64": 72}  # bytes in a frame of gradients, and of statistics, about
 
-# Processor seconds of a message and of a byte: `scaling measure` on 2 cores of an AMD EPYC (Zen 5), tcp.
+# Processor seconds for a message and for a byte, from `scaling measure` on 2 cores of an AMD EPYC (Zen 5), tcp.
 COSTS = {"reduce message": 48e-6, "reduce byte": 0.50e-9, "gather message": 48e-6,
          "gather byte": 0.64e-9, "io message": 25e-6, "io byte": 0.29e-9, "client message": 30e-6,
          "client byte": 0.26e-9, "lars byte": 0.77e-9}
-# The head's seconds on one core, by the features' number: of a step, of an image, of a pair of images.
+# The head's seconds on one core, by the number of features: for a step, an image, a pair of images.
 HEAD = {512: (4e-3, 37e-6, 27e-9), 2048: (60e-3, 0.48e-3, 27e-9)}
 
 

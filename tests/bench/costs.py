@@ -1,5 +1,5 @@
-"""What bytes and messages cost the programs that move them, as processor time by thread, so that
-other work on the machine disturbs little."""
+"""Measures what bytes and messages cost the programs that move them: the processor time of each
+thread, which other work on the machine hardly changes."""
 import contextlib
 import glob
 import json
@@ -16,7 +16,7 @@ ROUNDS = 20
 
 
 def cpu_seconds(pid):
-    """Of a process: its main thread's processor time, and that of ZeroMQ's I/O thread."""
+    """Returns the processor time of a process's main thread and of ZeroMQ's I/O thread."""
     main = io = 0.0
     for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
         folder = os.path.dirname(path)

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""Draws loss curves beside each other: plot_curves.py OUT.svg NAME=LOG.tsv...
+"""Draws loss curves in one picture: plot_curves.py OUT.svg NAME=LOG.tsv...
 
-A log is what tests/bench/curve reads: a line of names with tabs, `loss` among them, a row a step.
-Faint lines are steps, strong ones the mean of the last 25. Needs Debian's python3-matplotlib."""
+A log is a TSV file as tests/bench/curve reads it: a line of column names, among them `loss`, and one
+row for each step. Faint lines are single steps, strong lines the mean of the last 25. Needs Debian's python3-matplotlib."""
 import csv
 import sys
 

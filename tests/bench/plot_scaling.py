@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Draws the share of a step in which workers compute, over their number: plot_scaling.py OUT.svg
 
-What tests/bench/scaling predicts for ResNet-18 (32 px) and ResNet-50 (224 px), 32 images a worker, at
-10 Gbit/s, with --sync. Needs Debian's python3-matplotlib."""
+The picture has the predictions of tests/bench/scaling for ResNet-18 (32 px) and ResNet-50 (224 px),
+with 32 images for each worker, 10 Gbit/s, and --sync. Needs Debian's python3-matplotlib."""
 import sys
 
 import matplotlib

@@ -1,4 +1,4 @@
-"""Tables as they are measured, row by row: for a terminal, as Markdown, and raw in a TSV file."""
+"""Prints tables row by row as they are measured: for a terminal, as Markdown, and raw to a TSV file."""
 import contextlib
 import sys
 
@@ -6,15 +6,15 @@ MEASURES = ("", "unit", "here", "PyTorch", "ratio", "tuned", "ratio")
 
 
 class Failure(Exception):
-    """A measurement that could not be made; its text is one line."""
+    """A measurement failed; the text is one line."""
 
 
 class Times(float):
-    """So many times as fast."""
+    """A ratio of speeds, shown as 1.79 x."""
 
 
 def figure(value):
-    """A number with three digits that count; text as it is."""
+    """Formats a number with three significant digits; returns text unchanged."""
     if value is None:
         return ""
     if isinstance(value, str):

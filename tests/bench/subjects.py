@@ -1,4 +1,4 @@
-"""What is timed: processes that do one round when they are asked, and say how long it took."""
+"""The processes that are timed: each does one round when asked, and reports how long it took."""
 import contextlib
 import glob
 import json

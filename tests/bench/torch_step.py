@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What tests/bench/run compares with: PyTorch on the same machine.
+"""Measures PyTorch on the same machine, for the comparison of tests/bench/run.
 
     torch_step.py step DEPTH PIXELS VIEWS THREADS fp32|bf16 plain|channels-last
         a training step, without augmentation
@@ -10,8 +10,8 @@
     torch_step.py jpegs FRAME FOLDER QUALITY
         writes the frame's images there, and does nothing else
 
-After two rounds to warm up it prints `ready`; then each line on stdin makes it do a round and
-print the seconds that this took."""
+After two warm-up rounds it prints `ready`. Then it does one round for each line on stdin, and prints
+the seconds that the round took."""
 import glob
 import itertools
 import json

@@ -27,6 +27,7 @@ check "all" closes '3 passed, 0 failed, 1 skipped' --all
 check "the slowest is the last row" sh -c 'tail -n 2 out | head -n 1 | grep -q fine'
 check "one of the other tier, by its name" closes '1 passed, 0 failed, 0 skipped' long
 check_fails 2 "a name that no test has" '^no test matches: nonesuch$' bash tests/run nonesuch
+check_fails 2 "a name that no test has, after one that a test has" '^no test matches: nonesuch$' bash tests/run long nonesuch
 
 fails() { # WHAT IT SAYS, LINES of the script
     script programs/bad.sh "${@:2}"
