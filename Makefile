@@ -1,5 +1,5 @@
-# One rule a kind of file; a new program is a new folder in cmd/, a new module a .c in lib/, a new
-# unit test a tests/unit/test_*.c: nothing needs to be listed here.
+# One rule for each kind of file: a new folder in cmd/ is a new program, a new .c in a folder of lib/ a
+# new module, a new tests/unit/test_*.c a new unit test. No file is listed here by its name.
 
 # What NAME --version prints; CHANGELOG.md says what each version brought.
 VERSION = 0.5.0
@@ -7,7 +7,7 @@ VERSION = 0.5.0
 PREFIX ?= /usr/local
 CC = gcc
 PKG_CONFIG = pkg-config
-# Yours to set on the command line: what the build cannot do without is added to them below.
+# Users may set these on the command line; flags that the build needs are added to them below.
 CFLAGS = -O3 -g
 CPPFLAGS =
 LDFLAGS =
@@ -24,12 +24,12 @@ OPENMP = -fopenmp
 ALL_CFLAGS = -std=gnu17 $(WARN) $(OPENMP) -fno-math-errno -fno-trapping-math $(CFLAGS) $(INSTRUMENT)
 ALL_CPPFLAGS = -iquote lib -D_GNU_SOURCE -DSIMCLR_VERSION='"$(VERSION)"' $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null) $(CPPFLAGS)
 ALL_LDLIBS = $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) -llbfgs -lm $(LDLIBS)
-# What chooses among clones asks lib/isa first.
+# The choice among a function's versions (base/multiversion.h) asks base/isa.h first.
 ALL_LDFLAGS = -Wl,--wrap=__cpu_indicator_init $(LDFLAGS)
 
 # Instrumented builds, each in a tree of its own:
 #   SAN=1     AddressSanitizer and UBSan
-#   TSAN=1    ThreadSanitizer, by clang, whose OpenMP tells it what its threads wait for
+#   TSAN=1    ThreadSanitizer, by clang, whose OpenMP reports its synchronization
 #   COV=1     gcov's counters
 #   FUZZ=1    as SAN=1, by clang and with libFuzzer
 #   DEBUG=1   without optimization, for a debugger
@@ -70,7 +70,7 @@ else
 say = @printf '  %-3s %s\n' $(1) $(2);
 endif
 
-# Objects follow the compiler and its flags: another CFLAGS builds them anew.
+# Objects are built again when the compiler or its flags change.
 FLAGS = $(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS)
 $(shell mkdir -p $(BUILD); echo '$(subst ','\'',$(FLAGS))' | cmp -s - $(BUILD)/flags || \
 	echo '$(subst ','\'',$(FLAGS))' >$(BUILD)/flags)
@@ -82,8 +82,8 @@ UNIT = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c
 
 .DEFAULT_GOAL := all
 all: $(PROGRAMS:%=$(BIN)/%) ## build the programs, into bin/ (the default)
-fuzzers: $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_C))
-unit: $(UNIT) $(BUILD)/tests/emulate.so $(BUILD)/tests/bench
+fuzzers: $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_C)) ## with FUZZ=1: build the fuzzers, into build/fuzz/
+unit: $(UNIT) $(BUILD)/tests/emulate.so $(BUILD)/tests/bench ## build the unit tests, into build/tests/
 
 define program
 $(BIN)/$(1): $(BUILD)/cmd/$(1).o $(BUILD)/libsimclr.a
@@ -128,7 +128,7 @@ DEBIAN_FUZZ = clang libclang-rt-dev libomp-dev
 DEBIAN_TSAN = clang libclang-rt-dev libomp-dev
 DEBIAN_TIDY = clang-tidy libomp-dev
 
-# Installs what is missing on Debian and Ubuntu, after saying so; names it elsewhere.
+# On Debian and Ubuntu installs the missing packages, after saying so; elsewhere names them.
 define install
 missing=; for p in $(1); do \
 	dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; \
@@ -144,9 +144,9 @@ elif [ -n "$$missing" ]; then \
 fi
 endef
 
-deps: ## install the packages that the build needs (Debian, Ubuntu; elsewhere: name them)
+deps: ## install the packages that the build needs (Debian, Ubuntu; elsewhere it names them)
 	@$(call install,$(DEBIAN))
-deps-check: deps ## and those that the tests need
+deps-check: deps ## install those packages and the ones that the tests need
 	@$(call install,$(DEBIAN_TESTS) $(if $(TSAN),$(DEBIAN_TSAN)))
 
 # ---- the two commands ----
@@ -154,7 +154,7 @@ deps-check: deps ## and those that the tests need
 # make train DATA=cifar-10-batches-bin EPOCHS=100 ENCODER='encode --arch resnet50'
 DATA = shapes
 RUN = $(shell mktemp -u "runs/$$(printf %s $(call sh,$(notdir $(DATA))) | tr -c '[:alnum:]._-' _)-$$(date +%Y%m%d-%H%M%S)-XXXX")
-# A text as one word of a shell command, whatever stands in it.
+# Quotes a text as one word of a shell command.
 sh = '$(subst ','\'',$(1))'
 ifeq ($(DATA),shapes)
 EPOCHS = 3
@@ -168,13 +168,13 @@ LOSS = ntxent
 OPTIMIZER = lars --scaling sqrt --warmup 1
 endif
 
-# Programs are built by a second make: what it needs may have been installed by this one.
+# A second make builds the programs, since this one may have installed what it needs.
 train: RUN := $(RUN)
 train: deps ## build, train on DATA (drawn images if not given), evaluate
 	@$(MAKE) --no-print-directory -s all
 	pipelines/train --data $(call sh,$(DATA)) --epochs $(call sh,$(EPOCHS)) --encoder $(call sh,$(ENCODER)) --loss $(call sh,$(LOSS)) --optimizer $(call sh,$(OPTIMIZER)) --run $(call sh,$(RUN))
 	pipelines/evaluate --run $(call sh,$(RUN))
-	@printf 'The run lies in %s\n' $(call sh,$(RUN))
+	@printf 'The run is in %s\n' $(call sh,$(RUN))
 
 # make check TESTS='links frame' runs the files whose path holds one of these words.
 TESTS =
@@ -183,11 +183,11 @@ tests = $(if $(TSAN),TSAN_OPTIONS='suppressions=$(abspath tests/tsan.supp) ignor
 check: deps-check ## build and run the quick tests; TESTS='links frame' runs some of all tests
 	@$(MAKE) --no-print-directory -s all unit
 	@$(tests) $(TESTS)
-check-all: deps-check ## the same with the long ones: whole runs, examples, Slurm, hosts, fuzzing
+check-all: deps-check ## build and run all tests: also whole runs, examples, Slurm, hosts, fuzzing
 	@$(MAKE) --no-print-directory -s all unit
 	@$(tests) --all $(TESTS)
 
-# make fuzz FUZZ_SECONDS=60 FUZZERS='frame link'; the seconds are for each of them.
+# make fuzz FUZZ_SECONDS=60 FUZZERS='frame link'; each fuzzer runs for these seconds.
 FUZZ_SECONDS = 600
 FUZZERS =
 fuzz: deps ## fuzz everything that reads bytes: FUZZ_SECONDS=60 each, FUZZERS='frame link'
@@ -195,13 +195,13 @@ fuzz: deps ## fuzz everything that reads bytes: FUZZ_SECONDS=60 each, FUZZERS='f
 	@$(MAKE) --no-print-directory FUZZ=1 fuzzers
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(FUZZERS)
 
-# make bench BENCH=full; tests/bench/run --help says what else BENCH may hold.
+# make bench BENCH=full; tests/bench/run --help lists what BENCH may be.
 bench: deps ## measure speed and memory, beside PyTorch where that is installed; BENCH=full
 	@$(call install,python3)
 	@$(MAKE) --no-print-directory -s all $(BUILD)/tests/bench
 	@BIN=$(abspath $(BIN)) BUILD=$(abspath $(BUILD)) tests/bench/run $(BENCH)
 
-coverage: deps-check ## run all tests with counters; which lines they reach, by folder
+coverage: deps-check ## run all tests with counters, and print which lines they reach, by folder
 	@$(call install,gcovr)
 	@$(MAKE) --no-print-directory -s COV=1 all unit
 	@find build/cov -name '*.gcda' -delete
@@ -220,7 +220,7 @@ lint: ## check formatting, shell and Python scripts, and the order of the rooms 
 
 # The command that compiles each C file, for editors and clang's tools.
 SOURCES = $(LIB_C) $(wildcard cmd/*/*.c tests/*.c tests/*/*.c)
-compile_commands.json: Makefile $(SOURCES) ## write it, for clangd and other tools
+compile_commands.json: Makefile $(SOURCES) ## write the compilers' commands, for clangd and other tools
 	$(call say,GEN,$@)separator='['; for file in $(SOURCES); do \
 		printf '%s\n{"directory": "%s", "file": "%s", "command": "%s -c %s"}' "$$separator" \
 			$(call sh,$(CURDIR)) "$$file" $(call sh,$(subst ",\",$(subst \,\\,$(FLAGS)))) "$$file"; \
@@ -233,14 +233,14 @@ tidy: deps ## look for defects with clang-tidy: the checks are in .clang-tidy
 	@$(MAKE) --no-print-directory compile_commands.json
 	@printf '%s\n' $(TIDY_C) | xargs -P $$(nproc) -n 4 clang-tidy -p . --quiet
 
-install: all ## programs, man pages, pipelines, examples below PREFIX (/usr/local)
+install: all ## install programs, man pages, pipelines, examples below PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/simclr/pipelines $(DESTDIR)$(PREFIX)/share/simclr/examples
 	install $(PROGRAMS:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(wildcard cmd/*/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
 	install $(wildcard pipelines/*) $(DESTDIR)$(PREFIX)/share/simclr/pipelines
 	install $(wildcard examples/*) $(DESTDIR)$(PREFIX)/share/simclr/examples
 
-clean: ## remove what was built
+clean: ## remove all that was built
 	rm -rf build bin
 
 help: ## print this
