@@ -23,7 +23,7 @@ static void set(const char *format, va_list args)
     memcpy(message, text, sizeof message);
 }
 
-int (fail)(const char *format, ...)
+int(fail)(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -41,7 +41,7 @@ void *(fail_null)(const char *format, ...)
     return NULL;
 }
 
-int (fail_prefix)(const char *format, ...)
+int(fail_prefix)(const char *format, ...)
 {
     char prefix[FAIL_MAX];
     va_list args;
@@ -51,7 +51,7 @@ int (fail_prefix)(const char *format, ...)
     return fail("%s: %s", prefix, message);
 }
 
-int (fail_memory)(const char *what)
+int(fail_memory)(const char *what)
 {
     return what ? fail("%s: out of memory", what) : fail("out of memory");
 }
@@ -66,7 +66,7 @@ void fail_save(struct fail_note *note)
     memcpy(note->text, message, sizeof note->text);
 }
 
-int (fail_restore)(const struct fail_note *note)
+int(fail_restore)(const struct fail_note *note)
 {
     memcpy(message, note->text, sizeof message);
     return -1;
