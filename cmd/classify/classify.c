@@ -57,7 +57,8 @@ static int begin(const struct frame *request)
         return fail("how many classes? The frames do not say: give --classes");
     return classes > 0 && classes <= MOST_CLASSES
                ? 0
-               : fail("the frames' `classes` is %lld: not a number of classes", (long long)classes);
+               : fail("the frames say %lld classes: 1 to %d are possible", (long long)classes,
+                      MOST_CLASSES);
 }
 
 /* Makes the network: logits = fc.weight h + fc.bias. */
