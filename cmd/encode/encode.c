@@ -110,7 +110,7 @@ static struct plan *make_plan(const struct tensor *x)
 static struct normalization parse_normalization(const char *how)
 {
     struct normalization n = {{0, 0, 0}, {1, 1, 1}};
-    float *m = n.mean, *d = n.deviation;
+    float *m = n.mean, *d = n.std;
     int end = -1;
     if (!strcmp(how, "none"))
         return n;

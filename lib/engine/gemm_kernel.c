@@ -4,6 +4,7 @@
 
 #include "base/fail.h"
 #include "base/isa.h"
+#include "engine/engine.h"
 
 enum { COLUMNS = 16, ROWS = 4 }; /* of the portable kernel */
 enum { FLOATS = GEMM_KERNEL_BYTES / 4, PAIRED = GEMM_KERNEL_BYTES / 2 }; /* the two depths */
@@ -254,9 +255,11 @@ __attribute__((target("amx-tile,amx-bf16"))) static void block_amx(const void *a
      .end = (end_),                                                                                \
      .block = (block_)},
 #define NAME(name_, ...) name_,
+#define CHOICE(name_, ...) "|" name_
 
 static const struct gemm_kernel kernels[] = {KERNELS(ENTRY)};
 const char *const gemm_kernel_names[] = {KERNELS(NAME) NULL};
+const char engine_kernels[] = "auto" KERNELS(CHOICE);
 
 const struct gemm_kernel *gemm_kernel_at(int64_t i)
 {

@@ -6,8 +6,8 @@
 
 #include "base/random.h"
 
-/* Deviation of a standard normal distribution that is cut at two deviations. */
-static const double truncated_deviation = 0.87962566103423978;
+/* The standard deviation of a standard normal distribution that is truncated at -2 and 2. */
+static const double truncated_std = 0.87962566103423978;
 
 static void draw(struct parameter *a, uint64_t seed)
 {
@@ -21,7 +21,7 @@ static void draw(struct parameter *a, uint64_t seed)
         return;
     }
     const double fan_in = (double)a->count / (double)a->shape[0];
-    const double scale = sqrt(1 / fan_in) / truncated_deviation;
+    const double scale = sqrt(1 / fan_in) / truncated_std;
     for (size_t i = 0; i < a->count; i++)
         v[i] = (float)(scale * random_truncated_normal(&r));
 }
@@ -33,7 +33,7 @@ void initialize_parameters(struct parameters *p, uint64_t seed)
         if (a->start == START_FAN_IN || a->start == START_NORMAL) {
             draw(a, seed);
         } else {
-            memset(a->value, 0, a->count * dtype_size(a->dtype));
+            memset(a->value, 0, parameters_bytes(a));
             if (a->start == START_ONE)
                 for (size_t j = 0; j < a->count; j++)
                     ((float *)a->value)[j] = 1;

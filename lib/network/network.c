@@ -3,25 +3,26 @@
 #include "base/fail.h"
 #include "network/network_parts.h"
 
-struct network *network_new(struct plan *plan, const struct engine *engine, int threads)
+struct network *network_new(struct plan *plan, struct engine *engine)
 {
-    struct network *net = calloc(1, sizeof *net);
-    const size_t n = (size_t)plan->n_operations;
-    if (net) {
-        net->packed_at = calloc(n, sizeof *net->packed_at);
-        net->statistics = calloc((size_t)plan->n_tensors, sizeof *net->statistics);
-        net->written = calloc((size_t)plan->n_tensors, sizeof *net->written);
-    }
-    if (!net || !net->packed_at || !net->statistics || !net->written) {
-        fail_memory(NULL);
+    struct network *net = plan && engine ? calloc(1, sizeof *net) : NULL;
+    if (!net) {
+        if (plan && engine)
+            fail_memory(NULL);
         plan_free(plan);
-        network_free(net);
+        engine_free(engine);
         return NULL;
     }
     net->plan = plan;
-    net->engine = *engine;
-    net->threads = threads;
-    return net;
+    net->engine = engine;
+    net->packed_at = calloc((size_t)plan->n_operations, sizeof *net->packed_at);
+    net->statistics = calloc((size_t)plan->n_tensors, sizeof *net->statistics);
+    net->written = calloc((size_t)plan->n_tensors, sizeof *net->written);
+    if (net->packed_at && net->statistics && net->written)
+        return net;
+    network_free(net);
+    fail_memory(NULL);
+    return NULL;
 }
 
 void network_free(struct network *net)
@@ -29,6 +30,7 @@ void network_free(struct network *net)
     if (!net)
         return;
     network_release(net);
+    engine_free(net->engine);
     plan_free(net->plan);
     free(net->packed_at);
     free(net->statistics);
@@ -74,7 +76,7 @@ void network_share(struct network *net,
 
 /* ---- sizes ---- */
 
-/* Of the slice at work: whole grains where it holds such, else one sum. */
+/* The grains of the slice under way; 1 if it is not a whole number of them. */
 static int64_t slice_grains(const struct network *net)
 {
     if (!net->shape.training)
@@ -165,6 +167,6 @@ void network_report(const struct network *net, const struct plan_operation *op, 
         .name = op->weight >= 0 ? parameter(net, op->weight)->name : "",
         .seconds = clock_now() - since,
         .flops = op->kind == PLAN_CONVOLUTION && inputs ? 2 * out * window : 0,
-        .bytes = (inputs * in + outputs * out) * (double)net->engine.maps->element};
+        .bytes = (inputs * in + outputs * out) * (double)net->engine->element};
     net->observe(&event, net->observer);
 }

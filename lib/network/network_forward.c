@@ -6,21 +6,27 @@
 #include "engine/exact_sum.h"
 #include "network/network_parts.h"
 
-static const double epsilon = 1e-5; /* added to variances */
-static const float decay = 0.9F;    /* of running statistics */
+/* Added to variances. */
+static const double epsilon = 1e-5;
+
+/* PyTorch's momentum of running statistics, 0.1: a step moves them by this share of the way to the
+ * batch's. It is written so that 1 - momentum is the float 0.9. */
+static const float momentum = 1 - 0.9F;
 
 static int number_of(const struct network *net, const struct plan_operation *op)
 {
     return (int)(op - net->plan->operations);
 }
 
+/* ---- weights ---- */
+
 static void pack_weights(struct network *net, int i)
 {
     const struct plan_operation *op = &net->plan->operations[i];
     const struct conv_shape s = network_conv_shape(net, op);
+    const float *weight = parameter(net, op->weight)->value;
     const double since = began(net);
-    conv_pack_forward(&net->engine.values, &s, parameter(net, op->weight)->value,
-                      net->packed + net->packed_at[i], net->threads);
+    net->engine->conv_pack_forward(net->engine, &s, weight, packed(net, i));
     network_report(net, op, "weights packed", since, 0, 0);
 }
 
@@ -32,87 +38,90 @@ static void pack_changed_weights(struct network *net)
     net->changed = false;
 }
 
+/* ---- norms ---- */
+
 struct moments {
     double mean, variance;
 };
 
-/* Of channel i of c, from the sums (2,c) over n values a channel. */
+/* Returns those of channel i, from the sums (2, c) over n values of each channel. */
 static struct moments moments(const double *sums, int64_t c, int64_t i, double n)
 {
     const double mean = sums[i] / n;
     return (struct moments){mean, fmax(sums[c + i] / n - mean * mean, 0)};
 }
 
-/* Mean and deviation of each channel from the sums over the slice. */
+/* Finds each channel's mean and standard deviation from the sums over the slice. */
 static void slice_statistics(const struct network *net, const struct plan_operation *op,
-                             const struct statistics *keep, int64_t c)
+                             const struct norm_statistics *of, int64_t c)
 {
     const float *weight = parameter(net, op->weight)->value;
     for (int64_t i = 0; i < c; i++) {
-        const struct moments m = moments(keep->sums, c, i, keep->values);
-        keep->mean[i] = (float)m.mean;
-        keep->inverse[i] = (float)(1 / sqrt(m.variance + epsilon));
-        keep->scale[i] = weight[i] * keep->inverse[i];
+        const struct moments m = moments(of->sums, c, i, of->values);
+        of->mean[i] = (float)m.mean;
+        of->inverse[i] = (float)(1 / sqrt(m.variance + epsilon));
+        of->scale[i] = weight[i] * of->inverse[i];
     }
 }
 
-/* After all slices: running statistics move once a step, by the sums over the whole batch. */
+/* Moves running statistics, once a step after all slices, by the sums over the whole batch. */
 static void move_running_statistics(const struct network *net)
 {
     for (int o = 0; o < net->plan->n_operations; o++) {
         const struct plan_operation *op = &net->plan->operations[o];
         if (op->kind != PLAN_BATCH_NORM || !trains(net, o))
             continue;
-        const struct statistics *keep = &net->statistics[op->in];
+        const struct norm_statistics *of = &net->statistics[op->in];
         const int64_t c = net->plan->channels[op->in];
-        const double n = keep->batch_values;
+        const double n = of->batch_values;
         float *mean = parameter(net, op->mean)->value;
         float *variance = parameter(net, op->variance)->value;
         for (int64_t i = 0; i < c; i++) {
-            const struct moments of = moments(keep->batch, c, i, n);
-            mean[i] = decay * mean[i] + (1 - decay) * (float)of.mean;
-            variance[i] = decay * variance[i] + (1 - decay) * (float)(of.variance * n / (n - 1));
+            const struct moments m = moments(of->batch_sums, c, i, n);
+            const float unbiased = (float)(m.variance * n / (n - 1));
+            mean[i] = (1 - momentum) * mean[i] + momentum * (float)m.mean;
+            variance[i] = (1 - momentum) * variance[i] + momentum * unbiased;
         }
         ++*(int64_t *)parameter(net, op->batches)->value;
     }
 }
 
 static void running_statistics(const struct network *net, const struct plan_operation *op,
-                               const struct statistics *keep, int64_t c)
+                               const struct norm_statistics *of, int64_t c)
 {
     const float *weight = parameter(net, op->weight)->value;
     const float *variance = parameter(net, op->variance)->value;
-    memcpy(keep->mean, parameter(net, op->mean)->value, (size_t)c * sizeof *keep->mean);
+    memcpy(of->mean, parameter(net, op->mean)->value, (size_t)c * sizeof *of->mean);
     for (int64_t i = 0; i < c; i++)
-        keep->scale[i] = weight[i] * (float)(1 / sqrt((double)variance[i] + epsilon));
+        of->scale[i] = weight[i] * (float)(1 / sqrt((double)variance[i] + epsilon));
 }
 
 struct norm_channels network_norm_channels(const struct network *net,
                                            const struct plan_operation *op)
 {
-    const struct statistics *keep = &net->statistics[op->in];
+    const struct norm_statistics *of = &net->statistics[op->in];
     const size_t c = (size_t)net->plan->channels[op->in];
     const float *bias = net->zeros;
     if (op->bias >= 0)
         bias = parameter(net, op->bias)->value;
     else
         memset(net->zeros, 0, c * sizeof *net->zeros);
-    return (struct norm_channels){.mean = keep->mean, .scale = keep->scale, .bias = bias};
+    return (struct norm_channels){.mean = of->mean, .scale = of->scale, .bias = bias};
 }
 
 static void norm_forward(struct network *net, const struct plan_operation *op)
 {
     const struct norm_shape s = network_norm_shape(net, op->in);
-    const struct statistics *keep = &net->statistics[op->in];
+    const struct norm_statistics *of = &net->statistics[op->in];
     if (trains(net, number_of(net, op)))
-        slice_statistics(net, op, keep, s.c);
+        slice_statistics(net, op, of, s.c);
     else
-        running_statistics(net, op, keep, s.c);
+        running_statistics(net, op, of, s.c);
     const struct norm_channels k = network_norm_channels(net, op);
+    const struct engine_place residual = op->residual >= 0 ? value(net, op->residual) : no_map;
     const double since = began(net);
-    net->engine.maps->norm_forward(&s, value(net, op->in), &k,
-                                   op->residual >= 0 ? value(net, op->residual) : NULL, op->relu,
-                                   value(net, op->out), net->threads);
+    net->engine->norm_forward(net->engine, &s, value(net, op->in), &k, residual, op->relu,
+                              value(net, op->out));
     network_report(net, op, "norm forward", since, op->residual >= 0 ? 2 : 1, 1);
 }
 
@@ -132,27 +141,12 @@ static void bias_forward(struct network *net, const struct plan_operation *op)
     const struct norm_shape s = network_norm_shape(net, op->in);
     const struct norm_channels k = network_bias_channels(net, op);
     const double since = began(net);
-    net->engine.maps->norm_forward(&s, value(net, op->in), &k, NULL, false, value(net, op->out),
-                                   net->threads);
+    net->engine->norm_forward(net->engine, &s, value(net, op->in), &k, no_map, false,
+                              value(net, op->out));
     network_report(net, op, "bias forward", since, 1, 1);
 }
 
-/* Adds each grain's rows, (n) each, in their order: its sum is left in row `grain`. */
-static void sum_rows(double *rows, int64_t n_rows, int64_t grains, int64_t n)
-{
-    const int64_t each = n_rows / grains;
-    for (int64_t g = 0; g < grains; g++) {
-        double *to = rows + g * n;
-        const double *from = rows + g * each * n;
-        if (to != from)
-            memcpy(to, from, (size_t)n * sizeof *to);
-        for (int64_t i = 1; i < each; i++)
-            for (int64_t j = 0; j < n; j++)
-                to[j] += from[i * n + j];
-    }
-}
-
-/* A norm's name: that of its scale without ".weight". */
+/* A norm's name is its weight's without ".weight". */
 static void norm_name(const struct network *net, const struct plan_operation *op, char name[256])
 {
     const char *weight = parameter(net, op->weight)->name;
@@ -180,6 +174,8 @@ int network_sum_grains(struct network *net, const struct plan_operation *op, dou
     return 0;
 }
 
+/* ---- operations ---- */
+
 static const struct plan_operation *norm_after(const struct network *net, int i)
 {
     const struct plan_operation *next = &net->plan->operations[i + 1];
@@ -188,113 +184,120 @@ static const struct plan_operation *norm_after(const struct network *net, int i)
     return next;
 }
 
-/* In training a convolution also makes the sums for the batch norm that reads it. */
-static int conv_forward_and_sum(struct network *net, int i)
+/* In training, a convolution also makes the sums for the batch norm that reads it. */
+static int conv_forward(struct network *net, int i)
 {
     const struct plan_operation *op = &net->plan->operations[i];
     const struct conv_shape s = network_conv_shape(net, op);
-    const struct precision *v = &net->engine.values;
-    struct statistics *keep = &net->statistics[op->out];
-    const bool sums = trains(net, i) && keep->sums;
+    struct norm_statistics *of = &net->statistics[op->out];
+    const bool sums = trains(net, i) && of->sums;
     if (packs_at_use(net))
         pack_weights(net, i);
     const double since = began(net);
-    conv_forward(v, &s, value(net, op->in), net->packed + net->packed_at[i], value(net, op->out),
-                 sums ? net->sums : NULL, &net->work);
+    if (net->engine->conv_forward(net->engine, &s, value(net, op->in), packed(net, i),
+                                  value(net, op->out), sums ? net->sums : NULL, &net->work))
+        return -1;
     network_report(net, op, "conv forward", since, 1, 1);
-    if (!sums)
-        return 0;
-    sum_rows(net->sums, conv_sum_rows(v, &s), s.grains, 2 * s.o);
-    return network_sum_grains(net, norm_after(net, i), keep->sums, &keep->values);
+    return sums ? network_sum_grains(net, norm_after(net, i), of->sums, &of->values) : 0;
 }
 
-static void halves_forward(struct network *net, const struct plan_operation *op)
+static void pool_forward(const struct network *net, const struct plan_operation *op)
 {
-    const struct activations *e = net->engine.maps;
+    struct engine *e = net->engine;
+    const struct engine_place x = value(net, op->in), y = value(net, op->out);
+    const struct pool_shape windows = network_pool_shape(net, op);
+    const struct norm_shape whole = network_norm_shape(net, op->in);
+    const double since = began(net);
+    if (op->kind == PLAN_MAX_POOL)
+        e->max_pool(e, &windows, x, y);
+    else if (op->kind == PLAN_MEAN_POOL)
+        e->mean_pool(e, &windows, x, y);
+    else
+        e->average_pool(e, &whole, x, y);
+    network_report(net, op, "pool forward", since, 1, 1);
+}
+
+static void halves_forward(const struct network *net, const struct plan_operation *op)
+{
+    struct engine *e = net->engine;
+    const struct engine_place x = value(net, op->in), y = value(net, op->out);
     const struct norm_shape s = network_half_shape(net, op);
     const double since = began(net);
     if (op->kind == PLAN_HALVES_MEAN)
-        e->halves_mean(&s, value(net, op->in), value(net, op->out), net->threads);
+        e->halves_mean(e, &s, x, y);
     else
-        e->halves_mix(&s, value(net, op->in), value(net, op->logits), value(net, op->out),
-                      net->threads);
+        e->halves_mix(e, &s, x, value(net, op->logits), y);
     network_report(net, op, "halves forward", since, 1, 1);
 }
 
-static int run_operations(struct network *net)
+static int operation_forward(struct network *net, int i)
 {
-    const struct activations *e = net->engine.maps;
-    for (int i = 0; i < net->plan->n_operations; i++) {
-        const struct plan_operation *op = &net->plan->operations[i];
-        switch (op->kind) {
-        case PLAN_CONVOLUTION:
-            if (conv_forward_and_sum(net, i))
-                return -1;
-            break;
-        case PLAN_BIAS:
-            bias_forward(net, op);
-            break;
-        case PLAN_BATCH_NORM:
-            norm_forward(net, op);
-            break;
-        case PLAN_MAX_POOL: {
-            const struct pool_shape s = network_pool_shape(net, op);
-            const double since = began(net);
-            e->max_pool(&s, value(net, op->in), value(net, op->out), net->threads);
-            network_report(net, op, "pool forward", since, 1, 1);
-            break;
-        }
-        case PLAN_AVERAGE_POOL: {
-            const struct norm_shape s = network_norm_shape(net, op->in);
-            const double since = began(net);
-            e->average_pool(&s, value(net, op->in), value(net, op->out), net->threads);
-            network_report(net, op, "pool forward", since, 1, 1);
-            break;
-        }
-        case PLAN_MEAN_POOL: {
-            const struct pool_shape s = network_pool_shape(net, op);
-            const double since = began(net);
-            e->mean_pool(&s, value(net, op->in), value(net, op->out), net->threads);
-            network_report(net, op, "pool forward", since, 1, 1);
-            break;
-        }
-        case PLAN_HALVES_MEAN:
-        case PLAN_HALVES_MIX:
-            halves_forward(net, op);
-            break;
-        }
+    const struct plan_operation *op = &net->plan->operations[i];
+    switch (op->kind) {
+    case PLAN_CONVOLUTION:
+        return conv_forward(net, i);
+    case PLAN_BIAS:
+        bias_forward(net, op);
+        break;
+    case PLAN_BATCH_NORM:
+        norm_forward(net, op);
+        break;
+    case PLAN_MAX_POOL:
+    case PLAN_AVERAGE_POOL:
+    case PLAN_MEAN_POOL:
+        pool_forward(net, op);
+        break;
+    case PLAN_HALVES_MEAN:
+    case PLAN_HALVES_MIX:
+        halves_forward(net, op);
+        break;
     }
     return 0;
 }
 
+/* ---- a pass ---- */
+
 int network_run_slice(struct network *net, int64_t at)
 {
-    const struct activations *e = net->engine.maps;
-    const struct input *in = &net->input;
+    struct engine *e = net->engine;
+    const struct network_input *in = &net->input;
     const struct plan_map *first = &net->layout.maps[0];
     const int64_t pixels = first->h * first->w, from = at * pixels * first->c;
     const int64_t rest = net->shape.images - at;
     net->images = rest < net->slice ? rest : net->slice;
     if (in->bytes)
-        e->load_bytes(in->bytes + from, net->images * pixels, first->c, in->normalize->mean,
-                      in->normalize->deviation, value(net, 0), net->threads);
+        e->load_bytes(e, in->bytes + from, net->images * pixels, first->c, in->normalize->mean,
+                      in->normalize->std, value(net, 0));
     else
-        e->load_floats(in->floats + from, net->images * pixels * first->c, value(net, 0),
-                       net->threads);
-    return run_operations(net);
+        e->load_floats(e, in->floats + from, net->images * pixels * first->c, value(net, 0));
+    for (int i = 0; i < net->plan->n_operations; i++)
+        if (operation_forward(net, i))
+            return -1;
+    return 0;
+}
+
+/* Brings the slice's output to the host. */
+static int store_output(const struct network *net, float *out)
+{
+    struct engine *e = net->engine;
+    const struct engine_place last = value(net, net->plan->n_tensors - 1);
+    const int64_t n = net->images * output_values(net);
+    return output_is_floats(net) ? e->copy_out(e, last, (size_t)n * sizeof *out, out)
+                                 : e->store_floats(e, last, n, out);
 }
 
 static void add_to_batch_sums(const struct network *net, bool first)
 {
     for (int t = net->plan->frozen + 1; t < net->plan->n_tensors; t++) {
-        struct statistics *keep = &net->statistics[t];
-        for (int64_t i = 0; keep->sums && i < 2 * net->plan->channels[t]; i++)
-            keep->batch[i] = first ? keep->sums[i] : keep->batch[i] + keep->sums[i];
-        keep->batch_values = first ? keep->values : keep->batch_values + keep->values;
+        struct norm_statistics *of = &net->statistics[t];
+        for (int64_t i = 0; of->sums && i < 2 * net->plan->channels[t]; i++)
+            of->batch_sums[i] = first ? of->sums[i] : of->batch_sums[i] + of->sums[i];
+        of->batch_values = first ? of->values : of->batch_values + of->values;
     }
 }
 
-/* Each slice needs two values a channel for a variance; workers may have them together. */
+/* -1 with a message if some slice has a single value of a channel, which has no variance. Workers
+ * that share a batch may have more together; network_sum_grains() checks that. */
 static int check_norms(const struct network *net)
 {
     const int64_t last = net->shape.images - (slices(net) - 1) * net->slice;
@@ -312,19 +315,16 @@ int network_forward(struct network *net, const uint8_t *bytes, const float *floa
 {
     assert(net->prepared && !bytes != !floats);
     assert(!bytes || (normalize && net->plan->channels[0] <= 3));
-    const int last = net->plan->n_tensors - 1;
     const bool training = net->shape.training;
     if (training && check_norms(net))
         return -1;
     pack_changed_weights(net);
-    net->input = (struct input){bytes, floats, normalize};
+    net->input = (struct network_input){bytes, floats, normalize};
     for (int64_t at = 0; at < net->shape.images; at += net->slice) {
-        if (network_run_slice(net, at))
+        if (network_run_slice(net, at) || store_output(net, out + at * output_values(net)))
             return -1;
         if (training)
             add_to_batch_sums(net, at == 0);
-        last_maps(net)->store_floats(value(net, last), net->images * output_values(net),
-                                     out + at * output_values(net), net->threads);
     }
     if (training)
         move_running_statistics(net);

@@ -1,32 +1,20 @@
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 
+#include "base/arena.h"
 #include "base/fail.h"
 #include "engine/exact_sum.h"
 #include "network/network_parts.h"
 
-enum {
-    ALIGNMENT = 64,
-    HUGE_PAGE = 2 << 20,
-    SLICE = 64 /* images that evaluation takes at a time */
-};
+enum { SLICE = 64 }; /* images that evaluation takes at a time */
 
 void network_release(struct network *net)
 {
     plan_layout_clear(&net->layout);
-    free(net->memory);
+    net->engine->release(net->engine, net->memory);
+    free(net->host);
     net->memory = NULL;
+    net->host = NULL;
     net->prepared = false;
-}
-
-/* Reserves bytes at the end of a block of *total; false on overflow. */
-static bool reserve(size_t *total, size_t bytes, size_t *at)
-{
-    *at = *total;
-    return !__builtin_add_overflow(*total, bytes, total) &&
-           !__builtin_add_overflow(*total, ALIGNMENT - 1, total) &&
-           (*total = *total / ALIGNMENT * ALIGNMENT, true);
 }
 
 static void raise_to(size_t *most, size_t bytes)
@@ -35,61 +23,54 @@ static void raise_to(size_t *most, size_t bytes)
         *most = bytes;
 }
 
-/* In large pages where the system has them: a step walks through all of its memory, and looking a
- * page up for every 4 KiB costs up to a third of its time. */
-static unsigned char *allocate(size_t bytes)
-{
-    if (bytes < HUGE_PAGE)
-        return aligned_alloc(ALIGNMENT, bytes);
-    if (bytes > SIZE_MAX - HUGE_PAGE)
-        return NULL;
-    bytes = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    unsigned char *memory = aligned_alloc(HUGE_PAGE, bytes);
-    if (memory)
-        madvise(memory, bytes, MADV_HUGEPAGE); /* a wish, which may fail */
-    return memory;
-}
-
-/* What the operations take besides maps: bytes, and sums and channels in values. */
+/* What the operations need besides maps. */
 struct needs {
-    size_t packed, back, partials, sums, channels, kept, work;
+    struct arena packed;         /* packed weights */
+    size_t back, partials, work; /* bytes of the engine's memory */
+    size_t sums, channels;       /* doubles; channels of the widest norm */
+    size_t kept;                 /* bytes of statistics */
 };
 
-/* Raises needs to those of slices of net->images. -1 on overflow. */
-static int raise_needs(struct network *net, struct needs *n)
+static void raise_conv_needs(struct network *net, int i, struct needs *n)
+{
+    struct engine *e = net->engine;
+    const struct conv_shape s = network_conv_shape(net, &net->plan->operations[i]);
+    const size_t bytes = e->conv_packed_bytes(e, &s);
+    net->packed_at[i] = 0;
+    if (packs_at_use(net))
+        raise_to(&n->packed.bytes, bytes);
+    else
+        net->packed_at[i] = arena_reserve(&n->packed, bytes, 1);
+    raise_to(&n->work, e->conv_work_bytes(e, &s));
+    if (!trains(net, i))
+        return;
+    raise_to(&n->back, packs_at_use(net) ? 0 : bytes);
+    raise_to(&n->partials, e->conv_partial_bytes(e, &s));
+    raise_to(&n->sums, (size_t)(e->conv_sum_rows(e, &s) * 2 * s.o));
+}
+
+/* Raises needs to those of slices of net->images. */
+static void raise_needs(struct network *net, struct needs *n)
 {
     const struct plan *p = net->plan;
-    const struct precision *v = &net->engine.values;
-    n->packed = n->kept = 0; /* the same for slices of any size */
+    n->packed.bytes = n->kept = 0; /* the same for slices of any size */
     for (int i = 0; i < p->n_operations; i++) {
         const struct plan_operation *op = &p->operations[i];
         if (op->kind == PLAN_CONVOLUTION) {
-            const struct conv_shape s = network_conv_shape(net, op);
-            const size_t bytes = conv_packed_bytes(v, &s);
-            net->packed_at[i] = 0;
-            if (packs_at_use(net))
-                raise_to(&n->packed, bytes);
-            else if (!reserve(&n->packed, bytes, &net->packed_at[i]))
-                return -1;
-            raise_to(&n->work, conv_work_bytes(v, &s, net->threads));
-            if (!trains(net, i))
-                continue;
-            raise_to(&n->back, packs_at_use(net) ? 0 : bytes);
-            raise_to(&n->partials, conv_partial_bytes(v, &s));
-            raise_to(&n->sums, (size_t)(conv_sum_rows(v, &s) * 2 * s.o));
+            raise_conv_needs(net, i, n);
         } else if (op->kind == PLAN_BATCH_NORM || op->kind == PLAN_BIAS) {
             const struct norm_shape s = network_norm_shape(net, op->in);
             raise_to(&n->channels, (size_t)s.c);
             if (op->kind == PLAN_BATCH_NORM)
                 n->kept += (4 * sizeof(float) + 4 * sizeof(double)) * (size_t)s.c;
             if (trains(net, i))
-                raise_to(&n->sums, (size_t)(net->engine.maps->norm_partials(&s) * 2 * s.c));
+                raise_to(&n->sums, (size_t)(net->engine->norm_sum_rows(net->engine, &s) * 2 * s.c));
         }
     }
-    return 0;
 }
 
-/* Points statistics to their places in `kept`. */
+/* Points the statistics to their places in `kept`: for each norm 4 c doubles, then 4 c floats, of
+ * which the last c are not used. */
 static void place_statistics(struct network *net, double *kept)
 {
     const struct plan *p = net->plan;
@@ -98,16 +79,81 @@ static void place_statistics(struct network *net, double *kept)
             continue;
         const int64_t c = p->channels[p->operations[i].in];
         float *floats = (float *)(kept + 4 * c);
-        net->statistics[p->operations[i].in] = (struct statistics){.sums = kept,
-                                                                   .batch = kept + 2 * c,
-                                                                   .mean = floats,
-                                                                   .scale = floats + c,
-                                                                   .inverse = floats + 2 * c};
+        net->statistics[p->operations[i].in] = (struct norm_statistics){.sums = kept,
+                                                                        .batch_sums = kept + 2 * c,
+                                                                        .mean = floats,
+                                                                        .scale = floats + c,
+                                                                        .inverse = floats + 2 * c};
         kept = (double *)(floats + 4 * c);
     }
 }
 
-/* Member by member: what lies between them may be anything. */
+/* Lays out the engine's memory; its block is not allocated yet. */
+static struct arena lay_out_engine(struct network *net, const struct needs *n)
+{
+    struct arena a = {0};
+    net->maps = arena_reserve(&a, net->layout.bytes, 1);
+    net->packed = arena_reserve(&a, n->packed.bytes, 1);
+    net->packed_back = arena_reserve(&a, n->back, 1);
+    if (packs_at_use(net))
+        net->packed_back = net->packed;
+    net->partials = arena_reserve(&a, n->partials, 1);
+    net->work.at.offset = arena_reserve(&a, n->work, 1);
+    net->work.bytes = n->work;
+    return a;
+}
+
+/* Lays out host memory, or with `host` not NULL points to its parts. */
+static struct arena lay_out_host(struct network *net, const struct needs *n, unsigned char *host)
+{
+    struct arena a = {0};
+    size_t levels = 0;
+    for (int64_t parts = slices(net) - 1; net->shape.training && parts; parts /= 2)
+        levels++;
+    const size_t digits = EXACT_SUM_DIGITS * 2 * n->channels + 1;
+    const size_t at_sums = arena_reserve(&a, n->sums, sizeof *net->sums);
+    const size_t at_digits = arena_reserve(&a, digits, sizeof *net->digits);
+    const size_t at_channels = arena_reserve(&a, 3 * n->channels, sizeof *net->coefficients);
+    const size_t at_kept = arena_reserve(&a, n->kept, 1);
+    const size_t at_carried =
+        arena_reserve(&a, levels * sizeof *net->carried, network_gradient_values(net));
+    if (!host)
+        return a;
+    net->sums = (double *)(host + at_sums);
+    net->digits = (int64_t *)(host + at_digits);
+    net->coefficients = (float *)(host + at_channels);
+    net->zeros = net->coefficients + 2 * n->channels;
+    net->carried = (float *)(host + at_carried);
+    place_statistics(net, (double *)(host + at_kept));
+    return a;
+}
+
+/* Finds what slices of all sizes need, and allocates it. */
+static int allocate(struct network *net)
+{
+    struct needs n = {0};
+    const int64_t sizes[] = {net->slice, net->shape.images - (slices(net) - 1) * net->slice};
+    for (int i = 0; i < 2; i++) {
+        net->images = sizes[i];
+        raise_needs(net, &n);
+    }
+    const struct arena engine = lay_out_engine(net, &n), host = lay_out_host(net, &n, NULL);
+    size_t total;
+    if (arena_overflows(&engine) || arena_overflows(&host) ||
+        __builtin_add_overflow(engine.bytes, host.bytes, &total))
+        return fail("the network's memory overflows");
+    net->memory = net->engine->allocate(net->engine, engine.bytes);
+    net->host = arena_allocate(&host);
+    if (!net->memory || !net->host)
+        return fail("out of memory: a step of %lld views of %lld x %lld needs %zu MiB",
+                    (long long)net->slice, (long long)net->shape.height,
+                    (long long)net->shape.width, total >> 20);
+    net->work.at.memory = net->memory;
+    lay_out_host(net, &n, net->host);
+    return 0;
+}
+
+/* Member by member: the bytes between them may be anything. */
 static bool same_shape(const struct network_shape *a, const struct network_shape *b)
 {
     return a->images == b->images && a->height == b->height && a->width == b->width &&
@@ -130,47 +176,10 @@ int network_prepare(struct network *net, const struct network_shape *shape)
     net->shape = *shape;
     const int64_t most = !shape->training ? SLICE : shape->chunk ? shape->chunk : shape->images;
     net->slice = most < shape->images ? most : shape->images;
-    if (plan_lay_out(net->plan, net->slice, shape->height, shape->width, net->engine.maps->element,
-                     shape->training, shape->input_grad, &net->layout))
+    if (plan_lay_out(net->plan, net->slice, shape->height, shape->width, net->engine->element,
+                     shape->training, shape->input_grad, &net->layout) ||
+        allocate(net))
         return -1;
-    struct needs n = {0};
-    const int64_t sizes[] = {net->slice, shape->images - (slices(net) - 1) * net->slice};
-    size_t total = 0, at_maps, at_packed, at_back, at_partials, at_sums, at_digits, at_channels,
-           at_kept, at_carried, at_work, carried = 0, work = 0;
-    bool fits = true;
-    for (int i = 0; fits && i < 2; i++) {
-        net->images = sizes[i];
-        fits = !raise_needs(net, &n);
-    }
-    for (int64_t parts = slices(net) - 1; fits && shape->training && parts; parts /= 2)
-        fits = !__builtin_add_overflow(carried, network_gradient_values(net) * sizeof(float),
-                                       &carried);
-    if (!fits || __builtin_mul_overflow(n.work, (size_t)net->threads, &work) ||
-        !reserve(&total, net->layout.bytes, &at_maps) || !reserve(&total, n.packed, &at_packed) ||
-        !reserve(&total, n.back, &at_back) || !reserve(&total, n.partials, &at_partials) ||
-        !reserve(&total, n.sums * sizeof(double), &at_sums) ||
-        !reserve(&total, (EXACT_SUM_DIGITS * 2 * n.channels + 1) * sizeof(int64_t), &at_digits) ||
-        !reserve(&total, 3 * n.channels * sizeof(float), &at_channels) ||
-        !reserve(&total, n.kept, &at_kept) || !reserve(&total, carried, &at_carried) ||
-        !reserve(&total, work, &at_work))
-        return fail("the network's memory overflows");
-    net->memory = allocate(total);
-    if (!net->memory)
-        return fail("out of memory: a step of %lld views of %lld x %lld needs %zu MiB",
-                    (long long)net->slice, (long long)shape->height, (long long)shape->width,
-                    total >> 20);
-    net->maps = net->memory + at_maps;
-    net->packed = net->memory + at_packed;
-    net->packed_back = packs_at_use(net) ? net->packed : net->memory + at_back;
-    net->partials = net->memory + at_partials;
-    net->sums = (double *)(net->memory + at_sums);
-    net->digits = (int64_t *)(net->memory + at_digits);
-    net->coefficients = (float *)(net->memory + at_channels);
-    net->zeros = net->coefficients + 2 * n.channels;
-    net->carried = (float *)(net->memory + at_carried);
-    net->work = (struct workspace){
-        .memory = net->memory + at_work, .bytes = n.work, .threads = net->threads};
-    place_statistics(net, (double *)(net->memory + at_kept));
     net->prepared = net->changed = true;
     net->ran = false;
     return 0;

@@ -4,13 +4,23 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "base/half.h"
+#include "base/grow.h"
 
-int parameters_add(struct parameters *p, const char *name, enum dtype dtype, int ndim,
+static size_t type_bytes(enum parameter_type type)
+{
+    return type == PARAMETER_FLOAT ? sizeof(float) : sizeof(int64_t);
+}
+
+size_t parameters_bytes(const struct parameter *p)
+{
+    return p->count * type_bytes(p->type);
+}
+
+int parameters_add(struct parameters *p, const char *name, enum parameter_type type, int ndim,
                    const int64_t *shape, bool buffer, enum parameter_start start)
 {
-    struct parameter add = {.dtype = dtype, .ndim = ndim, .buffer = buffer, .start = start};
-    size_t bytes = dtype_size(dtype);
+    struct parameter add = {.type = type, .ndim = ndim, .buffer = buffer, .start = start};
+    size_t bytes = type_bytes(type);
     add.count = 1;
     for (int i = 0; i < ndim; i++) {
         add.shape[i] = shape[i];
@@ -18,7 +28,7 @@ int parameters_add(struct parameters *p, const char *name, enum dtype dtype, int
             __builtin_mul_overflow(bytes, shape[i], &bytes))
             return fail("%s: too large", name);
     }
-    struct parameter *list = realloc(p->list, (size_t)(p->n + 1) * sizeof *list);
+    struct parameter *list = grow(p->list, p->n, &p->room, sizeof *list);
     if (!list)
         return fail_memory(NULL);
     p->list = list;
@@ -62,24 +72,4 @@ bool parameters_claim(const struct parameters *p, const char *name)
         if (n == strcspn(p->list[i].name, ".") && !strncmp(p->list[i].name, name, n))
             return true;
     return false;
-}
-
-int parameters_load(struct parameters *p, const struct frame *f, const char *where)
-{
-    for (int i = 0; i < p->n; i++) {
-        const struct parameter *a = &p->list[i];
-        if (!frame_find(f, a->name))
-            continue;
-        const bool half = a->dtype == DTYPE_F32 && frame_find(f, a->name)->dtype == DTYPE_BF16;
-        if (!frame_need(f, a->name, half ? DTYPE_BF16 : a->dtype, a->ndim, a->shape))
-            return fail_prefix("%s", where);
-    }
-    for (int i = 0; i < p->n; i++) {
-        const struct tensor *t = frame_find(f, p->list[i].name);
-        if (t && t->dtype != p->list[i].dtype)
-            half_widen_bf16(t->data, p->list[i].value, p->list[i].count);
-        else if (t)
-            memcpy(p->list[i].value, t->data, t->bytes);
-    }
-    return 0;
 }

@@ -1,7 +1,8 @@
 /* parameters: the named tensors of a network, under torchvision's names.
  *
- * A parameter is learned and has a gradient; a buffer (running_mean, running_var,
- * num_batches_tracked) is kept up by batch normalization and has none. */
+ * A parameter is learned and has a gradient. A buffer (running_mean, running_var,
+ * num_batches_tracked) is updated by batch normalization and has none. Both are in host memory,
+ * whatever the engine. */
 #ifndef PARAMETERS_H
 #define PARAMETERS_H
 
@@ -9,50 +10,57 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "frame/frame.h"
-
 enum { PARAMETER_MAX_DIMS = 4 };
 
+enum parameter_type {
+    PARAMETER_FLOAT,  /* float */
+    PARAMETER_INTEGER /* int64_t: num_batches_tracked */
+};
+
+/* How initialize_parameters() fills a tensor. */
+enum parameter_start {
+    START_ZERO,
+    START_ONE,
+    START_FAN_IN, /* truncated normal distribution of variance 1 / fan-in */
+    START_NORMAL  /* normal distribution with standard deviation 0.01 */
+};
+
 struct parameter {
-    char *name;       /* "layer1.0.conv1.weight" */
-    enum dtype dtype; /* DTYPE_F32; DTYPE_I64 for num_batches_tracked */
-    int ndim;         /* 0: a scalar */
+    char *name; /* "layer1.0.conv1.weight" */
+    enum parameter_type type;
+    int ndim; /* 0: a scalar */
     int64_t shape[PARAMETER_MAX_DIMS];
-    size_t count; /* elements */
-    void *value;  /* float or int64_t (count) */
+    size_t count; /* of its values */
+    void *value;  /* (count), of its type */
     float *grad;  /* (count); NULL for a buffer */
     bool buffer;
-    bool frozen; /* keeps its value: it gets no gradient (plan_freeze()) */
-    bool shared; /* the gradient is over all workers already, and the same in each */
-    enum parameter_start {
-        START_ZERO,
-        START_ONE,
-        START_FAN_IN, /* truncated normal of variance 1 / fan-in */
-        START_NORMAL  /* normal of deviation 0.01 */
-    } start;          /* how initialize_parameters() fills it */
+    bool frozen; /* it keeps its value and gets no gradient (plan_freeze()) */
+    bool shared; /* the gradient is already that of all workers, and the same in each */
+    enum parameter_start start;
 };
 
 struct parameters {
     struct parameter *list; /* in the order of the network's operations */
     int n;
+    int64_t room; /* the module's own */
 };
 
-/* Adds a tensor filled with zeros; the name is copied. Returns its index, or -1 with a message
- * when the size overflows or memory is out. */
-int parameters_add(struct parameters *p, const char *name, enum dtype dtype, int ndim,
-                   const int64_t *shape, bool buffer, enum parameter_start start);
-void parameters_clear(struct parameters *p); /* frees what p points to, not p */
+/* Returns the bytes of p's values. */
+size_t parameters_bytes(const struct parameter *p);
 
-/* The index of that name, or -1 (no message). */
+/* Adds a tensor filled with zeros; the name is copied. Returns its index, or -1 with a message if
+ * its size overflows or memory is out. */
+int parameters_add(struct parameters *p, const char *name, enum parameter_type type, int ndim,
+                   const int64_t *shape, bool buffer, enum parameter_start start);
+
+/* Frees what p points to, but not p, which is then empty. */
+void parameters_clear(struct parameters *p);
+
+/* Returns the index of the tensor of this name, or -1 (no message). */
 int parameters_find(const struct parameters *p, const char *name);
 
-/* Whether a name begins with the same first part ("layer1" of "layer1.0.conv1.weight") as one of
- * the parameters' names, so that it should be one of them. */
+/* Returns true if one of the tensors has the same first part in its name ("layer1" in
+ * "layer1.0.conv1.weight"), so that a tensor of this name ought to be one of them. */
 bool parameters_claim(const struct parameters *p, const char *name);
-
-/* Copies values out of f's tensors by name; a parameter that f lacks keeps its value. Shape and
- * dtype must match, but BF16 may stand for F32 and is widened. Tensors that are no parameter's are
- * ignored. On failure (-1, `where` opens the message) nothing was changed. */
-int parameters_load(struct parameters *p, const struct frame *f, const char *where);
 
 #endif

@@ -4,22 +4,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/arena.h"
 #include "base/fail.h"
-
-enum { ALIGNMENT = 64 };
+#include "base/grow.h"
 
 struct plan *plan_new(int64_t channels)
 {
     struct plan *p = calloc(1, sizeof *p);
-    int64_t *c = malloc(sizeof *c);
-    if (!p || !c) {
+    if (!p || !(p->channels = grow(NULL, 0, &p->room_channels, sizeof *p->channels))) {
         free(p);
-        free(c);
         fail_memory(NULL);
         return NULL;
     }
-    c[0] = channels;
-    p->channels = c;
+    p->channels[0] = channels;
     p->n_tensors = 1;
     return p;
 }
@@ -42,14 +39,15 @@ void plan_free(struct plan *p)
     free(p);
 }
 
-/* Appends op, which makes a tensor of that many channels. */
+/* Appends op, which makes a tensor of that many channels. Returns the tensor, or -1 with a
+ * message. */
 static int append(struct plan *p, struct plan_operation op, int64_t channels)
 {
     struct plan_operation *ops =
-        realloc(p->operations, (size_t)(p->n_operations + 1) * sizeof *ops);
+        grow(p->operations, p->n_operations, &p->room_operations, sizeof *ops);
     if (ops)
         p->operations = ops;
-    int64_t *c = realloc(p->channels, (size_t)(p->n_tensors + 1) * sizeof *c);
+    int64_t *c = grow(p->channels, p->n_tensors, &p->room_channels, sizeof *c);
     if (c)
         p->channels = c;
     if (!ops || !c)
@@ -65,15 +63,16 @@ static int add_parameter(struct plan *p, const char *name, const char *suffix, i
 {
     char full[128];
     snprintf(full, sizeof full, "%s.%s", name, suffix);
-    return parameters_add(&p->parameters, full, DTYPE_F32, ndim, shape, false, start);
+    return parameters_add(&p->parameters, full, PARAMETER_FLOAT, ndim, shape, false, start);
 }
 
-static int add_buffer(struct plan *p, const char *name, const char *suffix, enum dtype dtype,
-                      int ndim, const int64_t *shape, enum parameter_start start)
+static int add_buffer(struct plan *p, const char *name, const char *suffix,
+                      enum parameter_type type, int ndim, const int64_t *shape,
+                      enum parameter_start start)
 {
     char full[128];
     snprintf(full, sizeof full, "%s.%s", name, suffix);
-    return parameters_add(&p->parameters, full, dtype, ndim, shape, true, start);
+    return parameters_add(&p->parameters, full, type, ndim, shape, true, start);
 }
 
 int plan_convolution(struct plan *p, int in, int64_t channels, int64_t kernel, int64_t stride,
@@ -146,9 +145,9 @@ int plan_batch_norm(struct plan *p, int in, const struct plan_norm *norm)
         return -1;
     if (!norm->without_bias && (op.bias = add_parameter(p, name, "bias", 1, c, START_ZERO)) < 0)
         return -1;
-    op.mean = add_buffer(p, name, "running_mean", DTYPE_F32, 1, c, START_ZERO);
-    op.variance = add_buffer(p, name, "running_var", DTYPE_F32, 1, c, START_ONE);
-    op.batches = add_buffer(p, name, "num_batches_tracked", DTYPE_I64, 0, NULL, START_ZERO);
+    op.mean = add_buffer(p, name, "running_mean", PARAMETER_FLOAT, 1, c, START_ZERO);
+    op.variance = add_buffer(p, name, "running_var", PARAMETER_FLOAT, 1, c, START_ONE);
+    op.batches = add_buffer(p, name, "num_batches_tracked", PARAMETER_INTEGER, 0, NULL, START_ZERO);
     if (op.mean < 0 || op.variance < 0 || op.batches < 0)
         return -1;
     return append(p, op, *c);
@@ -238,16 +237,16 @@ int plan_halves_mix(struct plan *p, int in, int logits)
 }
 
 /* ---- memory ----
- * Time runs through the operations forward, 0 to n-1, and for training through them backward:
- * operation i at 2n-1-i, but not those that are frozen. A buffer lives from the time it is first
- * written to its last reader. Buffers are placed from the largest to the smallest, each at the
- * lowest offset that is free for its whole life: simple, and within a few per cent of the least
- * possible for these networks. */
+ * Time is counted in operations: forward, operation i runs at time i; backward, at time 2n - 1 - i
+ * unless it is frozen. A buffer lives from the time it is first written until its last reader has
+ * run. Buffers are placed from the largest to the smallest, each at the lowest offset that is free
+ * for its whole life. This is simple, and within a few per cent of the least memory possible for
+ * these networks. */
 
 struct buffer {
     size_t bytes, at;
-    int birth, death;
-    int order; /* number of the buffer, so that sorting is the same everywhere */
+    int birth, death; /* times */
+    int order;        /* the buffer's number, so that every machine sorts in the same order */
 };
 
 static int by_size(const void *a, const void *b)
@@ -264,7 +263,7 @@ static int by_offset(const void *a, const void *b)
     return x->at < y->at ? -1 : x->at > y->at;
 }
 
-/* Places n buffers, sorted by size, and sets *bytes. `live` has room for n pointers. */
+/* Places n buffers, which are sorted by size, and sets *bytes. `live` has room for n pointers. */
 static int place(struct buffer *b, int n, struct buffer **live, size_t *bytes)
 {
     *bytes = 0;
@@ -291,44 +290,50 @@ static int place(struct buffer *b, int n, struct buffer **live, size_t *bytes)
     return 0;
 }
 
-/* Sizes of all maps; map_bytes[t] for all images. An average pool makes floats. */
+/* Sets the height and width of an operation's output. -1 with a message if it would be empty. */
+static int size_output(const struct plan_operation *op, struct plan_map *maps)
+{
+    const struct plan_map *in = &maps[op->in];
+    struct plan_map *out = &maps[op->out];
+    out->h = in->h;
+    out->w = in->w;
+    if (op->kind == PLAN_CONVOLUTION || op->kind == PLAN_MAX_POOL) {
+        const int64_t over = 2 * op->padding - op->kernel;
+        out->h = op->row ? in->h : (in->h + over) / op->stride + 1;
+        out->w = (in->w + over) / op->stride + 1;
+        if ((!op->row && in->h + over < 0) || in->w + over < 0)
+            return fail("images of %lld x %lld are too small for this network",
+                        (long long)maps[0].h, (long long)maps[0].w);
+    } else if (op->kind == PLAN_MEAN_POOL) {
+        out->h = (in->h - 1) / op->stride + 1;
+        out->w = (in->w - 1) / op->stride + 1;
+    } else if (op->kind == PLAN_AVERAGE_POOL || op->kind == PLAN_HALVES_MEAN) {
+        out->h = out->w = 1;
+    }
+    assert(op->kind != PLAN_HALVES_MIX || maps[op->logits].h * maps[op->logits].w == 1);
+    assert(op->residual < 0 || (maps[op->residual].h == out->h && maps[op->residual].c == out->c));
+    return 0;
+}
+
+/* Sets the sizes of all maps, and map_bytes[t] for all images. An average pool makes floats. */
 static int size_maps(const struct plan *p, int64_t images, size_t element, struct plan_map *maps,
                      size_t *map_bytes)
 {
-    for (int i = 0; i < p->n_operations; i++) {
-        const struct plan_operation *op = &p->operations[i];
-        const struct plan_map *in = &maps[op->in];
-        struct plan_map *out = &maps[op->out];
-        out->h = in->h;
-        out->w = in->w;
-        if (op->kind == PLAN_CONVOLUTION || op->kind == PLAN_MAX_POOL) {
-            const int64_t over = 2 * op->padding - op->kernel;
-            out->h = op->row ? in->h : (in->h + over) / op->stride + 1;
-            out->w = (in->w + over) / op->stride + 1;
-            if ((!op->row && in->h + over < 0) || in->w + over < 0)
-                return fail("images of %lld x %lld are too small for this network",
-                            (long long)maps[0].h, (long long)maps[0].w);
-        } else if (op->kind == PLAN_MEAN_POOL) {
-            out->h = (in->h - 1) / op->stride + 1;
-            out->w = (in->w - 1) / op->stride + 1;
-        } else if (op->kind == PLAN_AVERAGE_POOL || op->kind == PLAN_HALVES_MEAN) {
-            out->h = out->w = 1;
-        }
-        assert(op->kind != PLAN_HALVES_MIX || maps[op->logits].h * maps[op->logits].w == 1);
-        assert(op->residual < 0 ||
-               (maps[op->residual].h == out->h && maps[op->residual].c == p->channels[op->out]));
-    }
+    for (int i = 0; i < p->n_operations; i++)
+        if (size_output(&p->operations[i], maps))
+            return -1;
     for (int t = 0; t < p->n_tensors; t++) {
         const bool averaged = t > 0 && p->operations[t - 1].kind == PLAN_AVERAGE_POOL;
         assert(t == 0 || p->operations[t - 1].out == t);
-        size_t bytes = averaged ? sizeof(float) : element;
-        if (__builtin_mul_overflow(bytes, images, &bytes) ||
-            __builtin_mul_overflow(bytes, maps[t].h, &bytes) ||
-            __builtin_mul_overflow(bytes, maps[t].w, &bytes) ||
-            __builtin_mul_overflow(bytes, maps[t].c, &bytes) || bytes > SIZE_MAX - ALIGNMENT)
+        struct arena map = {0};
+        size_t image = averaged ? sizeof(float) : element;
+        if (__builtin_mul_overflow(image, maps[t].h, &image) ||
+            __builtin_mul_overflow(image, maps[t].w, &image) ||
+            __builtin_mul_overflow(image, maps[t].c, &image) ||
+            (arena_reserve(&map, (size_t)images, image), arena_overflows(&map)))
             return fail("%lld images of %lld x %lld overflow memory", (long long)images,
                         (long long)maps[0].h, (long long)maps[0].w);
-        map_bytes[t] = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        map_bytes[t] = map.bytes;
     }
     return 0;
 }
@@ -341,39 +346,61 @@ static void extend(struct buffer *b, int time)
         b->death = time;
 }
 
-/* Of what frozen operations make there is none; tensor t is operation t - 1's. */
+/* The outputs of frozen operations have no gradient; operation t - 1 makes tensor t. */
 static bool has_gradient(const struct plan *p, int t, bool input_grad)
 {
     return t == 0 ? input_grad : t > p->frozen;
 }
 
-/* Whether an operation's backward pass reads the operation's input again. */
+/* Returns true if an operation's backward pass reads the operation's input again. */
 static bool reads_input_backward(const struct plan_operation *op)
 {
     return op->kind == PLAN_CONVOLUTION || op->kind == PLAN_BATCH_NORM ||
            op->kind == PLAN_MAX_POOL || op->kind == PLAN_HALVES_MIX;
 }
 
-/* Sets value_of[t] and grad_of[t], the buffers of tensor t's value and gradient (-1: none), and
- * the buffers' lives; buffer t is tensor t's value, n_tensors + t its own gradient. */
-static void find_lives(const struct plan *p, bool training, bool input_grad, struct buffer *b,
-                       int *grad_of)
+/* Sets grad_of[t], the buffer of tensor t's gradient, or -1 if it has none. Buffer t holds tensor
+ * t's value, buffer n_tensors + t a gradient that has a place of its own. */
+static void find_gradients(const struct plan *p, bool training, bool input_grad, int *grad_of)
 {
-    const int n = p->n_operations, last = p->n_tensors - 1;
     for (int t = 0; t < p->n_tensors; t++)
         grad_of[t] = training && has_gradient(p, t, input_grad) ? p->n_tensors + t : -1;
-    if (training) {
-        /* Backward order, so that a chain of residuals ends at the first owner. */
-        for (int i = n - 1; i >= p->frozen; i--) {
-            const struct plan_operation *op = &p->operations[i];
-            if (op->kind == PLAN_BATCH_NORM) {
-                grad_of[op->in] = op->in;
-                if (op->residual >= 0 && grad_of[op->residual] >= 0)
-                    grad_of[op->residual] = grad_of[op->out];
-            } else if (op->kind == PLAN_BIAS && grad_of[op->in] >= 0)
-                grad_of[op->in] = grad_of[op->out];
+    /* Backward order, so that a chain of residuals ends at the first owner. */
+    for (int i = p->n_operations - 1; training && i >= p->frozen; i--) {
+        const struct plan_operation *op = &p->operations[i];
+        if (op->kind == PLAN_BATCH_NORM) {
+            grad_of[op->in] = op->in;
+            if (op->residual >= 0 && grad_of[op->residual] >= 0)
+                grad_of[op->residual] = grad_of[op->out];
+        } else if (op->kind == PLAN_BIAS && grad_of[op->in] >= 0) {
+            grad_of[op->in] = grad_of[op->out];
         }
     }
+}
+
+/* Extends the lives of the buffers that operation i reads and writes in its backward pass. */
+static void extend_backward(const struct plan *p, int i, struct buffer *b, const int *grad_of)
+{
+    const struct plan_operation *op = &p->operations[i];
+    const int back = 2 * p->n_operations - 1 - i;
+    extend(&b[grad_of[op->out]], back);
+    if (grad_of[op->in] >= 0)
+        extend(&b[grad_of[op->in]], back);
+    if (reads_input_backward(op))
+        extend(&b[op->in], back);
+    if (op->kind == PLAN_HALVES_MIX) {
+        extend(&b[op->logits], back);
+        extend(&b[grad_of[op->logits]], back);
+    }
+    if (op->kind == PLAN_BATCH_NORM && op->relu)
+        extend(&b[op->out], back);
+}
+
+/* Sets the lives of the buffers, given find_gradients()'s result. */
+static void find_lives(const struct plan *p, bool training, bool input_grad, struct buffer *b,
+                       const int *grad_of)
+{
+    const int n = p->n_operations, last = p->n_tensors - 1;
     extend(&b[0], 0);
     extend(&b[last], n - 1); /* the network's output is read at the end */
     if (training && p->frozen < n)
@@ -386,20 +413,8 @@ static void find_lives(const struct plan *p, bool training, bool input_grad, str
             extend(&b[op->residual], i);
         if (op->kind == PLAN_HALVES_MIX)
             extend(&b[op->logits], i);
-        if (!training || i < p->frozen)
-            continue;
-        const int back = 2 * n - 1 - i;
-        extend(&b[grad_of[op->out]], back);
-        if (grad_of[op->in] >= 0)
-            extend(&b[grad_of[op->in]], back);
-        if (reads_input_backward(op))
-            extend(&b[op->in], back);
-        if (op->kind == PLAN_HALVES_MIX) {
-            extend(&b[op->logits], back);
-            extend(&b[grad_of[op->logits]], back);
-        }
-        if (op->kind == PLAN_BATCH_NORM && op->relu)
-            extend(&b[op->out], back);
+        if (training && i >= p->frozen)
+            extend_backward(p, i, b, grad_of);
     }
     if (training && input_grad)
         extend(&b[grad_of[0]], 2 * n - 1);
@@ -434,10 +449,11 @@ int plan_lay_out(const struct plan *p, int64_t images, int64_t h, int64_t w, siz
     for (size_t i = 0; i < 2 * n; i++)
         buffers[i] = (struct buffer){
             .bytes = map_bytes[i % n], .birth = never, .death = -1, .order = (int)i};
+    find_gradients(p, training, input_grad, grad_of);
     find_lives(p, training, input_grad, buffers, grad_of);
     for (size_t i = 0; i < 2 * n; i++)
         if (buffers[i].birth == never)
-            buffers[i].bytes = 0; /* never used: takes no room */
+            buffers[i].bytes = 0; /* it is never used */
     qsort(buffers, 2 * n, sizeof *buffers, by_size);
     if (place(buffers, 2 * (int)n, live, &out->bytes))
         goto done;

@@ -8,8 +8,8 @@
 #include "base/fail.h"
 
 enum {
-    SK_RATIO = 16, /* channels of a selective kernel for each one of its middle layer, */
-    SK_LEAST = 32  /* which has at least so many */
+    SK_RATIO = 16, /* a selective kernel's channels, divided by those of its middle layer */
+    SK_LEAST = 32  /* channels of the middle layer, at least */
 };
 
 static const struct architecture {
@@ -21,14 +21,14 @@ static const struct architecture {
     {101, true, {3, 4, 23, 3}}, {152, true, {3, 8, 36, 3}},
 };
 
-/* The names within a block: NAME.conv1 and so on. */
-struct name {
+/* A name within a block: BLOCK.conv1, for example. */
+struct block_name {
     char text[64];
 };
 
-static struct name name_in(const char *block, const char *what)
+static struct block_name name_in(const char *block, const char *what)
 {
-    struct name n;
+    struct block_name n;
     snprintf(n.text, sizeof n.text, "%s.%s", block, what);
     return n;
 }
@@ -38,8 +38,9 @@ static int norm_relu(struct plan *p, int in, const char *name)
     return plan_batch_norm(p, in, &(struct plan_norm){.name = name, .residual = -1, .relu = true});
 }
 
-/* What the block's input is added as: itself, or a 1x1 convolution of it where shapes differ. In a
- * ResNet-D (`averaged`) the stride is that of a mean over windows before the convolution. */
+/* Appends the shortcut that is added to the block's output: the block's input itself, or a 1x1
+ * convolution of it if shapes differ. In a ResNet-D (`averaged`), a mean over windows before the
+ * convolution has the stride. */
 static int shortcut(struct plan *p, int in, int64_t channels, int64_t stride, bool averaged,
                     const char *block)
 {
@@ -48,7 +49,7 @@ static int shortcut(struct plan *p, int in, int64_t channels, int64_t stride, bo
     int x = averaged ? plan_mean_pool(p, in, stride) : in;
     x = plan_convolution(p, x, channels, 1, averaged ? 1 : stride, 0,
                          name_in(block, "downsample.0").text);
-    struct name norm = name_in(block, "downsample.1");
+    struct block_name norm = name_in(block, "downsample.1");
     return plan_batch_norm(p, x, &(struct plan_norm){.name = norm.text, .residual = -1});
 }
 
@@ -58,7 +59,7 @@ int resnet_basic_block(struct plan *p, int in, int64_t channels, int64_t stride,
     x = norm_relu(p, x, name_in(block, "bn1").text);
     x = plan_convolution(p, x, channels, 3, 1, 1, name_in(block, "conv2").text);
     int side = shortcut(p, in, channels, stride, false, block);
-    struct name norm = name_in(block, "bn2");
+    struct block_name norm = name_in(block, "bn2");
     return side < 0 ? -1
                     : plan_batch_norm(
                           p, x,
@@ -66,7 +67,7 @@ int resnet_basic_block(struct plan *p, int in, int64_t channels, int64_t stride,
                               .name = norm.text, .residual = side, .relu = true, .zero = true});
 }
 
-/* A selective kernel in the place of a 3x3 convolution and its norm. */
+/* Appends a selective kernel, instead of a 3x3 convolution and its norm. */
 static int selective_kernel(struct plan *p, int in, int64_t channels, int64_t stride,
                             const char *block)
 {
@@ -94,7 +95,7 @@ static int bottleneck(struct plan *p, int in, int64_t channels, int64_t stride, 
     }
     x = plan_convolution(p, x, 4 * channels, 1, 1, 0, name_in(block, "conv3").text);
     int side = shortcut(p, in, 4 * channels, stride, selective, block);
-    struct name norm = name_in(block, "bn3");
+    struct block_name norm = name_in(block, "bn3");
     return side < 0 ? -1
                     : plan_batch_norm(
                           p, x,
@@ -113,7 +114,7 @@ int resnet_sk_bottleneck(struct plan *p, int in, int64_t channels, int64_t strid
     return bottleneck(p, in, channels, stride, true, block);
 }
 
-/* Up to the norm of `channels` channels and the pooling. */
+/* Appends the stem: all before the first block, which reads `channels` channels. */
 static int make_stem(struct plan *p, int64_t channels, enum resnet_stem stem, bool selective)
 {
     int x = 0;
@@ -144,28 +145,30 @@ int resnet_operations(const struct plan *p, int blocks)
     return i;
 }
 
-/* Appends the network to p, which is only its input (NULL: memory is out), and hands it back. */
-static struct plan *build(struct plan *p, int depth, double width, enum resnet_stem stem,
-                          bool selective)
+/* Returns the architecture of that depth. NULL with a message if there is none, or the network
+ * cannot be so wide or selective. */
+static const struct architecture *find(int depth, double width, bool selective)
 {
-    if (!p)
-        return NULL;
     const struct architecture *a = NULL;
     for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++)
         if (architectures[i].depth == depth)
             a = &architectures[i];
+    if (!a)
+        return fail_null("there is no ResNet-%d", depth);
+    if (selective && !a->bottleneck)
+        return fail_null("a ResNet-%d has no bottlenecks, so it takes no selective kernels", depth);
+    if (!(width > 0) || width > 64)
+        return fail_null("width %g is not between 0 and 64", width);
+    return a;
+}
+
+/* Appends the network to p, which has only its input, and returns p. NULL with a message, and p is
+ * freed; a p of NULL, for which memory ran out, is returned. */
+static struct plan *build(struct plan *p, int depth, double width, enum resnet_stem stem,
+                          bool selective)
+{
+    const struct architecture *a = p ? find(depth, width, selective) : NULL;
     if (!a) {
-        fail("there is no ResNet-%d", depth);
-        plan_free(p);
-        return NULL;
-    }
-    if (selective && !a->bottleneck) {
-        fail("a ResNet-%d has no bottlenecks, so it takes no selective kernels", depth);
-        plan_free(p);
-        return NULL;
-    }
-    if (!(width > 0) || width > 64) {
-        fail("width %g is not between 0 and 64", width);
         plan_free(p);
         return NULL;
     }

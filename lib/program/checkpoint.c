@@ -7,6 +7,7 @@
 #include "base/warn.h"
 #include "frame/frame_io.h"
 #include "frame/sound.h"
+#include "program/parameter_frames.h"
 
 static const char counter[] = ".num_batches_tracked";
 
@@ -71,10 +72,7 @@ static int check(const struct parameters *p, const struct frame *f)
         const struct tensor *t = frame_find(f, a->name);
         if (!t && !is_counter(a->name))
             return fail("no tensor %s", a->name);
-        if (!t)
-            continue;
-        const bool half = a->dtype == DTYPE_F32 && t->dtype == DTYPE_BF16;
-        if (!frame_need(f, a->name, half ? DTYPE_BF16 : a->dtype, a->ndim, a->shape))
+        if (t && !parameter_frames_need(a, f))
             return -1;
     }
     for (int i = 0; i < f->n_tensors; i++)
@@ -100,9 +98,9 @@ int checkpoint_take(struct parameters *p, const struct frame *f, const char *pat
         return fail_prefix("%s", path);
     for (int i = 0; i < p->n; i++)
         if (!frame_find(f, p->list[i].name))
-            memset(p->list[i].value, 0, p->list[i].count * dtype_size(p->list[i].dtype));
+            memset(p->list[i].value, 0, parameters_bytes(&p->list[i]));
     warn_unused(p, f, path);
-    return parameters_load(p, f, path);
+    return parameter_frames_load(p, f, path);
 }
 
 int checkpoint_load(struct parameters *p, const char *path, const char *flags)

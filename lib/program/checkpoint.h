@@ -7,6 +7,7 @@
 #ifndef CHECKPOINT_H
 #define CHECKPOINT_H
 
+#include "frame/frame.h"
 #include "network/parameters.h"
 
 /* Takes the values of p from the file; num_batches_tracked may be missing and is 0 then. Parts that

@@ -9,6 +9,7 @@
 #include "base/half.h"
 #include "frame/sound.h"
 #include "program/metas.h"
+#include "program/parameter_frames.h"
 #include "program/parameter_name.h"
 
 /* Messages of this size are the fastest over pipes and sockets (docs/links.md). */
@@ -58,7 +59,7 @@ static bool sends(const struct optimizer_client *c, int i)
 
 static struct tensor_spec spec_of(const struct parameter *p, enum dtype wire)
 {
-    struct tensor_spec spec = {p->name, p->dtype, p->ndim, {0}};
+    struct tensor_spec spec = {p->name, parameter_frames_dtype(p), p->ndim, {0}};
     if (!p->buffer && p->ndim > 1)
         spec.dtype = wire;
     memcpy(spec.shape, p->shape, (size_t)p->ndim * sizeof *p->shape);
@@ -129,7 +130,7 @@ static struct frame *pack_bucket(const struct optimizer_client *c)
 
 static int take_values(struct optimizer_client *c, const struct frame *reply)
 {
-    return parameters_load(c->parameters, reply, link_name(c->link));
+    return parameter_frames_load(c->parameters, reply, link_name(c->link));
 }
 
 /* Checks the values in force, which may be a resumed state's and so of another network. */

@@ -9,14 +9,13 @@
 int stage_forward_start(struct stage_run *run, const struct frame *request,
                         const struct tensor *input)
 {
-    struct engine engine;
-    if ((run->stage->begin && run->stage->begin(request)) ||
-        engine_choose(stage_options.precision, stage_options.kernel, &engine))
+    if (run->stage->begin && run->stage->begin(request))
         return -1;
-    struct plan *plan = run->stage->make_plan(input);
-    if (!plan)
+    struct engine *engine =
+        engine_choose(stage_options.precision, stage_options.kernel, (int)stage_options.threads);
+    if (!engine)
         return -1;
-    run->net = network_new(plan, &engine, (int)stage_options.threads);
+    run->net = network_new(run->stage->make_plan(input), engine);
     if (!run->net)
         return -1;
     if (run->sync)

@@ -114,12 +114,12 @@ enum { PEAK_STEPS = 8 }; /* A and B fill most of a first-level cache */
 static int product_open(double *work)
 {
     const double enough = 2e9; /* operations of a thread in a round, of floats */
-    struct engine engine;
-    const struct gemm_kernel *p = gemm_kernel_find(kernel);
-    const bool floats = !p || p->values == GEMM_FLOAT;
-    if (engine_choose(floats ? "fp32" : "bf16", kernel, &engine))
-        return -1;
-    p = peak.product = engine.values.product;
+    const struct gemm_kernel *p =
+        strcmp(kernel, "auto") ? gemm_kernel_find(kernel) : gemm_kernel_choose(GEMM_FLOAT);
+    if (!p || !p->usable())
+        return fail("this machine lacks the instructions of kernel %s", kernel);
+    const bool floats = p->values == GEMM_FLOAT;
+    peak.product = p;
     const size_t row = PEAK_STEPS * 64, block = (size_t)(p->rows * p->columns);
     peak.a = reserve((size_t)p->rows * row);
     peak.b = reserve(PEAK_STEPS * gemm_kernel_step_bytes(p));
@@ -187,11 +187,8 @@ static struct plan *make_plan(void)
 
 static struct network *make_network(void)
 {
-    struct engine engine;
-    if (engine_choose(precision, kernel, &engine))
-        return NULL;
-    struct plan *plan = make_plan();
-    struct network *net = plan ? network_new(plan, &engine, (int)threads) : NULL;
+    struct engine *engine = engine_choose(precision, kernel, (int)threads);
+    struct network *net = engine ? network_new(make_plan(), engine) : NULL;
     if (net)
         initialize_parameters(network_parameters(net), 0);
     return net;

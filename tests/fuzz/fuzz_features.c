@@ -8,10 +8,11 @@
 #include "network/head.h"
 #include "network/resnet.h"
 #include "program/checkpoint.h"
+#include "program/parameter_frames.h"
 
 static void load(struct parameters *p, const struct frame *f)
 {
-    parameters_load(p, f, "it");
+    parameter_frames_load(p, f, "it");
     checkpoint_take(p, f, "it", "flags");
 }
 

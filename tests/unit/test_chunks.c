@@ -32,10 +32,10 @@ static float *noise(size_t n)
 
 static struct network *make(struct plan *plan, const char *precision)
 {
-    struct engine engine;
-    assert_int_equal(engine_choose(precision, "auto", &engine), 0);
+    struct engine *engine = engine_choose(precision, "auto", THREADS);
+    assert_non_null(engine);
     assert_non_null(plan);
-    struct network *net = network_new(plan, &engine, THREADS);
+    struct network *net = network_new(plan, engine);
     assert_non_null(net);
     struct parameters *p = network_parameters(net);
     initialize_parameters(p, 1);
@@ -214,7 +214,7 @@ static void test_evaluation_after_training(void **state)
     const struct parameters *p = network_parameters(net);
     for (int i = 0; i < p->n; i++)
         memcpy(network_parameters(other)->list[i].value, p->list[i].value,
-               p->list[i].count * dtype_size(p->list[i].dtype));
+               parameters_bytes(&p->list[i]));
     for (int i = 0; i < 2; i++) {
         struct network *each = i ? other : net;
         out[i] = malloc(ALL * width * sizeof(float));

@@ -98,10 +98,9 @@ static void test_refused(void **state)
 
 static struct network *make(struct plan *plan, int threads)
 {
-    struct engine engine;
-    assert_non_null(plan);
-    assert_int_equal(engine_choose("fp32", "auto", &engine), 0);
-    struct network *net = network_new(plan, &engine, threads);
+    struct engine *engine = engine_choose("fp32", "auto", threads);
+    assert_non_null(engine);
+    struct network *net = network_new(plan, engine);
     assert_non_null(net);
     initialize_parameters(network_parameters(net), 1);
     return net;
@@ -192,7 +191,7 @@ static void test_all_frozen(void **state)
         assert_int_equal(ready, 0);
         const struct parameters *q = network_parameters(net);
         for (int i = 0; i < q->n; i++)
-            if (q->list[i].dtype == DTYPE_I64)
+            if (q->list[i].type == PARAMETER_INTEGER)
                 assert_true(*(int64_t *)q->list[i].value == 0);
         if (training)
             assert_memory_equal(trained, evaluated,

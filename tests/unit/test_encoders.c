@@ -68,7 +68,7 @@ static int64_t values(const struct parameters *p, bool buffers)
 {
     int64_t n = 0;
     for (int i = 0; i < p->n; i++)
-        if (!p->list[i].buffer || (buffers && p->list[i].dtype == DTYPE_F32))
+        if (!p->list[i].buffer || (buffers && p->list[i].type == PARAMETER_FLOAT))
             n += (int64_t)p->list[i].count;
     return n;
 }

@@ -1,5 +1,5 @@
-/* The network against PyTorch (tests/golden/network.py says how), finite differences, and the
- * promises about threads and neighbours. */
+/* The network on each engine against PyTorch (tests/golden/network.py says how), finite differences,
+ * and the promises about threads and neighbours. test_engines.c compares the engines. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,105 +7,49 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "base/fail.h"
 #include "emulated.h"
-#include "engine/engine.h"
+#include "engine/engine_cpu.h"
+#include "engine_reference.h"
 #include "frame/frame.h"
 #include "frame/frame_io.h"
 #include "network/head.h"
 #include "network/initialize.h"
 #include "network/network.h"
 #include "network/resnet.h"
+#include "network_values.h"
 
 #include <cmocka.h> /* last: it defines a macro fail */
 
-/* As fill() in tests/golden/network.py. */
-static float unit(uint32_t key, size_t i)
-{
-    uint32_t h = (uint32_t)i * 0x9E3779B1U + key;
-    h = (h ^ h >> 16) * 0x85EBCA6BU;
-    h = (h ^ h >> 13) * 0xC2B2AE35U;
-    h ^= h >> 16;
-    return (float)((double)(h >> 8) / (1 << 23) - 1);
-}
-
-static uint32_t key_of(const char *name)
-{
-    return (uint32_t)crc32(0, (const Bytef *)name, (uInt)strlen(name));
-}
-
-static float *filled(const char *name, size_t n)
-{
-    float *v = malloc((n ? n : 1) * sizeof *v);
-    assert_non_null(v);
-    const uint32_t key = key_of(name);
-    for (size_t i = 0; i < n; i++)
-        v[i] = unit(key, i);
-    return v;
-}
-
-static bool ends(const char *name, const char *with)
-{
-    const size_t n = strlen(name), w = strlen(with);
-    return n >= w && !strcmp(name + n - w, with);
-}
-
-static bool is_identity(const struct parameter *a)
-{
-    return !strcmp(a->name, "identity.weight");
-}
-
-static void fill_parameters(struct parameters *p)
-{
-    for (int i = 0; i < p->n; i++) {
-        struct parameter *a = &p->list[i];
-        if (a->dtype != DTYPE_F32)
-            continue;
-        const double fan_in = (double)a->count / (double)(a->ndim ? a->shape[0] : 1);
-        const uint32_t key = key_of(a->name);
-        double mean = 0, width = 1;
-        if (a->ndim > 1)
-            width = sqrt(6 / fan_in);
-        else if (ends(a->name, "running_mean") || !strcmp(a->name, "bn1.bias"))
-            width = 0.25;
-        else if (ends(a->name, "bias"))
-            mean = 1.5, width = 0.5;
-        else
-            mean = ends(a->name, "bn3.weight") ? 0.5 : 1, width = 0.25 * mean;
-        const bool identity = is_identity(a);
-        for (size_t j = 0; j < a->count; j++)
-            ((float *)a->value)[j] = identity ? j % (size_t)(a->shape[1] + 1) == 0
-                                              : (float)(mean + width * (double)unit(key, j));
-    }
-}
-
 /* ---- engines ---- */
 
-/* What networks are made with. */
-static struct engine engine;
+/* What networks are made with: this kernel (NULL: the reference) in this precision. */
+static const struct gemm_kernel *kernel;
+static enum engine_precision precision;
 
-static const struct {
-    const char *precision, *kernel;
-} engines[] = {
-    {"fp32", "fp32-portable"}, {"fp32", "fp32-avx2"},   {"fp32", "fp32-avx512"},
-    {"bf16", "fp32-portable"}, {"bf16", "fp32-avx512"}, {"bf16", "bf16-avx512"},
-    {"bf16", "bf16-amx"},      {"fp32x3", "bf16-amx"},
-};
-
-/* Runs a test with each engine of that precision ("": any) that this machine has. */
-static void with_engines(const char *precision, void (*test)(void))
+static struct engine *make_engine(int threads)
 {
-    for (size_t i = 0; i < sizeof engines / sizeof *engines; i++) {
-        const char *name = engines[i].precision;
-        const struct gemm_kernel *p = gemm_kernel_find(engines[i].kernel);
-        if ((*precision && strcmp(name, precision)) || !p)
-            continue;
-        if (!p->usable())
-            continue;
-        assert_int_equal(engine_choose(name, engines[i].kernel, &engine), 0);
-        test();
+    struct engine *e =
+        kernel ? engine_cpu_new(kernel, precision, threads) : engine_reference_new(threads);
+    assert_non_null(e);
+    return e;
+}
+
+/* Runs a test with the reference and with each kernel of this machine in each precision, or with
+ * those that compute floats in full. */
+static void with_engines(bool all, void (*test)(void))
+{
+    kernel = NULL;
+    test();
+    for (int i = 0; gemm_kernel_names[i]; i++) {
+        kernel = gemm_kernel_find(gemm_kernel_names[i]);
+        for (precision = ENGINE_FP32; precision <= ENGINE_FP32X3; precision++) {
+            const bool computes =
+                precision != (kernel->values == GEMM_BF16 ? ENGINE_FP32 : ENGINE_FP32X3);
+            if (kernel->usable() && computes && (all || precision == ENGINE_FP32))
+                test();
+        }
     }
 }
 
@@ -289,7 +233,7 @@ static void check_golden(const struct golden *g)
     struct plan *p = plan_of(g);
     assert_non_null(p);
     const size_t n_in = (size_t)(g->images * g->h * g->w * g->c), n_out = last_values(g, p);
-    struct network *net = network_new(p, &engine, 2);
+    struct network *net = network_new(p, make_engine(2));
     fill_parameters(network_parameters(net));
     assert_int_equal(set_given_values(network_parameters(net), f), count_relus(p));
     const struct network_shape shape = {.images = g->images,
@@ -313,7 +257,7 @@ static void check_golden(const struct golden *g)
                 continue;
             if (a->grad)
                 compare(g, f, "grad/", a->name, a->grad, a->count);
-            else if (a->dtype == DTYPE_F32)
+            else if (a->type == PARAMETER_FLOAT)
                 compare(g, f, "after/", a->name, a->value, a->count);
             else
                 assert_int_equal(*(int64_t *)a->value, 1);
@@ -336,7 +280,7 @@ static void all_goldens(void)
 static void test_golden(void **state)
 {
     (void)state;
-    with_engines("fp32", all_goldens);
+    with_engines(false, all_goldens);
 }
 
 /* ---- finite differences ---- */
@@ -348,7 +292,7 @@ static const struct network_shape training = {
 static struct network *ready(struct plan *p, int threads)
 {
     assert_non_null(p);
-    struct network *net = network_new(p, &engine, threads);
+    struct network *net = network_new(p, make_engine(threads));
     assert_non_null(net);
     fill_parameters(network_parameters(net));
     return net;
@@ -469,7 +413,7 @@ static void threads_change_nothing(void)
                 const struct parameter *b = &network_parameters(nets[0])->list[i];
                 if (a->grad)
                     assert_memory_equal(a->grad, b->grad, a->count * sizeof(float));
-                assert_memory_equal(a->value, b->value, a->count * dtype_size(a->dtype));
+                assert_memory_equal(a->value, b->value, parameters_bytes(a));
             }
         }
         for (int t = 0; t < 3; t++) {
@@ -521,7 +465,7 @@ static void bytes_are_normalized(void)
     float *a = malloc(n_out * sizeof *a), *b = malloc(n_out * sizeof *b);
     for (int i = 0; i < VALUES; i++) {
         bytes[i] = (uint8_t)(i * 37);
-        floats[i] = ((float)bytes[i] / 255 - how.mean[i % 3]) / how.deviation[i % 3];
+        floats[i] = ((float)bytes[i] / 255 - how.mean[i % 3]) / how.std[i % 3];
     }
     assert_int_equal(network_prepare(net, &shape), 0);
     assert_int_equal(network_forward(net, bytes, NULL, &how, a), 0);
@@ -575,13 +519,13 @@ static void initial_values(void)
     const struct parameter *conv =
         &p->parameters.list[parameters_find(&p->parameters, "layer4.0.conv2.weight")];
     const float *v = conv->value;
-    const double deviation = sqrt(1.0 / 4608);
+    const double std = sqrt(1.0 / 4608);
     double square = 0;
     for (size_t i = 0; i < conv->count; i++) {
         square += (double)v[i] * (double)v[i];
-        assert_true(fabs((double)v[i]) <= 2.0001 * deviation / 0.87962566103423978);
+        assert_true(fabs((double)v[i]) <= 2.0001 * std / 0.87962566103423978);
     }
-    assert_true(fabs(sqrt(square / (double)conv->count) / deviation - 1) < 2e-3);
+    assert_true(fabs(sqrt(square / (double)conv->count) / std - 1) < 2e-3);
     const struct parameter *zero =
         &p->parameters.list[parameters_find(&p->parameters, "layer3.1.bn2.weight")];
     const struct parameter *one =
@@ -613,43 +557,43 @@ static void wrong_shapes(void)
 static void test_finite_differences(void **state)
 {
     (void)state;
-    with_engines("fp32", finite_differences);
+    with_engines(false, finite_differences);
 }
 
 static void test_threads_change_nothing(void **state)
 {
     (void)state;
-    with_engines("", threads_change_nothing);
+    with_engines(true, threads_change_nothing);
 }
 
 static void test_evaluation_ignores_neighbours(void **state)
 {
     (void)state;
-    with_engines("", evaluation_ignores_neighbours);
+    with_engines(true, evaluation_ignores_neighbours);
 }
 
 static void test_bytes_are_normalized(void **state)
 {
     (void)state;
-    with_engines("fp32", bytes_are_normalized);
+    with_engines(false, bytes_are_normalized);
 }
 
 static void test_every_gradient_is_announced_once(void **state)
 {
     (void)state;
-    with_engines("", every_gradient_is_announced_once);
+    with_engines(true, every_gradient_is_announced_once);
 }
 
 static void test_initial_values(void **state)
 {
     (void)state;
-    with_engines("fp32", initial_values);
+    with_engines(false, initial_values);
 }
 
 static void test_wrong_shapes(void **state)
 {
     (void)state;
-    with_engines("fp32", wrong_shapes);
+    with_engines(false, wrong_shapes);
 }
 
 /* ---- tiles ---- */
@@ -660,9 +604,11 @@ static struct network *tiny_resnet(void)
 }
 
 /* Outputs and gradients of a small network, one after the other; n of them. */
-static float *results_of(struct network *(*make)(void), const struct engine *e, size_t *n)
+static float *results_of(struct network *(*make)(void), const struct gemm_kernel *by,
+                         enum engine_precision computes, size_t *n)
 {
-    engine = *e;
+    kernel = by;
+    precision = computes;
     struct network *net = make();
     struct parameters *p = network_parameters(net);
     const size_t n_out = (size_t)(B * network_outputs(net));
@@ -701,15 +647,11 @@ static void test_tiles(void **state)
         print_message("this machine can neither run nor emulate bf16-amx\n");
         skip();
     }
-    static const struct precision kinds[2][2] = {{{.bf16_maps = true}, {.bf16_maps = true}},
-                                                 {{.split = true}, {0}}};
+    const struct gemm_kernel *floats = gemm_kernel_choose(GEMM_FLOAT);
     for (int i = 0; i < 2; i++) {
-        struct engine tiles = {kinds[i][0], i ? &activations_fp32 : &activations_bf16};
-        struct engine plain = {kinds[i][1], i ? &activations_fp32 : &activations_bf16};
-        tiles.values.product = amx;
-        plain.values.product = gemm_kernel_choose(GEMM_FLOAT);
         size_t n, n_out = (size_t)B * 104;
-        float *a = results_of(tiny_resnet, &tiles, &n), *b = results_of(tiny_resnet, &plain, &n);
+        float *a = results_of(tiny_resnet, amx, i ? ENGINE_FP32X3 : ENGINE_BF16, &n);
+        float *b = results_of(tiny_resnet, floats, i ? ENGINE_FP32 : ENGINE_BF16, &n);
         const double out = cosine(a, b, n_out), all = cosine(a, b, n);
         print_message("%s: cosine of outputs %.7f, of all with gradients %.7f\n",
                       i ? "fp32x3 and fp32" : "bf16 on tiles and plain", out, all);
@@ -724,11 +666,10 @@ static void test_tiles(void **state)
 static void test_selective_kernels_in_bf16(void **state)
 {
     (void)state;
-    struct engine narrow, wide;
-    assert_int_equal(engine_choose("bf16", "fp32-portable", &narrow), 0);
-    assert_int_equal(engine_choose("fp32", "fp32-portable", &wide), 0);
+    const struct gemm_kernel *portable = gemm_kernel_find("fp32-portable");
     size_t n, n_out = (size_t)B * 32;
-    float *a = results_of(selective, &narrow, &n), *b = results_of(selective, &wide, &n);
+    float *a = results_of(selective, portable, ENGINE_BF16, &n);
+    float *b = results_of(selective, portable, ENGINE_FP32, &n);
     const double out = cosine(a, b, n_out), all = cosine(a, b, n);
     print_message("bf16 and fp32: cosine of outputs %.7f, of all with gradients %.7f\n", out, all);
     assert_true(out > 0.9999);

@@ -1,0 +1,309 @@
+/* Every engine of this machine, and one with a kernel of an unusual shape, against the reference,
+ * plain loops of doubles, on whole networks: forward, backward, in chunks, frozen, with selective
+ * kernels, series. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fail.h"
+#include "emulated.h"
+#include "engine/engine_cpu.h"
+#include "engine_reference.h"
+#include "gemm_8x12.h"
+#include "network/head.h"
+#include "network/network.h"
+#include "network/resnet.h"
+#include "network_values.h"
+
+#include <cmocka.h> /* last: it defines a macro fail */
+
+enum { THREADS = 2 };
+
+/* ---- networks ---- */
+
+static struct plan *basic_blocks(void)
+{
+    return resnet_plan(18, 0.2, RESNET_STEM_CIFAR);
+}
+
+static struct plan *bottlenecks(void)
+{
+    return resnet_plan(50, 0.1, RESNET_STEM_IMAGENET);
+}
+
+static struct plan *selective(void)
+{
+    struct plan *p = plan_new(3);
+    int at = plan_convolution(p, 0, 12, 3, 1, 1, "conv1");
+    at = resnet_sk_bottleneck(p, at, 8, 2, "first");
+    at = resnet_sk_bottleneck(p, at, 8, 1, "second");
+    return plan_average_pool(p, at) < 0 ? NULL : p;
+}
+
+static struct plan *series(void)
+{
+    return resnet_series_plan(18, 0.15, RESNET_STEM_IMAGENET, 3);
+}
+
+static struct plan *half_frozen(void)
+{
+    struct plan *p = resnet_plan(18, 0.2, RESNET_STEM_CIFAR);
+    plan_freeze(p, resnet_operations(p, 3));
+    return p;
+}
+
+static struct plan *head(void)
+{
+    return head_plan(3, 3, 24, 16);
+}
+
+/* No norm, a bias, and a map as the output. */
+static struct plan *plain(void)
+{
+    struct plan *p = plan_new(3);
+    int at = plan_bias(p, plan_convolution(p, 0, 20, 5, 2, 2, "a"), "a");
+    at = plan_max_pool(p, at, 3, 2, 1);
+    return plan_mean_pool(p, plan_convolution(p, at, 37, 3, 1, 1, "b"), 2) < 0 ? NULL : p;
+}
+
+static const struct network_case {
+    const char *name;
+    struct plan *(*plan)(void);
+    int64_t h, w, images, grains, chunk;
+} cases[] = {
+    {"basic blocks", basic_blocks, 13, 10, 8, 4, 0},
+    {"bottlenecks", bottlenecks, 40, 33, 8, 4, 0},
+    {"selective kernels", selective, 9, 8, 16, 4, 0},
+    {"series", series, 1, 70, 16, 4, 0},
+    {"frozen up to layer2", half_frozen, 12, 10, 8, 2, 0},
+    {"chunks of whole grains", basic_blocks, 12, 10, 16, 4, 8},
+    {"chunks of other sizes", basic_blocks, 12, 10, 16, 4, 6},
+    {"head", head, 1, 1, 32, 8, 0},
+    {"plain", plain, 17, 14, 4, 2, 0},
+};
+enum { CASES = sizeof cases / sizeof *cases };
+
+/* ---- what a step makes ---- */
+
+/* The network after a step, with its output and the input's gradient. */
+struct made {
+    struct network *net;
+    size_t n_out, n_in;
+    float *evaluated, *out, *din; /* din: NULL where operations are frozen */
+};
+
+static struct made run_step(const struct network_case *c, struct engine *engine)
+{
+    assert_non_null(engine);
+    struct plan *plan = c->plan();
+    assert_non_null(plan);
+    struct network *net = network_new(plan, engine);
+    assert_non_null(net);
+    struct network_shape shape = {.images = c->images, .height = c->h, .width = c->w};
+    struct plan_layout l;
+    assert_int_equal(plan_lay_out(plan, c->images, c->h, c->w, 4, false, false, &l), 0);
+    const struct plan_map *last = &l.maps[plan->n_tensors - 1];
+    struct made m = {.net = net,
+                     .n_out = (size_t)(c->images * last->h * last->w * last->c),
+                     .n_in = (size_t)(c->images * c->h * c->w * 3)};
+    plan_layout_clear(&l);
+    float *x = filled("x", m.n_in), *dout = filled("dout", m.n_out);
+    m.evaluated = malloc(m.n_out * sizeof(float));
+    m.out = malloc(m.n_out * sizeof(float));
+    m.din = plan->frozen ? NULL : malloc(m.n_in * sizeof(float));
+    fill_parameters(network_parameters(net));
+    assert_int_equal(network_prepare(net, &shape), 0);
+    assert_int_equal(network_forward(net, NULL, x, NULL, m.evaluated), 0);
+    shape.training = true;
+    shape.grains = c->grains;
+    shape.chunk = c->chunk;
+    shape.input_grad = m.din;
+    assert_int_equal(network_prepare(net, &shape), 0);
+    assert_int_equal(network_forward(net, NULL, x, NULL, m.out), 0);
+    assert_int_equal(network_backward(net, dout, m.din, NULL, NULL), 0);
+    free(x);
+    free(dout);
+    return m;
+}
+
+static void free_made(struct made *m)
+{
+    network_free(m->net);
+    free(m->evaluated);
+    free(m->out);
+    free(m->din);
+}
+
+/* ---- comparison ---- */
+
+/* Errors relative to the norm of what is compared: the largest of the outputs and the running
+ * statistics, each tensor by itself; and that of all gradients together, since some gradients are
+ * zero but for rounding. */
+struct errors {
+    double out, gradient;
+};
+
+/* Squares of the difference and of the wanted values. */
+struct squares {
+    double off, size;
+};
+
+static void add_squares(struct squares *s, const float *a, const float *want, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const double off = (double)a[i] - (double)want[i];
+        s->off += off * off;
+        s->size += (double)want[i] * (double)want[i];
+    }
+}
+
+static double relative(const struct squares *s)
+{
+    return s->size > 0 ? sqrt(s->off / s->size) : s->off > 0 ? INFINITY : 0;
+}
+
+/* The larger of *most and an error; a NaN stays. */
+static void raise_to(double *most, const float *a, const float *want, size_t n)
+{
+    struct squares s = {0, 0};
+    add_squares(&s, a, want, n);
+    const double error = relative(&s);
+    if (!(error <= *most))
+        *most = error;
+}
+
+static struct errors compare(const struct made *m, const struct made *want)
+{
+    struct errors e = {0, 0};
+    struct squares gradients = {0, 0};
+    const struct parameters *p = network_parameters(m->net), *q = network_parameters(want->net);
+    raise_to(&e.out, m->evaluated, want->evaluated, want->n_out);
+    raise_to(&e.out, m->out, want->out, want->n_out);
+    if (m->din)
+        raise_to(&e.gradient, m->din, want->din, want->n_in);
+    for (int i = 0; i < p->n; i++) {
+        const struct parameter *a = &p->list[i], *b = &q->list[i];
+        if (a->type == PARAMETER_INTEGER)
+            assert_int_equal(*(int64_t *)a->value, *(int64_t *)b->value);
+        else if (a->buffer)
+            raise_to(&e.out, a->value, b->value, a->count);
+        else if (!a->frozen)
+            add_squares(&gradients, a->grad, b->grad, a->count);
+    }
+    const double all = relative(&gradients);
+    if (!(all <= e.gradient))
+        e.gradient = all;
+    return e;
+}
+
+/* The errors that a precision may have, in multiples of its unit roundoff: the share of itself that
+ * a number is off by, at most, after it was rounded. In fp32 a sum is rounded at each step; in the
+ * others sums are float32, and a map's value is rounded once. The numbers are about twice what is
+ * measured. */
+static const struct bound {
+    const char *name;
+    double roundoff, out, gradient;
+} bounds[] = {
+    [ENGINE_FP32] = {"fp32", 0x1p-24, 48, 256},
+    [ENGINE_BF16] = {"bf16", 0x1p-9, 16, 112},
+    [ENGINE_FP32X3] = {"fp32x3", 0x1p-17, 16, 112},
+};
+
+static void check_kernel(const struct network_case *c, const struct made *want,
+                         const struct gemm_kernel *kernel)
+{
+    for (enum engine_precision p = ENGINE_FP32; p <= ENGINE_FP32X3; p++) {
+        if (p == (kernel->values == GEMM_BF16 ? ENGINE_FP32 : ENGINE_FP32X3))
+            continue;
+        struct made m = run_step(c, engine_cpu_new(kernel, p, THREADS));
+        const struct errors e = compare(&m, want);
+        const double out = e.out / bounds[p].roundoff;
+        const double gradient = e.gradient / bounds[p].roundoff;
+        print_message("%-24s %-6s by %-14s %6.1f %6.1f\n", c->name, bounds[p].name, kernel->name,
+                      out, gradient);
+        if (!(out <= bounds[p].out && gradient <= bounds[p].gradient))
+            fail_msg("%s, %s by %s: outputs are off by %.1f roundoffs, gradients by %.1f", c->name,
+                     bounds[p].name, kernel->name, out, gradient);
+        free_made(&m);
+    }
+}
+
+static void test_all_engines_compute_the_same(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        struct made want = run_step(&cases[i], engine_reference_new(THREADS));
+        for (int k = 0; gemm_kernel_names[k]; k++)
+            if (runs(gemm_kernel_find(gemm_kernel_names[k])))
+                check_kernel(&cases[i], &want, gemm_kernel_find(gemm_kernel_names[k]));
+        check_kernel(&cases[i], &want, &gemm_8x12);
+        free_made(&want);
+    }
+}
+
+/* ---- choosing ---- */
+
+/* The choices of the option are "auto" and the names of all kernels. */
+static void test_every_kernel_can_be_chosen(void **state)
+{
+    (void)state;
+    char names[256] = "auto";
+    for (int k = 0; gemm_kernel_names[k]; k++) {
+        assert_non_null(gemm_kernel_find(gemm_kernel_names[k]));
+        strcat(strcat(names, "|"), gemm_kernel_names[k]);
+    }
+    assert_string_equal(engine_kernels, names);
+}
+
+static void check_choice(const char *precision, const char *kernel, const char *message)
+{
+    struct engine *e = engine_choose(precision, kernel, 1);
+    if (message) {
+        assert_null(e);
+        assert_string_equal(fail_message(), message);
+    } else {
+        assert_non_null(e);
+        assert_string_equal(e->name, kernel);
+        assert_int_equal(e->element, strcmp(precision, "bf16") ? 4 : 2);
+    }
+    engine_free(e);
+}
+
+static void test_choosing(void **state)
+{
+    (void)state;
+    check_choice("fp32", "fp32-portable", NULL);
+    check_choice("bf16", "fp32-portable", NULL);
+    check_choice("fp32x3", "fp32-portable", "kernel fp32-portable does not compute fp32x3");
+    const struct gemm_kernel *bf16 = gemm_kernel_find("bf16-avx512");
+    const bool usable = bf16 && bf16->usable();
+    check_choice("fp32", "bf16-avx512",
+                 usable ? "kernel bf16-avx512 does not compute fp32"
+                        : "this machine lacks the instructions of kernel bf16-avx512");
+    if (usable) {
+        check_choice("bf16", "bf16-avx512", NULL);
+        check_choice("fp32x3", "bf16-avx512", NULL);
+    }
+    struct engine *e = engine_choose("fp32", "auto", 3);
+    assert_non_null(e);
+    assert_int_equal(e->threads, 3);
+    engine_free(e);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    const struct gemm_kernel *amx = gemm_kernel_find("bf16-amx");
+    if (amx && !amx->usable() && lends(amx))
+        run_emulated(argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_engines_compute_the_same),
+        cmocka_unit_test(test_every_kernel_can_be_chosen),
+        cmocka_unit_test(test_choosing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
