@@ -96,6 +96,17 @@ struct made {
     float *evaluated, *out, *din; /* din: NULL where operations are frozen */
 };
 
+/* Moves values away from the kinks of ReLUs, where a roundoff would change a whole gradient: most
+ * channels are far above 0, and a quarter of those before which nothing is added far below. */
+static void avoid_kinks(struct parameters *p)
+{
+    for (int i = 0; i < p->n; i++) {
+        const struct parameter *a = &p->list[i];
+        for (size_t j = 0; ends(a->name, ".bias") && j < a->count; j++)
+            ((float *)a->value)[j] = ends(a->name, "bn1.bias") && j % 4 == 3 ? -3 : 3;
+    }
+}
+
 static struct made run_step(const struct network_case *c, struct engine *engine)
 {
     assert_non_null(engine);
@@ -116,6 +127,7 @@ static struct made run_step(const struct network_case *c, struct engine *engine)
     m.out = malloc(m.n_out * sizeof(float));
     m.din = plan->frozen ? NULL : malloc(m.n_in * sizeof(float));
     fill_parameters(network_parameters(net));
+    avoid_kinks(network_parameters(net));
     assert_int_equal(network_prepare(net, &shape), 0);
     assert_int_equal(network_forward(net, NULL, x, NULL, m.evaluated), 0);
     shape.training = true;
