@@ -1,4 +1,4 @@
-/* gather: several workers' rows as one batch. Rows in, their part of the answer out. */
+/* gather: joins several workers' rows to one batch; each gets its rows of the answer. */
 #include "program/gather.h"
 
 #include <stdlib.h>
@@ -10,9 +10,9 @@
 #include "program/link_options.h"
 
 static const char details[] =
-    "In:  frames of N workers, which say who they are by `rank` and `world`.\n"
-    "Out: to --next one frame with all rows in the order of the ranks; of its answer each\n"
-    "     worker gets its own rows, and the metadata. Workers may have unequal numbers.\n"
+    "In:  frames of N workers; their metadata `rank` and `world` say which worker sent them.\n"
+    "Out: one frame with all rows, in the order of the ranks, goes to --next. Each worker gets\n"
+    "     its own rows of the answer, and the metadata. Numbers of rows may differ.\n"
     "\n"
     "Example: the loss sees the views of both workers.\n"
     "  gather --world 2 --listen ipc://gather.ipc \\\n"
@@ -20,7 +20,7 @@ static const char details[] =
     "  augment --shard 0/2 | encode --opt ipc://reduce.ipc --next ipc://gather.ipc\n"
     "  augment --shard 1/2 | encode --opt ipc://reduce.ipc --next ipc://gather.ipc";
 
-/* Each rank's rows of the answer go back to it. */
+/* Sends each rank its rows of the answer. */
 static int scatter(struct collective *ranks, const struct frame *answer, const int64_t *rows)
 {
     int64_t total = 0, first = 0;

@@ -11,7 +11,7 @@ static const char details[] =
     "public key that belongs to it to NAME.pub. Both are CURVE keys: 40 characters and a\n"
     "newline. Files that are there already are not overwritten.\n"
     "\n"
-    "Example: a server and the one client that it lets in.\n"
+    "Example: a server and the one client that it admits.\n"
     "  keygen server && keygen client\n"
     "  lars --listen tcp://0.0.0.0:7000 --curve-key server.key --curve-clients client.pub\n"
     "  encode --opt tcp://HOST:7000 --curve-key client.key --curve-server-key server.pub";

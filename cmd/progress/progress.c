@@ -23,12 +23,12 @@ static const struct option_spec options[] = {
 static const char details[] =
     "Reads metrics frames and shows step, epoch, loss, contrastive accuracy, learning rate,\n"
     "views a second and the time left: a bar on a terminal, plain lines elsewhere. The frames\n"
-    "are passed on unchanged, unless they would go to a terminal. In a log that is there\n"
-    "already, rows at or beyond the first frame's step are replaced: a resumed run goes on.\n"
+    "are passed on unchanged, unless they would go to a terminal. In an existing log, rows at\n"
+    "or after the first frame's step are replaced, so the log of a resumed run continues.\n"
     "\n"
     "  augment --data shapes | encode --next ... --opt ... | progress --log run/log.tsv";
 
-/* What one frame means to the bar and the log. */
+/* Shows one frame on the bar and appends it to the log. */
 static int take(struct progress_bar *bar, struct metrics_log **log, const struct frame *f)
 {
     bool stuck;
@@ -44,7 +44,7 @@ static int take(struct progress_bar *bar, struct metrics_log **log, const struct
     return *log ? metrics_log_write(*log, f) : 0;
 }
 
-/* Consumes the source. `sink` may be NULL. */
+/* Reads the source to its end and passes its frames on to `sink`, which may be NULL. */
 static int follow(struct source *source, struct sink *sink, struct progress_bar *bar)
 {
     struct metrics_log *log = NULL;

@@ -1,4 +1,4 @@
-/* reduce: sums over workers. Any frames in, their sum, or what is made of it, out. */
+/* reduce: adds up the frames of several workers; each gets the sum, or the answer to it. */
 #include "program/reduce.h"
 
 #include "base/fail.h"
@@ -8,9 +8,9 @@
 #include "program/link_options.h"
 
 static const char details[] =
-    "In:  frames of N workers, which say who they are by `rank` and `world`.\n"
+    "In:  frames of N workers; their metadata `rank` and `world` say which worker sent them.\n"
     "Out: the sum of each tensor over the workers that have it, or with --next the answer to\n"
-    "     this sum: the same to all. The order of the sum is a balanced tree by rank, so 1,\n"
+    "     this sum; every worker gets the same. Sums are made in a balanced tree by rank, so 1,\n"
     "     2, 4 and 8 workers add the same grains to the same bits.\n"
     "\n"
     "Example: one optimizer for two workers.\n"
@@ -18,7 +18,7 @@ static const char details[] =
     "  augment --shard 0/2 | encode --opt ipc://reduce.ipc --next ipc://gather.ipc\n"
     "  augment --shard 1/2 | encode --opt ipc://reduce.ipc --next ipc://gather.ipc";
 
-/* The same answer to all; consumes it. */
+/* Sends the same answer to all ranks; consumes it. */
 static int broadcast(struct collective *ranks, struct frame *answer)
 {
     const int last = collective_count(ranks) - 1;

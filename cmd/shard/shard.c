@@ -1,4 +1,4 @@
-/* shard: several optimizers as one. Gradients in, new parameters out. */
+/* shard: makes several optimizers work as one. Gradients come in, new parameters go out. */
 #include "program/shard.h"
 
 #include "base/fail.h"
@@ -21,12 +21,12 @@ static const struct option_spec options[] = {
 };
 
 static const char details[] =
-    "In:  what an optimizer gets: `kind` = `join` with initial parameters, then gradients.\n"
-    "Out: the answer of the optimizers, as if they were one. A tensor's name alone says which\n"
-    "     of them owns it, so a run goes on with as many states in the same order.\n"
-    "A comma in --next separates where exec:, tcp:// or ipc:// follows it.\n"
+    "In:  the requests of an optimizer: `kind` = `join` with initial parameters, then gradients.\n"
+    "Out: the answer of the optimizers, as if they were one. A tensor's name alone decides\n"
+    "     which of them owns it, so a resumed run needs the same states in the same order.\n"
+    "A comma in --next separates links only if exec:, tcp:// or ipc:// follows it.\n"
     "\n"
-    "Example: two optimizers hold a half of the model each.\n"
+    "Example: two optimizers hold one half of the model each.\n"
     "  augment --data shapes --batch 64 --steps 20 |\n"
     "    encode --opt 'exec:shard --next \"exec:lars --state a.st,exec:lars --state b.st\"' \\\n"
     "      --next 'exec:project --opt exec:lars --next exec:ntxent' | progress";

@@ -42,7 +42,7 @@ static int open_special(struct atomic_file *a, const char *path)
 
 /* ---- temporary files ---- */
 
-/* Whether a name is that of a temporary file for `base`. */
+/* Returns true if a name is that of a temporary file for `base`. */
 static bool is_temporary(const char *name, const char *base)
 {
     static const char mark[] = ".tmp-";
@@ -55,7 +55,7 @@ static bool is_temporary(const char *name, const char *base)
                                              "0123456789") == 6;
 }
 
-/* Whoever writes one holds a lock on it, which ends with its process. */
+/* Removes a temporary file unless its writer holds the lock on it, which ends with its process. */
 static void remove_unlocked(int folder, const char *name)
 {
     const int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -84,8 +84,8 @@ void atomic_file_clean(const char *path)
     free(folder);
 }
 
-/* A new temporary file, locked. Who cleans up may have had the lock first, and removed the file;
- * then there is another. -1 with errno. */
+/* Makes a temporary file and locks it. A process that cleans up may have had the lock first and
+ * removed the file; then another is made. Returns its descriptor, or -1 with errno. */
 static int make_temporary(const char *path, char **name)
 {
     struct stat status;

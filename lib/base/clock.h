@@ -1,4 +1,4 @@
-/* clock: seconds from some fixed point; never set back. */
+/* clock: seconds since some fixed point. The clock is never set back. */
 #ifndef CLOCK_H
 #define CLOCK_H
 

@@ -9,13 +9,13 @@
 #include <unistd.h>
 
 enum {
-    KEPT = 32,        /* that peers cannot take */
-    ENOUGH = 1 << 20, /* more is of no use, and a child that closes all would take its time */
+    KEPT = 32,        /* the reserve, which peers cannot take */
+    ENOUGH = 1 << 20, /* more are of no use, and a child that closes all of them would be slow */
     LEAST = 128       /* a limit below this is left as it is */
 };
 
 static struct rlimit started, set;
-static bool limited; /* both are valid */
+static bool limited; /* started and set are valid */
 
 static void raise_limit(void)
 {
@@ -44,7 +44,7 @@ void descriptors_reset(void)
         setrlimit(RLIMIT_NOFILE, &started);
 }
 
-/* Peers that come at this very moment may take some of what was kept back. */
+/* Opens the reserve. Peers that connect at this very moment may take some of it. */
 static bool borrow(int fd)
 {
     struct rlimit all = set;

@@ -3,8 +3,8 @@
  * A function that can fail returns -1 (or NULL) after leaving one line of text with fail(); it
  * neither prints nor ends the process. A program's main() prints the line as "program: line" and
  * exits with 1 (options.h). A line names the file or peer and the defect:
- * "run/state.safetensors: header is not JSON at byte 8". Lines that are no failures go through
- * warn.h. */
+ * "run/state.safetensors: header is not JSON at byte 8". Lines that report no failure
+ * are printed by warn.h. */
 #ifndef FAIL_H
 #define FAIL_H
 

@@ -5,7 +5,8 @@
 
 #include "base/multiversion.h"
 
-/* By their bits, an exponent of ones, since that vectorizes; and without a way out of the loop. */
+/* Looks at the bits, where an exponent of ones means NaN or infinity, and never leaves the loop
+ * early: so the compiler vectorizes it. */
 MULTIVERSION bool finite_floats(const float *v, size_t n)
 {
     const uint32_t exponent = 0x7f800000;

@@ -1,11 +1,11 @@
-/* finite: whether numbers are numbers. */
+/* finite: whether values are finite. */
 #ifndef FINITE_H
 #define FINITE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* No NaN and no infinity among v (n). */
+/* Returns true if none of the n values of v is NaN or infinite. */
 bool finite_floats(const float *v, size_t n);
 
 #endif

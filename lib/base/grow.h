@@ -5,8 +5,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* The array, moved or not, with room for at least n + 1 items of `size` bytes; it doubles, and
- * *capacity follows. NULL: memory is out, and the array is as it was. */
+/* Makes room for at least n + 1 items of `size` bytes: doubles the array if it is full, and sets
+ * *capacity. Returns the array, which may have moved, or NULL without a message if memory is out:
+ * the array is then as it was. */
 static inline void *grow(void *items, int64_t n, int64_t *capacity, size_t size)
 {
     if (n < *capacity)

@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The float32 of the same value: exact. */
+/* Returns the float32 of the same value. */
 static inline float bf16_widen(uint16_t b)
 {
     const uint32_t bits = (uint32_t)b << 16;
@@ -19,8 +19,9 @@ static inline float bf16_widen(uint16_t b)
     return v;
 }
 
-/* The nearest bf16, of two equally near ones the even one; what lies beyond the largest becomes
- * infinity. A NaN becomes a quiet NaN of its sign: rounding could carry into its exponent. */
+/* Returns the nearest bf16, and of two equally near ones the even one; a value beyond the largest
+ * becomes infinity. A NaN becomes a quiet NaN of the same sign, as rounding could carry into its
+ * exponent. */
 static inline uint16_t bf16_narrow(float v)
 {
     uint32_t bits;
@@ -31,8 +32,8 @@ static inline uint16_t bf16_narrow(float v)
     return (uint16_t)(bits >> 16);
 }
 
-/* Arrays of n values, which may not overlap. Widening is exact; NaN and infinities stay what they
- * are. */
+/* Converts n values; the arrays may not overlap. Widening is exact; NaN and infinities stay what
+ * they are. */
 void half_widen_bf16(const uint16_t *restrict in, float *restrict out, size_t n);
 void half_widen_f16(const uint16_t *restrict in, float *restrict out, size_t n);
 void half_narrow_bf16(const float *restrict in, uint16_t *restrict out, size_t n);

@@ -1,10 +1,10 @@
-/* isa: the instruction set extensions that are used: those of the machine, less those that the
+/* isa: which instruction set extensions the programs use: those of the machine, less those that the
  * environment variable SIMCLR_ISA hides.
  *
  * SIMCLR_ISA=avx2 makes every program choose the kernels that it would choose on a machine whose
  * best is AVX2: the block products (gemm_kernel.h), the clones (multiversion.h) and the
- * transposition. So one machine can test and time what a lesser one runs. Where the variable is not
- * set, or empty, nothing is hidden. */
+ * transposition. So one machine can test and time what a lesser one runs. If the variable is unset
+ * or empty, nothing is hidden. */
 #ifndef ISA_H
 #define ISA_H
 
@@ -22,8 +22,8 @@ enum isa {
 /* The values of SIMCLR_ISA, in the order of the levels: "portable|avx2|avx512|avx512-bf16|amx". */
 extern const char isa_names[];
 
-/* True if this machine has the level and SIMCLR_ISA does not hide it. On other processors than
- * x86-64 there is only ISA_PORTABLE. */
+/* Returns true if this machine has the level and SIMCLR_ISA does not hide it. Processors other than
+ * x86-64 have only ISA_PORTABLE. */
 bool isa_has(enum isa level);
 
 /* Returns -1 with a message if SIMCLR_ISA is set to anything but one of isa_names or nothing; else

@@ -1,4 +1,4 @@
-/* random: numbers that are a function of what they are for, not of when they are drawn.
+/* random: random numbers that depend on what they are for, not on when they are drawn.
  *
  * A stream is named by (seed, purpose, epoch, index, view); the same name gives the same numbers on
  * any thread, shard or restart, and streams of different names never overlap. Underneath is
@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What a stream is for. Add at the end: the values are part of every result. */
+/* What a stream is for. Add new purposes at the end: the values are part of every result. */
 enum random_purpose {
     RANDOM_SHUFFLE, /* the order of an epoch */
     RANDOM_VIEW,    /* what is drawn for a view of an image */
@@ -53,11 +53,11 @@ static inline void random_philox(const uint32_t counter[4], const uint32_t key[2
     out[3] = c3;
 }
 
-/* Starts the stream of that name. view is below 2^24. A stream has 2^34 words of 32 bits. */
+/* Starts the stream of that name. view must be below 2^24. A stream has 2^34 words of 32 bits. */
 void random_start(struct random *r, uint64_t seed, enum random_purpose purpose, uint32_t epoch,
                   uint32_t index, uint32_t view);
 
-/* The stream whose name differs from r's in its purpose alone, from its beginning. */
+/* Returns the stream whose name differs from r's in its purpose alone, at its beginning. */
 struct random random_other(const struct random *r, enum random_purpose purpose);
 
 uint32_t random_u32(struct random *r);
@@ -65,11 +65,12 @@ float random_float(struct random *r);   /* uniform in [0, 1), a multiple of 2^-2
 double random_double(struct random *r); /* uniform in [0, 1), a multiple of 2^-53 */
 double random_uniform(struct random *r, double low, double high); /* in [low, high) */
 bool random_chance(struct random *r, double p);                   /* true with probability p */
-/* An integer in 0..n-1, each as likely as any other; n is at least 1. */
+/* Returns an integer in 0..n-1, each with the same probability; n must be at least 1. */
 uint64_t random_below(struct random *r, uint64_t n);
 
-/* Mean 0, deviation 1. The truncated one is drawn again until it is within two deviations, so its
- * own deviation is 0.87962566; divide by that where a given deviation is wanted. */
+/* Draws from the normal distribution of mean 0 and standard deviation 1. The truncated one is drawn
+ * again until it is within two standard deviations, which makes its own 0.87962566: divide by that
+ * where a given standard deviation is wanted. */
 double random_normal(struct random *r);
 double random_truncated_normal(struct random *r);
 

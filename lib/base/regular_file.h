@@ -1,15 +1,16 @@
-/* regular_file: files that are data, not devices, FIFOs or folders, which could block or never end.
- */
+/* regular_file: opens and reads regular files, and refuses devices, FIFOs and folders, on which a
+ * read could block or never end. */
 #ifndef REGULAR_FILE_H
 #define REGULAR_FILE_H
 
 #include <stdint.h>
 
-/* Opens a regular file for reading; the descriptor is the caller's. *size, unless NULL, gets its
- * bytes. -1 with a message that names the file. */
+/* Opens a regular file for reading and returns a descriptor, the caller's. *size, unless size is
+ * NULL, becomes its length in bytes. Returns -1 with a message that names the file. */
 int regular_file_open(const char *path, int64_t *size);
 
-/* Reads a whole one of at most `largest` bytes; the text is the caller's. -1 with a message. */
+/* Reads a whole file of at most `largest` bytes into *text, which ends with a zero and is the
+ * caller's. Returns -1 with a message, and *text is NULL then. */
 int regular_file_text(const char *path, int64_t largest, char **text);
 
 #endif

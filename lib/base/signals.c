@@ -17,8 +17,8 @@ static void handle(int number, void (*handler)(int))
     sigaction(number, &action, NULL);
 }
 
-/* Those that ask the program to stop. One that is ignored stays so: nohup and a plain sh, for jobs
- * in the background, set it. */
+/* Handles the signals that ask the program to stop. A signal that is ignored stays so, as nohup
+ * and, for jobs in the background, a plain sh want it. */
 static void handle_stops(void (*handler)(int))
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};

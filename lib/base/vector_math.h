@@ -1,4 +1,5 @@
-/* vector_math: functions that the compiler can vectorize, for inner loops. */
+/* vector_math: elementary functions without branches, which the compiler vectorizes in inner loops.
+ */
 #ifndef VECTOR_MATH_H
 #define VECTOR_MATH_H
 

@@ -1,4 +1,4 @@
-/* warn: lines on stderr, as "program: line". */
+/* warn: prints lines on stderr, as "program: line". */
 #ifndef WARN_H
 #define WARN_H
 

@@ -26,7 +26,7 @@ void options_reject(const char *format, ...)
     exit(2);
 }
 
-/* The i-th of all tables; NULL behind the last. */
+/* Returns the i-th option of all tables, or NULL after the last. */
 static const struct option_spec *spec_at(const struct program *p, int i)
 {
     for (const struct option_spec *const *table = p->options; *table; table++)

@@ -1,10 +1,10 @@
-/* options: tables describe a program's flags; from them come the parsing, the checks and --help.
+/* options: parses flags, checks them and prints --help, all from tables.
  *
- * Long options with one value each (--batch 64 or --batch=64), and switches without one. Defaults
- * are what the variables hold before parsing; --help prints them, unless a number lies outside its
- * option's own bounds: then there is no default, and `help` should say what holds without the flag.
- * Wrong usage prints one line to stderr and ends the program with status 2; --help prints to stdout
- * and ends it with 0. */
+ * There are long options with one value each (--batch 64 or --batch=64), and switches without one.
+ * A default is the value of the variable before parsing. --help prints it, unless it is a number
+ * outside its option's bounds: the option then has no default, and `help` should say what happens
+ * without the flag. Wrong usage prints one line to stderr and ends the program with status 2;
+ * --help prints to stdout and ends it with 0. */
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
@@ -20,13 +20,13 @@ struct option_spec {
         OPTION_DOUBLE, /* double, finite, between min and max */
         OPTION_SWITCH, /* bool, no value */
         OPTION_CHOICE, /* const char *, one of `choices` ("a|b|c") */
-        OPTION_VARIABLE, /* as OPTION_STRING; while empty after parsing, the value of the environment
-                          * variable that `choices` names */
+        OPTION_VARIABLE, /* as OPTION_STRING; while it is empty after parsing, it gets the value of
+                          * the environment variable that `choices` names */
         OPTION_HEADING   /* no flag: `help` is a line of its own between groups */
     } kind;
     void *value;
     const char *argument; /* the value's name in --help: "FILE" */
-    const char *help;     /* one line; the default is added */
+    const char *help;     /* one line; --help adds the default */
     double min, max;      /* both 0: unbounded */
     const char *choices;
     bool *given; /* may be NULL: set when the flag was given */

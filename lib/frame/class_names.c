@@ -28,7 +28,7 @@ const char *class_names_show(const char *name, char out[CLASS_NAMES_SHOWN])
     return out;
 }
 
-/* Adds a name, whose number `numbers` (a JSON object) then knows. */
+/* Adds a name, and its number to `numbers`, a JSON object. */
 static int append(struct class_names *c, json_t *numbers, const char *name)
 {
     char *copy = strdup(name);

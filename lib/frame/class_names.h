@@ -1,5 +1,5 @@
-/* class_names: what the labels of a stream mean, as its first frame says: metadata `class_names`, a
- * JSON array of strings, of which number i names label i. */
+/* class_names: the names of a stream's labels, which its first frame carries as metadata
+ * `class_names`: a JSON array of strings, of which number i names label i. */
 #ifndef CLASS_NAMES_H
 #define CLASS_NAMES_H
 
@@ -12,17 +12,17 @@ struct class_names {
     int n;
 };
 
-/* Reads a JSON array of strings. -1 with a message: it is none, or has a name twice, or memory is
- * out; then there are no names. */
+/* Parses a JSON array of strings. Returns -1 with a message if it is none, if it has a name twice,
+ * or if memory is out; c then holds no names. */
 int class_names_parse(struct class_names *c, const char *json);
 
-/* The union: names of a in their order, then those that only b has. number[i] is that of b's name
- * i. Returns how many names a and b share, or -1 when memory is out. */
+/* Makes the union: the names of a in their order, then those that only b has. number[i] becomes the
+ * number of b's name i in it. Returns how many names a and b share, or -1 if memory is out. */
 int class_names_unite(struct class_names *all, const struct class_names *a,
                       const struct class_names *b, int *number);
 
-/* A name as a message shows it: at most 40 bytes, cut between characters, into out, which is
- * returned. */
+/* Writes a name as a message shows it, at most 40 bytes, cut between characters, to out. Returns
+ * out. */
 enum { CLASS_NAMES_SHOWN = 48 };
 const char *class_names_show(const char *name, char out[CLASS_NAMES_SHOWN]);
 

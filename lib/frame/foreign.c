@@ -38,7 +38,7 @@ static const struct {
      4, "a program"},
 };
 
-/* Eight bytes of text are the length of no header that could be read. */
+/* Eight bytes of text, read as the length of a header, are far above the limit. */
 static bool is_text(const unsigned char *first)
 {
     for (int i = 0; i < 8; i++)

@@ -1,8 +1,9 @@
-/* foreign: what a file is that is no frame, told by its first bytes. */
+/* foreign: recognizes files that are no frames by their first bytes. */
 #ifndef FOREIGN_H
 #define FOREIGN_H
 
-/* For a message: "a gzip file: unpack it first". NULL: unknown. */
+/* Returns text for a message, such as "a gzip file: unpack it first", or NULL if the file is not
+ * recognized. */
 const char *foreign_kind(const unsigned char first[8]);
 
 #endif

@@ -154,7 +154,7 @@ static int read_metadata(struct frame *f, json_t *metadata, const char *where)
     return 0;
 }
 
-/* The tensors in the order of their bytes, without gaps or overlaps. */
+/* Puts the tensors into the order of their bytes; there must be no gaps or overlaps. */
 static int place_tensors(struct frame *f, struct span *spans, const char *where)
 {
     qsort(spans, (size_t)f->n_tensors, sizeof *spans, by_begin);
@@ -171,7 +171,7 @@ static int place_tensors(struct frame *f, struct span *spans, const char *where)
     return 0;
 }
 
-/* All that the header says; no buffer yet. */
+/* Makes a frame of all that the header says, without a buffer. */
 static struct frame *parse_header(const char *json, size_t length, const char *where)
 {
     struct frame *f = NULL;
@@ -228,7 +228,8 @@ failed:
     return NULL;
 }
 
-/* Allocates the buffer of a frame whose header was read; f is freed if that fails. */
+/* Allocates the buffer of a frame whose header was read. Returns f, or frees it and returns NULL.
+ */
 static struct frame *with_buffer(struct frame *f, const char *where)
 {
     if (!frame_allocate(f))

@@ -85,8 +85,8 @@ static int grow_header(struct frame_reader *r)
     return 0;
 }
 
-/* The first bytes tell more than that they are no length, or that no JSON follows. Keeps the
- * message of a failure unless they do. */
+/* Replaces the message of a failure if the first bytes are those of a known format: that says more
+ * than that they are no length, or that no JSON follows. */
 static void tell_foreign(const struct frame_reader *r)
 {
     const char *kind = foreign_kind(r->length);
@@ -94,7 +94,7 @@ static void tell_foreign(const struct frame_reader *r)
         fail("%s: not a frame but %s", r->where, kind);
 }
 
-/* A part is complete: go on to the next. 1 when that was the last. */
+/* Goes on to the next part after one is complete. Returns 1 if that was the last. */
 static int advance_part(struct frame_reader *r)
 {
     if (r->part == PART_LENGTH) {

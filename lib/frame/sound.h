@@ -1,11 +1,13 @@
-/* sound: whether the numbers of a network can be meant, before anything is computed from them. */
+/* sound: checks that the values of a network are possible, before anything is computed from them.
+ */
 #ifndef SOUND_H
 #define SOUND_H
 
 #include "frame/frame.h"
 
-/* Of a tensor of parameters, buffers or an optimizer's memory: -1 with a message that names it if
- * it holds NaN or infinity, or if a running variance, a mean of squares or a count is negative. */
+/* Checks a tensor of parameters, buffers or an optimizer's state. Returns -1 with a message that
+ * names it if it holds NaN or infinity, or if a running variance, a mean of squares or a count is
+ * negative. */
 int sound_tensor(const struct tensor *t);
 
 #endif

@@ -48,7 +48,8 @@ const char *endpoint_take(const char **list, size_t *length)
     return at;
 }
 
-/* The numbers 127.x.y.z, and not the name of a machine that begins so. */
+/* Returns true for the numbers 127.x.y.z, but not for the name of a machine that begins like one.
+ */
 static bool is_loopback_number(const char *host)
 {
     return starts(host, "127.") && host[strspn(host, "0123456789.")] == ':';

@@ -16,27 +16,27 @@ enum endpoint_kind { ENDPOINT_STANDARD, ENDPOINT_PATH, ENDPOINT_EXEC, ENDPOINT_S
 
 enum endpoint_kind endpoint_kind(const char *endpoint);
 
-/* At most so many in a list. */
+/* The most endpoints that a list may have. */
 enum { ENDPOINTS_MAX = 64 };
-/* Takes the first endpoint off a list "exec:CMD,tcp://host:port,...": it is *length bytes from the
- * return value on, and *list is the rest; NULL when none is left. A comma separates where exec:,
- * tcp:// or ipc:// follows, perhaps after blanks; any other belongs to a command or path. Blanks
- * around an endpoint are not part of it. */
+/* Takes the first endpoint off a list "exec:CMD,tcp://host:port,...": returns where it begins, sets
+ * *length to its bytes and *list to the rest. Returns NULL if none is left. A comma separates two
+ * endpoints only if exec:, tcp:// or ipc:// follows, perhaps after blanks; any other comma belongs
+ * to a command or path. Blanks around an endpoint are not part of it. */
 const char *endpoint_take(const char **list, size_t *length);
 
 struct link_config {
     double timeout;               /* seconds */
     int64_t max_frame;            /* bytes */
     bool crc;                     /* write crc32 */
-    bool insecure;                /* allow tcp beyond loopback without keys */
+    bool insecure;                /* allow tcp:// beyond loopback without keys */
     const char *curve_key;        /* file with this program's secret key, or "" */
     const char *curve_server_key; /* file with the server's public key, or "" */
-    const char *curve_clients;    /* file with the public keys of clients let in; "": all */
-    const char *run;              /* written into frames over sockets, and wanted there; or "" */
+    const char *curve_clients;    /* file with the public keys of admitted clients; "": all */
+    const char *run;              /* ID that frames over sockets carry and must carry; or "" */
 };
 
-/* 0 if a ZeroMQ address may be used with this configuration; -1 with a message if it is tcp beyond
- * loopback and neither keys nor --insecure were given. */
+/* Checks that a ZeroMQ address may be used with this configuration. Returns -1 with a message if it
+ * is tcp:// beyond loopback and neither keys nor --insecure were given. */
 int endpoint_allowed(const char *endpoint, const struct link_config *config);
 
 #endif

@@ -85,7 +85,7 @@ static int read_key(const char *path, bool secret, char key[KEY_LENGTH + 1])
     return fail("%s: not a CURVE key of 40 characters", path);
 }
 
-/* ---- clients that are let in ---- */
+/* ---- clients that are admitted ---- */
 
 static struct {
     char *path; /* NULL: none was asked for */
@@ -183,7 +183,8 @@ struct part {
     size_t size;
 };
 
-/* How many parts came, PARTS + 1 for more or longer ones than there should be; -1: the end. */
+/* Receives a question. Returns how many parts came, PARTS + 1 if there were more or longer ones
+ * than there should be, or -1 at the end. */
 static int receive_question(void *zap, struct part parts[PARTS])
 {
     int n = 0, more = 1;
@@ -268,8 +269,8 @@ static int start_thread(void *context)
     return fail("%s: %s", clients.path, strerror(why));
 }
 
-/* Before the socket binds. The domain is what libzmq names in its questions; with one, it refuses
- * whoever nobody answers for. */
+/* Starts the thread that answers, before the socket binds. libzmq names the domain in its
+ * questions; if one is set, it refuses every client about which it gets no answer. */
 static int guard(void *context, void *zmq, const char *endpoint, const char *path)
 {
     if (clients.path && strcmp(clients.path, path))

@@ -106,7 +106,7 @@ struct link *link_open(const char *endpoint, const struct link_config *config)
 
 /* ---- pipes ---- */
 
-/* The coprocess closed its stdout: why? */
+/* Finds out why the coprocess closed its stdout. Leaves a message and returns -1. */
 static int peer_died(struct link *l)
 {
     if (child_wait(&l->child, 2) && !l->child)
@@ -141,7 +141,7 @@ static int write_some(struct link *l)
     return 0;
 }
 
-/* -1 with a message on failure, or when the peer is gone. */
+/* Reads what is there. Returns -1 with a message on failure, or if the peer is gone. */
 static int read_some(struct link *l)
 {
     struct frame *f;
@@ -157,15 +157,15 @@ static int read_some(struct link *l)
     }
 }
 
-/* It has said why it fails; how it exits says less. */
+/* Returns true if the peer has sent an error frame: its text says more than how the peer exits. */
 static bool has_failed(const struct link *l)
 {
     return l->replies.n && frame_meta(l->replies.frames[l->replies.n - 1], "error");
 }
 
-/* Moves bytes both ways, of n pipes at once: a peer that is stuck writing replies does not read
- * requests. With wait, until each has a reply, or one that has none has shown no life for its
- * timeout; without, as far as it goes at once. */
+/* Moves bytes both ways on n links over pipes at once, since a peer that is stuck writing replies
+ * does not read requests. With wait, goes on until each has a reply, and fails if one that has none
+ * shows no life for its timeout; without, moves what can be moved at once. */
 static int pump(struct link *const *links, int n, bool wait)
 {
     struct pollfd items[2 * LINKS_AT_ONCE];
@@ -220,7 +220,7 @@ int link_advance(struct link *l)
     return l->socket ? 0 : pump(&l, 1, false); /* a socket has a thread of its own */
 }
 
-/* The reply that is there, or that a socket waits for. */
+/* Takes the reply that is there, or waits for it on a socket, and checks it. */
 static int take_reply(struct link *l, struct frame **out)
 {
     if (l->socket) {
@@ -290,7 +290,7 @@ int link_end(struct link *l)
     return push(&l->requests, end) || pump(&l, 1, false) ? -1 : 0;
 }
 
-/* Writes what is left, then reads until the coprocess closes its side: an end frame, or an error.
+/* Writes what is left, then reads the end frame, or an error, until the coprocess closes its side.
  */
 static int finish_child(struct link *l)
 {

@@ -12,8 +12,8 @@
 #include "link/stream.h"
 #include "link/traffic.h"
 
-/* Seconds. A client may wait for the answer to its end frame before it closes its side; after a
- * failure it may take its time to read of it. */
+/* Seconds that a client may wait for the answer to its end frame before it closes its side, or take
+ * to read of a failure. */
 enum { END_PATIENCE = 2 };
 
 /* A request that was handed out and not yet answered. */
@@ -43,8 +43,8 @@ struct server {
     struct client *clients;
     int64_t client_capacity;
     int n_clients, expected;
-    bool leavers;         /* who joined and asked nothing else may leave */
-    double waiting_since; /* for clients that are expected: the last one's coming */
+    bool leavers;         /* clients that joined and asked nothing else may leave */
+    double waiting_since; /* when the latest client came: from then on the next is waited for */
     int64_t served;       /* requests over the socket */
     double waited;        /* seconds, for them */
 };
@@ -55,7 +55,7 @@ static void drop_pending(struct pending *p)
     free(p->seq);
 }
 
-/* Of one that will not speak again all that is kept is its number. */
+/* Frees what is known of a client that will not speak again. Only its number stays in use. */
 static void forget(struct client *c)
 {
     while (c->n_pending)
@@ -76,7 +76,7 @@ static void free_server(struct server *s)
     free(s);
 }
 
-/* The client's number; -1 when memory is out. */
+/* Adds a client and returns its number, or -1 with a message if memory is out. */
 static int add_client(struct server *s)
 {
     struct client *clients = grow(s->clients, s->n_clients, &s->client_capacity, sizeof *clients);
@@ -179,7 +179,7 @@ static int count_clients(const struct server *s, bool running)
     return n;
 }
 
-/* How many have nothing but ended. */
+/* Counts the clients that have sent an end frame and nothing else. */
 static int count_silent(const struct server *s)
 {
     int n = 0;
@@ -226,7 +226,8 @@ static enum server_result check_patience(const struct server *s, int present)
     return SERVER_FAILED;
 }
 
-/* What a peer sent that cannot be a request. From a client that is this client's failure. */
+/* Handles a message that cannot be a request: a peer that is no client is refused, a client fails:
+ * -1 with a message. */
 static int refuse_message(struct server *s, const struct envelope *from)
 {
     for (int i = 0; i < s->n_clients; i++)
@@ -237,8 +238,8 @@ static int refuse_message(struct server *s, const struct envelope *from)
     return 0;
 }
 
-/* Clients that are expected, the first in any case, are waited for by the clock. Then a wait ends
- * by a request, by a client's death, or after `seconds`. */
+/* Waits for clients that are expected, and for the first in any case, until the timeout. When all
+ * have come, a wait ends with a request, with a client's death, or after `seconds`. */
 static enum server_result next_from_socket(struct server *s, double seconds, struct frame **out,
                                            int *client)
 {

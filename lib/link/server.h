@@ -1,4 +1,4 @@
-/* server: the other end of links: requests in, replies out. */
+/* server: the other end of links: requests come in, replies go out. */
 #ifndef SERVER_H
 #define SERVER_H
 
@@ -14,8 +14,8 @@ struct server_config {
     const struct link_config *link;
 };
 
-/* Copies what it needs of the configuration. NULL with a message. Several servers may be open at
- * once. */
+/* Opens a server, which copies what it needs of the configuration. NULL with a message. Several
+ * servers may be open at once, each with settings of its own. */
 struct server *server_open(const struct server_config *config);
 enum server_result {
     SERVER_FAILED = -1,    /* fail_message() says why */
@@ -33,33 +33,35 @@ enum server_result {
  * if `ends` is not NULL: SERVER_REQUEST with *ends set then means that *client has ended, and *out
  * is NULL. */
 enum server_result server_next(struct server *s, struct frame **out, int *client, bool *ends);
-/* From now on that many clients are waited for: none may stay away longer than --timeout after the
- * one before it, and there is no end until all have come and ended. -1 with a message if there can
- * be only one. */
+/* From now on the server waits for that many clients: each must come within the timeout after the
+ * one before it, and the server has not ended until all have come and ended. Returns -1 with a
+ * message if there can be only one. */
 int server_expect(struct server *s, int clients);
-/* Whether several clients can come, over --listen. */
+/* Returns true if it listens on a socket, so that several clients can come. */
 bool server_listens(const struct server *s);
-/* From now on it is the caller who decides what becomes of a client that joined, was answered
- * nothing but that, and then went away, unless it must be of this run (an ID or keys):
- * server_next_within() returns SERVER_CLIENT_LEFT once, and goes on as if that client had never
- * been. */
+/* From now on the caller decides what happens if a client leaves that got no answer but that to its
+ * join, and that may be of another run (there is no ID and no key): server_next_within() returns
+ * SERVER_CLIENT_LEFT once, and goes on as if that client had never been. */
 void server_allow_leaving(struct server *s);
 /* The same, but returns SERVER_NOTHING when nothing came within `seconds` (negative: waits as long
  * as it takes). */
 enum server_result server_next_within(struct server *s, double seconds, struct frame **out,
                                       int *client, bool *ends);
-/* Answers client's oldest unanswered request (consumes f). The reply gets the request's `seq`. */
+/* Answers the client's oldest unanswered request (consumes f) with the request's `seq`. Returns -1
+ * with a message. */
 int server_reply(struct server *s, int client, struct frame *f);
-/* The latest request of a client cannot be one of this run's: tells the client, by an error frame,
- * and the user, on stderr, what fail_message() says, and goes on without the client: 0. It is as if
- * it had never been one. With `stays` only this request is refused. The request stays the caller's.
- * -1, and the message stays: it has been answered before (but that it may join), or is over stdin,
- * or there is no other client to go on for and whoever speaks is of this run (an ID or keys). */
+/* Refuses the latest request of a client, which cannot be of this run: sends fail_message() to the
+ * client in an error frame, prints it on stderr, and from then on treats the client as if it had
+ * never come. With `stays`, only this request is refused. The request stays the caller's. Returns
+ * -1 and keeps the message if the client cannot be refused: it has had an answer other than that to
+ * its join, or speaks over stdin, or no other client is there and whoever speaks is of this run
+ * (there is an ID or a key). */
 int server_refuse(struct server *s, int client, bool stays);
-/* After the last request: writes the end frame (stdout) and closes. Frees s in any case. */
+/* After the last request: writes the end frame, if replies go to a stream, and closes. Returns -1
+ * with a message if not all arrived. Frees s in any case. */
 int server_end(struct server *s);
-/* After a failure: tells every client that spoke why, by an error frame with fail_message(), and
- * closes without an end frame. Keeps fail_message(). NULL is fine. */
+/* After a failure: sends every client that has not ended an error frame with fail_message(), and
+ * closes without an end frame. Frees s; keeps fail_message(). NULL is fine. */
 void server_abandon(struct server *s);
 
 #endif

@@ -51,7 +51,7 @@ struct socket {
     int64_t sent, taken;
 };
 
-/* One context a process, made with the first socket and ended with the last. */
+/* A process has one context, which is made with the first socket and ended with the last. */
 static void *context;
 static int n_sockets;
 
@@ -123,8 +123,8 @@ static int open_monitor(struct socket *s)
     return 0;
 }
 
-/* libzmq removes whatever lies at the path where it is to listen. -1 if that would be another
- * program's socket in use, or no socket at all. */
+/* Checks the path that libzmq is to listen at, as it removes any file there. Returns -1 with a
+ * message if that is another program's socket in use, or no socket at all. */
 static int check_path(const char *endpoint)
 {
     const char *path = endpoint + strlen("ipc://");
@@ -145,8 +145,8 @@ static int check_path(const char *endpoint)
     return used ? fail("%s: Address already in use", endpoint) : 0;
 }
 
-/* To listen, libzmq takes numbers and the names of devices, such as eth0, but not of hosts: those
- * are looked up here. As for a client, by IPv4. */
+/* Binds to the address of a host, looked up as IPv4 as for a client: to listen, libzmq accepts
+ * numbers and names of devices, such as eth0, but not of hosts. */
 static int bind_host(struct socket *s)
 {
     char host[256], address[INET_ADDRSTRLEN], numeric[INET_ADDRSTRLEN + 32];
@@ -246,7 +246,7 @@ static void open_connection(struct socket *s, int fd)
     open[s->n_open++] = (struct connection){fd, s->accepted};
 }
 
-/* -1 for one that is closed. */
+/* Returns the number of an open connection, or -1. */
 static int connection_number(const struct socket *s, int fd)
 {
     for (int i = 0; i < s->n_open; i++)
@@ -263,7 +263,7 @@ void socket_tell_refusal(struct socket *s, const char *why)
         warn_line("%s: further ones are not told about", s->endpoint);
 }
 
-/* Reads all events that are there. */
+/* Reads all events of the monitor that are there. */
 static void read_events(struct socket *s)
 {
     for (;;) {
@@ -324,7 +324,7 @@ static int wait_for(struct socket *s, short events, double seconds)
     return stop_check();
 }
 
-/* For a client: whether its server is still to be hoped for. */
+/* For a client: returns -1 with a message if its server will not answer any more. */
 static int check_server(struct socket *s)
 {
     if (s->left > 0)

@@ -1,8 +1,8 @@
-/* socket: ZeroMQ as links use it: one frame a message, peers' deaths noticed.
+/* socket: ZeroMQ as links use it: a message is a frame, and the death of a peer is noticed.
  *
- * ZeroMQ hides when a peer goes away; a monitor socket tells. So a client whose server vanishes and
- * a server whose client vanishes both learn it at once on one machine, and by heartbeats within
- * the timeout over a network. */
+ * ZeroMQ hides that a peer goes away; a monitor socket reports it. So a client whose server
+ * vanishes and a server whose client vanishes both learn it at once on one machine, and by
+ * heartbeats within the timeout over a network. */
 #ifndef SOCKET_H
 #define SOCKET_H
 
@@ -18,15 +18,16 @@ struct socket;
  * of its own. */
 struct socket *socket_open(enum socket_role role, const char *endpoint,
                            const struct link_config *config);
-/* Whether only peers of the same run can speak to it: it has an ID (--run), or over tcp:// keys. */
+/* Returns true if only peers of the same run can speak to it: it has an ID (--run), or keys over
+ * tcp://. */
 bool socket_is_guarded(const struct socket *s);
-/* Waits up to `patience` seconds until what was sent has left; 0: drops it. 0, or -1 with a message
- * if that was not long enough. NULL is fine. */
+/* Waits up to `patience` seconds until what was sent has left, or drops it if that is 0, then
+ * closes and frees s. Returns -1 with a message if the time was too short. NULL is fine. */
 int socket_close(struct socket *s, double patience);
 
 /* For a PUSH that has sent its last frame: waits, as long as the peer lives, until the peer's side
- * has taken every byte out of the system's buffers. What still lies there when a connection is
- * closed may be lost to a slow reader: libzmq drops it when it sees the hang-up. */
+ * has taken every byte out of the system's buffers. A slow reader may lose what is still there when
+ * the connection is closed: libzmq drops it when it sees the hang-up. */
 int socket_drain(struct socket *s);
 
 /* Where a message came from, and where a reply goes. */
@@ -58,12 +59,14 @@ enum socket_result {
 enum socket_result socket_receive(struct socket *s, double seconds, struct frame **out,
                                   struct envelope *from);
 
-/* Whether the connection that an envelope names is closed. Ask when nothing was left to receive. */
+/* Returns true if the connection that an envelope names is closed. Ask when nothing is left to
+ * receive. */
 bool socket_gone(const struct socket *s, int connection);
-/* Bytes of the frames that were sent and taken so far; what ZeroMQ adds is not counted. */
+/* Sets *out and *in to the bytes of the frames sent and received so far, without what ZeroMQ adds.
+ */
 void socket_traffic(const struct socket *s, int64_t *out, int64_t *in);
 
-/* Tells on stderr that a peer was refused, and why; of the first ten. */
+/* Prints on stderr that a peer was refused, and why, for the first ten peers. */
 void socket_tell_refusal(struct socket *s, const char *why);
 
 #endif

@@ -66,7 +66,7 @@ struct sink {
 
 /* ---- one stream ---- */
 
-/* One that has come to its end. */
+/* Reports the traffic of a stream that has come to its end. */
 static void tell_edge(const struct feed *s)
 {
     struct traffic edge = {.what = "frames", .n = s->frames, .waited = s->waited};
@@ -139,7 +139,8 @@ static struct feed *feed_open(const char *endpoint, enum endpoint_kind kind,
     return s;
 }
 
-/* 1 readable, 0 not within the time, -1 asked to stop. */
+/* Waits up to `seconds` (negative: as long as it takes). Returns a positive number if fd is
+ * readable, 0 if it is not in time, -1 with a message if the program was asked to stop. */
 static int wait_readable(int fd, double seconds)
 {
     struct pollfd item = {fd, POLLIN, 0};
@@ -154,7 +155,7 @@ static int wait_readable(int fd, double seconds)
     }
 }
 
-/* At the end of the file: whether all came that was to come. -1 with a message. */
+/* Checks, at the end of the file, that the stream is complete. -1 with a message. */
 static int at_eof(struct feed *s)
 {
     if (!s->ended && !s->regular)
@@ -199,7 +200,7 @@ static int hold(struct feed *s, struct frame *f)
     return 0;
 }
 
-/* The frame whose turn it is, if it has come already. */
+/* Takes the frame whose turn it is, if it has come already. */
 static struct frame *take_held(struct feed *s)
 {
     for (int i = 0; i < s->n_held; i++) {
@@ -213,7 +214,7 @@ static struct frame *take_held(struct feed *s)
     return NULL;
 }
 
-/* The next frame out of the socket. */
+/* Waits for the next frame from the socket. -1 with a message. */
 static int receive(struct feed *s, struct frame **out)
 {
     if (s->waiting_since == 0)
@@ -372,8 +373,8 @@ struct source *source_open_file(const char *path, const struct link_config *conf
     return NULL;
 }
 
-/* The one whose turn it is has ended. -1 with a message if another goes on. What may come after
- * their end frames is waited for `until` then. */
+/* Checks, when the endpoint whose turn it is has ended, that all others have ended too. Waits until
+ * `until` for what may follow their end frames. -1 with a message. */
 static int check_others(struct source *s, double until)
 {
     for (int i = 1; i < s->n; i++) {

@@ -1,9 +1,10 @@
-/* stream: frames that flow one way, out of a source and into a sink. An endpoint's meaning is in
- * endpoint.h; of a ZeroMQ stream the sink connects (PUSH) and the source binds (PULL).
+/* stream: frames that flow one way, from a sink that writes them to a source that reads them.
+ * endpoint.h says what endpoints mean. In a ZeroMQ stream the sink connects (PUSH) and the source
+ * binds (PULL).
  *
  * A source may be a list of K endpoints (endpoint_take()). Then frame i of the stream is the next
  * one of endpoint i mod K, so what K producers made in turn is in order again. Nothing is read
- * ahead of its turn: who is early waits, and who is slow slows the others down. The stream ends
+ * ahead of its turn: an early producer waits, and a slow one slows the others down. The stream ends
  * where the endpoint whose turn it is ends; all others must have ended too. */
 #ifndef STREAM_H
 #define STREAM_H
@@ -17,8 +18,8 @@ struct sink;
 /* Opens "-", a PATH, exec:CMD (its stdout), or binds tcp:// or ipc://; or does so for each of a
  * list. NULL with a message. */
 struct source *source_open(const char *endpoint, const struct link_config *config);
-/* Opens the file of that very name, whatever it looks like; "-" is stdin. For names that say where
- * data lies, not how it comes. */
+/* Opens the file of that name, even if the name looks like another endpoint; "-" is stdin. For
+ * names that say where data is, not how it comes. */
 struct source *source_open_file(const char *path, const struct link_config *config);
 enum source_result {
     SOURCE_FAILED = -1, /* fail_message() says why */
@@ -34,15 +35,17 @@ enum source_result source_next(struct source *s, struct frame **out);
  * timeout): a server answers sooner. */
 void source_set_patience(struct source *s, double seconds);
 void source_close(struct source *s);
-/* For messages: "stdin", "features.st"; of a list, the one that was asked last. */
+/* The name for messages: "stdin", "features.st"; for a list, that of the endpoint read last. */
 const char *source_name(const struct source *s);
 
 /* Opens "-", a PATH (created or truncated), exec:CMD (its stdin), or connects tcp:// or ipc://. */
 struct sink *sink_open(const char *endpoint, const struct link_config *config);
-int sink_write(struct sink *s, struct frame *f); /* consumes f, also on failure */
-/* Writes the end frame, flushes, closes; checks that it all arrived. Frees s in any case. */
+/* Writes a frame; consumes it, also on failure. */
+int sink_write(struct sink *s, struct frame *f);
+/* Writes the end frame, flushes, closes, and checks that all of it arrived. Frees s in any case. */
 int sink_end(struct sink *s);
-/* Closes without an end frame, so that the failure travels. Keeps fail_message(). NULL is fine. */
+/* Closes without an end frame, so that the reader fails too. Frees s; keeps fail_message(). NULL is
+ * fine. */
 void sink_abandon(struct sink *s);
 
 #endif

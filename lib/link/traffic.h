@@ -1,5 +1,5 @@
-/* traffic: what went over a link or a stream, told on stderr by who closes it well. docs/links.md
- * has the line's form. */
+/* traffic: reports on stderr what went over a link or a stream that was closed well. docs/links.md
+ * describes the line. */
 #ifndef TRAFFIC_H
 #define TRAFFIC_H
 
@@ -12,7 +12,8 @@ struct traffic {
     double waited;    /* seconds */
 };
 
-/* Prints a line, if the environment's SIMCLR_EDGES is neither empty nor 0. */
+/* Prints the line if the environment variable SIMCLR_EDGES is set to anything but 0 or nothing. The
+ * variable is read here, and is no setting of a link, since it changes nothing but this line. */
 void traffic_report(const char *name, const struct traffic *edge);
 
 #endif

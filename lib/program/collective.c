@@ -84,7 +84,7 @@ static struct collective *open_ranks(void)
 
 /* ---- who sends ---- */
 
-/* Which rank of this group a frame is of; -1 with a message. */
+/* Returns the rank within this group that a frame is from, or -1 with a message. */
 static int rank_of(struct collective *r, const struct frame *f)
 {
     int64_t rank, all;
@@ -109,7 +109,7 @@ static int rank_of(struct collective *r, const struct frame *f)
     return (int)(rank % r->count);
 }
 
-/* As the frames call it. */
+/* The number of rank i in the frames. */
 static long long number(const struct collective *r, int i)
 {
     return (long long)((r->group < 0 ? 0 : r->group * r->count) + i);
@@ -123,7 +123,8 @@ static bool is_rank(const struct collective *r, int client)
     return false;
 }
 
-/* Whether a frame may be rank i's next. *late: it may not, being of a step that is over. */
+/* Checks that a frame may be rank i's next. -1 with a message; *late is set if the frame's step is
+ * over. */
 static int check_frame(struct collective *r, int i, int client, const struct frame *f, bool *late)
 {
     struct rank *rank = &r->list[i];
@@ -153,8 +154,8 @@ static int queue(struct rank *rank, struct frame *f)
     return 0;
 }
 
-/* Consumes f. Who is none of the ranks, and what is of a step that is over, is refused; what a rank
- * does else that it may not is a failure. */
+/* Queues a frame; consumes f. A client that is none of the ranks, and a frame of a step that is
+ * over, are refused; anything else that a rank must not do is a failure. */
 static int take(struct collective *r, int client, struct frame *f)
 {
     const int i = rank_of(r, f);
@@ -188,7 +189,7 @@ static bool round_is_there(const struct collective *r)
     return true;
 }
 
-/* Whoever has ended cannot take part in a round that others wait for. */
+/* Fails if a rank has ended that others wait for. */
 static int check_ends(const struct collective *r)
 {
     int ended = -1, waits = -1;
@@ -228,7 +229,7 @@ static int pop_round(struct collective *r, struct frame **frames)
     return -1;
 }
 
-/* The rank that the others wait for. */
+/* Leaves a message that names the rank that the others wait for, and returns -1. */
 static int blame_silent(const struct collective *r)
 {
     int silent = 0;

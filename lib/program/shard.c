@@ -14,7 +14,7 @@ struct shard {
     int n;
 };
 
-/* What one request is to the optimizers. */
+/* How one request is divided among the optimizers. */
 struct split {
     int *owners;                /* of the request's tensors */
     int asked[LINKS_AT_ONCE];   /* those that get a part of it, ascending */
@@ -94,8 +94,9 @@ void shard_abandon(struct shard *s)
 
 /* ---- a request's parts ---- */
 
-/* Who gets any of it: the owners of its tensors, or all if it has none. Behind the links of a rank
- * a reduce each waits for the same frames of all ranks, which do not all have the same tensors. */
+/* Finds the optimizers that get a part: the owners of the request's tensors, or all if it has none.
+ * With several ranks each link leads to a reduce, which waits for a frame of every rank, and ranks
+ * do not all have the same tensors: so all get a part then, too. */
 static int plan(const struct shard *s, const struct frame *request, struct split *split)
 {
     int counts[LINKS_AT_ONCE] = {0};
@@ -154,8 +155,8 @@ static int exchange(const struct shard *s, const struct frame *request, const st
 
 /* ---- their replies ---- */
 
-/* One with tensors counts: an optimizer that owns nothing yet has begun no step. One that owns only
- * what is frozen names none. */
+/* Checks that all optimizers are at the same step. An optimizer that owns nothing yet has begun no
+ * step, and one that owns only frozen tensors names none: these do not count. */
 static int check_steps(const struct shard *s, const struct split *split,
                        struct frame *const *replies)
 {
@@ -200,7 +201,7 @@ static int put(struct frame *request, const struct split *split, int i, const st
     return 0;
 }
 
-/* That an answer has what was asked for. */
+/* Checks that the reply holds every requested tensor. */
 static int check_answer(const struct frame *request, const struct frame *all)
 {
     for (int k = 0; k < request->n_tensors; k++) {
@@ -211,7 +212,8 @@ static int check_answer(const struct frame *request, const struct frame *all)
     return 0;
 }
 
-/* All that came, to one that brought nothing, or less than other ranks did. */
+/* Makes the answer of all tensors that came, for a rank that sent none, or fewer than other ranks.
+ */
 static struct frame *join_all(const struct shard *s, const struct split *split,
                               struct frame *const *replies)
 {
@@ -252,7 +254,7 @@ static void replace_metas(struct frame *f, const struct frame *with)
     frame_inherit_metas(f, with);
 }
 
-/* The request becomes the reply, or another frame does (then it is freed). */
+/* Makes the reply of the optimizers' replies: in *request, or in a frame that replaces it. */
 static int merge(const struct shard *s, const struct split *split, struct frame *const *replies,
                  struct frame **request)
 {

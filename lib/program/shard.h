@@ -1,4 +1,4 @@
-/* shard: parameters spread over K optimizers by their names, which answer as one.
+/* shard: spreads parameters over K optimizers by their names, so that these answer as one.
  *
  * The owner of a tensor is CRC-32 (zlib's) of its name, modulo K. It depends on nothing else, so a
  * run that goes on with as many optimizers in the same order finds the states where they are.
@@ -22,19 +22,20 @@
 
 struct shard;
 
-/* Which of k optimizers, from 0, owns the tensor of that name. */
+/* Returns the number, from 0, of the one of k optimizers that owns the tensor of that name. */
 int shard_owner(const char *name, int k);
 
-/* Links in a list (endpoint_take()). -1 with a message if one is none, or if there are too many. */
+/* Returns how many links a list has (endpoint_take()), or -1 with a message if one of them is no
+ * link or if there are too many. */
 int shard_count(const char *list);
 
 /* Opens the links of such a list. */
 struct shard *shard_open(const char *list);
 
-/* Sends each tensor of a request (consumed) to its owner, and *reply, the caller's, has what they
- * answer: the request's tensors in its order, and the metadata of the first one's answer. The
- * optimizers work at the same time. A tensor that does not come back, that was not asked for, or
- * that comes in another shape is an error. Special requests:
+/* Sends each tensor of a request (consumed) to its owner. *reply, the caller's, holds their
+ * answers: the request's tensors in the request's order, and the metadata of the first optimizer's
+ * answer. The optimizers work at the same time. A tensor that does not come back, that was not
+ * asked for, or that comes back in another shape is an error. Special requests:
  *
  *   kind = join       the optimizers must be at the same step
  *   join, no tensors  goes to all; the answer is everything they have
@@ -43,7 +44,7 @@ struct shard *shard_open(const char *list);
  *                     one, and the answer is all that comes, as other ranks may have sent more */
 int shard_ask(struct shard *s, struct frame *request, struct frame **reply);
 
-/* Ends all links, waits until each is through, and frees s. -1 if one of them failed. */
+/* Ends all links, waits until each peer has ended, and frees s. -1 if one of them failed. */
 int shard_end(struct shard *s);
 /* After a failure: closes without an end frame. Keeps fail_message(). NULL is fine. */
 void shard_abandon(struct shard *s);

@@ -41,7 +41,7 @@ static bool is_join(const struct frame *f)
     return kind && !strcmp(kind, "join");
 }
 
-/* The tensors that are neither buffers nor frozen. */
+/* Counts the tensors that are neither buffers nor frozen. */
 static int count_parameters(const struct frame *f)
 {
     const char *frozen = frame_meta(f, "frozen");
@@ -53,7 +53,7 @@ static int count_parameters(const struct frame *f)
     return n;
 }
 
-/* What a request that is about to be answered changes in what is known of its client. */
+/* Counts what a request that is about to be answered brings. */
 static void count(struct shard_server *s, const struct step_gate_request *r)
 {
     struct step_gate_client *c = step_gate_client(s->gate, r->client);
@@ -83,7 +83,7 @@ static int put(struct shard_server *s, int client, struct frame *f)
     return 0;
 }
 
-/* Takes what the server has next into the gate. */
+/* Waits for what the server has next, and puts a request into the gate. */
 static enum shard_server_result receive(struct shard_server *s)
 {
     struct frame *f;
