@@ -213,10 +213,10 @@ SCRIPTS = $(shell find pipelines tests .ci -type f -exec awk 'FNR == 1 { \
 	if (/^\#!.*[ \/](ba)?sh$$|^\# shellcheck shell=/) print FILENAME; nextfile }' {} +)
 PYTHON = $(wildcard tests/*.py tests/*/*.py examples/*.py tests/rooms)
 lint: ## check formatting, shell and Python scripts, and the order of the rooms of lib/
-	tests/rooms
-	clang-format --dry-run -Werror $(wildcard lib/*/*.[ch] cmd/*/*.c tests/*.c tests/*/*.[ch])
-	shellcheck -x $(SCRIPTS)
-	python3 -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' $(PYTHON)
+	$(call say,CHK,lib/rooms)tests/rooms
+	$(call say,CHK,C)clang-format --dry-run -Werror $(wildcard lib/*/*.[ch] cmd/*/*.c tests/*.c tests/*/*.[ch])
+	$(call say,CHK,shell)shellcheck -x $(SCRIPTS)
+	$(call say,CHK,Python)python3 -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' $(PYTHON)
 
 # The command that compiles each C file, for editors and clang's tools.
 SOURCES = $(LIB_C) $(wildcard cmd/*/*.c tests/*.c tests/*/*.c)
