@@ -147,19 +147,19 @@ static int classify(const struct feature_set *train, const struct feature_set *t
 
 /* Scores the predictions and prints the report. */
 static int print_scores(const struct feature_set *test, const struct prediction *predictions,
-                        int classes, struct score_report *report)
+                        int classes, struct score_report report)
 {
     struct scores scores;
     if (scores_make(&scores, predictions, test->y, test->n, classes))
         return -1;
-    report->scores = &scores;
-    report->samples = samples;
-    report->confidence = confidence;
-    int result = samples ? bootstrap(&report->intervals, predictions, test->y, test->n, classes,
+    report.scores = &scores;
+    report.samples = samples;
+    report.confidence = confidence;
+    int result = samples ? bootstrap(&report.intervals, predictions, test->y, test->n, classes,
                                      samples, confidence, (uint64_t)seed)
                          : 0;
     if (!result)
-        result = score_report_write(report, stdout);
+        result = score_report_write(&report, stdout);
     if (!result && flush_stdout() == FLUSH_FAILED)
         result = -1;
     scores_free(&scores);
@@ -181,7 +181,7 @@ static int evaluate(const struct feature_set *train, const struct feature_set *t
         result = match_classes_warn(train, test, classes, names);
     status_clear();
     if (!result)
-        result = print_scores(test, predictions, classes, &report);
+        result = print_scores(test, predictions, classes, report);
     probe_free(&probe);
     free(predictions);
     return result;
