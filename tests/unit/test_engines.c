@@ -214,8 +214,8 @@ static struct errors compare(const struct made *m, const struct made *want)
 
 /* The errors that a precision may have, in multiples of its unit roundoff: the share of itself that
  * a number is off by, at most, after it was rounded. In fp32 a sum is rounded at each step; in the
- * others sums are float32, and a map's value is rounded once. The numbers are about twice what is
- * measured. */
+ * others sums are float32, and a map's value is rounded once. The largest errors that were measured,
+ * of outputs and of gradients, are 17 and 194 in fp32, 15 and 83 in bf16, 5 and 32 in fp32x3. */
 static const struct bound {
     const char *name;
     double roundoff, out, gradient;
