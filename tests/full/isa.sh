@@ -4,7 +4,7 @@
 set -eu
 . "$(dirname "$0")/../lib.sh"
 unit=${UNIT:-$ROOT/build/tests}
-tests="chunks conv cross_entropy encoders lars losses maps network optimizers pixels winograd"
+tests="chunks conv cross_entropy encoders lars losses activations network optimizers pixels winograd"
 
 augment --data shapes --batch 8 --steps 2 >views.st
 for precision in fp32 bf16; do
