@@ -21,7 +21,7 @@
 enum { ARENA_ALIGNMENT = 64 };
 
 struct arena {
-    size_t bytes; /* of all parts reserved so far, a multiple of 64; SIZE_MAX after an overflow */
+    size_t bytes; /* size of all parts reserved so far, a multiple of 64; SIZE_MAX after overflow */
 };
 
 /* Adds a part of count items of `size` bytes each. Returns the part's offset in the block. An empty
@@ -37,14 +37,14 @@ static inline size_t arena_reserve(struct arena *a, size_t count, size_t size)
     return at;
 }
 
-/* Returns true if the parts together are larger than a size_t can say. */
+/* Returns true if the parts together are larger than a size_t can hold. */
 static inline bool arena_overflows(const struct arena *a)
 {
     return a->bytes == SIZE_MAX;
 }
 
-/* Returns a block for all parts, to be freed with free(), or NULL (no message) if the size
- * overflows or memory is out. Its bytes are not set. */
+/* Returns a block for all parts, which the caller frees with free(), or NULL without a message if
+ * the size overflows or memory is out. The block's bytes are not initialized. */
 static inline unsigned char *arena_allocate(const struct arena *a)
 {
     if (arena_overflows(a))

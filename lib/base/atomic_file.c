@@ -22,7 +22,8 @@ static void release(struct atomic_file *a)
     *a = (struct atomic_file){0};
 }
 
-/* A device or FIFO has no contents to keep whole, and renaming a file over it would destroy it. */
+/* Opens a device or FIFO directly: it has no contents to protect, and renaming a file over it would
+ * destroy it. */
 static int open_special(struct atomic_file *a, const char *path)
 {
     int fd = descriptors_open(path, O_WRONLY | O_CLOEXEC);
@@ -42,7 +43,7 @@ static int open_special(struct atomic_file *a, const char *path)
 
 /* ---- temporary files ---- */
 
-/* Returns true if a name is that of a temporary file for `base`. */
+/* Returns true if name is the name of a temporary file for `base`. */
 static bool is_temporary(const char *name, const char *base)
 {
     static const char mark[] = ".tmp-";
@@ -55,7 +56,8 @@ static bool is_temporary(const char *name, const char *base)
                                              "0123456789") == 6;
 }
 
-/* Removes a temporary file unless its writer holds the lock on it, which ends with its process. */
+/* Removes a temporary file unless its writer still holds the lock, which is released when the
+ * writer's process ends. */
 static void remove_unlocked(int folder, const char *name)
 {
     const int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -84,8 +86,8 @@ void atomic_file_clean(const char *path)
     free(folder);
 }
 
-/* Makes a temporary file and locks it. A process that cleans up may have had the lock first and
- * removed the file; then another is made. Returns its descriptor, or -1 with errno. */
+/* Makes a temporary file and locks it. If another process took the lock first while cleaning up,
+ * and removed the file, makes another one. Returns the descriptor, or -1 with errno set. */
 static int make_temporary(const char *path, char **name)
 {
     struct stat status;
@@ -98,7 +100,7 @@ static int make_temporary(const char *path, char **name)
         const int fd = descriptors_temporary(*name, O_CLOEXEC);
         if (fd < 0)
             return -1;
-        flock(fd, LOCK_EX); /* where there are no locks, nobody cleans up either */
+        flock(fd, LOCK_EX); /* without support for locks, nobody cleans up either */
         if (!fstat(fd, &status) && status.st_nlink)
             return fd;
         close(fd);
@@ -124,7 +126,7 @@ int atomic_file_open(struct atomic_file *a, const char *path)
         release(a);
         return fail("%s: %s", path, strerror(error));
     }
-    /* mkstemp's files are private; this one is as public as any that the user makes. */
+    /* mkstemp makes files private; give this one the permissions of any other file of the user. */
     mode_t mask = umask(0);
     umask(mask);
     a->file = fchmod(fd, 0666 & ~mask) == 0 ? fdopen(fd, "w") : NULL;
@@ -142,7 +144,7 @@ int atomic_file_commit(struct atomic_file *a)
     int bad = flush_file(a->file, a->path);
     if (!bad && a->temporary && fsync(fileno(a->file)))
         bad = fail("%s: %s", a->path, strerror(errno));
-    /* Closed after it has its name, for the lock goes with the descriptor. */
+    /* The file is closed only after the rename, because closing it releases the lock. */
     if (!bad && a->temporary && rename(a->temporary, a->path))
         bad = fail("%s: %s", a->path, strerror(errno));
     if (bad) {
@@ -153,8 +155,8 @@ int atomic_file_commit(struct atomic_file *a)
     a->file = NULL;
     if (closed && !a->temporary)
         bad = fail("%s: %s", a->path, strerror(errno));
-    /* the new name itself must survive a power cut; some file systems refuse to sync folders, and
-     * then the rename stands all the same */
+    /* The new name must survive a power cut too. Some file systems refuse to sync folders; the
+     * rename is then kept without it. */
     int folder =
         !a->temporary ? -1 : descriptors_open(dirname(a->path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder >= 0) {

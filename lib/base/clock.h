@@ -1,4 +1,4 @@
-/* clock: seconds since some fixed point. The clock is never set back. */
+/* clock: time in seconds since an arbitrary fixed point. This clock never runs backwards. */
 #ifndef CLOCK_H
 #define CLOCK_H
 

@@ -1,16 +1,16 @@
-/* count: arithmetic on sizes. Numbers are >= 0, divisors > 0. */
+/* count: arithmetic on sizes. Numbers must be at least 0, divisors at least 1. */
 #ifndef COUNT_H
 #define COUNT_H
 
 #include <stdint.h>
 
-/* n / by, rounded up. */
+/* Returns n / by, rounded up. */
 static inline int64_t count_divide_up(int64_t n, int64_t by)
 {
     return (n + by - 1) / by;
 }
 
-/* The smallest multiple of `to` that is not below n. */
+/* Returns the smallest multiple of `to` that is at least n. */
 static inline int64_t count_round_up(int64_t n, int64_t to)
 {
     return count_divide_up(n, to) * to;

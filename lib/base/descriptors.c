@@ -9,13 +9,13 @@
 #include <unistd.h>
 
 enum {
-    KEPT = 32,        /* the reserve, which peers cannot take */
-    ENOUGH = 1 << 20, /* more are of no use, and a child that closes all of them would be slow */
-    LEAST = 128       /* a limit below this is left as it is */
+    KEPT = 32,        /* size of the reserve, which peers cannot take */
+    ENOUGH = 1 << 20, /* upper bound: a child that closes its descriptors would be slow with more */
+    LEAST = 128       /* a limit below this is not changed */
 };
 
 static struct rlimit started, set;
-static bool limited; /* started and set are valid */
+static bool limited; /* true if started and set are valid */
 
 static void raise_limit(void)
 {
@@ -32,7 +32,7 @@ static void raise_limit(void)
 
 void descriptors_setup(void)
 {
-    for (int fd = 0; fd < 3; fd++) /* opened the wrong way round: using them fails, as it should */
+    for (int fd = 0; fd < 3; fd++) /* opened in the opposite mode, so that using them fails */
         if (fcntl(fd, F_GETFD) < 0)
             open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
     raise_limit();
@@ -44,7 +44,7 @@ void descriptors_reset(void)
         setrlimit(RLIMIT_NOFILE, &started);
 }
 
-/* Opens the reserve. Peers that connect at this very moment may take some of it. */
+/* Opens the reserve. A peer that connects at this very moment may take part of it. */
 static bool borrow(int fd)
 {
     struct rlimit all = set;
@@ -71,6 +71,6 @@ int descriptors_temporary(char *pattern, int flags)
     const int fd = mkostemp(pattern, flags);
     if (!borrow(fd))
         return fd;
-    memset(pattern + strlen(pattern) - 6, 'X', 6); /* the first try may have changed them */
+    memset(pattern + strlen(pattern) - 6, 'X', 6); /* the first try may have changed these six */
     return give_back(mkostemp(pattern, flags));
 }

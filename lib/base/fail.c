@@ -1,4 +1,4 @@
-/* Names in parentheses are not the analyzer's macros of fail.h. */
+/* Function names in parentheses keep the analyzer's macros of fail.h from expanding. */
 #include "base/fail.h"
 
 #include <stdarg.h>
@@ -14,7 +14,7 @@ void fail_clean(char *text)
             *c = '?';
 }
 
-/* The arguments may point into the old message, so the new one is made beside it. */
+/* Formats the new message in a second buffer, since the arguments may point into the old one. */
 static void set(const char *format, va_list args)
 {
     char text[FAIL_MAX];

@@ -1,46 +1,46 @@
-/* fail: how a library function says what went wrong.
+/* fail: lets a library function say what went wrong.
  *
- * A function that can fail returns -1 (or NULL) after leaving one line of text with fail(); it
- * neither prints nor ends the process. A program's main() prints the line as "program: line" and
- * exits with 1 (options.h). A line names the file or peer and the defect:
- * "run/state.safetensors: header is not JSON at byte 8". Lines that report no failure
- * are printed by warn.h. */
+ * A function that can fail leaves one line of text with fail() and returns -1 (or NULL). It neither
+ * prints nor ends the process. A program's main() prints the line as "program: line" and exits with
+ * 1 (options.h). A line names the file or peer and the defect: "run/state.safetensors: header is
+ * not JSON at byte 8". Lines that report no failure are printed by warn.h. */
 #ifndef FAIL_H
 #define FAIL_H
 
-enum { FAIL_MAX = 1024 }; /* bytes of a message, with its closing zero; what is longer is cut */
+enum { FAIL_MAX = 1024 }; /* bytes of a message with its final zero; longer ones are cut */
 
 /* Sets the calling thread's message, printf-style, and returns -1, so that a caller can write
- * `return fail("%s: truncated", path);`. Arguments may point into the present message. Control
- * characters, which hostile input may hold, are shown as '?', so a message stays one line. */
+ * `return fail("%s: truncated", path);`. Arguments may point into the current message. Control
+ * characters, which hostile input may contain, are replaced by '?', so a message stays one line. */
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* The same for a function that returns a pointer: returns NULL. */
+/* Does the same as fail(), and returns NULL, for functions that return a pointer. */
 void *fail_null(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Puts a text and ": " before the present message, and returns -1: a caller adds the name of the
- * file or peer that it knows. */
+/* Puts a text and ": " before the current message and returns -1. Callers use it to add the name of
+ * the file or peer. */
 int fail_prefix(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* fail("WHAT: out of memory"), or without WHAT if it is NULL. Returns -1. */
+/* Sets the message "WHAT: out of memory", without "WHAT: " if what is NULL. Returns -1. */
 int fail_memory(const char *what);
 
-/* The calling thread's last message; "" if none was set. Valid until its next fail(). */
+/* Returns the calling thread's last message, or "" if none was set. The text is valid until that
+ * thread's next fail(). */
 const char *fail_message(void);
 
-/* A message on its way to another thread, or past calls that may fail as well. fail_save() copies
- * the calling thread's message into it; fail_restore() makes it the calling thread's message and
- * returns -1. */
+/* A message that is kept for another thread, or during calls that may fail as well. fail_save()
+ * copies the calling thread's message into the note. fail_restore() makes the note the calling
+ * thread's message and returns -1. */
 struct fail_note {
     char text[FAIL_MAX];
 };
 void fail_save(struct fail_note *note);
 int fail_restore(const struct fail_note *note);
 
-/* Shows control characters as '?', in place: whatever is printed is one line. */
+/* Replaces control characters by '?', in place, so that the text prints as one line. */
 void fail_clean(char *text);
 
-/* clang's analyzer looks at one source file at a time, and does not know what these return. */
+/* clang's analyzer looks at one source file at a time and does not know what these return. */
 #ifdef __clang_analyzer__
 #define fail(...) ((fail)(__VA_ARGS__), -1)
 #define fail_null(...) ((fail_null)(__VA_ARGS__), (void *)0)

@@ -5,8 +5,8 @@
 
 #include "base/multiversion.h"
 
-/* Looks at the bits, where an exponent of ones means NaN or infinity, and never leaves the loop
- * early: so the compiler vectorizes it. */
+/* Tests the bits: an exponent of all ones means NaN or infinity. The loop has no early exit, so the
+ * compiler vectorizes it. */
 MULTIVERSION bool finite_floats(const float *v, size_t n)
 {
     const uint32_t exponent = 0x7f800000;

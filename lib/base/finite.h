@@ -1,4 +1,4 @@
-/* finite: whether values are finite. */
+/* finite: checks whether values are finite. */
 #ifndef FINITE_H
 #define FINITE_H
 

@@ -7,8 +7,8 @@
 
 #include "base/fail.h"
 
-/* Returns the errno of the write that lost bytes, or 0. stdio remembers that a write failed but not
- * why; the next write fails for the same reason. */
+/* Returns the errno of the write that lost bytes, or 0 if none did. stdio remembers that a write
+ * failed but not why, so this writes again, which fails for the same reason. */
 static int flush_error(FILE *file)
 {
     const bool failed = ferror(file);

@@ -1,4 +1,4 @@
-/* grow: arrays that become longer one item at a time. */
+/* grow: arrays that grow by one item at a time. */
 #ifndef GROW_H
 #define GROW_H
 
@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 /* Makes room for at least n + 1 items of `size` bytes: doubles the array if it is full, and sets
- * *capacity. Returns the array, which may have moved, or NULL without a message if memory is out:
- * the array is then as it was. */
+ * *capacity. Returns the array, which may have moved. Returns NULL without a message if memory is
+ * out; the array is then unchanged. */
 static inline void *grow(void *items, int64_t n, int64_t *capacity, size_t size)
 {
     if (n < *capacity)

@@ -18,10 +18,10 @@ void half_narrow_bf16(const float *restrict in, uint16_t *restrict out, size_t n
         out[i] = bf16_narrow(in[i]);
 }
 
-/* Exponent and mantissa, moved to float32's places, make a number that is 2^112 times too small:
- * the biases differ by 112. One multiplication sets that right, subnormals included, since
- * float32's subnormals are exact here too. The largest exponent means infinity or NaN and stays
- * the largest. */
+/* Moving exponent and mantissa to float32's positions gives a number that is 2^112 times too small,
+ * because the biases differ by 112. One multiplication corrects that. It is right for subnormals
+ * too, since float32's subnormals are exact here. The largest exponent means infinity or NaN and
+ * stays the largest. */
 MULTIVERSION
 void half_widen_f16(const uint16_t *restrict in, float *restrict out, size_t n)
 {

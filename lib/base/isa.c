@@ -11,8 +11,8 @@ const char isa_names[] = "portable|avx2|avx512|avx512-bf16|amx";
 
 static const char variable[] = "SIMCLR_ISA";
 
-/* For what runs before main() (below), when neither the C library nor a sanitizer is ready: the
- * compiler puts no call of theirs in. */
+/* EARLY marks functions that run before main() (see below), when neither the C library nor a
+ * sanitizer is ready. It keeps the compiler from adding calls to either of them. */
 #if defined(__clang__)
 #define EARLY
 #else
@@ -21,7 +21,7 @@ static const char variable[] = "SIMCLR_ISA";
                    optimize("no-tree-loop-distribute-patterns")))
 #endif
 
-/* The level with a name of n characters; -1 if there is none. */
+/* Returns the level whose name is these n characters, or -1 if there is none. */
 EARLY static int level_of(const char *name, size_t n)
 {
     int level = 0;
@@ -38,7 +38,7 @@ EARLY static int level_of(const char *name, size_t n)
     }
 }
 
-/* The highest level that SIMCLR_ISA allows. */
+/* Returns the highest level that SIMCLR_ISA allows. */
 static enum isa allowed(void)
 {
     const char *value = getenv(variable);
@@ -61,7 +61,8 @@ int isa_check(void)
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The processor must have it, and Linux must let this process keep tiles (arch/x86/xstate.rst). */
+/* Returns true if the processor has AMX and Linux lets this process keep tiles
+ * (arch/x86/xstate.rst). */
 static bool has_amx(void)
 {
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
@@ -71,7 +72,7 @@ static bool has_amx(void)
            !syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
 }
 
-/* A bit for each level that this machine has. */
+/* Returns a mask with one bit for each level that this machine has. */
 static unsigned machine_levels(void)
 {
     unsigned levels = 1U << ISA_PORTABLE;
@@ -90,11 +91,11 @@ static unsigned machine_levels(void)
 }
 
 #if !defined(__clang__)
-/* Clones are chosen before main() and before the C library is ready: for each of them the compiler
- * has made a resolver, which calls libgcc's __cpu_indicator_init() and then looks at bits of
- * __cpu_features2. The linker leads that call here (--wrap, in the Makefile), and this clears the
- * bits of the levels that SIMCLR_ISA hides. Nothing here may call the C library or be instrumented:
- * neither is set up yet. */
+/* Clones are chosen before main() and before the C library is ready: the compiler makes a resolver
+ * for each of them, which calls libgcc's __cpu_indicator_init() and then looks at bits of
+ * __cpu_features2. The linker redirects that call to the wrapper here (--wrap, in the Makefile),
+ * which clears the bits of the levels that SIMCLR_ISA hides. Nothing here may call the C library or
+ * be instrumented, since neither is set up yet. */
 int __real___cpu_indicator_init(void);
 int __wrap___cpu_indicator_init(void);
 extern unsigned __cpu_features2[];
@@ -109,8 +110,8 @@ EARLY static long system_call(long number, long a, long b, long c)
     return result;
 }
 
-/* True if SIMCLR_ISA, in the environment that this process was started with, has a value that names
- * none of the levels from `from` on: it then hides that level. */
+/* Returns true if SIMCLR_ISA, in the environment that this process was started with, has a value
+ * that names none of the levels from `from` upwards. It then hides the level `from`. */
 EARLY static bool hides(enum isa from)
 {
     static const char path[] = "/proc/self/environ", name[] = "SIMCLR_ISA=";
@@ -118,7 +119,7 @@ EARLY static bool hides(enum isa from)
     if (file < 0)
         return false;
     char block[4096], value[16];
-    unsigned at = 0, kept = 0; /* of the present variable: bytes that match name, bytes of value */
+    unsigned at = 0, kept = 0; /* in this variable: bytes that match name, bytes of value */
     bool matches = true, found = false;
     long n;
     while (!found && (n = system_call(SYS_read, file, (long)(intptr_t)block, sizeof block)) > 0)
@@ -139,8 +140,8 @@ EARLY static bool hides(enum isa from)
     return found && kept > 0 && level_of(value, kept) < (int)from;
 }
 
-/* Clears the bit that __builtin_cpu_supports(NAME) looks at. Which one that is, is the compiler's
- * affair: the bit without which the answer is another one. */
+/* Clears the bit that __builtin_cpu_supports(NAME) tests. The compiler decides which bit that is,
+ * so this tries each of them and keeps the change that turns the answer to no. */
 #define CLEAR(NAME)                                                                                \
     for (unsigned bit = 0; bit < 96 && __builtin_cpu_supports(NAME); bit++) {                      \
         volatile unsigned *word = &__cpu_features2[bit / 32];                                      \
@@ -177,7 +178,7 @@ static unsigned machine_levels(void)
 
 bool isa_has(enum isa level)
 {
-    static atomic_uint levels; /* found out once; by several threads at once: the same by each */
+    static atomic_uint levels; /* cached; threads that compute it at once get the same value */
     unsigned known = atomic_load_explicit(&levels, memory_order_relaxed);
     if (!known) {
         known = machine_levels() & ((2U << allowed()) - 1);

@@ -62,7 +62,7 @@ bool random_chance(struct random *r, double p)
 uint64_t random_below(struct random *r, uint64_t n)
 {
     assert(n > 0);
-    /* 2^64 mod n values at the bottom would make some remainders likelier: draw again. */
+    /* The lowest 2^64 mod n values would make some remainders likelier, so they are drawn again. */
     const uint64_t excess = -n % n;
     uint64_t u;
     do
@@ -73,7 +73,8 @@ uint64_t random_below(struct random *r, uint64_t n)
 
 double random_normal(struct random *r)
 {
-    /* Box and Muller. The second of the pair is thrown away: a stream then has no hidden state. */
+    /* This is the Box-Muller transform. The second number of the pair is discarded, so that a
+     * stream has no hidden state. */
     const double radius = sqrt(-2.0 * log(1.0 - random_double(r)));
     return radius * cos(2.0 * M_PI * random_double(r));
 }

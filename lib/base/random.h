@@ -1,19 +1,19 @@
-/* random: random numbers that depend on what they are for, not on when they are drawn.
+/* random: random numbers that depend on their purpose and not on the time at which they are drawn.
  *
- * A stream is named by (seed, purpose, epoch, index, view); the same name gives the same numbers on
- * any thread, shard or restart, and streams of different names never overlap. Underneath is
- * Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): the seed
- * is its key, the rest of the name and a running number its counter. */
+ * A stream is named by (seed, purpose, epoch, index, view). The same name gives the same numbers on
+ * any thread, on any shard and after any restart, and streams of different names never overlap. The
+ * generator is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC
+ * 2011). Its key is the seed; its counter is made of the rest of the name and a running number. */
 #ifndef RANDOM_H
 #define RANDOM_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What a stream is for. Add new purposes at the end: the values are part of every result. */
+/* The purposes of streams. Add new ones at the end, since the values are part of every result. */
 enum random_purpose {
-    RANDOM_SHUFFLE, /* the order of an epoch */
-    RANDOM_VIEW,    /* what is drawn for a view of an image */
+    RANDOM_SHUFFLE, /* the order of an epoch's images */
+    RANDOM_VIEW,    /* the random choices for a view of an image */
     RANDOM_PIXELS,  /* noise on a view's pixels */
     RANDOM_SHAPE,   /* an image of the built-in data set */
     RANDOM_INIT,    /* initial parameters; index is the tensor's number */
@@ -21,17 +21,18 @@ enum random_purpose {
     RANDOM_SAMPLE,  /* resampled test rows; index is the sample's number */
     RANDOM_WAVE,    /* a series of the built-in data set */
     RANDOM_LABELS,  /* choosing images whose labels are used */
-    RANDOM_LIMIT,   /* choosing images at all */
-    RANDOM_HOLD     /* choosing images that are kept back for a test */
+    RANDOM_LIMIT,   /* choosing the images of a limited data set */
+    RANDOM_HOLD     /* choosing images that are held back for a test */
 };
 
 struct random {
-    uint32_t key[2], counter[4]; /* counter[0] runs */
+    uint32_t key[2], counter[4]; /* counter[0] is the running number */
     uint32_t block[4];           /* the last output of Philox */
-    int used;                    /* words of it that have been handed out */
+    int used;                    /* number of its words already returned */
 };
 
-/* One application of Philox4x32-10. Inline, so that a loop over counters turns into vectors. */
+/* Applies Philox4x32-10 once. It is inline, so that the compiler vectorizes a loop over counters.
+ */
 static inline void random_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
 {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
@@ -53,11 +54,11 @@ static inline void random_philox(const uint32_t counter[4], const uint32_t key[2
     out[3] = c3;
 }
 
-/* Starts the stream of that name. view must be below 2^24. A stream has 2^34 words of 32 bits. */
+/* Starts the stream with that name. view must be below 2^24. A stream has 2^34 words of 32 bits. */
 void random_start(struct random *r, uint64_t seed, enum random_purpose purpose, uint32_t epoch,
                   uint32_t index, uint32_t view);
 
-/* Returns the stream whose name differs from r's in its purpose alone, at its beginning. */
+/* Returns a new stream that has r's name except for the purpose. It starts at its beginning. */
 struct random random_other(const struct random *r, enum random_purpose purpose);
 
 uint32_t random_u32(struct random *r);
@@ -68,13 +69,13 @@ bool random_chance(struct random *r, double p);                   /* true with p
 /* Returns an integer in 0..n-1, each with the same probability; n must be at least 1. */
 uint64_t random_below(struct random *r, uint64_t n);
 
-/* Draws from the normal distribution of mean 0 and standard deviation 1. The truncated one is drawn
- * again until it is within two standard deviations, which makes its own 0.87962566: divide by that
- * where a given standard deviation is wanted. */
+/* Draw from the normal distribution of mean 0 and standard deviation 1. The truncated one draws
+ * again until the value is within two standard deviations; the standard deviation of its results is
+ * 0.87962566, so callers that want a given standard deviation divide by that. */
 double random_normal(struct random *r);
 double random_truncated_normal(struct random *r);
 
-/* Fills out[n] with 0..n-1 in an order that is one of n! with equal probability. */
+/* Fills out[n] with 0..n-1 in random order. Each of the n! orders has the same probability. */
 void random_permutation(struct random *r, int64_t *out, int64_t n);
 
 #endif

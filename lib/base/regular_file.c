@@ -11,7 +11,7 @@
 
 int regular_file_open(const char *path, int64_t *size)
 {
-    /* Non-blocking: a FIFO is found out instead of waited for. */
+    /* The open is non-blocking, so that a FIFO is detected and not waited for. */
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) != 0)

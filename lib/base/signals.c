@@ -12,13 +12,13 @@ static void handle(int number, void (*handler)(int))
 {
     struct sigaction action;
     memset(&action, 0, sizeof action);
-    action.sa_handler = handler; /* without SA_RESTART: waits return EINTR */
+    action.sa_handler = handler; /* SA_RESTART is not set, so waits return EINTR */
     sigemptyset(&action.sa_mask);
     sigaction(number, &action, NULL);
 }
 
-/* Handles the signals that ask the program to stop. A signal that is ignored stays so, as nohup
- * and, for jobs in the background, a plain sh want it. */
+/* Handles the signals that ask the program to stop. A signal that is already ignored stays ignored,
+ * as nohup expects it, and a plain sh for its background jobs. */
 static void handle_stops(void (*handler)(int))
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};

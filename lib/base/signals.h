@@ -1,13 +1,15 @@
-/* signals: what a program does about signals. */
+/* signals: sets a program's reaction to signals. */
 #ifndef SIGNALS_H
 #define SIGNALS_H
 
-/* Call first in main. SIGPIPE and SIGXFSZ are ignored, so a write to a reader that is gone, or
- * beyond the size that a file may have, fails instead. SIGTERM, SIGINT and SIGHUP ask the program
- * to stop (stop.h), unless they are ignored already. Also calls descriptors_setup(). */
+/* Sets the reaction to signals; main() must call this first. It ignores SIGPIPE and SIGXFSZ, so
+ * that a write fails if its reader is gone or if it exceeds the allowed size of a file. SIGTERM,
+ * SIGINT and SIGHUP ask the program to stop (stop.h), unless they are already ignored. It also
+ * calls descriptors_setup(). */
 void signals_setup(void);
 
-/* For a child between fork and exec: restores the default actions and the limit of descriptors. */
+/* Restores the default actions and the limit of descriptors. A child calls it between fork and
+ * exec. */
 void signals_reset(void);
 
 #endif

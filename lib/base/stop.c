@@ -9,12 +9,13 @@
 #include "base/fail.h"
 
 static volatile sig_atomic_t stop_signal;
-static volatile double stop_time; /* of the first signal; written before stop_signal */
+static volatile double stop_time; /* time of the first signal; written before stop_signal */
 static double grace;
 static _Thread_local const atomic_bool *stop_flag;
 
-/* A signal that comes between the check of the flag and the system call would leave the call
- * waiting. So from the first signal on an alarm rings every second and interrupts it again. */
+/* Handles a signal that asks for a stop. If it comes between the check of the flag and the system
+ * call, the call would wait on. From the first signal on, an alarm therefore rings every second and
+ * interrupts it again. */
 void stop_on_signal(int number)
 {
     if (!stop_signal)
