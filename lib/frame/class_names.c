@@ -22,13 +22,13 @@ const char *class_names_show(const char *name, char out[CLASS_NAMES_SHOWN])
     const bool cut = length > MOST;
     if (cut)
         for (length = MOST; length && ((unsigned char)name[length] & 0xc0) == 0x80;)
-            length--; /* a byte that goes on with a character */
+            length--; /* a continuation byte of a character */
     memcpy(out, name, length);
     strcpy(out + length, cut ? "..." : "");
     return out;
 }
 
-/* Adds a name, and its number to `numbers`, a JSON object. */
+/* Adds a name to the list, and its index to `numbers`, a JSON object. */
 static int append(struct class_names *c, json_t *numbers, const char *name)
 {
     char *copy = strdup(name);

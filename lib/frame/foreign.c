@@ -38,7 +38,8 @@ static const struct {
      4, "a program"},
 };
 
-/* Eight bytes of text, read as the length of a header, are far above the limit. */
+/* Returns true for eight bytes of text. Such bytes, read as the length of a header, are far above
+ * the limit, so they cannot begin a frame. */
 static bool is_text(const unsigned char *first)
 {
     for (int i = 0; i < 8; i++)

@@ -26,8 +26,9 @@ void frame_free(struct frame *f)
     free(f);
 }
 
-/* Sorts whole multiples of 64 bytes to the front, so that they all start aligned, and the rest by
- * element size, so that each is aligned at least to its element although there are no gaps. */
+/* Compares tensors for sorting. Those whose size is a multiple of 64 bytes come first, so that they
+ * all start aligned; the rest follow by element size, so that each is aligned at least to its
+ * element although there are no gaps. */
 static int by_alignment(const void *pa, const void *pb)
 {
     const struct tensor *a = pa, *b = pb;
@@ -37,7 +38,7 @@ static int by_alignment(const void *pa, const void *pb)
     size_t size_a = dtype_size(a->dtype), size_b = dtype_size(b->dtype);
     if (!whole_a && size_a != size_b)
         return size_a > size_b ? -1 : 1;
-    /* qsort is not stable; the order in which tensors were named decides */
+    /* qsort is not stable, so the order in which the tensors were named breaks ties. */
     return a->data < b->data ? -1 : a->data > b->data;
 }
 
@@ -82,7 +83,7 @@ struct frame *frame_new_unset(const struct tensor_spec *specs, int n)
             fail("tensor %s: %s", spec->name, "the shape is negative or overflows");
             goto failed;
         }
-        t->data = (void *)(uintptr_t)(i + 1); /* for by_alignment */
+        t->data = (void *)(uintptr_t)(i + 1); /* its order, for by_alignment() */
     }
     qsort(f->tensors, (size_t)n, sizeof *f->tensors, by_alignment);
     if (frame_allocate(f))

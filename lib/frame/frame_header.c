@@ -73,7 +73,7 @@ int frame_seal(struct frame *f, bool crc, const unsigned char **bytes, size_t *s
 
 /* ---- reading ---- */
 
-struct span { /* a tensor's place while the header is read */
+struct span { /* a tensor and its place while the header is read */
     size_t begin, end;
     struct tensor tensor;
 };
@@ -145,7 +145,7 @@ static int read_metadata(struct frame *f, json_t *metadata, const char *where)
     {
         if (!json_is_string(value))
             return fail("%s: metadata %s is not a string", where, key);
-        /* not frame_set_meta(), which looks for the key: it is there once */
+        /* frame_set_meta() would search for the key, but a parsed key occurs only once */
         const struct meta meta = {strdup(key), strdup(json_string_value(value))};
         f->metas[f->n_metas++] = meta;
         if (!meta.key || !meta.value)
@@ -154,7 +154,8 @@ static int read_metadata(struct frame *f, json_t *metadata, const char *where)
     return 0;
 }
 
-/* Puts the tensors into the order of their bytes; there must be no gaps or overlaps. */
+/* Puts the tensors into the order of their bytes. Returns -1 with a message if there are gaps or
+ * overlaps. */
 static int place_tensors(struct frame *f, struct span *spans, const char *where)
 {
     qsort(spans, (size_t)f->n_tensors, sizeof *spans, by_begin);
@@ -171,7 +172,7 @@ static int place_tensors(struct frame *f, struct span *spans, const char *where)
     return 0;
 }
 
-/* Makes a frame of all that the header says, without a buffer. */
+/* Makes a frame from the header alone, without a buffer. */
 static struct frame *parse_header(const char *json, size_t length, const char *where)
 {
     struct frame *f = NULL;
@@ -294,7 +295,7 @@ struct frame *frame_parse(const void *bytes, size_t size, const char *where)
     if (!f)
         return NULL;
     size_t rest = size - 8 - (size_t)length;
-    if (rest != f->data_size) { /* before anything of that size is allocated */
+    if (rest != f->data_size) { /* checked before anything of that size is allocated */
         fail("%s: %s: %zu bytes of data, where the header says %zu", where,
              rest < f->data_size ? "truncated" : "trailing bytes", rest, f->data_size);
         frame_free(f);

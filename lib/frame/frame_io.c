@@ -14,9 +14,9 @@
 #include "base/stop.h"
 #include "frame/foreign.h"
 
-/* A frame arrives in three parts: the header's length, the header, the data. `into`, `have` and
- * `want` describe the part that is being filled. A header's buffer grows as bytes arrive, so that
- * a hostile length costs nothing. */
+/* The state of a reader. A frame arrives in three parts: the header's length, the header, and the
+ * data. `into`, `have` and `want` describe the part that is being filled. The buffer for a header
+ * grows only as bytes arrive, so that a hostile length costs nothing. */
 struct frame_reader {
     size_t limit;
     char *where;
@@ -27,7 +27,7 @@ struct frame_reader {
     struct frame *frame;
     unsigned char *into;
     size_t have, want;
-    int64_t taken; /* bytes of all parts */
+    int64_t taken; /* bytes of all parts so far */
 };
 
 enum { HEADER_STEP = 1 << 16 };
@@ -85,8 +85,8 @@ static int grow_header(struct frame_reader *r)
     return 0;
 }
 
-/* Replaces the message of a failure if the first bytes are those of a known format: that says more
- * than that they are no length, or that no JSON follows. */
+/* Replaces the message of a failure if the first bytes are those of a known format. Naming the
+ * format says more than that the bytes are no length, or that no JSON follows. */
 static void tell_foreign(const struct frame_reader *r)
 {
     const char *kind = foreign_kind(r->length);
@@ -94,7 +94,7 @@ static void tell_foreign(const struct frame_reader *r)
         fail("%s: not a frame but %s", r->where, kind);
 }
 
-/* Goes on to the next part after one is complete. Returns 1 if that was the last. */
+/* Goes on to the next part after one is complete. Returns 1 if that was the last part. */
 static int advance_part(struct frame_reader *r)
 {
     if (r->part == PART_LENGTH) {

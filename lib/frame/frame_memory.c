@@ -8,7 +8,8 @@
 #include "base/fail.h"
 #include "frame/frame_parts.h"
 
-/* The bytes of the header that these tensors need, and of some metadata that is set later. */
+/* Returns the bytes of header that these tensors need, with room for some metadata that is set
+ * later. */
 static size_t header_room(const struct frame *f)
 {
     size_t room = 4096;
@@ -17,9 +18,9 @@ static size_t header_room(const struct frame *f)
     return frame_round_up(room);
 }
 
-/* Frames of the same sizes come and go in every step. By default glibc returns such blocks to the
- * system, which hands out zeroed pages with one fault for each 4 KiB: that can take longer than
- * computing their contents. */
+/* Lets malloc keep freed blocks. Frames of the same sizes come and go in every step. By default
+ * glibc returns such blocks to the system, which then hands out zeroed pages with one fault for
+ * each 4 KiB; that can take longer than computing their contents. */
 static void keep_memory(void)
 {
 #ifdef M_MMAP_MAX
@@ -35,8 +36,8 @@ void frame_trim_memory(void)
 #endif
 }
 
-/* A thread's arena returns large blocks to the system, whatever its thresholds are; the main arena
- * does not. */
+/* Makes all threads use the main arena. The arena of another thread returns large blocks to the
+ * system, whatever its thresholds are. */
 void frame_share_memory(void)
 {
 #ifdef M_ARENA_MAX
@@ -44,9 +45,9 @@ void frame_share_memory(void)
 #endif
 }
 
-/* Allocates `size` bytes that begin at a multiple of FRAME_ALIGN in *memory, which is to be freed.
- * Not with aligned_alloc(): small blocks take what it leaves around a large one, and then the next
- * frame of this size does not fit where this one was. */
+/* Allocates `size` bytes that begin at a multiple of FRAME_ALIGN within *memory, which the caller
+ * frees. It does not use aligned_alloc(): small blocks would take the space that it leaves around a
+ * large one, and the next frame of this size would no longer fit where this one was. */
 static unsigned char *aligned(size_t size, void **memory)
 {
     *memory = malloc(size + FRAME_ALIGN);

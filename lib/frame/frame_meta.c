@@ -56,7 +56,7 @@ static char *must_copy(const char *text)
 void frame_set_meta(struct frame *f, const char *key, const char *value)
 {
     char *copy = must_copy(value);
-    json_t *valid = json_string(copy); /* NULL: not UTF-8, which a header must be */
+    json_t *valid = json_string(copy); /* NULL if it is not UTF-8, which a header must be */
     for (unsigned char *c = (unsigned char *)copy; !valid && *c; c++)
         if (*c >= 0x80)
             *c = '?';

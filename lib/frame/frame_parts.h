@@ -1,22 +1,22 @@
-/* frame_parts: what frame.h hides, shared by the files that implement it: frame.c (tensors),
+/* frame_parts: the internals of frame.h, shared by the files that implement it: frame.c (tensors),
  * frame_meta.c (metadata), frame_header.c (JSON) and frame_memory.c (buffers). */
 #ifndef FRAME_PARTS_H
 #define FRAME_PARTS_H
 
 #include "frame/frame.h"
 
-enum { FRAME_ALIGN = 64 }; /* bytes: where a frame's data begins in memory */
+enum { FRAME_ALIGN = 64 }; /* alignment in bytes of a frame's data in memory */
 
-/* n, rounded up to a multiple of FRAME_ALIGN. */
+/* Returns n rounded up to a multiple of FRAME_ALIGN. */
 static inline size_t frame_round_up(size_t n)
 {
     return (n + FRAME_ALIGN - 1) / FRAME_ALIGN * FRAME_ALIGN;
 }
 
-/* Allocates the buffer, not set, and points the tensors, whose order is final, into it. -1 with a
- * message. */
+/* Allocates the buffer without initializing it, and points the tensors, whose order is final, into
+ * it. Returns -1 with a message. */
 int frame_allocate(struct frame *f);
-/* Makes room for a header of `need` bytes, which moves the data. -1 with a message. */
+/* Makes room for a header of `need` bytes, which moves the data. Returns -1 with a message. */
 int frame_grow_room(struct frame *f, size_t need);
 
 #endif

@@ -12,32 +12,32 @@ enum { FRAME_MAX_DIMS = 8 };
 struct tensor {
     char *name; /* owned by the frame */
     enum dtype dtype;
-    int ndim; /* 0: a scalar */
+    int ndim; /* 0 for a scalar */
     int64_t shape[FRAME_MAX_DIMS];
     size_t bytes; /* product of shape times element size */
     void *data;   /* row-major, in the frame's buffer */
 };
 
-/* A tensor that is to be allocated. */
+/* The description of a tensor that a frame should allocate. */
 struct tensor_spec {
-    const char *name; /* the caller's */
+    const char *name; /* owned by the caller */
     enum dtype dtype;
     int ndim;
     int64_t shape[FRAME_MAX_DIMS];
 };
 
-/* The element type's name in a header ("F32") and its bytes (4). */
+/* Return the element type's name in a header ("F32"), and its size in bytes (4). */
 const char *dtype_name(enum dtype dtype);
 size_t dtype_size(enum dtype dtype);
 
-/* A spec of name, dtype and shape of t; the name stays t's. */
+/* Returns a spec with name, dtype and shape of t. The name stays t's. */
 struct tensor_spec tensor_spec_of(const struct tensor *t);
 
-/* The number of elements: 1 for a scalar, 0 if any dimension is 0. */
+/* Returns the number of elements: 1 for a scalar, 0 if any dimension is 0. */
 size_t tensor_count(const struct tensor *t);
 
-/* Computes the bytes of a tensor of that shape. -1 with a message if a dimension is negative or the
- * product overflows. */
+/* Computes the size in bytes of a tensor of that shape. Returns -1 with a message if a dimension is
+ * negative or the product overflows. */
 int tensor_bytes(enum dtype dtype, int ndim, const int64_t *shape, size_t *out);
 
 /* Writes "F32 [8,2,?]" into text; a dimension below 0 is shown as '?'. */
