@@ -188,7 +188,7 @@ static void read_environment(const struct program *p)
     }
 }
 
-/* In place of an option's number: options that every program has. */
+/* The numbers of the options that every program has, in place of an index into the tables. */
 enum { HELP = -1, SHOW_VERSION = -2 };
 
 void options_parse(const struct program *p, int argc, char **argv, int *operands)
@@ -198,7 +198,8 @@ void options_parse(const struct program *p, int argc, char **argv, int *operands
     int n = 0, used = 0;
     while (spec_at(p, n))
         n++;
-    /* static: still reachable when --help or wrong usage ends the program below, so no leak */
+    /* static, so that it is still reachable, and no leak, when --help or wrong usage ends the
+     * program below */
     static struct option *table;
     static int *which;
     table = calloc((size_t)n + 3, sizeof *table);

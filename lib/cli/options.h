@@ -1,10 +1,10 @@
 /* options: parses flags, checks them and prints --help, all from tables.
  *
- * There are long options with one value each (--batch 64 or --batch=64), and switches without one.
- * A default is the value of the variable before parsing. --help prints it, unless it is a number
- * outside its option's bounds: the option then has no default, and `help` should say what happens
- * without the flag. Wrong usage prints one line to stderr and ends the program with status 2;
- * --help prints to stdout and ends it with 0. */
+ * An option is long and has one value (--batch 64 or --batch=64); a switch has no value. An
+ * option's default is the value of its variable before parsing. --help prints the default, unless
+ * it is a number outside the option's bounds. Such an option has no default, and `help` should say
+ * what happens without the flag. Wrong usage prints one line to stderr and ends the program with
+ * status 2. --help prints to stdout and ends it with status 0. */
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
@@ -12,9 +12,9 @@
 #include <stdint.h>
 
 struct option_spec {
-    const char *name; /* without the dashes; NULL without a heading ends a table */
+    const char *name; /* without the dashes; NULL, except at a heading, ends a table */
     enum option_kind {
-        OPTION_STRING, /* const char * ; "" or NULL shows as no default */
+        OPTION_STRING, /* const char *; "" or NULL means no default */
         OPTION_INT,    /* int64_t, between min and max */
         OPTION_BYTES,  /* int64_t, as OPTION_INT; "64K", "1.5G": K, M, G are 1024, 1024^2, 1024^3 */
         OPTION_DOUBLE, /* double, finite, between min and max */
@@ -22,29 +22,29 @@ struct option_spec {
         OPTION_CHOICE, /* const char *, one of `choices` ("a|b|c") */
         OPTION_VARIABLE, /* as OPTION_STRING; while it is empty after parsing, it gets the value of
                           * the environment variable that `choices` names */
-        OPTION_HEADING   /* no flag: `help` is a line of its own between groups */
+        OPTION_HEADING   /* not a flag: `help` is a line between groups of flags */
     } kind;
     void *value;
     const char *argument; /* the value's name in --help: "FILE" */
     const char *help;     /* one line; --help adds the default */
-    double min, max;      /* both 0: unbounded */
+    double min, max;      /* if both are 0, there are no bounds */
     const char *choices;
-    bool *given; /* may be NULL: set when the flag was given */
+    bool *given; /* set to true when the flag is given; may be NULL */
 };
 
 struct program {
     const char *name;    /* "ntxent" */
-    const char *summary; /* one line: what it does */
-    const char *details; /* frames in, frames out, an example; lines of at most 80 columns */
+    const char *summary; /* one line that says what it does */
+    const char *details; /* frames read and written, an example; at most 80 columns */
     const struct option_spec *options[6]; /* tables, its own and shared ones; NULL ends them */
 };
 
-/* Parses argv. Operands (words without a dash) are wrong usage unless `operands` is not NULL; then
- * it gets the index of the first, and argv is permuted so that they come last. Sets the name that
- * lines on stderr begin with (warn.h). */
+/* Parses argv. Operands (words without a dash) are wrong usage if `operands` is NULL. Otherwise
+ * *operands becomes the index of the first one, and argv is permuted so that they come last. Also
+ * sets the name that lines on stderr begin with (warn.h). */
 void options_parse(const struct program *program, int argc, char **argv, int *operands);
 
-/* Rejects the command line for a reason that is found after parsing: prints "program: reason" with
+/* Rejects the command line for a reason that is found after parsing. Prints "program: reason" with
  * a hint at --help, and ends the program with status 2. */
 void options_reject(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
