@@ -90,14 +90,14 @@ int child_start(const char *command, pid_t *pid, int *to, int *from)
         (void)parent;
 #endif
         signals_reset();
-        if (!to) /* the program's own stdin is not the child's to read */
+        if (!to) /* the child must not read the program's stdin */
             in[0] = open("/dev/null", O_RDONLY);
         if (dup2(in[0], 0) < 0 || (from && dup2(out[1], 1) < 0))
             _exit(127);
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);
         _exit(127);
     }
-    setpgid(*pid, *pid); /* in both, so that it holds whoever runs first */
+    setpgid(*pid, *pid); /* in parent and child, so that it holds whichever runs first */
     remember(0, *pid);
     if (to) {
         close(in[0]);

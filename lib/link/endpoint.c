@@ -48,8 +48,7 @@ const char *endpoint_take(const char **list, size_t *length)
     return at;
 }
 
-/* Returns true for the numbers 127.x.y.z, but not for the name of a machine that begins like one.
- */
+/* Returns true for the addresses 127.x.y.z, but not for a host name that begins like one. */
 static bool is_loopback_number(const char *host)
 {
     return starts(host, "127.") && host[strspn(host, "0123456789.")] == ':';

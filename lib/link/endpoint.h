@@ -1,10 +1,10 @@
-/* endpoint: what the words after --in, --out, --next, --opt and --listen mean, and the settings of
- * links. docs/links.md is the page for users.
+/* endpoint: the meaning of the words after --in, --out, --next, --opt and --listen, and the
+ * settings of links. docs/links.md describes them for users.
  *
- *   -                         stdin or stdout
- *   PATH                      a regular file or a FIFO
- *   exec:CMD                  a coprocess, run by /bin/sh
- *   tcp://host:port ipc://path  ZeroMQ */
+ *   -                              stdin or stdout
+ *   PATH                           a regular file or a FIFO
+ *   exec:CMD                       a coprocess, run by /bin/sh
+ *   tcp://host:port or ipc://path  ZeroMQ */
 #ifndef ENDPOINT_H
 #define ENDPOINT_H
 
@@ -16,12 +16,13 @@ enum endpoint_kind { ENDPOINT_STANDARD, ENDPOINT_PATH, ENDPOINT_EXEC, ENDPOINT_S
 
 enum endpoint_kind endpoint_kind(const char *endpoint);
 
-/* The most endpoints that a list may have. */
+/* The largest number of endpoints in a list. */
 enum { ENDPOINTS_MAX = 64 };
-/* Takes the first endpoint off a list "exec:CMD,tcp://host:port,...": returns where it begins, sets
- * *length to its bytes and *list to the rest. Returns NULL if none is left. A comma separates two
- * endpoints only if exec:, tcp:// or ipc:// follows, perhaps after blanks; any other comma belongs
- * to a command or path. Blanks around an endpoint are not part of it. */
+/* Takes the first endpoint off a list "exec:CMD,tcp://host:port,...". Returns a pointer to its
+ * beginning, sets *length to its length in bytes and *list to the rest. Returns NULL if none is
+ * left. A comma separates two endpoints only if exec:, tcp:// or ipc:// follows it, perhaps after
+ * blanks; any other comma belongs to a command or path. Blanks around an endpoint are not part of
+ * it. */
 const char *endpoint_take(const char **list, size_t *length);
 
 struct link_config {
@@ -31,8 +32,8 @@ struct link_config {
     bool insecure;                /* allow tcp:// beyond loopback without keys */
     const char *curve_key;        /* file with this program's secret key, or "" */
     const char *curve_server_key; /* file with the server's public key, or "" */
-    const char *curve_clients;    /* file with the public keys of admitted clients; "": all */
-    const char *run;              /* ID that frames over sockets carry and must carry; or "" */
+    const char *curve_clients;    /* file with the public keys of admitted clients, or "" for all */
+    const char *run;              /* ID of the run that frames over sockets must carry, or "" */
 };
 
 /* Checks that a ZeroMQ address may be used with this configuration. Returns -1 with a message if it

@@ -88,11 +88,11 @@ static int read_key(const char *path, bool secret, char key[KEY_LENGTH + 1])
 /* ---- clients that are admitted ---- */
 
 static struct {
-    char *path; /* NULL: none was asked for */
+    char *path; /* NULL if no list was given */
     unsigned char (*keys)[KEY_SIZE];
-    size_t n; /* sorted */
+    size_t n; /* number of keys, which are sorted */
     int refused;
-    void *zap; /* the thread's, while it runs */
+    void *zap; /* the thread's socket, while the thread runs */
     pthread_t thread;
     bool runs;
 } clients;
@@ -108,8 +108,8 @@ enum line {
     LINE_KEY = 1
 };
 
-/* Reads the key in a line. A # begins a comment and never a key, since it cannot be the first of
- * five characters of Z85. */
+/* Reads the key in a line. A # begins a comment and is never part of a key, since it cannot be the
+ * first of five characters of Z85. */
 static enum line parse_line(const char *path, int number, const char *line, size_t size,
                             unsigned char key[KEY_SIZE])
 {
@@ -179,12 +179,12 @@ static int read_clients(const char *path)
 enum { VERSION, ID, DOMAIN, ADDRESS, IDENTITY, MECHANISM, KEY, PARTS };
 
 struct part {
-    unsigned char bytes[256]; /* no part that matters is longer */
+    unsigned char bytes[256]; /* longer than every part that is used */
     size_t size;
 };
 
-/* Receives a question. Returns how many parts came, PARTS + 1 if there were more or longer ones
- * than there should be, or -1 at the end. */
+/* Receives a question. Returns the number of its parts, PARTS + 1 if there were more or longer
+ * parts than allowed, or -1 at the end. */
 static int receive_question(void *zap, struct part parts[PARTS])
 {
     int n = 0, more = 1;
@@ -218,7 +218,7 @@ static void tell_refusal(const struct part *domain, const unsigned char key[KEY_
 static bool is_let_in(const struct part parts[PARTS], int n)
 {
     if (n > DOMAIN && n <= PARTS && !parts[DOMAIN].size)
-        return true; /* a socket that has no list: libzmq asks all the same */
+        return true; /* the socket has no list, but libzmq asks for every socket */
     if (n != PARTS || parts[KEY].size != KEY_SIZE || parts[MECHANISM].size != strlen("CURVE") ||
         memcmp(parts[MECHANISM].bytes, "CURVE", strlen("CURVE")))
         return false;
@@ -238,8 +238,8 @@ static void *answer_questions(void *unused)
         zmq_send(clients.zap, "1.0", 3, ZMQ_SNDMORE);
         zmq_send(clients.zap, parts[ID].bytes, parts[ID].size, ZMQ_SNDMORE);
         zmq_send(clients.zap, status, 3, ZMQ_SNDMORE);
-        zmq_send(clients.zap, "", 0, ZMQ_SNDMORE); /* a text, */
-        zmq_send(clients.zap, "", 0, ZMQ_SNDMORE); /* a name of the user, */
+        zmq_send(clients.zap, "", 0, ZMQ_SNDMORE); /* the status text, */
+        zmq_send(clients.zap, "", 0, ZMQ_SNDMORE); /* the user's name, */
         zmq_send(clients.zap, "", 0, 0);           /* and metadata */
     }
     zmq_close(clients.zap); /* zmq_ctx_term() waits for it */
@@ -257,7 +257,7 @@ static int start_thread(void *context)
             zmq_close(clients.zap);
         return -1;
     }
-    sigset_t all, before; /* signals are for the thread that waits */
+    sigset_t all, before; /* signals go to the thread that waits */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     const int why = pthread_create(&clients.thread, NULL, answer_questions, NULL);
@@ -269,8 +269,8 @@ static int start_thread(void *context)
     return fail("%s: %s", clients.path, strerror(why));
 }
 
-/* Starts the thread that answers, before the socket binds. libzmq names the domain in its
- * questions; if one is set, it refuses every client about which it gets no answer. */
+/* Starts the thread that answers. This must happen before the socket binds. libzmq names the domain
+ * in its questions; if a domain is set, it refuses every client about which it gets no answer. */
 static int guard(void *context, void *zmq, const char *endpoint, const char *path)
 {
     if (clients.path && strcmp(clients.path, path))

@@ -27,17 +27,17 @@ struct link {
     double timeout;
     bool crc, ended;
     int64_t next_seq, next_reply; /* requests sent, replies taken */
-    struct socket *socket;        /* or: */
+    struct socket *socket;        /* or the five members below */
     pid_t child;
-    int to, from;    /* non-blocking pipes; -1 when closed */
-    double deadline; /* of pump(): its next sign of life */
+    int to, from;    /* non-blocking pipes, -1 when closed */
+    double deadline; /* in pump(): when the peer must have moved a byte again */
     struct frame_reader *reader;
-    struct queue requests;      /* not yet written, the first perhaps in part */
-    const unsigned char *bytes; /* the first, sealed; NULL: not yet */
+    struct queue requests;      /* not yet written, or the first one only in part */
+    const unsigned char *bytes; /* the first request as it is sent; NULL until it is sealed */
     size_t size, written;
-    struct queue replies; /* read, not yet taken */
+    struct queue replies; /* read from the pipe, not yet returned */
     int64_t sent;         /* bytes written to the pipe */
-    double waited;        /* seconds, for replies */
+    double waited;        /* seconds spent waiting for replies */
 };
 
 const char *link_name(const struct link *l)
@@ -92,7 +92,7 @@ struct link *link_open(const char *endpoint, const struct link_config *config)
     case ENDPOINT_EXEC:
         if (child_start(endpoint + 5, &l->child, &l->to, &l->from))
             break;
-        fcntl(l->to, F_SETFL, O_NONBLOCK); /* our ends of the pipes; the child's stay blocking */
+        fcntl(l->to, F_SETFL, O_NONBLOCK); /* only these ends; the child's stay blocking */
         fcntl(l->from, F_SETFL, O_NONBLOCK);
         if ((l->reader = frame_reader_new((size_t)config->max_frame, endpoint)))
             return l;
@@ -121,7 +121,7 @@ static int write_some(struct link *l)
             return -1;
         ssize_t n = write(l->to, l->bytes + l->written, l->size - l->written);
         if (n < 0) {
-            if (errno == EPIPE) { /* it died; its last words may still be in the other pipe */
+            if (errno == EPIPE) { /* it died; an error frame may still be in the other pipe */
                 close(l->to);
                 l->to = -1;
                 return 0;
@@ -141,7 +141,7 @@ static int write_some(struct link *l)
     return 0;
 }
 
-/* Reads what is there. Returns -1 with a message on failure, or if the peer is gone. */
+/* Reads what has arrived. Returns -1 with a message on failure, or if the peer is gone. */
 static int read_some(struct link *l)
 {
     struct frame *f;
@@ -157,22 +157,24 @@ static int read_some(struct link *l)
     }
 }
 
-/* Returns true if the peer has sent an error frame: its text says more than how the peer exits. */
+/* Returns true if the peer has sent an error frame, whose text says more than the peer's exit
+ * status. */
 static bool has_failed(const struct link *l)
 {
     return l->replies.n && frame_meta(l->replies.frames[l->replies.n - 1], "error");
 }
 
-/* Moves bytes both ways on n links over pipes at once, since a peer that is stuck writing replies
- * does not read requests. With wait, goes on until each has a reply, and fails if one that has none
- * shows no life for its timeout; without, moves what can be moved at once. */
+/* Moves bytes in both directions on n links over pipes at once, since a peer that is blocked while
+ * it writes replies does not read requests. With wait, continues until each link has a reply, and
+ * fails if a link without a reply moves no byte for its timeout. Without wait, moves what can be
+ * moved at once. */
 static int pump(struct link *const *links, int n, bool wait)
 {
     struct pollfd items[2 * LINKS_AT_ONCE];
     for (int i = 0; i < n; i++)
         links[i]->deadline = clock_now() + links[i]->timeout;
     for (;;) {
-        const struct link *late = NULL; /* whose time is up first */
+        const struct link *late = NULL; /* the link whose deadline is first */
         for (int i = 0; i < n; i++) {
             const struct link *l = links[i];
             const bool answered = wait && l->replies.n;
@@ -217,10 +219,10 @@ int link_send(struct link *l, struct frame *f)
 
 int link_advance(struct link *l)
 {
-    return l->socket ? 0 : pump(&l, 1, false); /* a socket has a thread of its own */
+    return l->socket ? 0 : pump(&l, 1, false); /* libzmq's thread moves the bytes of a socket */
 }
 
-/* Takes the reply that is there, or waits for it on a socket, and checks it. */
+/* Takes a reply that has arrived, or waits for it on a socket, and checks it. */
 static int take_reply(struct link *l, struct frame **out)
 {
     if (l->socket) {
@@ -259,7 +261,7 @@ int link_receive_all(struct link *const *links, int n, struct frame **out)
     struct link *pipes[LINKS_AT_ONCE] = {NULL};
     int n_pipes = 0;
     for (int i = 0; i < n; i++)
-        if (!links[i]->socket) /* which has a thread of its own */
+        if (!links[i]->socket) /* libzmq's thread moves the bytes of a socket */
             pipes[n_pipes++] = links[i];
     if (pump(pipes, n_pipes, true))
         return -1;
@@ -290,8 +292,8 @@ int link_end(struct link *l)
     return push(&l->requests, end) || pump(&l, 1, false) ? -1 : 0;
 }
 
-/* Writes what is left, then reads the end frame, or an error, until the coprocess closes its side.
- */
+/* Writes what is left, then reads until the coprocess closes its side. What arrives is the end
+ * frame or an error. */
 static int finish_child(struct link *l)
 {
     double deadline = clock_now() + l->timeout;
@@ -353,7 +355,7 @@ int link_close(struct link *l)
         close(l->to);
     if (l->from >= 0)
         close(l->from);
-    if (l->child) { /* a filter ends by itself when its input breaks off */
+    if (l->child) { /* a filter exits when its input breaks off */
         struct fail_note note;
         fail_save(&note);
         if (child_wait(&l->child, 1))

@@ -1,10 +1,11 @@
-/* link: a client's connection to a server: requests go out, replies come back in their order.
+/* link: a client's connection to a server. It sends requests and receives the replies in the same
+ * order.
  *
- * Every wait is bounded or ends when the peer dies: a peer that does not connect or answer within
- * the timeout, that closes its pipe, or whose ZeroMQ heartbeats stop, is an error whose message
- * names it. SIGTERM and SIGINT end every wait with an error as well. Errors: 0 or -1 with
- * fail_message(), unless a declaration says more. A reply with `error` counts as a failure: its
- * text becomes the message. */
+ * Every wait is bounded or ends when the peer dies. A peer that does not connect or answer within
+ * the timeout, that closes its pipe, or whose ZeroMQ heartbeats stop, causes an error whose message
+ * names it. SIGTERM and SIGINT also end every wait with an error. Functions return 0, or -1 with
+ * fail_message(), unless their declarations say more. A reply with the metadata `error` counts as a
+ * failure; its text becomes the message. */
 #ifndef LINK_H
 #define LINK_H
 
@@ -15,31 +16,31 @@ struct link;
 
 enum { LINKS_AT_ONCE = ENDPOINTS_MAX };
 
-/* Starts the coprocess or connects. If the server is not there yet, the first link_receive() waits
- * for it up to the timeout. Returns NULL with a message. */
+/* Starts the coprocess or connects. If the server has not started yet, the first link_receive()
+ * waits for it up to the timeout. Returns NULL with a message. */
 struct link *link_open(const char *endpoint, const struct link_config *config);
-/* Queues a request (consumes f) and moves bytes both ways as far as possible without waiting for
- * the reply. Several requests may be in flight. */
+/* Queues a request (consumes f) and moves bytes in both directions as far as possible without
+ * waiting for the reply. Several requests may be in flight. */
 int link_send(struct link *l, struct frame *f);
-/* Moves bytes both ways without waiting, as link_send() does: for a client that computes while
- * requests are in flight, so that the peer has something to do meanwhile. */
+/* Moves bytes in both directions without waiting, as link_send() does. A client that computes while
+ * requests are in flight calls it now and then, so that the peer gets its requests meanwhile. */
 int link_advance(struct link *l);
-/* Waits for the next reply, in the order of the requests; *out is the caller's. */
+/* Waits for the next reply, in the order of the requests. The caller frees *out. */
 int link_receive(struct link *l, struct frame **out);
 /* Receives from each of n links, at most LINKS_AT_ONCE: out[i] becomes the next reply of links[i].
- * Bytes move on all links meanwhile, so that their peers work at the same time. On failure out
- * holds nothing. */
+ * Bytes move on all links meanwhile, so that their peers work at the same time. On failure no frame
+ * is left in out. */
 int link_receive_all(struct link *const *links, int n, struct frame **out);
 /* Calls link_send(), then link_receive(). */
 int link_request(struct link *l, struct frame *f, struct frame **out);
-/* Sends the end frame. Send it on all links before you close any. */
+/* Sends the end frame. A client of several links sends it on all of them before it closes any. */
 int link_end(struct link *l);
 /* Closes and frees the link. After link_end() it first waits, up to the timeout, until a coprocess
- * has exited with 0 or ZeroMQ has sent the end frame; returns -1 with a message if the peer failed.
- * Without link_end() the peer sees a broken link, and a coprocess that stays is terminated. NULL is
- * fine. */
+ * has exited with 0 or ZeroMQ has sent the end frame; it returns -1 with a message if the peer
+ * failed. Without link_end() the peer sees a broken link, and a coprocess that does not exit is
+ * terminated. l may be NULL. */
 int link_close(struct link *l);
-/* The endpoint, for messages. */
+/* Returns the endpoint, for messages. */
 const char *link_name(const struct link *l);
 
 #endif

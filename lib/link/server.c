@@ -12,41 +12,41 @@
 #include "link/stream.h"
 #include "link/traffic.h"
 
-/* Seconds that a client may wait for the answer to its end frame before it closes its side, or take
- * to read of a failure. */
+/* Seconds that a client may wait for the answer to its end frame before it closes its side, and
+ * that it may take to read an error frame. */
 enum { END_PATIENCE = 2 };
 
-/* A request that was handed out and not yet answered. */
+/* A request that the caller has received but not answered yet. */
 struct pending {
     struct envelope *envelope;
-    char *seq; /* NULL: the request had none */
+    char *seq; /* NULL if the request had none */
 };
 
 struct client {
-    struct envelope *envelope; /* the last one it used; NULL: it is gone, and said so before */
+    struct envelope *envelope; /* its last one; NULL after an orderly departure */
     bool spoke;                /* it sent a request */
-    bool settled;              /* it was answered, and not only that it may join */
+    bool settled;              /* more than its join was answered */
     bool ended, refused;
     struct pending *pending;
     int64_t capacity;
     int n_pending;
 };
 
-/* Over stdin and stdout there is one client, number 0. */
+/* The state of a server. Over stdin and stdout there is one client, number 0. */
 struct server {
     double timeout;
     char *listen;
-    struct socket *socket; /* or: */
-    bool guarded;          /* whoever speaks is of this run: it has an ID, or keys */
+    struct socket *socket; /* or a source and a sink: */
+    bool guarded;          /* only peers of this run can speak: there is a run ID or a key */
     struct source *source;
     struct sink *sink;
     struct client *clients;
     int64_t client_capacity;
     int n_clients, expected;
-    bool leavers;         /* clients that joined and asked nothing else may leave */
-    double waiting_since; /* when the latest client came: from then on the next is waited for */
-    int64_t served;       /* requests over the socket */
-    double waited;        /* seconds, for them */
+    bool leavers;         /* clients that have only joined may leave */
+    double waiting_since; /* when the latest client came and the wait for the next began */
+    int64_t served;       /* number of requests over the socket */
+    double waited;        /* seconds spent waiting for them */
 };
 
 static void drop_pending(struct pending *p)
@@ -55,7 +55,7 @@ static void drop_pending(struct pending *p)
     free(p->seq);
 }
 
-/* Frees what is known of a client that will not speak again. Only its number stays in use. */
+/* Frees the state of a client that will send nothing more. Only its number stays in use. */
 static void forget(struct client *c)
 {
     while (c->n_pending)
@@ -165,7 +165,8 @@ int server_expect(struct server *s, int clients)
     return 0;
 }
 
-/* An end frame alone may come from anybody, unless strangers are kept out. */
+/* Returns true if a peer counts as a client: it has sent a request, or, with a run ID or key, an
+ * end frame. Without these an end frame is not enough, since anybody can send it. */
 static bool is_client(const struct server *s, const struct client *c)
 {
     return !c->refused && (c->spoke || (s->guarded && c->ended));
@@ -188,8 +189,9 @@ static int count_silent(const struct server *s)
     return n;
 }
 
-/* Looks for a client that has left, with a message: SERVER_CLIENT_LEFT, and *left is its number, if
- * it may be none of this run, else SERVER_FAILED. SERVER_NOTHING: none has left. */
+/* Looks for a client that has left. Returns SERVER_NOTHING if there is none. Otherwise sets the
+ * message and returns SERVER_CLIENT_LEFT, with its number in *left, if the client might belong to
+ * another run and the caller allowed it to leave, else SERVER_FAILED. */
 static enum server_result check_gone(struct server *s, int *left)
 {
     for (int i = 0; i < s->n_clients; i++) {
@@ -211,8 +213,9 @@ static enum server_result check_gone(struct server *s, int *left)
     return SERVER_NOTHING;
 }
 
-/* Ends the wait for clients when the timeout is over. SERVER_NOTHING: it is not. SERVER_ENDED:
- * those that came had nothing to ask. */
+/* Ends the wait for clients when the timeout is over. Returns SERVER_NOTHING while it is not over,
+ * SERVER_ENDED if enough clients came and all sent only an end frame, and SERVER_FAILED with a
+ * message otherwise. */
 static enum server_result check_patience(const struct server *s, int present)
 {
     if (clock_now() - s->waiting_since < s->timeout)
@@ -226,8 +229,8 @@ static enum server_result check_patience(const struct server *s, int present)
     return SERVER_FAILED;
 }
 
-/* Handles a message that cannot be a request: a peer that is no client is refused, a client fails:
- * -1 with a message. */
+/* Handles a message that cannot be a request. Refuses its sender if it is not a client and returns
+ * 0; returns -1 with a message if it is a client. */
 static int refuse_message(struct server *s, const struct envelope *from)
 {
     for (int i = 0; i < s->n_clients; i++)
@@ -238,8 +241,9 @@ static int refuse_message(struct server *s, const struct envelope *from)
     return 0;
 }
 
-/* Waits for clients that are expected, and for the first in any case, until the timeout. When all
- * have come, a wait ends with a request, with a client's death, or after `seconds`. */
+/* Receives from the socket. Waits until the timeout for the first client and for those that are
+ * expected. When all have come, the wait ends with a request, with the death of a client, or after
+ * `seconds`. */
 static enum server_result next_from_socket(struct server *s, double seconds, struct frame **out,
                                            int *client)
 {
@@ -327,7 +331,7 @@ enum server_result server_next_within(struct server *s, double seconds, struct f
             return SERVER_REQUEST;
         }
         const char *error = frame_meta(*out, "error");
-        if (error && s->socket && !c->spoke) { /* links send no such frame first */
+        if (error && s->socket && !c->spoke) { /* a link never sends an error frame first */
             c->refused = true;
             socket_tell_refusal(s->socket, "an error frame is no request");
             frame_free(*out);
@@ -341,7 +345,7 @@ enum server_result server_next_within(struct server *s, double seconds, struct f
         if (!frame_is_end(*out)) {
             c->spoke = true;
             s->served++;
-            c->ended = false; /* a client that goes on after an end: two runs in a row */
+            c->ended = false; /* two runs one after the other: the client goes on after an end */
             if (remember(c, *out)) {
                 frame_free(*out);
                 return SERVER_FAILED;
@@ -380,8 +384,8 @@ int server_reply(struct server *s, int client, struct frame *f)
     return bad;
 }
 
-/* An error frame that holds this program's name and fail_message(), which stays. NULL with a
- * message. */
+/* Makes an error frame that holds this program's name and fail_message(), which it leaves as it
+ * was. Returns NULL with a message. */
 static struct frame *new_error(void)
 {
     char text[2 * FAIL_MAX];
@@ -399,7 +403,7 @@ int server_refuse(struct server *s, int client, bool stays)
     struct frame *error = new_error();
     if (!error)
         return -1;
-    if (c->n_pending) { /* the latest; it may not be the next one to be answered */
+    if (c->n_pending) { /* the latest request, which need not be the next one to answer */
         struct pending *p = &c->pending[--c->n_pending];
         if (p->seq)
             frame_set_meta(error, "seq", p->seq);
@@ -408,7 +412,7 @@ int server_refuse(struct server *s, int client, bool stays)
     if (!c->envelope || socket_gone(s->socket, c->envelope->connection))
         frame_free(error);
     else
-        socket_send(s->socket, c->envelope, error); /* it may be gone: so much the better */
+        socket_send(s->socket, c->envelope, error); /* fails if the client is gone, which is fine */
     if (!stays) {
         while (c->n_pending)
             drop_pending(&c->pending[--c->n_pending]);

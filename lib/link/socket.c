@@ -34,24 +34,24 @@ struct socket {
     double timeout, opened;
     int64_t max_frame;
     bool crc;
-    int joined, left, reported; /* reported: of those that left, how many a server was told */
-    int failed_handshakes;      /* whose disconnection is still to come */
+    int joined, left, reported; /* reported: departures that socket_receive() has returned */
+    int failed_handshakes;      /* those whose disconnection has not been reported yet */
     bool refused;
-    bool denied;        /* a client: the server does not let its key in, and libzmq tries no more */
-    int refusals;       /* of peers, that were told about */
-    bool keyed;         /* over tcp, with keys */
-    char *run;          /* whose frames are taken; "": any */
-    const char *path;   /* of a listening ipc socket's file; NULL: none. Within endpoint */
-    struct connection { /* accepted; the system uses descriptors again, so they are numbered */
+    bool denied;        /* on a client: the server refuses its key, and libzmq gives up */
+    int refusals;       /* number of refusals printed */
+    bool keyed;         /* uses tcp with keys */
+    char *run;          /* ID of the run whose frames are accepted; "" for any */
+    const char *path;   /* file of a listening ipc socket, within endpoint, or NULL */
+    struct connection { /* accepted; numbered, since the system reuses descriptors */
         int fd, number;
     } * open;
     int64_t open_capacity;
     int n_open, accepted;
-    int connection; /* of a client; -1: none yet */
+    int connection; /* number of a client's connection, -1 until there is one */
     int64_t sent, taken;
 };
 
-/* A process has one context, which is made with the first socket and ended with the last. */
+/* A process has one context, which is made for the first socket and ended after the last. */
 static void *context;
 static int n_sockets;
 
@@ -80,22 +80,22 @@ static int set_options(struct socket *s, const struct link_config *config)
     if (s->role == SOCKET_DEALER || s->role == SOCKET_ROUTER) {
         set_int(s, ZMQ_HEARTBEAT_IVL, interval);
         set_int(s, ZMQ_HEARTBEAT_TIMEOUT, timeout);
-    } else { /* the reader of a full stream does not answer heartbeats: the system's probes do */
+    } else { /* a blocked reader answers no heartbeats, only the system's probes */
         set_int(s, ZMQ_TCP_KEEPALIVE, 1);
         set_int(s, ZMQ_TCP_KEEPALIVE_IDLE, interval / 1000 + 1);
         set_int(s, ZMQ_TCP_KEEPALIVE_INTVL, interval / 1000 + 1);
         set_int(s, ZMQ_TCP_KEEPALIVE_CNT, 3);
     }
-    set_int(s, ZMQ_RECONNECT_IVL, 50); /* while a server has not started yet */
-    /* Only for an address like tcp://[::1]:7000. A name would else be looked up as IPv6 alone, and
-     * "localhost" would miss a server that listens on 127.0.0.1. */
+    set_int(s, ZMQ_RECONNECT_IVL, 50); /* milliseconds between tries until the server has started */
+    /* IPv6 is set only for an address like tcp://[::1]:7000. Otherwise a name would be looked up as
+     * IPv6 alone, and "localhost" would miss a server that listens on 127.0.0.1. */
     set_int(s, ZMQ_IPV6, strchr(s->endpoint, '[') != NULL);
     zmq_setsockopt(s->zmq, ZMQ_MAXMSGSIZE, &s->max_frame, sizeof s->max_frame);
     if (s->role == SOCKET_ROUTER)
         set_int(s, ZMQ_ROUTER_MANDATORY, 1);
     if (s->role == SOCKET_DEALER || s->role == SOCKET_ROUTER) {
-        set_int(s, ZMQ_SNDHWM, 0); /* a client bounds what is in flight; with a limit, both sides */
-        set_int(s, ZMQ_RCVHWM, 0); /* could wait for room at the other's */
+        set_int(s, ZMQ_SNDHWM, 0); /* no limit: clients bound what is in flight; with limits, */
+        set_int(s, ZMQ_RCVHWM, 0); /* both sides could wait for room at the other */
     } else {
         set_int(s, ZMQ_SNDHWM, 2); /* a stream waits for its reader instead of filling memory */
         set_int(s, ZMQ_RCVHWM, 2);
@@ -106,7 +106,7 @@ static int set_options(struct socket *s, const struct link_config *config)
 
 static int open_monitor(struct socket *s)
 {
-    static unsigned opened; /* libzmq frees a name some time after its socket was closed */
+    static unsigned opened; /* a new name each time: libzmq frees names late */
     char address[64];
     snprintf(address, sizeof address, "inproc://monitor-%u", opened++);
     int events = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
@@ -115,7 +115,7 @@ static int open_monitor(struct socket *s)
     if (zmq_socket_monitor(s->zmq, address, events) ||
         !(s->monitor = zmq_socket(context, ZMQ_PAIR)))
         return fail("%s: %s", s->endpoint, zmq_why());
-    int zero = 0; /* no limit: libzmq's thread waits for the reader of its events */
+    int zero = 0; /* no limit, or libzmq's thread would wait for this reader */
     zmq_setsockopt(s->monitor, ZMQ_RCVHWM, &zero, sizeof zero);
     zmq_setsockopt(s->monitor, ZMQ_LINGER, &zero, sizeof zero);
     if (zmq_connect(s->monitor, address))
@@ -123,8 +123,8 @@ static int open_monitor(struct socket *s)
     return 0;
 }
 
-/* Checks the path that libzmq is to listen at, as it removes any file there. Returns -1 with a
- * message if that is another program's socket in use, or no socket at all. */
+/* Checks the path at which libzmq will listen, since libzmq removes any file there. Returns -1 with
+ * a message if another program uses the socket there, or if the file is not a socket. */
 static int check_path(const char *endpoint)
 {
     const char *path = endpoint + strlen("ipc://");
@@ -135,7 +135,7 @@ static int check_path(const char *endpoint)
     if (!S_ISSOCK(status.st_mode))
         return fail("%s: a file that is no socket is in the way", endpoint);
     if (strlen(path) >= sizeof address.sun_path)
-        return 0; /* libzmq says it */
+        return 0; /* libzmq reports it */
     memcpy(address.sun_path, path, strlen(path) + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -145,8 +145,8 @@ static int check_path(const char *endpoint)
     return used ? fail("%s: Address already in use", endpoint) : 0;
 }
 
-/* Binds to the address of a host, looked up as IPv4 as for a client: to listen, libzmq accepts
- * numbers and names of devices, such as eth0, but not of hosts. */
+/* Binds to the address of a host name, which is looked up as IPv4, as for a client. To listen,
+ * libzmq accepts numbers and names of devices, such as eth0, but not host names. */
 static int bind_host(struct socket *s)
 {
     char host[256], address[INET_ADDRSTRLEN], numeric[INET_ADDRSTRLEN + 32];
@@ -241,7 +241,7 @@ static void open_connection(struct socket *s, int fd)
     s->accepted++;
     struct connection *open = grow(s->open, s->n_open, &s->open_capacity, sizeof *open);
     if (!open)
-        return; /* its peer will count as gone */
+        return; /* its peer then counts as gone */
     s->open = open;
     open[s->n_open++] = (struct connection){fd, s->accepted};
 }
@@ -263,7 +263,7 @@ void socket_tell_refusal(struct socket *s, const char *why)
         warn_line("%s: further ones are not told about", s->endpoint);
 }
 
-/* Reads all events of the monitor that are there. */
+/* Reads all pending events of the monitor. */
 static void read_events(struct socket *s)
 {
     for (;;) {
@@ -272,7 +272,7 @@ static void read_events(struct socket *s)
         if (n < 0)
             return;
         char address[256];
-        zmq_recv(s->monitor, address, sizeof address, 0); /* the second part */
+        zmq_recv(s->monitor, address, sizeof address, 0); /* the second part, not used */
         uint16_t what;
         int32_t fd;
         memcpy(&what, event, 2);
@@ -284,7 +284,7 @@ static void read_events(struct socket *s)
         else if (what == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
             s->joined++;
         else if (what == ZMQ_EVENT_DISCONNECTED) {
-            if (s->failed_handshakes > 0) /* a stranger, who never was a peer */
+            if (s->failed_handshakes > 0) /* this connection never was a peer */
                 s->failed_handshakes--;
             else if (s->left < s->joined)
                 s->left++;
@@ -293,7 +293,7 @@ static void read_events(struct socket *s)
             s->failed_handshakes++;
             s->refused = true;
             s->denied = s->denied || what == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
-            if (listens(s) && what != ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) /* keys.h tells of those */
+            if (listens(s) && what != ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) /* keys.c reports those */
                 socket_tell_refusal(s, "not ZeroMQ, or not the right keys");
         }
     }
@@ -313,7 +313,7 @@ void socket_traffic(const struct socket *s, int64_t *out, int64_t *in)
     *in = s->taken;
 }
 
-/* Waits for any of `events` on the socket, or an event of the monitor. */
+/* Waits for any of `events` on the socket, or for an event of the monitor. */
 static int wait_for(struct socket *s, short events, double seconds)
 {
     zmq_pollitem_t items[] = {{s->zmq, 0, events, 0}, {s->monitor, 0, ZMQ_POLLIN, 0}};
@@ -324,7 +324,7 @@ static int wait_for(struct socket *s, short events, double seconds)
     return stop_check();
 }
 
-/* For a client: returns -1 with a message if its server will not answer any more. */
+/* Checks a client's server. Returns -1 with a message if it will not answer any more. */
 static int check_server(struct socket *s)
 {
     if (s->left > 0)
@@ -347,13 +347,13 @@ int socket_close(struct socket *s, double patience)
     int status = 0;
     double started = clock_now();
     if (s->path)
-        unlink(s->path); /* libzmq leaves it */
+        unlink(s->path); /* libzmq does not remove it */
     if (s->zmq) {
         if (s->monitor)
             read_events(s);
         const bool client = !listens(s);
         if (client && s->left > 0)
-            patience = 0; /* nobody is left to take it */
+            patience = 0; /* there is no peer left to receive it */
         if (stop_requested() && patience > 1)
             patience = 1;
         if (patience > 0)
@@ -387,7 +387,7 @@ static void free_frame(void *bytes, void *frame)
     frame_free(frame);
 }
 
-/* Sends one part of a message, as soon as there is a connection and room. */
+/* Sends one part of a message as soon as there is a connection and room. */
 static int send_part(struct socket *s, zmq_msg_t *part, int flags)
 {
     const bool client = !listens(s);
@@ -400,7 +400,7 @@ static int send_part(struct socket *s, zmq_msg_t *part, int flags)
         else {
             bad = wait_for(s, ZMQ_POLLOUT, 0.2);
             read_events(s);
-            if (!bad && client) /* a stream's reader may take its time as long as it lives */
+            if (!bad && client) /* a stream's reader may be slow as long as it lives */
                 bad = check_server(s);
         }
         if (bad) {
@@ -454,7 +454,7 @@ int socket_drain(struct socket *s)
         read_events(s);
         int unread = 0;
         if (s->left > 0 || ioctl(s->connection, SIOCOUTQ, &unread))
-            return 0; /* the peer has closed: it needs no more */
+            return 0; /* the peer has closed because it needs no more */
         empty = unread ? 0 : empty + 1;
     }
     return 0;
@@ -469,7 +469,8 @@ static int check_run(const struct socket *s, const struct frame *f)
                : fail("a frame of no run, not of %s", s->run);
 }
 
-/* Reads one message that is there: its last part is the frame, those before it the envelope. */
+/* Reads one message that has arrived. Its last part is the frame, the parts before it are the
+ * envelope. */
 static enum socket_result read_message(struct socket *s, struct frame **out, struct envelope *from)
 {
     struct envelope unused;
@@ -498,7 +499,7 @@ static enum socket_result read_message(struct socket *s, struct frame **out, str
             memcpy(p->bytes, zmq_msg_data(&part), p->size);
         }
     }
-    read_events(s); /* a connection was accepted before its messages came */
+    read_events(s); /* a connection is accepted before its messages arrive */
     from->connection = connection_number(s, zmq_msg_get(&part, ZMQ_SRCFD));
     *out = frame_parse(zmq_msg_data(&part), zmq_msg_size(&part),
                        listens(s) ? "a message" : s->endpoint);
@@ -519,7 +520,7 @@ enum socket_result socket_receive(struct socket *s, double seconds, struct frame
     double deadline = clock_now() + seconds;
     const bool client = !listens(s);
     for (;;) {
-        read_events(s); /* first: of a peer that is gone, nothing comes after the event */
+        read_events(s); /* events first: after its event, a peer that left sends no more */
         const enum socket_result got = read_message(s, out, from);
         if (got != SOCKET_NOTHING)
             return got;
@@ -530,7 +531,7 @@ enum socket_result socket_receive(struct socket *s, double seconds, struct frame
             return SOCKET_NOTHING;
         }
         if (client && s->joined == 0)
-            deadline = clock_now() + seconds; /* a server that is late has its time to answer */
+            deadline = clock_now() + seconds; /* after a late start, the full time */
         double rest = deadline - clock_now();
         if (seconds >= 0 && rest <= 0)
             return SOCKET_NOTHING;

@@ -17,56 +17,56 @@
 #include "link/socket.h"
 #include "link/traffic.h"
 
-enum { HELD_MAX = 64 }; /* frames that came before their turn */
+enum { HELD_MAX = 64 }; /* most frames that are kept because they came too early */
 
 /* One stream. */
 struct feed {
     char *name;
     double timeout;
-    struct socket *socket; /* or: */
+    struct socket *socket; /* or a descriptor: */
     int fd;
     pid_t child;
     struct frame_reader *reader;
     bool regular; /* a regular file may end without an end frame */
     bool ended;   /* the last frame was an end frame */
-    bool over;    /* the end was seen */
+    bool over;    /* no more frames will come */
     int64_t next_seq;
-    double waiting_since; /* for the first frame; 0: nobody has asked for it yet */
+    double waiting_since; /* when the wait for the first frame began, or 0 */
     bool started;         /* a frame has come over the socket, on connection `producer` */
     int producer;
     struct frame *held[HELD_MAX];
     int n_held;
-    int64_t frames; /* handed out */
-    double waited;  /* seconds, for them and for the end */
+    int64_t frames; /* frames returned so far */
+    double waited;  /* seconds spent waiting for them and for the end */
 };
 
-/* Frame i comes from feed i mod n. */
+/* The source of a stream. Frame i comes from feed i mod n. */
 struct source {
     struct feed *feeds[ENDPOINTS_MAX];
     int n;
-    int turn; /* whose frame is next */
-    int last; /* whose frame came last */
+    int turn; /* the feed of the next frame */
+    int last; /* the feed of the last frame */
     double patience;
-    bool finished; /* the end was reported */
+    bool finished; /* the end was returned */
 };
 
 struct sink {
     char *name;
     double timeout;
     bool crc;
-    struct socket *socket; /* or: */
+    struct socket *socket; /* or a descriptor: */
     int fd;
     pid_t child;
-    struct atomic_file file; /* a regular file appears when it is whole */
+    struct atomic_file file; /* a regular file appears when it is complete */
     bool terminal;
     int64_t next_seq;
     int64_t bytes; /* written to the descriptor */
-    double waited; /* seconds, until what was written was taken */
+    double waited; /* seconds spent waiting until the reader took what was written */
 };
 
 /* ---- one stream ---- */
 
-/* Reports the traffic of a stream that has come to its end. */
+/* Reports the traffic of a stream that has ended. */
 static void tell_edge(const struct feed *s)
 {
     struct traffic edge = {.what = "frames", .n = s->frames, .waited = s->waited};
@@ -139,8 +139,9 @@ static struct feed *feed_open(const char *endpoint, enum endpoint_kind kind,
     return s;
 }
 
-/* Waits up to `seconds` (negative: as long as it takes). Returns a positive number if fd is
- * readable, 0 if it is not in time, -1 with a message if the program was asked to stop. */
+/* Waits up to `seconds` until fd is readable; a negative number waits without limit. Returns a
+ * positive number if it is, 0 if the time is over, -1 with a message if the program was asked to
+ * stop. */
 static int wait_readable(int fd, double seconds)
 {
     struct pollfd item = {fd, POLLIN, 0};
@@ -155,7 +156,7 @@ static int wait_readable(int fd, double seconds)
     }
 }
 
-/* Checks, at the end of the file, that the stream is complete. -1 with a message. */
+/* Checks, at the end of the file, that the stream is complete. Returns -1 with a message. */
 static int at_eof(struct feed *s)
 {
     if (!s->ended && !s->regular)
@@ -165,9 +166,10 @@ static int at_eof(struct feed *s)
     return 0;
 }
 
-/* End frames in the middle of a stream are those of streams that were put together; only the end
- * of the file tells which was the last. A writer that holds its end open after the end frame is
- * waited for no longer than `patience`. */
+/* Returns the next frame from a descriptor. A file may hold several streams one after the other, so
+ * an end frame in the middle does not end it; only the end of the file shows which was the last. If
+ * a writer does not close its end after the end frame, this waits for it no longer than `patience`.
+ */
 static enum source_result next_from_descriptor(struct feed *s, double patience, struct frame **out)
 {
     for (;;) {
@@ -200,7 +202,7 @@ static int hold(struct feed *s, struct frame *f)
     return 0;
 }
 
-/* Takes the frame whose turn it is, if it has come already. */
+/* Takes the frame whose turn it is, if it has already arrived. */
 static struct frame *take_held(struct feed *s)
 {
     for (int i = 0; i < s->n_held; i++) {
@@ -214,7 +216,7 @@ static struct frame *take_held(struct feed *s)
     return NULL;
 }
 
-/* Waits for the next frame from the socket. -1 with a message. */
+/* Waits for the next frame from the socket. Returns -1 with a message. */
 static int receive(struct feed *s, struct frame **out)
 {
     if (s->waiting_since == 0)
@@ -274,7 +276,8 @@ static enum source_result next_from_socket(struct feed *s, struct frame **out)
     }
 }
 
-/* At the end it may be called again, for what comes after the end frame. */
+/* Returns the next frame of a feed. After the end it may be called again, to look for what follows
+ * the end frame. */
 static enum source_result feed_next(struct feed *s, double patience, struct frame **out)
 {
     for (;;) {
@@ -321,7 +324,8 @@ void source_close(struct source *s)
     free(s);
 }
 
-/* A socket is bound once. Asking whether its address is in use would disturb the first one. */
+/* Returns true if an earlier endpoint of the list has already bound this address. A socket can be
+ * bound only once, and testing whether the address is in use would disturb the first one. */
 static bool bound_already(const struct source *s, const char *endpoint)
 {
     for (int i = 0; i < s->n; i++)
@@ -374,7 +378,7 @@ struct source *source_open_file(const char *path, const struct link_config *conf
 }
 
 /* Checks, when the endpoint whose turn it is has ended, that all others have ended too. Waits until
- * `until` for what may follow their end frames. -1 with a message. */
+ * `until` for what may follow their end frames. Returns -1 with a message. */
 static int check_others(struct source *s, double until)
 {
     for (int i = 1; i < s->n; i++) {
@@ -399,7 +403,7 @@ enum source_result source_next(struct source *s, struct frame **out)
     s->last = s->turn;
     const enum source_result got = feed_next(s->feeds[s->turn], s->patience, out);
     if (got == SOURCE_END) {
-        s->finished = true; /* all end frames come first, so that the patience is for all at once */
+        s->finished = true; /* first all end frames, so that all share one wait */
         if (check_others(s, 0) || check_others(s, clock_now() + s->patience))
             return SOURCE_FAILED;
     } else if (got == SOURCE_FRAME)
@@ -424,7 +428,7 @@ static int open_path(struct sink *s, const char *path)
         s->fd = fileno(s->file.file);
         return 0;
     }
-    s->fd = open(path, O_WRONLY | O_CLOEXEC); /* a FIFO waits here for its reader */
+    s->fd = open(path, O_WRONLY | O_CLOEXEC); /* for a FIFO this waits for the reader */
     if (s->fd >= 0) {
         child_widen_pipe(s->fd);
         return 0;
@@ -473,7 +477,7 @@ int sink_write(struct sink *s, struct frame *f)
         frame_free(f);
         return fail("stdout is a terminal; lead the frames into a program, such as inspect");
     }
-    if (s->terminal && frame_meta(f, "error")) { /* the same line goes to stderr */
+    if (s->terminal && frame_meta(f, "error")) { /* the same text goes to stderr */
         frame_free(f);
         return 0;
     }
@@ -492,7 +496,7 @@ int sink_write(struct sink *s, struct frame *f)
     s->bytes += bad ? 0 : (int64_t)size;
     s->waited += clock_now() - since;
     if (bad && s->child && !stop_requested() && child_wait(&s->child, 2) && !s->child)
-        fail_prefix("%s", s->name); /* why its reader is gone */
+        fail_prefix("%s", s->name); /* the message says why its reader is gone */
     return bad ? -1 : 0;
 }
 

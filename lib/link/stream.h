@@ -15,37 +15,40 @@
 struct source;
 struct sink;
 
-/* Opens "-", a PATH, exec:CMD (its stdout), or binds tcp:// or ipc://; or does so for each of a
- * list. NULL with a message. */
+/* Opens "-", a PATH, exec:CMD (its stdout), or binds tcp:// or ipc://; or does so for each endpoint
+ * of a list. Returns NULL with a message. */
 struct source *source_open(const char *endpoint, const struct link_config *config);
-/* Opens the file of that name, even if the name looks like another endpoint; "-" is stdin. For
- * names that say where data is, not how it comes. */
+/* Opens the file of that name, even if the name looks like another endpoint; "-" is stdin. It
+ * serves for options that name a file and not an endpoint. */
 struct source *source_open_file(const char *path, const struct link_config *config);
 enum source_result {
     SOURCE_FAILED = -1, /* fail_message() says why */
     SOURCE_END = 0,     /* the stream has ended */
-    SOURCE_FRAME = 1    /* *out is a frame, the caller's */
+    SOURCE_FRAME = 1    /* *out is a frame, which the caller frees */
 };
 
-/* Waits for the next frame. Fails also if the stream breaks off without an end frame, or if one of
- * a list ends before another does. Over tcp:// and ipc:// the first frame has to come within the
- * timeout of its turn. End frames are consumed here. */
+/* Waits for the next frame. Also fails if the stream breaks off without an end frame, or if one
+ * endpoint of a list ends before another. Over tcp:// and ipc:// the first frame must come within
+ * the timeout, counted from its turn. Consumes end frames. */
 enum source_result source_next(struct source *s, struct frame **out);
-/* How long to wait, after an end frame, for a further stream or the end of the file (at first the
- * timeout): a server answers sooner. */
+/* Sets how long to wait, after an end frame, for another stream or the end of the file. The initial
+ * value is the timeout; a server sets less, since it answers sooner. */
 void source_set_patience(struct source *s, double seconds);
 void source_close(struct source *s);
-/* The name for messages: "stdin", "features.st"; for a list, that of the endpoint read last. */
+/* Returns the name for messages: "stdin" or "features.st", for example. For a list, it is the name
+ * of the endpoint read last. */
 const char *source_name(const struct source *s);
 
-/* Opens "-", a PATH (created or truncated), exec:CMD (its stdin), or connects tcp:// or ipc://. */
+/* Opens "-", a PATH (created or truncated), exec:CMD (its stdin), or connects to tcp:// or ipc://.
+ * Returns NULL with a message. */
 struct sink *sink_open(const char *endpoint, const struct link_config *config);
-/* Writes a frame; consumes it, also on failure. */
+/* Writes a frame, which it consumes also on failure. Returns -1 with a message. */
 int sink_write(struct sink *s, struct frame *f);
-/* Writes the end frame, flushes, closes, and checks that all of it arrived. Frees s in any case. */
+/* Writes the end frame, flushes, closes, and checks that everything arrived. Returns -1 with a
+ * message. Frees s in any case. */
 int sink_end(struct sink *s);
-/* Closes without an end frame, so that the reader fails too. Frees s; keeps fail_message(). NULL is
- * fine. */
+/* Closes without an end frame, so that the reader fails too. Frees s and leaves fail_message() as
+ * it was. s may be NULL. */
 void sink_abandon(struct sink *s);
 
 #endif
