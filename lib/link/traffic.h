@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 struct traffic {
-    const char *what; /* unit of n: a client's "requests", a server's "served" or a stream's "frames" */
+    const char *what; /* unit of n: "requests" of a client, "served" or "frames" of a stream */
     int64_t n;        /* number of them, without end frames */
     int64_t out, in;  /* bytes of frames, end frames included */
     double waited;    /* seconds spent waiting */

@@ -23,7 +23,7 @@ static bool same_part(const char *a, const char *b)
     return n == strcspn(b, ".") && !strncmp(a, b, n);
 }
 
-/* Returns whether one of this project's optimizers wrote the file, which its stages share. */
+/* Returns true if one of this project's optimizers wrote the file. Several stages may share it. */
 static bool is_own(const struct frame *f)
 {
     const char *kind = frame_meta(f, "kind");
@@ -40,7 +40,7 @@ static bool is_own_part(const char *name)
     return strchr(name, '/') != NULL; /* an optimizer's slot */
 }
 
-/* Names the parts that are left over on stderr, each once. */
+/* Names the parts that this network does not use on stderr, each once. */
 static void warn_unused(const struct parameters *p, const struct frame *f, const char *path)
 {
     enum { LISTED = 8, SHOWN = 32 };
@@ -64,7 +64,7 @@ static void warn_unused(const struct parameters *p, const struct frame *f, const
         warn_line("%s: not used: %s", path, text);
 }
 
-/* Checks names and shapes, before anything is taken. */
+/* Checks names and shapes before any value is copied. */
 static int check(const struct parameters *p, const struct frame *f)
 {
     for (int i = 0; i < p->n; i++) {

@@ -30,20 +30,20 @@ const struct option_spec collective_option_specs[] = {
 };
 
 struct rank {
-    int client; /* -1: not heard of */
+    int client; /* -1 until its first frame */
     bool ended;
-    int64_t step;          /* of its latest frame; -1: none had one */
-    struct frame **frames; /* that came, of rounds to come */
+    int64_t step;          /* step of its latest frame; -1 if none had one */
+    struct frame **frames; /* its frames that wait for their rounds */
     int64_t capacity;
     int n;
 };
 
 struct collective {
     struct server *server;
-    struct link *next; /* NULL: none */
+    struct link *next; /* NULL if there is none */
     struct rank *list;
     int count;
-    int64_t group, groups; /* which of how many this is; -1: no frame has said it */
+    int64_t group, groups; /* this group's number, and how many; -1 until known */
 };
 
 int collective_count(const struct collective *r)
@@ -84,7 +84,7 @@ static struct collective *open_ranks(void)
 
 /* ---- who sends ---- */
 
-/* Returns the rank within this group that a frame is from, or -1 with a message. */
+/* Returns the rank within this group that sent a frame, or -1 with a message. */
 static int rank_of(struct collective *r, const struct frame *f)
 {
     int64_t rank, all;
@@ -109,7 +109,7 @@ static int rank_of(struct collective *r, const struct frame *f)
     return (int)(rank % r->count);
 }
 
-/* The number of rank i in the frames. */
+/* Returns the number that rank i of this group has in the frames. */
 static long long number(const struct collective *r, int i)
 {
     return (long long)((r->group < 0 ? 0 : r->group * r->count) + i);
@@ -123,8 +123,8 @@ static bool is_rank(const struct collective *r, int client)
     return false;
 }
 
-/* Checks that a frame may be rank i's next. -1 with a message; *late is set if the frame's step is
- * over. */
+/* Checks that a frame may be rank i's next. Returns -1 with a message. Sets *late if the frame's
+ * step is earlier than that of the rank's last frame. */
 static int check_frame(struct collective *r, int i, int client, const struct frame *f, bool *late)
 {
     struct rank *rank = &r->list[i];
@@ -154,8 +154,9 @@ static int queue(struct rank *rank, struct frame *f)
     return 0;
 }
 
-/* Queues a frame; consumes f. A client that is none of the ranks, and a frame of a step that is
- * over, are refused; anything else that a rank must not do is a failure. */
+/* Queues a frame (consumes f). Refuses the frames of a client that is none of the ranks, and frames
+ * whose step is over. Returns -1 with a message if a rank does anything else that it must not do.
+ */
 static int take(struct collective *r, int client, struct frame *f)
 {
     const int i = rank_of(r, f);
@@ -189,7 +190,7 @@ static bool round_is_there(const struct collective *r)
     return true;
 }
 
-/* Fails if a rank has ended that others wait for. */
+/* Fails if a rank that others wait for has ended. */
 static int check_ends(const struct collective *r)
 {
     int ended = -1, waits = -1;
@@ -229,7 +230,7 @@ static int pop_round(struct collective *r, struct frame **frames)
     return -1;
 }
 
-/* Leaves a message that names the rank that the others wait for, and returns -1. */
+/* Leaves a message with the name of the rank that the others wait for, and returns -1. */
 static int blame_silent(const struct collective *r)
 {
     int silent = 0;
@@ -241,8 +242,8 @@ static int blame_silent(const struct collective *r)
 
 enum round_result { ROUND_FAILED = -1, ROUND_NONE = 0, ROUND_COMPLETE = 1 };
 
-/* Waits for the frames of the next round, which are the caller's. ROUND_NONE: all ranks have ended.
- */
+/* Waits for the frames of the next round, which the caller frees. Returns ROUND_NONE if all ranks
+ * have ended. */
 static enum round_result next_round(struct collective *r, struct frame **frames)
 {
     while (!round_is_there(r)) {
@@ -332,7 +333,7 @@ int collective_run(int (*answer)(struct collective *r, struct frame **frames))
     if (!r)
         return warn_failure();
     if (serve(r, answer)) {
-        const int status = warn_failure(); /* first, so that the culprit's line leads a log */
+        const int status = warn_failure(); /* first, so that the cause comes first in a log */
         abandon_ranks(r);
         return status;
     }

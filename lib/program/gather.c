@@ -13,7 +13,7 @@ static struct tensor_spec with_rows(const struct tensor *t, int64_t rows)
     return s;
 }
 
-/* The rows of a frame; -1 with a message. */
+/* Returns the number of rows of a frame, or -1 with a message. */
 static int64_t count_rows(const struct frame *f, int i)
 {
     int64_t rows = 0;
@@ -29,7 +29,8 @@ static int64_t count_rows(const struct frame *f, int i)
     return rows;
 }
 
-/* Has f a tensor that fits below t? If not, leaves a message. */
+/* Returns true if f has a tensor whose rows can be joined to those of t. Otherwise leaves a
+ * message. */
 static bool fitting(const struct frame *f, const struct tensor *t, int i)
 {
     const struct tensor *other = frame_find(f, t->name);
@@ -58,7 +59,8 @@ struct frame *gather_rows(struct frame *const *frames, int n, int64_t *rows)
         if (__builtin_add_overflow(total, rows[i], &total))
             return fail_null("the rows' number overflows");
     }
-    /* Before memory is taken: rows that fit are no more bytes together than were sent. */
+    /* This is checked before memory is allocated: rows that fit have together no more bytes than
+     * were sent. */
     for (int k = 0; k < head->n_tensors; k++)
         for (int i = 0; i < n; i++)
             if (!fitting(frames[i], &head->tensors[k], i))

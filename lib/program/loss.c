@@ -33,7 +33,7 @@ void loss_defaults(void)
     config.threads = omp_get_max_threads();
 }
 
-/* Returns -1 with a message if the labels are missing or none. */
+/* Points *in to the labels. Returns -1 with a message if they are missing or invalid. */
 static int read_labels(const struct frame *request, int64_t images, struct loss_input *in)
 {
     const struct tensor *y = frame_need(request, "y", DTYPE_I64, 1, &images);
@@ -47,7 +47,7 @@ static int read_labels(const struct frame *request, int64_t images, struct loss_
     return 0;
 }
 
-/* Checks a request and points *in to what it holds. Returns -1 with a message. */
+/* Checks a request and points *in to its contents. Returns -1 with a message. */
 static int read_batch(const struct loss *loss, const struct frame *request, struct loss_input *in)
 {
     const int64_t views = loss->labels ? -1 : 2;
@@ -123,7 +123,7 @@ int loss_run(const struct loss *loss)
             break;
     }
     if (got != SERVER_ENDED) {
-        const int status = warn_failure(); /* first, so that the culprit's line leads a log */
+        const int status = warn_failure(); /* first, so that the cause comes first in a log */
         server_abandon(server);
         return status;
     }

@@ -1,6 +1,6 @@
-/* loss: what the programs that are a loss share (ntxent, supcon, ...): each answers projections by
- * the gradient of its loss. Such a program brings a loss function (loss/loss_types.h) and its own
- * flags; cmd/ntxent/ntxent.c is a whole one. */
+/* loss: the code that the loss programs share (ntxent, supcon, ...). Each of them answers
+ * projections with the gradient of its loss. Such a program provides a loss function
+ * (loss/loss_types.h) and its own flags; cmd/ntxent/ntxent.c is a complete example. */
 #ifndef LOSS_H
 #define LOSS_H
 
@@ -16,16 +16,16 @@ void loss_defaults(void);
 struct loss {
     bool labels; /* the loss takes `y` I64 [B] and any number of views; otherwise requests must
                     have two views, and y is not read */
-    /* Computes the gradient dz (n, d) and the metrics of one batch. Returns 0, or -1 with a
+    /* Computes the gradient dz F32 (n, d) and the metrics of one batch. Returns 0, or -1 with a
      * message. */
     int (*compute)(const struct loss_input *in, float *dz, struct loss_metrics *metrics);
 };
 
-/* The rest of the program after options_parse(): serves requests until all callers have ended.
- * Returns the program's exit status; messages are printed.
+/* Runs the rest of the program after options_parse(): serves requests until all callers have ended.
+ * Prints messages and returns the program's exit status.
  *
  * A request has `z` F32 [B,V,d]. The reply has `dz` F32 [B,V,d], the request's metadata, and
- * `loss`, `contrast_acc` and `contrast_entropy`; a metric that is NAN is left out, but for the
+ * `loss`, `contrast_acc` and `contrast_entropy`. A metric that is NAN is left out, except for the
  * loss: a loss that is not finite ends the program. A batch of one image has no negatives and is
  * refused. */
 int loss_run(const struct loss *loss);

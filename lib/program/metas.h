@@ -1,10 +1,10 @@
-/* metas: copies some of a frame's metadata. */
+/* metas: copies part of a frame's metadata. */
 #ifndef METAS_H
 #define METAS_H
 
 #include "frame/frame.h"
 
-/* Copies to `to` those of the keys, a list that NULL ends, that `from` has. */
+/* Copies to `to` those of the keys that `from` has. The list of keys ends with NULL. */
 void metas_copy(struct frame *to, const struct frame *from, const char *const *keys);
 
 #endif

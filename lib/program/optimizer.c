@@ -13,16 +13,16 @@
 #include "program/parameter_name.h"
 #include "program/step_gate.h"
 
-enum { STOP_PATIENCE = 20 }; /* seconds for the rest of a step, after a signal: Slurm gives 30 */
+enum { STOP_PATIENCE = 20 }; /* seconds after a signal to complete a step; Slurm allows 30 */
 
 struct optimizer {
     struct server *server;
-    struct step_gate *gate; /* which clients there are, and their requests that wait */
+    struct step_gate *gate; /* the clients, and their requests that wait */
     struct optimizer_state state;
-    bool checked; /* that clients have joined with all that a resumed state holds */
+    bool checked; /* clients have joined with all tensors of a resumed state */
 };
 
-/* A client that has spoken before. */
+/* Returns the state of a client that has already sent something. */
 static struct step_gate_client *client_of(const struct optimizer *o, int client)
 {
     return step_gate_client(o->gate, client);
@@ -30,7 +30,8 @@ static struct step_gate_client *client_of(const struct optimizer *o, int client)
 
 /* ---- joins ---- */
 
-/* The reply is the request, whose tensors take the values in force: their sizes are the same. */
+/* Makes the reply of the request itself: its tensors take the current values, which have the same
+ * sizes. */
 static void put_values(const struct optimizer *o, struct frame *f)
 {
     for (int i = 0; i < f->n_tensors; i++)
@@ -44,8 +45,8 @@ static bool same_part(const char *a, const char *b)
     return n == strcspn(b, ".") && !strncmp(a, b, n);
 }
 
-/* Checks that a resumed state is not of a deeper network than the client's: the client must have
- * all tensors of each part ("layer1") that it has any of. */
+/* Checks that a resumed state was not made by a deeper network than the client's: of each part
+ * ("layer1") of which the client has any tensor, it must have all. */
 static int check_left_over(const struct optimizer *o, const struct frame *request)
 {
     for (int i = 0; i < o->state.store.n; i++) {
@@ -60,7 +61,7 @@ static int check_left_over(const struct optimizer *o, const struct frame *reques
     return 0;
 }
 
-/* Checks a join against what is there. Returns -1 with a message. */
+/* Checks a join against the tensors that are already there. Returns -1 with a message. */
 static int check_join(struct optimizer *o, int client, const struct frame *request)
 {
     if (optimizer_settings_check(&o->state.settings, request))
@@ -85,7 +86,8 @@ static int check_join(struct optimizer *o, int client, const struct frame *reque
     return o->state.config->resume && request->n_tensors ? check_left_over(o, request) : 0;
 }
 
-/* Counts the gradients that a client owes in each step, and those that came in this one. */
+/* Counts the gradients that a client must send in each step, and those that it has sent in this
+ * one. */
 static void count_owed(const struct optimizer *o, int client)
 {
     struct step_gate_client *c = client_of(o, client);
@@ -99,7 +101,7 @@ static void count_owed(const struct optimizer *o, int client)
     }
 }
 
-/* Makes the client the owner of its tensors, and takes over those that are not there yet. */
+/* Makes the client the owner of its tensors, and stores those that are new. */
 static int take_initial(struct optimizer *o, int client, const struct frame *request)
 {
     for (int i = 0; i < request->n_tensors; i++) {
@@ -115,8 +117,8 @@ static int take_initial(struct optimizer *o, int client, const struct frame *req
     return 0;
 }
 
-/* Returns whether steps can be counted here. One of several optimizers (shard.h) may own nothing
- * but frozen tensors: no gradients come to it, so it does not learn of steps. */
+/* Returns true if this optimizer can count steps. One of several optimizers (shard.h) may own only
+ * frozen tensors; it then receives no gradients, so it does not see any steps. */
 static bool counts_steps(const struct optimizer *o)
 {
     bool frozen = false;
@@ -128,7 +130,7 @@ static bool counts_steps(const struct optimizer *o)
     return !frozen;
 }
 
-/* Answers a join that check_join() accepted. Consumes the request. */
+/* Answers a join that check_join() has accepted. Consumes the request. */
 static int answer_join(struct optimizer *o, int client, struct frame *request)
 {
     struct frame *reply = request;
@@ -138,7 +140,7 @@ static int answer_join(struct optimizer *o, int client, struct frame *request)
     }
     if (request->n_tensors)
         put_values(o, request);
-    else { /* a rank that brings no tensors wants all of them */
+    else { /* a rank that joins without tensors gets all of them */
         frame_free(request);
         if (!(reply = optimizer_state_pack(&o->state, false)))
             return -1;
@@ -150,8 +152,8 @@ static int answer_join(struct optimizer *o, int client, struct frame *request)
     return server_reply(o->server, client, reply);
 }
 
-/* Checks that gradients fit the parameters. Returns -1 with a message; *twice says that one came
- * for the second time in this step. */
+/* Checks that gradients fit the parameters. Returns -1 with a message. Sets *twice if a gradient
+ * came for the second time in this step. */
 static int check_gradients(struct optimizer *o, const struct frame *request, bool *twice)
 {
     *twice = false;
@@ -173,7 +175,7 @@ static int check_gradients(struct optimizer *o, const struct frame *request, boo
     return 0;
 }
 
-/* Updates the parameter of which t is the gradient, or takes a buffer's new value over. */
+/* Updates the parameter whose gradient is t, or stores the new value of a buffer. */
 static int update(struct optimizer *o, const struct tensor *t, double lr)
 {
     struct optimizer_state *s = &o->state;
@@ -211,7 +213,7 @@ static int take_step(struct optimizer *o, const struct frame *request, double *l
     return 0;
 }
 
-/* Answers gradients of the step under way. Consumes the request. */
+/* Answers gradients of the current step. Consumes the request. */
 static int answer_gradients(struct optimizer *o, int client, struct frame *request)
 {
     double lr = 0;
@@ -236,7 +238,7 @@ static int answer_gradients(struct optimizer *o, int client, struct frame *reque
 
 /* ---- steps ---- */
 
-/* Returns whether nothing was sent in the step under way. */
+/* Returns true if nothing was sent in the current step. */
 static bool untouched(const struct optimizer *o)
 {
     for (int i = 0; i < o->state.store.n; i++)
@@ -245,8 +247,8 @@ static bool untouched(const struct optimizer *o)
     return true;
 }
 
-/* Checks that clients joined with all that a resumed state holds: no other tensor would change from
- * here on. */
+/* Checks that clients joined with all tensors of a resumed state. A tensor that is not claimed
+ * would never change again. */
 static int check_unclaimed(struct optimizer *o)
 {
     for (int i = 0; o->state.config->resume && !o->checked && i < o->state.store.n; i++)
@@ -257,7 +259,7 @@ static int check_unclaimed(struct optimizer *o)
     return 0;
 }
 
-/* Begins the next step, and saves the state if its time has come. */
+/* Begins the next step, and saves the state if it is due. */
 static int begin_next_step(struct optimizer *o)
 {
     struct optimizer_state *s = &o->state;
@@ -270,8 +272,8 @@ static int begin_next_step(struct optimizer *o)
     return due ? optimizer_state_save(s) : 0;
 }
 
-/* Answers all requests whose step has come, and begins the next step whenever each client has
- * completed this one. After a signal it returns between two steps. */
+/* Answers all requests whose step has begun, and begins the next step whenever each client has
+ * completed the current one. After a signal it returns between two steps. */
 static int answer_waiting(struct optimizer *o)
 {
     for (;;) {
@@ -293,7 +295,7 @@ static int answer_waiting(struct optimizer *o)
     }
 }
 
-/* Consumes the request. */
+/* Puts gradients into the gate after checking their step. Consumes the request. */
 static int take_gradients(struct optimizer *o, int client, struct frame *request)
 {
     int64_t step;
@@ -301,7 +303,7 @@ static int take_gradients(struct optimizer *o, int client, struct frame *request
         frame_free(request);
         return -1;
     }
-    /* A client may be one step ahead of the others, but leaves none out and does not go back. */
+    /* A client may be one step ahead of the others, but it must not skip steps or go back. */
     const int64_t now = o->state.step, latest = client_of(o, client)->latest;
     const bool late = step < now || step < latest;
     if (late || (step != now && !(step == now + 1 && latest >= now))) {
@@ -319,9 +321,9 @@ static int take_gradients(struct optimizer *o, int client, struct frame *request
 
 /* ---- serving ---- */
 
-/* Forgets a client that joined and left, and may not belong to this run. If other clients are there
- * and it brought parameters, the run cannot do without it: -1. Otherwise its tensors are gone, or
- * without a client again if a resumed state holds them. */
+/* Forgets a client that joined and left, and that may not belong to this run. Returns -1 if other
+ * clients are there and it brought parameters, since the run cannot go on without it. Otherwise
+ * removes its tensors; if a resumed state holds them, they stay and wait for another client. */
 static int forget_client(struct optimizer *o, int client)
 {
     struct optimizer_store *store = &o->state.store;
@@ -343,7 +345,7 @@ static int forget_client(struct optimizer *o, int client)
     return 0;
 }
 
-/* Ends the program after a signal, once the step under way is complete. */
+/* Ends the program after a signal, once the current step is complete. */
 static int stop_between_steps(const struct optimizer *o)
 {
     if (!stop_requested() || !untouched(o))
@@ -352,7 +354,7 @@ static int stop_between_steps(const struct optimizer *o)
     return stop_check();
 }
 
-/* Handles one request of a client, which consumes it. */
+/* Handles one request of a client, and consumes it. */
 static int handle(struct optimizer *o, int client, struct frame *request)
 {
     struct step_gate_client *c = client_of(o, client);
@@ -366,7 +368,7 @@ static int handle(struct optimizer *o, int client, struct frame *request)
         return joins ? answer_join(o, client, request) : take_gradients(o, client, request);
     const int status = known ? -1 : server_refuse(o->server, client, false);
     frame_free(request);
-    c->ended = true; /* it never was a client */
+    c->ended = true; /* it does not count as a client */
     return status;
 }
 
@@ -399,9 +401,9 @@ static int serve(struct optimizer *o)
     return -1;
 }
 
-/* Between two steps nothing needs to be lost when a signal stops the program. Before the first step
- * there is nothing to lose, and some clients may not have joined yet: a state would lack their
- * tensors. */
+/* Saves the state when a signal stops the program. Between two steps no progress need be lost.
+ * Before the first step there is no progress, and some clients may not have joined yet, so a state
+ * would lack their tensors; then nothing is saved. */
 static void save_stopped(struct optimizer *o)
 {
     struct fail_note why;
@@ -419,7 +421,7 @@ int optimizer_serve(struct server *server, const struct optimizer_rule *rule,
 {
     if (config->keep_every && !*config->model)
         return fail("--keep-every needs --model");
-    /* A run that was killed while it saved leaves temporary files. */
+    /* A run that was killed while it saved may have left temporary files. */
     if (*config->state)
         atomic_file_clean(config->state);
     if (*config->model)
@@ -447,7 +449,7 @@ int optimizer_run(const struct optimizer_rule *rule)
     if (!server)
         return warn_failure();
     if (optimizer_serve(server, rule, &config)) {
-        const int status = warn_failure(); /* first, so that the culprit's line leads a log */
+        const int status = warn_failure(); /* first, so that the cause comes first in a log */
         server_abandon(server);
         return status;
     }

@@ -20,7 +20,7 @@ struct optimizer_client {
     struct parameters *parameters;
     enum dtype wire;
     int64_t rank;
-    struct frame *metas; /* of the step under way */
+    struct frame *metas; /* metadata for the current step's requests */
     int *bucket;         /* parameters whose gradients wait to be sent */
     int n_bucket, in_flight;
     size_t bucket_bytes;
@@ -50,7 +50,8 @@ void optimizer_client_free(struct optimizer_client *c)
     free(c);
 }
 
-/* Returns whether this rank sends parameter i: what all ranks have alike, rank 0 sends. */
+/* Returns true if this rank sends parameter i. Values that all ranks have in common are sent by
+ * rank 0. */
 static bool sends(const struct optimizer_client *c, int i)
 {
     const struct parameter *p = &c->parameters->list[i];
@@ -66,8 +67,8 @@ static struct tensor_spec spec_of(const struct parameter *p, enum dtype wire)
     return spec;
 }
 
-/* Writes which parameters are frozen into a join, by the first parts of their names, "conv1" and
- * "layer1": blocks are frozen as a whole. */
+/* Writes the names of the frozen parameters into a join. Blocks are frozen as a whole, so these are
+ * the first parts of the names, such as "conv1" and "layer1". */
 static void name_frozen(const struct optimizer_client *c, struct frame *join)
 {
     char list[1024] = "";
@@ -88,7 +89,7 @@ static void name_frozen(const struct optimizer_client *c, struct frame *join)
         frame_set_meta(join, "frozen", list);
 }
 
-/* Returns a frame with the values of the first n parameters, for a join. */
+/* Returns a new frame with the values of the first n parameters, for a join. */
 static struct frame *pack_values(const struct optimizer_client *c, int n)
 {
     struct tensor_spec *specs = calloc((size_t)n + 1, sizeof *specs);
@@ -105,7 +106,8 @@ static struct frame *pack_values(const struct optimizer_client *c, int n)
     return f;
 }
 
-/* Returns a frame of what this rank sends of the bucket: gradients, and the values of buffers. */
+/* Returns a new frame with this rank's share of the bucket: gradients, and the values of buffers.
+ */
 static struct frame *pack_bucket(const struct optimizer_client *c)
 {
     struct tensor_spec *specs = calloc((size_t)c->n_bucket + 1, sizeof *specs);
@@ -133,7 +135,8 @@ static int take_values(struct optimizer_client *c, const struct frame *reply)
     return parameter_frames_load(c->parameters, reply, link_name(c->link));
 }
 
-/* Checks the values in force, which may be a resumed state's and so of another network. */
+/* Checks that the current values fit. They may come from a resumed state, and so from another
+ * network. */
 static int check_values(const struct optimizer_client *c, const struct frame *reply)
 {
     for (int i = 0; i < reply->n_tensors; i++) {
@@ -184,7 +187,8 @@ int optimizer_client_begin(struct optimizer_client *c, const struct frame *reque
                (const char *const[]){"step", "steps", "steps_per_epoch", "batch", "images",
                                      "grains", "epoch", "rank", "world", NULL});
     frame_set_meta(c->metas, "kind", "gradients");
-    /* Buffers are sent first: a client's step is complete when its last gradient has come. */
+    /* Buffers are sent first, because a client's step is complete when its last gradient arrives.
+     */
     for (int i = 0; i < c->parameters->n; i++)
         if (c->parameters->list[i].buffer && !c->parameters->list[i].frozen &&
             optimizer_client_push(c, i))

@@ -1,8 +1,8 @@
-/* optimizer_client: how a stage with parameters talks to its optimizer, which owns them.
+/* optimizer_client: the client side of a stage with parameters and the optimizer that owns them.
  *
- * It joins once with its initial parameters. Then, in each step, it sends gradients in buckets
- * while the backward pass is still running, and takes the new values over. docs/stages.md shows the
- * frames. Functions return 0, or -1 with a message. */
+ * The stage joins once with its initial parameters. Then, in each step, it sends gradients in
+ * buckets while the backward pass is still running, and receives the new values. docs/stages.md
+ * shows the frames. Functions return 0, or -1 with a message. */
 #ifndef OPTIMIZER_CLIENT_H
 #define OPTIMIZER_CLIENT_H
 
@@ -11,29 +11,31 @@
 
 struct optimizer_client;
 
-/* Both must outlive the client. `wire` says how gradients of weights and their new values are sent:
- * as F32, or as BF16, which is half as many bytes and rounds each way; tensors of one dimension are
- * always F32. Returns NULL with a message if memory is out. */
+/* Makes a client. `link` and `parameters` must outlive it. `wire` is the dtype in which gradients
+ * of weights and their new values are sent: F32, or BF16, which needs half as many bytes and rounds
+ * in each direction. Tensors of one dimension are always sent as F32. Returns NULL with a message
+ * if memory is out. */
 struct optimizer_client *optimizer_client_new(struct link *link, struct parameters *parameters,
                                               enum dtype wire);
 void optimizer_client_free(struct optimizer_client *c);
 
-/* Sends the parameters, which only rank 0 does, and which blocks are frozen; takes over those that
- * are in force, and sets *next_step. `request` is the first frame of the stream: its rank, world,
+/* Joins: sends the names of the frozen blocks and, on rank 0 only, the parameters. Receives the
+ * current values and sets *next_step. `request` is the first frame of the stream; its rank, world,
  * grains, batch, images, steps and steps_per_epoch are sent along. */
 int optimizer_client_join(struct optimizer_client *c, const struct frame *request,
                           int64_t *next_step);
 
-/* Begins a step, after its forward pass. Buffers that are not frozen are sent with the first
- * bucket. The metadata step, steps, steps_per_epoch, batch, images, grains, epoch, rank and world
- * are `request`'s. All ranks cut the same buckets; buffers, and gradients that all ranks share, are
- * sent by rank 0 alone. */
+/* Begins a step, after its forward pass. Sends buffers that are not frozen with the first bucket.
+ * The metadata step, steps, steps_per_epoch, batch, images, grains, epoch, rank and world come from
+ * `request`. All ranks divide the gradients into the same buckets. Rank 0 alone sends buffers, and
+ * gradients that are the same on all ranks. */
 int optimizer_client_begin(struct optimizer_client *c, const struct frame *request);
-/* Sends the gradient of parameter number i, which is complete, perhaps together with later ones. */
+/* Sends the gradient of parameter number i, which must be complete. It may wait to be sent in one
+ * bucket with later gradients. */
 int optimizer_client_push(struct optimizer_client *c, int i);
-/* Sends what is left, waits for the answers and takes the new values over. *lr becomes the learning
- * rate that was used, as the optimizer printed it, or "" if it did not say; it is valid until the
- * next call. */
+/* Sends what is left, waits for the answers and stores the new values. *lr becomes the learning
+ * rate that was used, as the optimizer printed it, or "" if the optimizer did not send it. The text
+ * is valid until the next call. */
 int optimizer_client_finish(struct optimizer_client *c, const char **lr);
 
 #endif

@@ -73,7 +73,7 @@ int optimizer_settings_take(struct optimizer_settings *s, const struct frame *re
 
 /* ---- of the optimizer ---- */
 
-/* Prints the shortest text that reads back exactly. */
+/* Prints the shortest text that reads back as exactly this value. */
 static void print_double(char *text, size_t size, double value)
 {
     for (int digits = 6; digits <= 17; digits++) {
@@ -97,8 +97,8 @@ static void print_value(const struct option_spec *o, char *text, size_t size)
         print_double(text, size, *(const double *)o->value);
 }
 
-/* Returns flag number i: the program's own flags come first, then those of the learning rate, which
- * end at the heading "state". NULL: there are no more. */
+/* Returns flag number i, or NULL after the last. The program's own flags come first, then those of
+ * the learning rate, which end at the heading "state". */
 static const struct option_spec *flag_at(const struct optimizer_settings *settings, int i)
 {
     const struct option_spec *const tables[] = {settings->flags, optimizer_option_specs};
@@ -110,7 +110,7 @@ static const struct option_spec *flag_at(const struct optimizer_settings *settin
     return NULL;
 }
 
-/* Writes the flags that have a value as "momentum=0.9 weight-decay=0.0001 ...". */
+/* Writes the flags that have a value as one text: "momentum=0.9 weight-decay=0.0001 ...". */
 void optimizer_settings_write(const struct optimizer_settings *s, struct frame *state)
 {
     char text[2048] = "";
@@ -129,7 +129,7 @@ void optimizer_settings_write(const struct optimizer_settings *s, struct frame *
             frame_set_meta_int(state, described[i].key, s->run.values[i]);
 }
 
-/* Copies the value of a flag from such a text, or "" if it has none. */
+/* Copies the value of a flag from such a text, or "" if the text lacks it. */
 static void find_value(const char *text, const char *name, char *value, size_t size)
 {
     const size_t n = strlen(name);

@@ -1,8 +1,9 @@
-/* optimizer_settings: what a state was made with, so that a run resumes only with the same.
+/* optimizer_settings: the settings that a state was made with, so that a run resumes only with the
+ * same.
  *
- * There are two kinds of settings: those of the run, which the requests' metadata say (images,
- * batch, grains, steps_per_epoch), and the optimizer's own flags. A setting that one side does not
- * say is not compared. The number of steps may change, which makes a new schedule. */
+ * There are two kinds of settings: those of the run, which are in the requests' metadata (images,
+ * batch, grains, steps_per_epoch), and the optimizer's own flags. A setting that is missing on one
+ * side is not compared. The number of steps may change; the schedule then changes with it. */
 #ifndef OPTIMIZER_SETTINGS_H
 #define OPTIMIZER_SETTINGS_H
 
@@ -13,28 +14,29 @@
 
 enum { RUN_SETTINGS = 4 };
 struct run_settings {
-    int64_t values[RUN_SETTINGS]; /* -1: not said */
+    int64_t values[RUN_SETTINGS]; /* -1 if missing */
 };
 
 struct optimizer_settings {
-    const char *path;                /* of the state, for messages */
-    const struct option_spec *flags; /* the program's own flags; NULL: none */
-    struct run_settings run;         /* what the requests say */
-    struct run_settings resumed;     /* what the resumed state says */
+    const char *path;                /* path of the state, for messages */
+    const struct option_spec *flags; /* the program's own flags, or NULL */
+    struct run_settings run;         /* from the requests */
+    struct run_settings resumed;     /* from the resumed state */
     int64_t resumed_steps; /* steps of the resumed state's run, or of the new schedule once a line
                               has said so; 0: unknown */
 };
 
-/* Begins with nothing said. Both arguments must outlive the settings. */
+/* Initializes the settings, all of them missing. Both arguments must outlive the settings. */
 void optimizer_settings_init(struct optimizer_settings *s, const char *path,
                              const struct option_spec *flags);
 
-/* Checks that a request's run is the resumed state's. Returns -1 with a message if not. */
+/* Checks that a request's settings of the run match the resumed state's. Returns -1 with a message
+ * if they do not. */
 int optimizer_settings_check(const struct optimizer_settings *s, const struct frame *request);
 
-/* Does the same for a request with gradients for `step` of a run of `steps` steps, which must not
- * all be done yet, and remembers what it says. Prints a line on stderr if `steps` differs from the
- * resumed state's. Returns -1 with a message. */
+/* Checks the same for a request with gradients for `step` of a run of `steps` steps, of which at
+ * least one must be left, and stores the request's settings. Prints a line on stderr if `steps`
+ * differs from the resumed state's. Returns -1 with a message. */
 int optimizer_settings_take(struct optimizer_settings *s, const struct frame *request, int64_t step,
                             int64_t steps);
 
@@ -42,8 +44,8 @@ int optimizer_settings_take(struct optimizer_settings *s, const struct frame *re
 void optimizer_settings_write(const struct optimizer_settings *s, struct frame *state);
 
 /* Reads the settings of the run, which has `steps` steps, from a state, and compares the state's
- * flags with the program's. A state without flags is not compared, and a line on stderr says so.
- * Returns -1 with a message. */
+ * flags with the program's. If the state has no flags, skips the comparison and prints a line on
+ * stderr. Returns -1 with a message. */
 int optimizer_settings_resume(struct optimizer_settings *s, const struct frame *state,
                               int64_t steps);
 

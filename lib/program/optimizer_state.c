@@ -31,8 +31,8 @@ static struct tensor_spec owned_spec(const struct owned_tensor *e, const char *n
     return spec;
 }
 
-/* Describes all tensors, then with `slots` the parameters' slots, whose names are put into `names`.
- * Returns their number. */
+/* Describes all tensors, followed with `slots` by the parameters' slots, whose names it writes to
+ * `names`. Returns their number. */
 static int describe(const struct optimizer_state *s, bool slots, struct tensor_spec *specs,
                     char (*names)[SLOT_NAME])
 {
@@ -98,7 +98,7 @@ static int save(const struct optimizer_state *s, const char *path, bool slots)
     struct frame *f = optimizer_state_pack(s, slots);
     int bad = f ? 0 : -1;
     for (int i = 0; f && i < f->n_tensors && !bad; i++)
-        if (sound_tensor(&f->tensors[i])) /* a rate that is far too high, say */
+        if (sound_tensor(&f->tensors[i])) /* for example if the learning rate is far too high */
             bad = fail("%s in step %" PRId64 ": %s is left as it was", fail_message(), s->step - 1,
                        path);
     if (!bad)
@@ -120,7 +120,7 @@ int optimizer_state_save_model(const struct optimizer_state *s)
     return save(s, s->config->model, false);
 }
 
-/* DIR/model-200.safetensors, beside DIR/model.safetensors. */
+/* Writes DIR/model-200.safetensors beside DIR/model.safetensors, if the step is due. */
 int optimizer_state_keep_model(const struct optimizer_state *s)
 {
     const char *model = s->config->model, *slash = strrchr(model, '/');
@@ -151,7 +151,7 @@ static int check_kind(struct optimizer_state *s, const struct frame *f, const ch
     return 0;
 }
 
-/* A state's tensors: the parameters first, then what belongs to their slots. */
+/* Stores a state's tensors: first the parameters, then the tensors of their slots. */
 static int take_tensors(struct optimizer_state *s, const struct frame *f)
 {
     for (int i = 0; i < f->n_tensors; i++)

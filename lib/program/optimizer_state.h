@@ -1,8 +1,8 @@
-/* optimizer_state: what an optimizer remembers between two steps, and its two files.
+/* optimizer_state: everything that an optimizer keeps between two steps, and its two files.
  *
  * The state (kind "state") holds parameters, buffers, the slots as SLOT/NAME, the next step, and
- * the settings it was made with: all that a resumed run needs. The model (kind "model") holds the
- * parameters and buffers. Files are written as a whole or not at all (frame_save()). */
+ * the settings it was made with: everything that a resumed run needs. The model (kind "model")
+ * holds the parameters and buffers. Files are written completely or not at all (frame_save()). */
 #ifndef OPTIMIZER_STATE_H
 #define OPTIMIZER_STATE_H
 
@@ -20,31 +20,31 @@ struct optimizer_state {
     const struct optimizer_config *config;
     struct optimizer_store store;
     struct optimizer_settings settings;
-    int64_t step;  /* the one under way: all before it are complete */
-    int64_t steps; /* of the whole run, as the last request said; 0: none did */
-    int64_t saved; /* the step that config->state was written or read at; -1: not yet */
+    int64_t step;  /* the current step; all steps before it are complete */
+    int64_t steps; /* steps of the whole run, from the last request; 0 if unknown */
+    int64_t saved; /* the step at which config->state was written or read; -1 before that */
 };
 
-/* Begins empty, at step 0. Both arguments must outlive the state. */
+/* Initializes an empty state at step 0. Both arguments must outlive the state. */
 void optimizer_state_init(struct optimizer_state *s, const struct optimizer_rule *rule,
                           const struct optimizer_config *config);
 void optimizer_state_release(struct optimizer_state *s);
 
-/* Returns a new frame with all tensors, with `slots` as a state, else as a model. NULL with a
- * message. */
+/* Returns a new frame with all tensors: with `slots` a state, otherwise a model. Returns NULL with
+ * a message. */
 struct frame *optimizer_state_pack(const struct optimizer_state *s, bool slots);
 
-/* Each writes one file and returns 0, or -1 with a message. Without a path nothing is written, and
- * neither if no client ever joined. If a value is not finite, it is an error and the file stays as
- * it was. */
-int optimizer_state_save(
-    struct optimizer_state *s); /* config->state, unless this step's is there */
-int optimizer_state_save_model(const struct optimizer_state *s); /* config->model */
-/* config->model with the step in its name, if config->keep_every divides the step. */
+/* Writes config->state, unless it already holds this step. This function and the next two write one
+ * file each, and return 0, or -1 with a message. They write nothing if the path is "" or no client
+ * ever joined. A value that is not finite is an error, and the file stays as it was. */
+int optimizer_state_save(struct optimizer_state *s);
+/* Writes config->model. */
+int optimizer_state_save_model(const struct optimizer_state *s);
+/* Writes config->model with the step in its name, if config->keep_every divides the step. */
 int optimizer_state_keep_model(const struct optimizer_state *s);
 
-/* Reads config->state, and checks that it is of this optimizer and was made with the same flags.
- * Returns -1 with a message. */
+/* Reads config->state, and checks that it belongs to this optimizer and was made with the same
+ * flags. Returns -1 with a message. */
 int optimizer_state_load(struct optimizer_state *s);
 
 #endif

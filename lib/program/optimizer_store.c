@@ -24,7 +24,7 @@ static void free_tensor(struct owned_tensor *e)
         free(e->slots[i]);
 }
 
-/* Allocates what the tensor holds, and makes room for one more. */
+/* Allocates the members of a tensor, and makes room for one more tensor. */
 static int allocate(struct optimizer_store *s, struct owned_tensor *e, const char *name)
 {
     void *tensors = grow(s->tensors, s->n, &s->capacity, sizeof *s->tensors);

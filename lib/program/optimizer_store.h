@@ -1,6 +1,6 @@
 /* optimizer_store: the tensors that an optimizer owns: parameters with their slots, and buffers.
  *
- * Errors: -1 or NULL, with a message. */
+ * Functions return -1 or NULL with a message on failure. */
 #ifndef OPTIMIZER_STORE_H
 #define OPTIMIZER_STORE_H
 
@@ -16,19 +16,19 @@ struct owned_tensor {
     enum dtype dtype;
     int ndim;
     int64_t shape[FRAME_MAX_DIMS];
-    size_t count, bytes; /* elements, and bytes of the value */
+    size_t count, bytes; /* number of elements, and bytes of the value */
     void *value;
-    float *slots[OPTIMIZER_SLOTS]; /* of a parameter, `count` elements each; of a buffer NULL */
+    float *slots[OPTIMIZER_SLOTS]; /* `count` elements each; NULL for a buffer */
     bool buffer;                   /* stored and never optimized (parameter_name.h) */
-    bool frozen;                   /* stored as it is: no gradient of it comes */
-    int client;                    /* who joined with it; -1: nobody yet (a resumed state's) */
-    int64_t updated;               /* the step it was last sent in; -1: not yet */
+    bool frozen;                   /* never changes, and receives no gradient */
+    int client;                    /* client that joined with it; -1 if none did (resumed state) */
+    int64_t updated;               /* last step in which a client sent it; -1 before that */
 };
 
 enum { OPTIMIZER_STORE_NAME = 400 }; /* bytes of a name, so that SLOT/NAME fits into 512 */
 
 struct optimizer_store {
-    int n_slots; /* of each parameter */
+    int n_slots; /* slots of each parameter */
     struct owned_tensor *tensors;
     int n;
     int64_t capacity;
@@ -36,21 +36,21 @@ struct optimizer_store {
     size_t largest;
 };
 
-/* Returns the tensor of that name, valid until the next add or remove; NULL without a message if
- * there is none. */
+/* Returns the tensor of that name, or NULL without a message if there is none. The pointer is valid
+ * until the next add or remove. */
 struct owned_tensor *optimizer_store_find(const struct optimizer_store *s, const char *name);
 
 /* Adds a copy of the tensor, with slots of zeros if it is a parameter. Refuses names that are too
- * long or have a '/', and parameters that are not F32. */
+ * long or contain a '/', and parameters that are not F32. Returns the new tensor. */
 struct owned_tensor *optimizer_store_add(struct optimizer_store *s, const struct tensor *t);
 
 /* Removes tensor number i; those after it move down. */
 void optimizer_store_remove(struct optimizer_store *s, int i);
 
-/* Returns whether t, which came as the gradient of e, is BF16; its answer is BF16 then, too. */
+/* Returns true if t, which was sent as the gradient of e, is BF16; its answer then is BF16, too. */
 bool optimizer_store_is_bf16(const struct owned_tensor *e, const struct tensor *t);
 
-/* Checks that t has the shape and dtype of e; with `bf16` the dtype may be any. */
+/* Checks that t has the shape and dtype of e. With `bf16` it does not check the dtype. */
 int optimizer_store_check(const struct owned_tensor *e, const struct tensor *t, bool bf16);
 
 /* Returns the gradient t of e as float32: t's own data, or a copy that is valid until the next
@@ -58,7 +58,7 @@ int optimizer_store_check(const struct owned_tensor *e, const struct tensor *t, 
 const float *optimizer_store_gradient(struct optimizer_store *s, const struct owned_tensor *e,
                                       const struct tensor *t);
 
-/* Writes the values in force over the data of t, which has the shape of e, in t's dtype. */
+/* Overwrites the data of t, which has the shape of e, with the current values of e in t's dtype. */
 void optimizer_store_answer(const struct owned_tensor *e, struct tensor *t);
 
 void optimizer_store_release(struct optimizer_store *s);

@@ -1,17 +1,17 @@
-/* parameter_name: what the name of a parameter or buffer says about how it is optimized. */
+/* parameter_name: decides from the name of a parameter or buffer how it is optimized. */
 #ifndef PARAMETER_NAME_H
 #define PARAMETER_NAME_H
 
 #include <stdbool.h>
 
-/* Whether the tensor is a buffer, which is stored and never optimized: *.running_mean,
- * *.running_var and *.num_batches_tracked. A step is complete without it. */
+/* Returns true if the tensor is a buffer, which is stored and never optimized: *.running_mean,
+ * *.running_var and *.num_batches_tracked. A step is complete without buffers. */
 bool parameter_name_is_buffer(const char *name);
 
-/* Whether a tensor is frozen, given the metadata `frozen` of the join that it came with (NULL: none
- * is). That is a list such as "conv1,bn1,layer1" of whole names, or of the beginnings of names up
- * to a '.'. A frozen tensor is stored like the others, but clients send no gradient or value of it.
- */
+/* Returns true if a tensor is frozen. `list` is the metadata `frozen` of the join that it came
+ * with, or NULL if nothing is frozen: a list such as "conv1,bn1,layer1" of whole names, or of
+ * beginnings of names up to a '.'. A frozen tensor is stored like the others, but clients send
+ * neither gradients nor values of it. */
 bool parameter_name_is_frozen(const char *list, const char *name);
 
 #endif

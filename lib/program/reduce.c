@@ -14,7 +14,7 @@ MULTIVERSION static void add_bf16(uint16_t *restrict a, const uint16_t *restrict
         a[i] = bf16_narrow(bf16_widen(a[i]) + bf16_widen(b[i]));
 }
 
-/* Unsigned, since they may overflow. */
+/* Adds as unsigned numbers, since the sums may overflow. */
 static void add_words(uint32_t *restrict a, const uint32_t *restrict b, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -27,7 +27,7 @@ static void add_long_words(uint64_t *restrict a, const uint64_t *restrict b, siz
         a[i] += b[i];
 }
 
-/* a += b */
+/* Computes a += b. Returns -1 with a message. */
 static int add(const struct tensor *a, const struct tensor *b)
 {
     bool same = a->dtype == b->dtype && a->ndim == b->ndim;
@@ -54,7 +54,8 @@ static int add(const struct tensor *a, const struct tensor *b)
     }
 }
 
-/* Each frame's tensor of that name, NULL where it has none; their tree's sum, in one of them. */
+/* Computes the sum of the frames' tensors of that name in the order of the tree, in one of them.
+ * parts[n] is working memory: the tensor of each frame, or NULL where the frame has none. */
 static const struct tensor *sum_of(struct frame *const *frames, int n, const char *name,
                                    const struct tensor **parts)
 {

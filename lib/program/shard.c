@@ -14,13 +14,13 @@ struct shard {
     int n;
 };
 
-/* How one request is divided among the optimizers. */
+/* The way in which one request is divided among the optimizers. */
 struct split {
-    int *owners;                /* of the request's tensors */
-    int asked[LINKS_AT_ONCE];   /* those that get a part of it, ascending */
-    int tensors[LINKS_AT_ONCE]; /* in each of the parts, as asked[] counts */
+    int *owners;                /* owners of the request's tensors */
+    int asked[LINKS_AT_ONCE];   /* optimizers that get a part of it, ascending */
+    int tensors[LINKS_AT_ONCE]; /* tensors in the part of asked[i] */
     int n;
-    bool ranks; /* others ask the same links: all get a part, and all that they answer goes back */
+    bool ranks; /* several ranks use these links: all get a part, all answers go back */
 };
 
 int shard_owner(const char *name, int k)
@@ -94,9 +94,9 @@ void shard_abandon(struct shard *s)
 
 /* ---- a request's parts ---- */
 
-/* Finds the optimizers that get a part: the owners of the request's tensors, or all if it has none.
- * With several ranks each link leads to a reduce, which waits for a frame of every rank, and ranks
- * do not all have the same tensors: so all get a part then, too. */
+/* Finds the optimizers that get a part: the owners of the request's tensors, or all if it has no
+ * tensors. With several ranks each link leads to a reduce, which waits for a frame of every rank,
+ * and not all ranks have the same tensors. All optimizers get a part then, too. */
 static int plan(const struct shard *s, const struct frame *request, struct split *split)
 {
     int counts[LINKS_AT_ONCE] = {0};
@@ -139,7 +139,7 @@ static struct frame *make_part(const struct frame *request, const struct split *
     return part;
 }
 
-/* Sends all parts before it waits for any reply. */
+/* Sends all parts, and only then waits for the replies. */
 static int exchange(const struct shard *s, const struct frame *request, const struct split *split,
                     struct frame **replies)
 {
@@ -155,8 +155,8 @@ static int exchange(const struct shard *s, const struct frame *request, const st
 
 /* ---- their replies ---- */
 
-/* Checks that all optimizers are at the same step. An optimizer that owns nothing yet has begun no
- * step, and one that owns only frozen tensors names none: these do not count. */
+/* Checks that all optimizers are at the same step. Two kinds are ignored: an optimizer that owns
+ * nothing yet has begun no step, and one that owns only frozen tensors reports no step. */
 static int check_steps(const struct shard *s, const struct split *split,
                        struct frame *const *replies)
 {
@@ -179,7 +179,7 @@ static int check_steps(const struct shard *s, const struct split *split,
     return 0;
 }
 
-/* Puts what owner number i answered in the place of what it was sent. */
+/* Puts the answer of owner number i in the place of the part that it was sent. */
 static int put(struct frame *request, const struct split *split, int i, const struct frame *reply,
                const char *name)
 {
@@ -212,8 +212,8 @@ static int check_answer(const struct frame *request, const struct frame *all)
     return 0;
 }
 
-/* Makes the answer of all tensors that came, for a rank that sent none, or fewer than other ranks.
- */
+/* Makes the answer from all tensors that came back, for a rank that sent none, or fewer than other
+ * ranks did. */
 static struct frame *join_all(const struct shard *s, const struct split *split,
                               struct frame *const *replies)
 {
@@ -254,7 +254,8 @@ static void replace_metas(struct frame *f, const struct frame *with)
     frame_inherit_metas(f, with);
 }
 
-/* Makes the reply of the optimizers' replies: in *request, or in a frame that replaces it. */
+/* Makes the reply from the optimizers' replies, either in *request or in a frame that replaces it.
+ */
 static int merge(const struct shard *s, const struct split *split, struct frame *const *replies,
                  struct frame **request)
 {

@@ -1,9 +1,9 @@
-/* shard: spreads parameters over K optimizers by their names, so that these answer as one.
+/* shard: distributes parameters over K optimizers by their names, so that these answer like one.
  *
- * The owner of a tensor is CRC-32 (zlib's) of its name, modulo K. It depends on nothing else, so a
- * run that goes on with as many optimizers in the same order finds the states where they are.
- * Bytes of the fullest optimizer over the mean, for the parameters and buffers of encode and
- * project:
+ * The owner of a tensor is the CRC-32 (zlib's) of its name, modulo K. It depends on nothing else,
+ * so a run that resumes with the same number of optimizers in the same order finds each tensor in
+ * the same state as before. For the parameters and buffers of encode and project, the bytes
+ * of the fullest optimizer, divided by the mean over the optimizers, are:
  *
  *                 K = 2   K = 3   K = 4   K = 8
  *   ResNet-18      1.08    1.17    1.18    2.17
@@ -12,9 +12,10 @@
  *   ResNet-101     1.00    1.21    1.27    1.80
  *   ResNet-152     1.01    1.11    1.20    1.35
  *
- * With 8 no rule for whole tensors is better than 1.64 for ResNet-18: a fifth of it is one tensor.
+ * With 8 optimizers, no rule for whole tensors is better than 1.64 for ResNet-18, since one tensor
+ * is a fifth of it.
  *
- * Errors: -1 or NULL with a message that names the link. */
+ * Functions return -1 or NULL with a message that names the link. */
 #ifndef SHARD_H
 #define SHARD_H
 
@@ -22,31 +23,34 @@
 
 struct shard;
 
-/* Returns the number, from 0, of the one of k optimizers that owns the tensor of that name. */
+/* Returns the number (from 0) of the optimizer, of k, that owns the tensor of that name. */
 int shard_owner(const char *name, int k);
 
-/* Returns how many links a list has (endpoint_take()), or -1 with a message if one of them is no
- * link or if there are too many. */
+/* Returns the number of links in a list (endpoint_take()), or -1 with a message if one of them is
+ * not a link or if there are too many. */
 int shard_count(const char *list);
 
 /* Opens the links of such a list. */
 struct shard *shard_open(const char *list);
 
-/* Sends each tensor of a request (consumed) to its owner. *reply, the caller's, holds their
- * answers: the request's tensors in the request's order, and the metadata of the first optimizer's
- * answer. The optimizers work at the same time. A tensor that does not come back, that was not
- * asked for, or that comes back in another shape is an error. Special requests:
+/* Sends each tensor of a request (consumed) to its owner. *reply, which the caller frees,
+ * holds their answers: the request's tensors in the request's order, and the metadata of the first
+ * optimizer's answer. The optimizers work at the same time. It is an error if a tensor does not
+ * come back, was not asked for, or comes back in another shape. Some requests are special:
  *
- *   kind = join       the optimizers must be at the same step
- *   join, no tensors  goes to all; the answer is everything they have
- *   no tensors        is the answer itself
- *   world > 1         of a rank, whose links lead to a reduce each: all get a part, if an empty
- *                     one, and the answer is all that comes, as other ranks may have sent more */
+ *   kind = join       The optimizers must be at the same step.
+ *   join, no tensors  It goes to all; the answer is everything they have.
+ *   no tensors        It is itself the answer.
+ *   world > 1         It comes from one of several ranks, and each link leads to a reduce. All
+ *                     links get a part, which may be empty, and the answer is everything that
+ *                     comes back, since other ranks may have sent more tensors. */
 int shard_ask(struct shard *s, struct frame *request, struct frame **reply);
 
-/* Ends all links, waits until each peer has ended, and frees s. -1 if one of them failed. */
+/* Ends all links, waits until each peer has ended, and frees s. Returns -1 with a message if a peer
+ * failed. */
 int shard_end(struct shard *s);
-/* After a failure: closes without an end frame. Keeps fail_message(). NULL is fine. */
+/* Closes all links without an end frame, after a failure, and frees s. Leaves fail_message() as it
+ * was. s may be NULL. */
 void shard_abandon(struct shard *s);
 
 #endif

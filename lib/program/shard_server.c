@@ -53,7 +53,8 @@ static int count_parameters(const struct frame *f)
     return n;
 }
 
-/* Counts what a request that is about to be answered brings. */
+/* Counts the parameters of a request that is about to be answered: the gradients that it brings or,
+ * in a join, the gradients that its client will send in each step. */
 static void count(struct shard_server *s, const struct step_gate_request *r)
 {
     struct step_gate_client *c = step_gate_client(s->gate, r->client);
@@ -62,7 +63,7 @@ static void count(struct shard_server *s, const struct step_gate_request *r)
         step_gate_count(s->gate, r->client, r->step, parameters);
         return;
     }
-    if (c->started) /* another run of the same client */
+    if (c->started) /* the client has begun another run */
         c->owes = 0;
     c->started = false;
     c->owes += parameters;
@@ -83,7 +84,7 @@ static int put(struct shard_server *s, int client, struct frame *f)
     return 0;
 }
 
-/* Waits for what the server has next, and puts a request into the gate. */
+/* Waits for the server's next request and puts it into the gate. */
 static enum shard_server_result receive(struct shard_server *s)
 {
     struct frame *f;
@@ -120,7 +121,8 @@ enum shard_server_result shard_server_next(struct shard_server *s, struct frame 
             *client = r.client;
             return SHARD_SERVER_REQUEST;
         }
-        /* At the end nothing waits: what waits does so for a client that has not ended. */
+        /* Once the server has ended, no request can be waiting: requests wait only for a client
+         * that has not ended. */
         const enum shard_server_result got = receive(s);
         if (got != SHARD_SERVER_REQUEST)
             return got;

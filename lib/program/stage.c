@@ -59,7 +59,7 @@ static int serve(struct stage_run *run, struct server *server)
     return got == SERVER_ENDED ? 0 : -1;
 }
 
-/* Sends the end frame to every peer before any is waited for. */
+/* Sends the end frame to every peer before it waits for any of them. */
 static int end_links(struct stage_run *run)
 {
     int status = 0;
@@ -97,7 +97,7 @@ int stage_run(const struct stage *stage)
     if (!server)
         return warn_failure();
     if (open_links(&run) || serve(&run, server) || end_links(&run)) {
-        const int status = warn_failure(); /* first, so that the culprit's line leads a log */
+        const int status = warn_failure(); /* first, so that the cause comes first in a log */
         server_abandon(server);
         close_links(&run);
         return status;

@@ -25,7 +25,7 @@ int stage_forward_start(struct stage_run *run, const struct frame *request,
     return *stage_options.init ? checkpoint_load(p, stage_options.init, run->stage->flags) : 0;
 }
 
-/* Evaluates the network, or copies the input if there is none, to out. */
+/* Evaluates the network into out, or copies the input to out if there is no network. */
 static int forward(struct stage_run *run, const struct tensor *input, float *out)
 {
     if (!run->net) {
@@ -56,7 +56,7 @@ struct frame *stage_forward(struct stage_run *run, const struct frame *request,
         (const char *const[]){run->stage->input, NULL});
     if (!f)
         return NULL;
-    if (grains > 0) /* what classes are called is for the evaluator alone */
+    if (grains > 0) /* only an evaluator needs the names of classes */
         frame_drop_meta(f, "class_names");
     if (s->images && forward(run, input, frame_find(f, run->stage->output)->data)) {
         frame_free(f);

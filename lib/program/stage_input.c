@@ -38,7 +38,7 @@ int64_t stage_input_grains(const struct frame *request, int64_t b)
     if (grains < 1 || (grains & (grains - 1)) || batch < 1 || batch % grains)
         return fail("%lld grains: not a power of two that divides a batch of %lld",
                     (long long)grains, (long long)batch);
-    /* A worker's part that is not a whole number of grains is summed as one. */
+    /* If a worker's part is not a whole number of grains, it is summed as one grain. */
     if (b > batch || __builtin_mul_overflow(b, grains, &all) || all % batch)
         return 1;
     return all / batch;

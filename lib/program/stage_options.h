@@ -1,4 +1,4 @@
-/* stage_options: the flags that encode, project and classify share, and what they were set to. */
+/* stage_options: the flags that encode, project and classify share, and their values. */
 #ifndef STAGE_OPTIONS_H
 #define STAGE_OPTIONS_H
 
@@ -15,12 +15,12 @@ struct stage_config {
 };
 extern struct stage_config stage_options;
 
-/* --opt, --init, --seed, --wire, --threads, --precision and --kernel; and --next and --sync, for a
- * stage without a loss of its own. A program also takes server_option_specs and link_option_specs
- * (link_options.h). */
+/* The flags --opt, --init, --seed, --wire, --threads, --precision and --kernel, and, for a stage
+ * without a loss of its own, --next and --sync. A program also takes server_option_specs and
+ * link_option_specs (link_options.h). */
 extern const struct option_spec stage_option_specs[], stage_link_option_specs[];
 
-/* Call it before options_parse(): sets the default of --threads. */
+/* Sets the default of --threads. Call it before options_parse(). */
 void stage_options_defaults(void);
 
 #endif

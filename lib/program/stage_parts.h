@@ -1,8 +1,9 @@
-/* stage_parts: what stage.h hides, shared by the files that implement it: stage.c (links and the
- * serving loop), stage_input.c (requests), stage_forward.c (the network and its output),
+/* stage_parts: the internals of stage.h, shared by the files that implement it: stage.c (links and
+ * the serving loop), stage_input.c (requests), stage_forward.c (the network and its output),
  * stage_training.c (a training step) and stage_sync.c (batch norm over several workers).
  *
- * Functions return 0, or -1 with a message; those that return a pointer, NULL with a message. */
+ * Functions return 0, or -1 with a message; those that return a pointer return NULL with a message.
+ */
 #ifndef STAGE_PARTS_H
 #define STAGE_PARTS_H
 
@@ -20,30 +21,31 @@
 struct stage_run {
     const struct stage *stage;
     struct network *net;             /* NULL until the first request, and for the identity */
-    struct link *next, *opt, *sync;  /* NULL: not given */
+    struct link *next, *opt, *sync;  /* NULL if not given */
     struct optimizer_client *client; /* NULL until the first training step, and for the identity */
-    const struct frame *step;        /* the request of the step under way */
-    bool awaits_update;              /* gradients were sent, and new values have not come yet */
-    char dinput[16], doutput[16];    /* the gradients' names */
+    const struct frame *step;        /* the current step's request */
+    bool awaits_update;              /* gradients were sent, but no new values received yet */
+    char dinput[16], doutput[16];    /* names of the gradients */
 };
 
-/* Returns whether the flags ask for training. */
+/* Returns true if the flags ask for training. */
 bool stage_trains(const struct stage *stage);
 
 /* ---- requests (stage_input.c) ---- */
 
-/* The input's sizes: B images with V views each, of H x W pixels and C channels. A vector is an
- * image of 1 x 1. */
+/* The sizes of the input: B images with V views each, of H x W pixels and C channels. A vector
+ * counts as an image of 1 x 1. */
 struct stage_sizes {
     int64_t b, v, h, w, c;
     int64_t images; /* b x v */
 };
 
-/* Returns the request's input, which fits this stage and its network, and its sizes. */
+/* Returns the request's input, after checking that it fits this stage and its network, and sets its
+ * sizes. */
 const struct tensor *stage_input_find(const struct stage_run *run, const struct frame *request,
                                       struct stage_sizes *s);
 
-/* Returns how many of the batch's grains these b images are, or -1 with a message. */
+/* Returns the number of the batch's grains that b images make, or -1 with a message. */
 int64_t stage_input_grains(const struct frame *request, int64_t b);
 
 /* ---- the network (stage_forward.c) ---- */
@@ -53,7 +55,8 @@ int stage_forward_start(struct stage_run *run, const struct frame *request,
                         const struct tensor *input);
 
 /* Computes the output. Returns a new frame: the request with the output in the input's place. With
- * grains > 0 the pass is one of training, else one of evaluation, whose frame may have no rows. */
+ * grains > 0 this is a training pass, otherwise an evaluation, in which the frame may have no rows.
+ */
 struct frame *stage_forward(struct stage_run *run, const struct frame *request,
                             const struct tensor *input, const struct stage_sizes *s,
                             int64_t grains);
@@ -63,14 +66,14 @@ struct frame *stage_forward(struct stage_run *run, const struct frame *request,
 /* Runs one training step. Returns the reply to the caller. */
 struct frame *stage_training_step(struct stage_run *run, const struct frame *request);
 
-/* Waits until the optimizer has answered with the new values of the last step, and takes them over;
- * returns at once if nothing was sent. *lr: as optimizer_client_finish() says. */
+/* Waits until the optimizer has answered with the new values of the last step, and stores them.
+ * Returns at once if no gradients were sent. Sets *lr as optimizer_client_finish() does. */
 int stage_training_update(struct stage_run *run, const char **lr);
 
 /* ---- batch norm over several workers (stage_sync.c) ---- */
 
 /* Replaces `count` integers of this worker by their sums over all workers, through --sync. It is
- * network_share()'s callback; `user` is the stage_run. */
+ * the callback of network_share(); `user` is the stage_run. */
 int stage_sync_add(const char *name, int64_t *values, size_t count, void *user);
 
 #endif

@@ -18,7 +18,7 @@ int stage_sync_add(const char *name, int64_t *values, size_t count, void *user)
         return -1;
     const struct tensor *t = frame_need(sum, name, DTYPE_I64, 1, shape);
     int bad = t ? 0 : fail_prefix("%s", link_name(run->sync));
-    if (t && sum->n_tensors != 1) /* workers that ran different networks, or in another order */
+    if (t && sum->n_tensors != 1) /* workers ran different networks, or in another order */
         bad = fail("%s: other workers sent another tensor than %s", link_name(run->sync), name);
     if (!bad)
         memcpy(values, t->data, t->bytes);

@@ -8,7 +8,7 @@
 #include "program/stage_parts.h"
 #include "report/metrics.h"
 
-/* Joins on the first request of a training run: takes the optimizer's parameters over. */
+/* Joins on the first request of a training run: receives the optimizer's parameters. */
 static int join(struct stage_run *run, const struct frame *request)
 {
     int64_t step, next_step;
@@ -60,9 +60,9 @@ int stage_training_update(struct stage_run *run, const char **lr)
     return 0;
 }
 
-/* The head of the pipeline reports the learning rate, so it waits for the update before it answers;
- * other stages let their callers go on meanwhile. The views are those of the whole batch, other
- * workers' included. */
+/* Adds the metrics of the pipeline's head. It reports the learning rate, so it waits for the update
+ * before it answers; other stages let their callers go on meanwhile. The number of views is that of
+ * the whole batch, including other workers' views. */
 static int add_metrics(struct stage_run *run, const struct stage_sizes *s, double began,
                        struct frame *reply)
 {
@@ -77,8 +77,8 @@ static int add_metrics(struct stage_run *run, const struct stage_sizes *s, doubl
     return 0;
 }
 
-/* A stage with a loss of its own reports the learning rate too: the encoder before it may have no
- * rate to report, because it is frozen as a whole. */
+/* Adds the learning rate to the reply of a stage with a loss of its own. The encoder before it may
+ * have none to report, because it can be frozen as a whole. */
 static int add_rate(struct stage_run *run, struct frame *reply)
 {
     const char *lr;
@@ -90,7 +90,7 @@ static int add_rate(struct stage_run *run, struct frame *reply)
 }
 
 /* Returns the reply to the caller: metrics, or the input's gradient (not yet computed) with the
- * metadata that came with the output's. */
+ * metadata of the output's gradient. */
 static struct frame *training_reply(const struct stage_run *run, const struct frame *request,
                                     const struct frame *answer, const struct stage_sizes *s)
 {
@@ -112,7 +112,8 @@ static struct frame *training_reply(const struct stage_run *run, const struct fr
     return reply;
 }
 
-/* Gets the output's gradient and the loss's metrics as a new frame. Consumes the output. */
+/* Sets *answer to a new frame with the output's gradient and the loss's metrics. Consumes the
+ * output. */
 static int ask(struct stage_run *run, struct frame *out, struct frame **answer)
 {
     if (!run->stage->loss)
@@ -122,7 +123,8 @@ static int ask(struct stage_run *run, struct frame *out, struct frame **answer)
     return *answer ? 0 : -1;
 }
 
-/* Any program may be the loss: checks that parameters are not updated by one that diverged. */
+/* Checks that the loss has not diverged before its gradient updates any parameters. The loss may be
+ * any program. */
 static int check_loss(const struct frame *request, const struct frame *answer)
 {
     double loss;

@@ -8,7 +8,7 @@
 
 struct step_gate {
     struct step_gate_client *clients;
-    struct step_gate_request *waiting; /* in the order they came in */
+    struct step_gate_request *waiting; /* in the order of arrival */
     int64_t client_capacity, waiting_capacity;
     int n_clients, n_waiting;
 };
@@ -67,7 +67,7 @@ int step_gate_put(struct step_gate *g, int client, int64_t step, struct frame *f
     return 0;
 }
 
-/* The lowest step that a client other than `except` has not completed. */
+/* Returns the lowest step that a client other than `except` has not completed. */
 static int64_t under_way(const struct step_gate *g, int except)
 {
     int64_t lowest = INT64_MAX;
@@ -76,7 +76,7 @@ static int64_t under_way(const struct step_gate *g, int except)
         if (i == except || c->ended || !c->owes)
             continue;
         int64_t step = c->step + (c->sent >= c->owes);
-        if (step < c->latest) /* it has begun a later one, so nothing more of this one comes */
+        if (step < c->latest) /* it has begun a later step, so this one is complete */
             step = c->latest;
         if (step < lowest)
             lowest = step;
@@ -94,7 +94,8 @@ bool step_gate_holds(const struct step_gate *g)
     return g->n_waiting > 0;
 }
 
-/* Whether an earlier request of the same client waits: its replies keep their order. */
+/* Returns true if an earlier request of the same client waits. Its replies must keep their order.
+ */
 static bool has_earlier(const struct step_gate *g, int i)
 {
     for (int j = 0; j < i; j++)
