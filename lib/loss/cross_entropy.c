@@ -11,7 +11,7 @@
 enum { LANES = 16 }; /* partial sums of a row, in a fixed order */
 static const float log2_e = 1.44269504F;
 
-/* e becomes exp(x - largest); their sum. */
+/* Sets e to exp(x - largest) and returns the sum. */
 MULTIVERSION static double exponentials(const float *x, int64_t n, float largest, float *e)
 {
     double lanes[LANES] = {0}, sum = 0;
@@ -28,7 +28,8 @@ MULTIVERSION static double exponentials(const float *x, int64_t n, float largest
     return sum;
 }
 
-/* One row's loss; d gets its gradient times weight. *right: the label's is the first largest. */
+/* Returns one row's loss, and sets d to its gradient times weight. Sets *right if the first of the
+ * largest logits is the label's. */
 static double row(const float *x, int64_t label, int64_t n, double smoothing, double weight,
                   float *d, bool *right)
 {

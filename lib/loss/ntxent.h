@@ -9,8 +9,8 @@
 
 #include "loss/loss_types.h"
 
-/* Writes the gradient to dz (n, d); n is even, and in->labels and in->views are not read. All three
- * metrics are set. Memory is O(n d + threads). Returns 0, or -1 with a message when memory is out.
+/* Writes the gradient to dz (n, d). n must be even; in->labels and in->views are not read. Sets all
+ * three metrics. Needs O(n d + threads) memory. Returns 0, or -1 with a message if memory is out.
  */
 int ntxent(const struct loss_input *in, double temperature, float *dz,
            struct loss_metrics *metrics);

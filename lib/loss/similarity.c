@@ -12,18 +12,19 @@
 #include "base/multiversion.h"
 #include "engine/grains.h"
 
-/* Order. A tile adds to the rows of two blocks. Round r visits the tiles of blocks i and j with
- * i + j = r modulo their number: each block once. A tile waits until both blocks have been through
- * the rounds before, so that sums have the same order whatever the number of threads.
+/* Order. A tile adds to the rows of two blocks. Round r visits the tiles of blocks i and j for
+ * which i + j is r modulo the number of blocks, which is one tile for each block. A tile waits
+ * until both blocks have completed the rounds before, so sums are taken in the same order whatever
+ * the number of threads.
  *
- * Kernels. A row of A takes 16 values at a time that are together, and so do the losses, which go
- * along panels by 16 columns: so a panel's width is a multiple of 16. Where the kernel's columns
- * are none, a panel holds several blocks side by side, and a B is copied out of it first. */
+ * Kernels. A row of A is read in groups of 16 adjacent values, and the losses go along panels by 16
+ * columns, so a panel's width is a multiple of 16. If the number of the kernel's columns is not, a
+ * panel holds several blocks side by side, and a B is first copied out of it. */
 
 enum { TILE = SIMILARITY_TILE, LANES = SIMILARITY_LANES };
 enum { LARGEST_BLOCK = GEMM_KERNEL_ROWS * GEMM_KERNEL_COLUMNS };
 
-/* The part of a matrix from a row and a column on. */
+/* The part of a matrix that starts at a row and a column. */
 struct similarity_part {
     const struct similarity_matrix *matrix;
     int64_t row, column;
@@ -75,8 +76,8 @@ MULTIVERSION static void mask(float *panel, int64_t width, int64_t c, int64_t co
             panel[k] = c + k < columns && (c + k > r || !diagonal) ? panel[k] : -INFINITY;
 }
 
-/* Returns `depth` rows of one block's columns, from a row and a column of m on, packed as B: in
- * their place in m, or a copy in w. */
+/* Returns `depth` rows of one block's columns, from a row and a column of m on, packed as B: a
+ * pointer into m, or a copy in w. */
 static const float *block_of_b(const struct similarity *p, struct similarity_worker *w,
                                const struct similarity_matrix *m, int64_t row, int64_t column,
                                int64_t depth)
@@ -90,7 +91,7 @@ static const float *block_of_b(const struct similarity *p, struct similarity_wor
     return w->packed;
 }
 
-/* Computes a block into a panel: the rows of A are those of a panel, too. */
+/* Computes a block into a panel. The rows of A are also those of a panel. */
 static void store_block(const struct similarity *p, const float *a, const float *b,
                         const struct gemm_step *steps, int64_t n_steps, float *c)
 {
@@ -147,7 +148,7 @@ static void add_block(const struct similarity *p, float *c, const float *block, 
         grains_add_floats(c + r * p->width, block + r * columns, columns);
 }
 
-/* c (rows, columns) += a (rows, depth) b (depth, columns). */
+/* Computes c (rows, columns) += a (rows, depth) b (depth, columns). */
 static void add_product(const struct similarity *p, struct similarity_worker *w,
                         struct similarity_part c, struct similarity_part a,
                         struct similarity_part b, int64_t rows, int64_t depth, int64_t columns)
@@ -183,8 +184,8 @@ static void await(const _Atomic int64_t *rounds, int64_t round)
         sched_yield();
 }
 
-/* The schedule hands out tiles in their order, so a thread that waits for a block waits for a tile
- * that another thread is visiting. */
+/* Visits the tiles in their order. OpenMP's schedule hands them out in this order, so a thread that
+ * waits for a block waits for a tile that another thread is visiting. */
 void similarity_visit(struct similarity *p, similarity_visitor *visit, void *loss, bool positives)
 {
     const int64_t blocks = p->blocks;
@@ -244,7 +245,7 @@ void similarity_finish(struct similarity *p, const struct loss_input *in, double
         finish(p, i, in->normalize, scale, dz + (p->order ? p->order[i] : i) * p->d);
 }
 
-/* Fills in n steps along a row of a matrix in panels of `rows` rows. */
+/* Sets n steps along a row of a matrix in panels of `rows` rows. */
 static void fill_steps(const struct similarity *p, struct gemm_step *steps, int64_t n, int64_t rows)
 {
     for (int64_t s = 0; s < n; s++) {
@@ -262,7 +263,8 @@ static int64_t panel_width(const struct gemm_kernel *k)
     return width;
 }
 
-/* Returns 0 if the kernel can be used, else -1 with a message. A tile holds whole blocks only. */
+/* Returns 0 if the kernel can be used, else -1 with a message. A tile must hold whole blocks only.
+ */
 static int check_kernel(const struct gemm_kernel *k)
 {
     if (gemm_kernel_check(k))
@@ -282,8 +284,8 @@ struct similarity_memory {
     size_t steps, norms, along, rounds, workers, panels, packed;
 };
 
-/* Rows and columns of the matrices are rounded up to whole blocks, and there is room for the rows
- * that a block reads after the last one. */
+/* Reserves the parts of the memory. Rows and columns of the matrices are rounded up to whole
+ * blocks, and there is room for the rows that a block reads beyond the last one. */
 static struct similarity_memory lay_out(const struct similarity *p, int threads, struct arena *a)
 {
     const struct gemm_kernel *by = p->product;
@@ -318,7 +320,7 @@ static void place_parts(struct similarity *p, const struct similarity_memory *m,
     float *matrices[4];
     for (int i = 0; i < 4; i++)
         matrices[i] = (void *)(at + m->matrices[i]);
-    memset(at, 0, m->steps); /* the matrices, which come first */
+    memset(at, 0, m->steps); /* sets the matrices, which come first, to zero */
     fill_steps(p, steps, along_d, n_rows);
     fill_steps(p, steps + along_d, along_tile, d_rows);
     fill_steps(p, steps + along_d + along_tile, along_tile, TILE);

@@ -10,9 +10,9 @@
 #include "base/vector_math.h"
 #include "loss/similarity.h"
 
-/* With k = |P(i)|, the derivative of row i's loss by s_ij is p_ij for a negative j and p_ij - 1/k
- * for a positive j. A first visit to all tiles finds the sums; a last visit makes the tiles again
- * and turns them into these coefficients.
+/* The method. With k = |P(i)|, the derivative of row i's loss by s_ij is p_ij for a negative j and
+ * p_ij - 1/k for a positive j. A first visit to all tiles finds the sums. A last visit computes the
+ * tiles again and turns them into these coefficients.
  *
  * Exponentials. While |s| stays below 64, e^s and its sums are within a float's range, and one
  * exponential serves both the row and the column of a pair. At lower temperatures, and where rows
@@ -24,9 +24,9 @@
  *
  *     loss_i = [ln A + b - mean s_ij] + ln(1 + N / (A e^b))
  *
- * so that neither a loss near 0 nor a gradient p - 1 near 0 is a difference of rounded numbers: for
- * a single positive the bracket is 0, and p - 1 = expm1(-loss). For several positives A takes a
- * visit of its own, to the tiles that have positives. Keeping them apart also lets the accuracy
+ * Thus neither a loss near 0 nor a gradient p - 1 near 0 is a difference of rounded numbers. For a
+ * single positive the bracket is 0, and p - 1 = expm1(-loss). For several positives A takes a visit
+ * of its own, to the tiles that have positives. Keeping positives apart also lets the accuracy
  * compare strictly: when all representations have become equal, no row counts as right.
  *
  * Entropy. It is the mean of ln D_i - sum_j p_ij s_ij, where D_i is the softmax's denominator. As s
@@ -34,12 +34,12 @@
  * normalization needs anyway. */
 
 enum { TILE = SIMILARITY_TILE, LANES = SIMILARITY_LANES };
-enum { MOST, SUM }; /* the uses of a worker's rows */
+enum { MOST, SUM }; /* indices of similarity_worker.row */
 
 struct softmax_row {
     double loss;
-    double sum;       /* of e^(s_ij - shift) over negatives */
-    double positives; /* A */
+    double sum;       /* sum of e^(s_ij - shift) over negatives */
+    double positives; /* A in the comment at the top */
     double similar;   /* sum of u_i.u_j over positives */
     /* For a positive, p - 1/k is (e^(s_ij - b) - mean) weight - rest. */
     double mean, weight, rest;
@@ -51,15 +51,15 @@ struct softmax_task {
     float scale;   /* log2(e) / T */
     bool shifted;  /* exponentials are relative to each row's largest similarity, not to 0 */
     bool several;  /* some row has more than one positive */
-    int64_t means; /* rows with positives, over which means are taken */
+    int64_t means; /* number of rows with positives, over which means are taken */
     struct softmax_row *rows;
-    float *memory;         /* what the next four point into */
+    float *memory;         /* holds the next four arrays */
     float *best, *most;    /* the largest product with a positive, and with a negative */
     float *shift, *weight; /* for a negative, p_ij = weight e^(s_ij - shift / T) */
 };
 
-/* Updates, for the rows from i and the columns from j of a panel, the largest similarity and the
- * sum of the exponentials. */
+/* Updates the largest similarity and the sum of the exponentials, for the rows from i and the
+ * columns from j of a panel. */
 MULTIVERSION static void take_panel(const struct softmax_task *t, int64_t width,
                                     struct similarity_worker *restrict w,
                                     const float *restrict panel, int64_t i, int64_t j)
@@ -124,7 +124,7 @@ MULTIVERSION static void find_coefficients(const struct softmax_task *t, int64_t
     }
 }
 
-/* Takes x, the product of the rows i and j, which are positives of each other. */
+/* Processes x, the product of rows i and j, which are positives of each other. */
 typedef void positive_visitor(struct softmax_task *t, int64_t i, int64_t j, float x);
 
 /* Calls `take` for each positive of a panel. */
@@ -223,7 +223,7 @@ static void find_sums(struct similarity *p, struct softmax_task *t)
 #pragma omp single
         for (int64_t i = 0; i < p->n; i++) {
             const float most = t->most[i] > -INFINITY ? t->most[i] : t->best[i];
-            t->shift[i] = most > -INFINITY ? most : 0; /* a single row has neither */
+            t->shift[i] = most > -INFINITY ? most : 0; /* a single row has no pair at all */
             t->rows[i].sum = t->rows[i].similar = 0;
         }
         similarity_visit(p, visit_first, t, false);
@@ -240,7 +240,7 @@ static void find_loss(struct softmax_task *t, int64_t i)
         return;
     const double all = t->several ? row->positives : 1, best = (double)t->best[i];
     const double ahead = ((double)t->shift[i] - best) * t->inverse_temperature;
-    const double ratio = row->sum / all * exp(ahead); /* of the negatives' sum to the positives' */
+    const double ratio = row->sum / all * exp(ahead); /* negatives' sum over positives' */
     const double beside = ratio < INFINITY ? log1p(ratio) : ahead + log(row->sum / all);
     row->loss = log(all) + (best - row->similar / k) * t->inverse_temperature + beside;
     row->mean = all / k;

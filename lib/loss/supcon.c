@@ -16,7 +16,7 @@ static int compare(const void *a, const void *b)
                                 : (x->index > y->index) - (x->index < y->index);
 }
 
-/* Orders rows so that those of a class are neighbours, and finds where each row's class ends
+/* Orders rows so that those of a class are adjacent, and finds where each row's class ends
  * (softmax_loss()). `images` is work space for n / views of them. */
 static void sort_by_class(const struct loss_input *in, struct labelled_image *images,
                           int64_t *order, int64_t *ends)

@@ -9,33 +9,34 @@
 #include "base/vector_math.h"
 #include "loss/similarity.h"
 
-/* A first visit to the tiles with positives, which are those on the diagonal, finds the positives'
- * products. Without mining, a negative's weight follows from its own product alone: one visit to
- * all tiles takes the sums and leaves the coefficients, and the positive's coefficient is added to
- * the gradient at the end. Mining needs a visit to all tiles before that one. It finds each row's
- * negative: its product, and how many negatives have exactly that product. The last visit makes the
- * same products again and recognizes the negative by its value. That visit costs as much as without
- * mining, although a row has only one coefficient that is not 0. */
+/* The method. A first visit to the tiles with positives, which are those on the diagonal, finds the
+ * positives' products. Without mining, a negative's weight depends only on its own product. One
+ * visit to all tiles then takes the sums and leaves the coefficients, and the positive's
+ * coefficient is added to the gradient at the end. Mining needs another visit to all tiles before
+ * that one. It finds each row's negative: its product, and how many negatives have exactly that
+ * product. The last visit computes the same products again and recognizes the negative by its
+ * value. It takes as long as without mining, although a row has only one coefficient that is not 0.
+ */
 
 enum { TILE = SIMILARITY_TILE, LANES = SIMILARITY_LANES };
-enum { MOST, SUM, COUNT };         /* the uses of a worker's rows when all negatives count */
-enum { BEST = SUM, TIES = COUNT }; /* and when one negative is mined */
+enum { MOST, SUM, COUNT };         /* indices of similarity_worker.row when all negatives count */
+enum { BEST = SUM, TIES = COUNT }; /* the same when one negative is mined */
 
 struct triplet_task {
     struct triplet_settings settings;
     double inverse_temperature;
     float scale; /* log2(e) / T */
     float *memory;
-    int64_t *ends;   /* similarity.h */
+    int64_t *ends;   /* see similarity.h */
     float *positive; /* u_i.u_p(i) */
-    float *corner;   /* margin loss: a triple costs if the negative's product is above this */
+    float *corner;   /* margin loss: a triple has a loss if the negative's product is above this */
     float *most;     /* the largest product with a negative */
-    float *best;     /* mined: the negative's product, -infinity if there is none */
+    float *best;     /* mined: the negative's product, or -infinity if there is none */
     float *ties;     /* mined: how many negatives have that product */
     float *weight;   /* mined: the derivative of row i's loss by the product, for each of these */
-    double *sum;     /* over negatives, of ln(1 + e^(s / T)), or of what a triple costs */
-    double *count;   /* margin loss: the triples that cost */
-    double *loss;    /* of a row (n) */
+    double *sum;     /* over negatives, the sum of ln(1 + e^(s / T)) or of the triples' losses */
+    double *count;   /* margin loss: the number of triples with a loss */
+    double *loss;    /* loss of each row (n) */
     double *pull;    /* the derivative of row i's loss by its positive's product (n) */
 };
 
@@ -43,7 +44,8 @@ typedef void panel_visitor(const struct triplet_task *t, int64_t width,
                            struct similarity_worker *restrict w, float *restrict panel, int64_t i,
                            int64_t j);
 
-/* ln(1 + e^(x / T)), and *sigmoid its derivative by x / T; 0 at -infinity. */
+/* Returns ln(1 + e^(x / T)), which is 0 at -infinity, and sets *sigmoid to its derivative by x / T.
+ */
 static inline float softplus(float x, float scale, float *sigmoid)
 {
     const float t = scale * x, e = exp2_float(t > 0 ? -t : t), part = 1.0f / (1.0f + e);
@@ -51,7 +53,8 @@ static inline float softplus(float x, float scale, float *sigmoid)
     return (t > 0 ? t * (float)M_LN2 : 0.0f) + log1p_float(e);
 }
 
-/* Turns the similarities into the sum of both rows' derivatives by them, times n - 2. */
+/* Turns the similarities into the sum of the derivatives of both rows' losses by them, times n - 2.
+ */
 MULTIVERSION static void take_logistic(const struct triplet_task *t, int64_t width,
                                        struct similarity_worker *restrict w, float *restrict panel,
                                        int64_t i, int64_t j)
@@ -82,7 +85,7 @@ MULTIVERSION static void take_logistic(const struct triplet_task *t, int64_t wid
     }
 }
 
-/* max(x, 0) that keeps a NaN. */
+/* Returns max(x, 0), or NaN if x is NaN. */
 static inline float above(float x)
 {
     return x <= 0.0f ? 0.0f : x;
@@ -125,7 +128,7 @@ MULTIVERSION static void take_margin(const struct triplet_task *t, int64_t width
     }
 }
 
-/* Keeps the largest x below `positive`, and how often it occurred. */
+/* Updates the largest x below `positive`, and the number of its occurrences. */
 static inline void mine(float x, float positive, float *best, float *ties)
 {
     const float below = x < positive ? x : -INFINITY;
@@ -156,7 +159,7 @@ MULTIVERSION static void mine_panel(const struct triplet_task *t, int64_t width,
     }
 }
 
-/* Turns the similarities into the sum of both rows' derivatives by them. */
+/* Turns the similarities into the sum of the derivatives of both rows' losses by them. */
 MULTIVERSION static void weigh_mined(const struct triplet_task *t, int64_t width,
                                      struct similarity_worker *restrict w, float *restrict panel,
                                      int64_t i, int64_t j)
@@ -175,7 +178,7 @@ MULTIVERSION static void weigh_mined(const struct triplet_task *t, int64_t width
     }
 }
 
-/* Calls `take` for each panel of a tile, with the positives hidden. */
+/* Calls `take` for each panel of a tile, after hiding the positives. */
 static void visit(struct similarity *p, const struct triplet_task *t, struct similarity_worker *w,
                   int64_t i, int64_t j, panel_visitor *take)
 {
@@ -265,7 +268,7 @@ static void visit_mined(struct similarity *p, void *task, struct similarity_work
     similarity_multiply(p, w, i, j);
 }
 
-/* ln(1 + e^x) and its derivative. */
+/* Returns ln(1 + e^x) and sets *derivative to its derivative. */
 static double logistic(double x, double *derivative)
 {
     const double e = exp(-fabs(x));
@@ -273,7 +276,7 @@ static double logistic(double x, double *derivative)
     return (x > 0 ? x : 0) + log1p(e);
 }
 
-/* Finds row i's loss and its derivatives by the products u_i.u_j: `pull` by the positive's, and
+/* Computes row i's loss and its derivatives by the products u_i.u_j: `pull` by the positive's, and
  * `push` by each mined negative's. For a logistic loss the derivatives are multiplied by T. */
 static void find_loss(const struct triplet_task *t, int64_t n, int64_t i)
 {
@@ -291,7 +294,8 @@ static void find_loss(const struct triplet_task *t, int64_t n, int64_t i)
         loss = logistic(-positive * t->inverse_temperature, &pull);
         loss += mined ? logistic(best * t->inverse_temperature, &push) : t->sum[i] / negatives;
     }
-    /* With an infinite product a margin loss and its gradient could still be finite. */
+    /* A margin loss and its gradient could still be finite if a product is infinite, so this is
+     * checked. */
     t->loss[i] = isfinite(positive) ? loss : NAN;
     t->pull[i] = -pull;
     t->weight[i] = t->ties[i] > 0 && push > 0 ? (float)(push / (double)t->ties[i]) : 0;
@@ -328,12 +332,12 @@ static void measure(const struct triplet_task *t, int64_t n, struct loss_metrics
     *metrics = (struct loss_metrics){loss, right / (double)n, NAN};
 }
 
-/* All threads of a team call it (similarity.h). */
+/* Computes loss and gradient. For a team (similarity.h). */
 static void compute(struct triplet_task *t, struct similarity *p, const struct loss_input *in,
                     float *dz)
 {
     const struct triplet_settings *s = &t->settings;
-    const double each = s->semi_hard || p->n <= 2 ? 1 : 1 / (double)(p->n - 2); /* of a negative */
+    const double each = s->semi_hard || p->n <= 2 ? 1 : 1 / (double)(p->n - 2); /* per negative */
     p->product->begin();
     similarity_load(p, in);
     similarity_visit(p, find_positives, t, true);
