@@ -7,8 +7,8 @@
 
 /* The values that all elements of a tensor share in one step. */
 struct adam_factors {
-    float shrink;                     /* w is multiplied by it: decoupled weight decay */
-    float decay;                      /* times w is added to g: coupled weight decay */
+    float shrink;                     /* factor of w for decoupled weight decay */
+    float decay;                      /* decay times w is added to g, for coupled weight decay */
     float beta1, beta2, rest1, rest2; /* rest is 1 - beta */
     float rate, scale, eps;           /* w -= rate m / (scale sqrt(v) + eps) */
 };

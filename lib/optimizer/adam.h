@@ -1,6 +1,6 @@
 /* adam: Adam (Kingma and Ba 2014, arXiv 1412.6980, algorithm 1) and AdamW (Loshchilov and Hutter
  * 2017, arXiv 1711.05101, algorithm 2), in the form of PyTorch's torch.optim.Adam and AdamW: eps is
- * added after the correction of v. For each tensor w with gradient g, at step t = 1, 2, ...:
+ * added after the correction of v. At step t = 1, 2, ..., for each tensor w with gradient g:
  *
  *     g' = g + weight_decay w                         coupled (Adam)
  *

@@ -14,8 +14,8 @@ static double add_lanes(const double *lanes)
     return sum;
 }
 
-/* Finds the sums of squares of w and of g + decay w. Lanes fix the order of each sum and let the
- * compiler vectorize it. */
+/* Computes the sums of squares of w and of g + decay w. Each lane has a partial sum, which fixes
+ * the order of summation and lets the compiler vectorize it. */
 MULTIVERSION static void norms(size_t n, const float *w, const float *g, float decay, double *ww,
                                double *gg)
 {

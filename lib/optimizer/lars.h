@@ -1,7 +1,7 @@
 /* lars: layer-wise adaptive rate scaling (You, Gitman and Ginsburg 2017, arXiv 1708.03888,
  * algorithm 1), in the form of the official SimCLR code: the learning rate is inside the momentum,
- * and the trust ratio divides by the norm of g', where the paper adds the norms of its two parts.
- * For each tensor w with gradient g:
+ * and the trust ratio divides by the norm of g', whereas the LARS paper adds the norms of the two
+ * parts of g'. For each tensor w with gradient g:
  *
  *     g' = g + weight_decay w
  *     r  = eta |w| / |g'|              trust ratio; 1 where a norm is 0

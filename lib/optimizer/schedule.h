@@ -1,5 +1,5 @@
 /* schedule: the learning rate of a step: linear warm-up, then a cosine to zero (paper, section 2.2
- * and appendix B.6). With s the step, W the steps of the warm-up, S all steps, B the batch:
+ * and appendix B.6). With s the step, W the steps of the warm-up, S all steps and B the batch:
  *
  *     peak = lr                                            if it is given
  *          = base_lr B / 256                               linear scaling (paper, section 2.2)
@@ -17,15 +17,15 @@
 #include <stdint.h>
 
 struct schedule {
-    double lr;            /* the peak rate; negative: it follows from base_lr and the batch */
-    double base_lr;       /* negative: 0.3 for linear, 0.075 for square root scaling (lars) */
+    double lr;            /* the peak rate; if negative, it follows from base_lr and the batch */
+    double base_lr;       /* if negative, 0.3 for linear, 0.075 for square root scaling (lars) */
     bool sqrt_scaling;    /* base_lr x sqrt(batch); otherwise base_lr x batch / 256 */
     double warmup_epochs; /* used if warmup_steps is negative; W is rounded down to whole steps */
-    int64_t warmup_steps; /* negative: it follows from warmup_epochs */
+    int64_t warmup_steps; /* if negative, it follows from warmup_epochs */
     bool constant;        /* the rate stays at its peak after the warm-up */
 };
 
-/* Where the training is, as the requests' metadata say. */
+/* The position in the training run, which the requests' metadata give. */
 struct schedule_point {
     int64_t step;            /* counted from 0 */
     int64_t steps;           /* of the whole run */
@@ -33,7 +33,8 @@ struct schedule_point {
     int64_t batch;           /* images over all workers */
 };
 
-/* Returns the rate of a step. If there is a warm-up, step 0 has rate 0, as in the official code. */
+/* Returns the learning rate of a step. If there is a warm-up, step 0 has rate 0, as in the official
+ * code. */
 double schedule_rate(const struct schedule *s, const struct schedule_point *at);
 
 #endif
