@@ -18,8 +18,8 @@
 #include "run/process_set.h"
 #include "run/run_folder.h"
 
-/* Seconds between looks for stopped processes; and how long the preparation may take, and a process
- * that was asked to stop. */
+/* Seconds between checks for stopped processes. Then seconds that the preparation may take, and
+ * that a process may take to end after it was asked to stop. */
 static const double look_every = 1, patience = 30;
 
 static int set_variable(const char *name, const char *value)
@@ -87,7 +87,8 @@ static int write_commands(const struct attempt *a)
     return fclose(file) ? fail("%s/commands.sh: %s", a->run, strerror(errno)) : 0;
 }
 
-/* Runs the command that must succeed before the processes start. Returns as attempt_run(). */
+/* Runs the command that must succeed before the processes start. Returns the same as attempt_run().
+ */
 static int prepare(const struct attempt *a, struct process_set *set, int log)
 {
     const double until = clock_now() + patience;

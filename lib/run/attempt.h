@@ -1,12 +1,12 @@
-/* attempt: runs the processes of a training run from its last state on, until all have ended or one
- * fails. */
+/* attempt: runs the processes of a training run, starting from its last state, until all have ended
+ * or one fails. */
 #ifndef ATTEMPT_H
 #define ATTEMPT_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What to run. The caller owns everything that it points to. */
+/* The description of an attempt. The caller owns everything that it points to. */
 struct attempt {
     const char *run; /* the run's folder, in which log.txt and commands.sh are written */
     int lock;        /* descriptor from run_folder_lock() */
@@ -22,8 +22,8 @@ struct attempt {
 
 enum attempt_result {
     ATTEMPT_DONE,  /* all processes have ended with exit status 0 */
-    ATTEMPT_FAILED /* one has not, and the others have been ended; fail_message() says which. Also
-                      if the program was asked to stop (stop_requested()) */
+    ATTEMPT_FAILED /* one has failed, and the others were ended; fail_message() says which. Also
+                      returned if the program was asked to stop (stop_requested()) */
 };
 
 /* Runs the processes. Their commands find in the environment:

@@ -8,9 +8,9 @@
 int64_t log_tail_size(const char *path);
 
 /* Prints on stderr the first `lines` lines that follow byte `from` of the file, each after two
- * blanks and with '?' for control characters. Leaves out lines about traffic, and about peers that
- * did not identify themselves, which are the processes that the failure ended. Prints nothing if
- * the file cannot be read. */
+ * blanks and with '?' in place of control characters. Leaves out two kinds of lines: those about
+ * traffic, and those about peers that did not identify themselves, because such peers are the
+ * processes that the failure ended. Prints nothing if the file cannot be read. */
 void log_tail_show(const char *path, int64_t from, int lines);
 
 #endif

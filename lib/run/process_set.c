@@ -21,8 +21,8 @@
 #include "run/run_folder.h"
 
 enum { PROCESSES_MAX = 1024, STOPPED_MAX = 256 };
-/* How long processes may take to say why they end, how long they may take to end after a signal,
- * and how often this module looks; in seconds. */
+/* Times in seconds: how long processes may take to say why they end, how long they may take to end
+ * after a signal, and how often this module checks. */
 static const double explain_time = 1, end_time = 5, tick = 0.1;
 
 struct process_set {
@@ -33,14 +33,14 @@ struct process_set {
     } * members; /* [PROCESSES_MAX], of which n are used */
     int n;
     char *folder; /* or NULL */
-    pid_t guard;  /* 0 or below: there is none */
-    int to_guard; /* a pipe for the numbers of the process groups; -1: none */
+    pid_t guard;  /* 0 or less if there is none */
+    int to_guard; /* a pipe for the numbers of the process groups; -1 if there is none */
     struct stopped_process {
         pid_t pid;
         double seconds; /* for how long it has been stopped */
     } stopped[STOPPED_MAX];
     int n_stopped;
-    double looked; /* time of the last look for stopped processes */
+    double looked; /* time of the last check for stopped processes */
 };
 
 static void pause_for(double seconds)
@@ -125,7 +125,7 @@ static int start_guard(struct process_set *s)
             if (number != SIGCHLD)
                 signal(number, SIG_IGN);
         const int none = open("/dev/null", O_RDWR);
-        for (int fd = 0; fd < 3; fd++) /* readers of the program's output see its end without us */
+        for (int fd = 0; fd < 3; fd++) /* so that readers of the program's output see its end */
             dup2(none, fd);
         close(ends[1]);
         guard(ends[0], s->folder);
@@ -150,7 +150,7 @@ static void end_guard(struct process_set *s)
 
 static void on_child(int number)
 {
-    (void)number; /* the signal has interrupted pause_for(), which is all it is for */
+    (void)number; /* the signal only has to interrupt pause_for() */
 }
 
 struct process_set *process_set_new(const char *folder)
@@ -203,7 +203,7 @@ int process_set_start(struct process_set *s, const char *name, const char *comma
         return fail("%s: %s", name, strerror(errno));
     }
     if (m->pid == 0) {
-        /* Copies above 2, so that dup2() in become() overwrites neither. */
+        /* These copies are above 2, so that dup2() in become() overwrites neither. */
         const int new_out = fcntl(out, F_DUPFD_CLOEXEC, 3),
                   new_err = fcntl(err, F_DUPFD_CLOEXEC, 3);
         become(command, parent, new_out, new_err);
@@ -287,8 +287,8 @@ struct proc_stat {
     char state, name[32];
 };
 
-/* Reads /proc/PID/stat: "PID (NAME) STATE PARENT GROUP ...", where NAME may hold anything. Returns
- * false if `number` is no number of a process, or if the process is gone. */
+/* Reads /proc/PID/stat: "PID (NAME) STATE PARENT GROUP ...", where NAME may contain any characters.
+ * Returns false if `number` is not a process number, or if the process no longer exists. */
 static bool read_proc_stat(const char *number, struct proc_stat *p)
 {
     char path[sizeof "/proc//stat" + NAME_MAX], text[512];
@@ -312,7 +312,8 @@ static bool read_proc_stat(const char *number, struct proc_stat *p)
     return true;
 }
 
-/* Returns all processes of the machine, *n of them; the caller frees the array. */
+/* Returns all processes of the machine in an array, which the caller frees, and their number in *n.
+ */
 static struct proc_stat *read_proc(int *n)
 {
     struct proc_stat *all = NULL, *grown;
@@ -331,7 +332,7 @@ static struct proc_stat *read_proc(int *n)
     return all;
 }
 
-/* Returns the member that the process is, or that it descends from, or NULL. */
+/* Returns the member that the process is or descends from, or NULL. */
 static const struct member *owner_of(const struct process_set *s, const struct proc_stat *all,
                                      int n, const struct proc_stat *p)
 {
@@ -348,7 +349,7 @@ static const struct member *owner_of(const struct process_set *s, const struct p
     return NULL;
 }
 
-/* Returns for how long the process was stopped at the last look, or -1. */
+/* Returns the seconds for which the process had been stopped at the last check, or -1. */
 static double stopped_before(const struct process_set *s, pid_t pid)
 {
     for (int i = 0; i < s->n_stopped; i++)
@@ -359,7 +360,7 @@ static double stopped_before(const struct process_set *s, pid_t pid)
 
 bool process_set_is_stopped(struct process_set *s, double seconds)
 {
-    static const double most = 3; /* if the last look was earlier, this program was stopped too */
+    static const double most = 3; /* if the last check is older, this program was stopped too */
     const double now = clock_now(), passed = now - s->looked < most ? now - s->looked : most;
     struct stopped_process stopped[STOPPED_MAX];
     int n, n_stopped = 0;

@@ -11,8 +11,8 @@
 #include "run/run_folder.h"
 #include "run/run_state.h"
 
-static const double patience = 60; /* seconds, for processes of an earlier run */
-/* This module's own option: the step at which a run that was complete was made longer. */
+static const double patience = 60; /* seconds to wait for processes of an earlier run */
+/* This module's own option holds the step at which a complete run was made longer. */
 static const char raised_at[] = "raised-at";
 
 char *run_path(const char *folder, const char *name)
@@ -23,7 +23,7 @@ char *run_path(const char *folder, const char *name)
     return path;
 }
 
-/* Whether all steps are made, and the run has not been made longer since. */
+/* Returns true if all steps are made, and the run has not been made longer since. */
 static bool is_at_end(const struct run_state *s, const struct run_options *o)
 {
     const char *raised = run_options_get(o, raised_at);
@@ -55,7 +55,7 @@ static int take_options(struct training_run *r, const char *path, const struct r
     return bad ? -1 : 0;
 }
 
-/* Writes the model of a complete run from its state, unless it is there. */
+/* Writes the model of a complete run from its state, unless the model exists. */
 static int renew_model(const char *folder, const char *model)
 {
     if (!run_state_check_file(model))
@@ -118,7 +118,7 @@ int run_restore_options(struct training_run *r)
     return result;
 }
 
-/* Removes this module's own option, for the longer run has come to its end. */
+/* Removes this module's own option, because the longer run is now complete. */
 static int forget_raise(const char *path)
 {
     struct run_options o;

@@ -105,8 +105,8 @@ static void write_record(int fd, const char *folder)
         return; /* on a full disk; private_folder_sweep() finds the folder without it */
 }
 
-/* Whether the process that the lock's file names is a supervisor that is alive. If it is not, the
- * lock is held by processes that a killed supervisor has left. */
+/* Returns true if the process that the lock's file names is a supervisor that is alive. If not, the
+ * lock is held by processes that a killed supervisor left. */
 static bool is_supervised(int fd)
 {
     struct record r;
@@ -123,14 +123,14 @@ static bool is_supervised(int fd)
     return n > 0 && !strncmp(name, "supervise\n", 10);
 }
 
-/* Whether the file at `path` is still the one that is open. */
+/* Returns true if the file at `path` is still the one that is open. */
 static bool is_same(int fd, const char *path)
 {
     struct stat a, b;
     return !fstat(fd, &a) && !lstat(path, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-/* Takes the lock, and waits for it as run_folder_lock() says. */
+/* Takes the lock, and waits for it as run_folder_lock() describes. */
 static int await_lock(int fd, const char *folder, double patience)
 {
     const double since = clock_now();
@@ -175,7 +175,8 @@ int run_folder_lock(const char *folder, double patience)
     return fd;
 }
 
-/* Whether the name is that of a file that was being written: "state.safetensors.tmp-Ab3xYz". */
+/* Returns true if the name is that of a file that is not completely written, such as
+ * "state.safetensors.tmp-Ab3xYz". */
 static bool is_partial(const char *name)
 {
     static const char *const files[] = {"state.safetensors", "model.safetensors", "metrics.tsv",
@@ -215,8 +216,8 @@ static bool is_private_name(const char *name)
            strspn(name + strlen(prefix), digits) == DIGITS;
 }
 
-/* Opens a private folder, if the path is that of one and it is ours. Returns -1, without a message,
- * if not. */
+/* Opens the private folder at `path`. Returns -1 without a message if the path is not that of a
+ * private folder, or if another user owns the folder. */
 static int open_private(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -231,8 +232,8 @@ static int open_private(const char *path)
     return -1;
 }
 
-/* Removes the files in a folder and then the folder, and closes fd. The locked file goes last, so
- * that a folder that is removed only in part can still be recognized. */
+/* Removes the files in a folder and then the folder, and closes fd. The locked file is removed
+ * last, so that a folder that is only partly removed can still be recognized. */
 static void remove_files(int fd, const char *path)
 {
     DIR *dir = fdopendir(fd);
@@ -249,8 +250,8 @@ static void remove_files(int fd, const char *path)
     rmdir(path);
 }
 
-/* Removes a folder whose maker was killed before it locked a file. It holds at most an empty file.
- * */
+/* Removes a folder whose maker was killed before it locked a file. It contains at most an empty
+ * file. */
 static void remove_unowned(int fd, const char *path)
 {
     struct stat st;
@@ -261,7 +262,7 @@ static void remove_unowned(int fd, const char *path)
     rmdir(path);
 }
 
-/* Removes the private folder at `path`, if it is one and its maker is gone. */
+/* Removes the private folder at `path`, if it is a private folder and its maker is gone. */
 static void remove_if_stale(const char *path)
 {
     const int fd = open_private(path);
@@ -282,7 +283,7 @@ static void remove_if_stale(const char *path)
         close(lock);
 }
 
-/* Removes the private folders in a folder whose makers are gone. */
+/* Removes those private folders in a folder whose makers are gone. */
 static void sweep_below(const char *folder)
 {
     DIR *dir = folder && *folder ? opendir(folder) : NULL;
@@ -318,7 +319,7 @@ static bool is_plain(const char *path)
     return true;
 }
 
-/* Creates the file `owner`, which is locked before it gets the name that others look for. */
+/* Creates the file `owner`. It is locked before it gets the name that others look for. */
 static int own(struct private_folder *p)
 {
     const int fd = open(p->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -333,8 +334,7 @@ static int own(struct private_folder *p)
     return bad ? -1 : 0;
 }
 
-/* Creates a private folder below `folder`. Returns -1, without a message, if that is not possible.
- * */
+/* Creates a private folder below `folder`. Returns -1 without a message if that is not possible. */
 static int make_below(struct private_folder *p, const char *folder)
 {
     uint64_t number;

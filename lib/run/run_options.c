@@ -74,7 +74,7 @@ int run_options_set(struct run_options *o, const char *name, const char *value)
 
 struct reader {
     const char *path;
-    char *at; /* the rest of a text, which is cut into strings in place */
+    char *at; /* the rest of a text, which is divided into strings in place */
     int line;
 };
 
@@ -83,9 +83,9 @@ static int damaged(const struct reader *r, const char *what)
     return fail("%s: line %d: %s", r->path, r->line, what);
 }
 
-/* Reads an option's name, in which an underscore of earlier versions becomes a dash. It ends at
- * `end`, a blank or `=`; before an empty value it may end at a blank or at the end of the line.
- * Returns NULL if there is no name. */
+/* Reads an option's name, and replaces each underscore, as earlier versions wrote it, by a dash.
+ * The name ends at `end`, a blank or `=`; before an empty value it may also end at a blank or at
+ * the end of the line. Returns NULL if there is no name. */
 static char *take_name(struct reader *r, char end)
 {
     char *name = r->at, *at = name;
@@ -96,8 +96,8 @@ static char *take_name(struct reader *r, char end)
     return at > name && (*at == end || (end == ' ' && (!*at || *at == '\n'))) ? name : NULL;
 }
 
-/* Reads a value up to the end of the line; \\ and \n stand for one character each. Returns NULL
- * after another character that follows a backslash. */
+/* Reads a value up to the end of the line. In it \\ stands for a backslash and \n for a newline.
+ * Returns NULL if another character follows a backslash. */
 static char *take_line(struct reader *r)
 {
     char *value = r->at, *to = value, *at = value;
@@ -116,8 +116,8 @@ static char *take_line(struct reader *r)
     return value;
 }
 
-/* Reads a value in double quotes and a newline, as bash's `declare -p` writes it, or returns NULL.
- * */
+/* Reads a value in double quotes and a newline, as bash's `declare -p` writes it. Returns NULL if
+ * there is none. */
 static char *take_declared(struct reader *r)
 {
     char *value = r->at + 1, *to = value, *at = value;
@@ -231,7 +231,7 @@ int run_options_write(const struct run_options *o, const char *path)
 
 /* ---- comparing ---- */
 
-/* Whether the name is one of a list separated by blanks. */
+/* Returns true if the name is one of a list separated by blanks. */
 static bool listed(const char *list, const char *name)
 {
     const size_t length = strlen(name);
@@ -244,7 +244,7 @@ static bool listed(const char *list, const char *name)
     return false;
 }
 
-/* Returns what follows ` --threads N` at `at`, or NULL if that is not there. */
+/* Returns the text after ` --threads N` at `at`, or NULL if there is no such flag. */
 static const char *after_threads(const char *at)
 {
     static const char flag[] = " --threads";
@@ -256,7 +256,8 @@ static const char *after_threads(const char *at)
     return digits && (!at[digits] || at[digits] == ' ') ? at + digits : NULL;
 }
 
-/* Whether the commands are the same but for the number of threads, which changes no bit. */
+/* Returns true if the commands are equal except for the number of threads, which does not change
+ * any bit of the results. */
 static bool is_same_command(const char *a, const char *b)
 {
     for (;; a++, b++) {
@@ -270,8 +271,8 @@ static bool is_same_command(const char *a, const char *b)
     }
 }
 
-/* Whether `now` is a larger number than `before`. If `before` is 0, which stands for none, it must
- * be at least `steps`. */
+/* Returns true if `now` is a larger number than `before`. If `before` is 0, which means that it was
+ * not set, `now` must be at least `steps`. */
 static bool is_raised(const char *before, const char *now, long long steps)
 {
     char *end_before, *end_now;

@@ -1,14 +1,14 @@
-/* run_options: the options that a training run was started with, kept in its folder as data.
+/* run_options: the options that a training run was started with, stored in its folder as data.
  *
  * The file DIR/options has a line `--name value` for each option. In a value \\ stands for a
- * backslash and \n for a newline. Lines that begin with # are comments. Files of earlier versions,
- * which have name="value" as bash declares it, can be read too. */
+ * backslash and \n for a newline. Lines that begin with # are comments. Files of earlier
+ * versions, which have lines name="value" as bash declares variables, can be read too. */
 #ifndef RUN_OPTIONS_H
 #define RUN_OPTIONS_H
 
 #include <stdint.h>
 
-/* Starts as {0}; run_options_free() frees it. */
+/* A list of options. Initialize it with {0}; run_options_free() frees it. */
 struct run_options {
     struct run_option {
         char *name, *value; /* "save-every", "100" */
@@ -30,18 +30,18 @@ const char *run_options_get(const struct run_options *o, const char *name);
  * out. */
 int run_options_set(struct run_options *o, const char *name, const char *value);
 
-/* Which options may differ when a run is resumed: lists of names, separated by blanks. */
+/* The options that may differ when a run is resumed, as lists of names separated by blanks. */
 struct run_changes {
     const char *free;     /* options that may have any value */
     const char *raised;   /* options that may become larger numbers */
     const char *commands; /* commands, in which the number after --threads may differ */
 };
 
-/* Checks the options `now` of a run that is resumed against those `before`, and adds to `now` what
- * only `before` has. Returns -1 with a message that names the first option that differs but may
- * not. `steps` is the length of the run according to its state; a raised option that was 0, which
- * stands for none, is compared with it. Calls report() (or not, if it is NULL) for each option that
- * was raised, and counts them in *raised. */
+/* Checks the options `now` of a resumed run against its options `before`, and adds to `now` those
+ * that only `before` has. Returns -1 with a message that names the first option that differs but
+ * must not. `steps` is the length of the run according to its state. If a raised option was 0,
+ * which means that it was not set, its new value is compared with `steps`. Calls report(), unless
+ * it is NULL, for each option that was raised, and counts them in *raised. */
 int run_options_compare(const struct run_options *before, struct run_options *now,
                         const struct run_changes *changes, long long steps, const char *folder,
                         void (*report)(const char *name, const char *before, const char *now),

@@ -27,7 +27,8 @@ static int read_at(int fd, void *bytes, size_t n, off_t at, const char *path)
     return (size_t)got == n ? 0 : fail("%s: cut short", path);
 }
 
-/* Reads the header of a file of `size` bytes. The frame has tensors, but not their values. */
+/* Reads the header of a file of `size` bytes. Returns a frame that has the tensors, but not their
+ * values. */
 static struct frame *read_header(int fd, int64_t size, const char *path)
 {
     unsigned char prefix[8];
@@ -126,8 +127,8 @@ static struct frame *model_of(const struct frame *state)
     free(specs);
     if (!model)
         return fail_null("out of memory");
-    /* These keys are what an optimizer writes into its model; the run's settings stay in the state.
-     * */
+    /* These are the keys that an optimizer writes into its model. The run's settings are only in
+     * the state. */
     static const char *const metas[] = {"optimizer", "step", "steps"};
     frame_set_meta(model, "kind", "model");
     for (size_t i = 0; i < sizeof metas / sizeof *metas; i++) {

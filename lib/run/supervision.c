@@ -16,7 +16,7 @@
 
 enum { LINES_SHOWN = 20, LONGEST_PAUSE = 32 };
 
-/* Says how to resume the run. */
+/* Prints how to resume the run. */
 static int stopped(const char *folder)
 {
     struct run_state s;
@@ -35,8 +35,8 @@ static void pause_for(double seconds)
         usleep(50000);
 }
 
-/* Whether the file is not the one that it was before: the metrics log of a run that makes steps
- * grows, or is replaced. */
+/* Returns true if the file is no longer the same as before. The metrics log of a run that makes
+ * steps grows or is replaced. */
 static bool has_changed(const char *path, const struct stat *before)
 {
     struct stat now = {0};
@@ -50,13 +50,14 @@ static bool has_changed(const char *path, const struct stat *before)
 struct supervision {
     const struct attempt *attempt;
     int64_t restarts;
-    const char *log, *metrics; /* paths */
+    const char *log, *metrics; /* paths of files */
     int64_t failures;          /* in a row without a new state */
     bool first;                /* no attempt has failed yet */
 };
 
-/* Makes one attempt and counts a failure. Failures may be chance if steps were made before them; if
- * the first attempt makes no step, no other will. Returns as attempt_run(). */
+/* Makes one attempt and counts a failure. If steps were made before a failure, the failure may be
+ * accidental, and another attempt may succeed. If the first attempt makes no step, no other will.
+ * Returns the same as attempt_run(). */
 static int make_attempt(struct supervision *s)
 {
     const char *folder = s->attempt->run;

@@ -15,8 +15,8 @@ enum supervision_result {
 
 /* Makes attempts, with a pause of 1, 2, 4 ... 32 seconds after a failure. Gives up after more than
  * `restarts` failures in a row without a new state, or at once if the first attempt makes no step.
- * Reports failures, with the end of the log, by warn_line(). Returns an enum supervision_result, or
- * -1 with a message if an attempt cannot begin or the state is damaged. */
+ * Reports failures, with the end of the log, through warn_line(). Returns an enum
+ * supervision_result, or -1 with a message if an attempt cannot begin or the state is damaged. */
 int supervision_run(const struct attempt *attempt, int64_t restarts);
 
 #endif
