@@ -11,7 +11,7 @@
 
 enum {
     GAP = 2,        /* pixels between the views of an image */
-    MARGIN = 10,    /* around a group */
+    MARGIN = 10,    /* pixels around a group */
     LEGIBLE = 96,   /* smaller images are enlarged to about this many pixels */
     MAX_PLOT = 512, /* the largest width of a plot, in pixels */
     PAPER = 0xf4,   /* the page's grey */
@@ -22,7 +22,7 @@ enum {
 struct page {
     bool series;                          /* the tiles are plots */
     int64_t images, views, height, width; /* tiles: [images,views], each of height x width */
-    int64_t scale, columns;               /* enlargement; groups in a row of the page */
+    int64_t scale, columns;               /* enlargement factor; groups in a row of the page */
     int64_t group_width, group_height;    /* in pixels, with the margin */
     int64_t page_width, page_height;
 };
@@ -129,7 +129,7 @@ static void draw_column(const float *series, int64_t channels, double from, doub
     int64_t top = LEGIBLE, bottom = -1;
     const int64_t last = (int64_t)ceil(to);
     for (int64_t t = (int64_t)from; t <= last; t++) {
-        /* The point of the line that is nearest to step t within the column. */
+        /* This is the point of the line that is nearest to step t within the column. */
         const double at = fmin(fmax((double)t, from), to), left = floor(at);
         const float a = series[(int64_t)left * channels], b = series[(int64_t)ceil(at) * channels];
         const float value = (float)((double)a + (at - left) * ((double)b - (double)a));

@@ -4,9 +4,9 @@
 
 #include "frame/frame.h"
 
-/* Draws up to max_images samples of x into a PNG file at `path`, which appears whole or not at all.
- * Returns -1 with a message if x has another dtype or shape than the following, if it is empty or
- * too large to draw, or if the file cannot be written.
+/* Draws up to max_images samples of x into a PNG file at `path`, which is written completely or not
+ * at all. Returns -1 with a message if x does not have one of the following dtypes and shapes, if
+ * it is empty or too large to draw, or if the file cannot be written.
  *
  *   U8 or F32 [B,V,H,W,3] or [B,H,W,3]   Images. F32 is clamped to [0,1]; NaN is drawn magenta. The
  *                                        V views of an image are neighbouring tiles of one group.

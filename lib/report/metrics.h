@@ -1,4 +1,5 @@
-/* metrics: which metadata of a training run's frames are metrics, and how a table shows them. */
+/* metrics: selects the metrics among the metadata of a training run's frames, and writes them as a
+ * table. */
 #ifndef METRICS_H
 #define METRICS_H
 
@@ -8,15 +9,17 @@
 
 enum { METRICS_MAX_COLUMNS = 64 };
 
-/* Metadata keys, one for each column of a table. Starts as {0}; metrics_columns_free() frees it. */
+/* Metadata keys, one for each column of a table. Initialize it with {0}; metrics_columns_free()
+ * frees it. */
 struct metrics_columns {
     char *names[METRICS_MAX_COLUMNS];
     int count;
 };
 
-/* Sets *c to the columns for a stream that begins with this frame: those of step, epoch, loss,
- * accuracy, contrast_acc, contrast_entropy, lr and views_per_s that it has, in this order, and then
- * its other keys, except those that describe the run or the link (steps, batch, seq, ...). */
+/* Sets *c to the columns for a stream that begins with this frame. First come those of step, epoch,
+ * loss, accuracy, contrast_acc, contrast_entropy, lr and views_per_s that the frame has, in this
+ * order; then its other keys, except those that describe the run or the link (steps, batch, seq,
+ * ...). */
 void metrics_columns_of(const struct frame *first, struct metrics_columns *c);
 /* Appends a copy of the name. Does nothing if there are METRICS_MAX_COLUMNS, or memory is out. */
 void metrics_columns_add(struct metrics_columns *c, const char *name);
@@ -26,9 +29,9 @@ void metrics_columns_free(struct metrics_columns *c); /* leaves it empty */
  * describe the run or the link. */
 void metrics_pass(struct frame *to, const struct frame *reply, const struct frame *request);
 
-/* Write a line of tab-separated values: the column names; a frame's values, empty for a key that it
- * does not have. Control characters within a value, tabs included, become blanks. Errors show in
- * ferror(). */
+/* Write a line of tab-separated values: the column names, or a frame's values, which are empty for
+ * a key that the frame does not have. Control characters within a value, including tabs, become
+ * blanks. The caller detects write errors with ferror(). */
 void metrics_write_header(FILE *file, const struct metrics_columns *c);
 void metrics_write_row(FILE *file, const struct metrics_columns *c, const struct frame *f);
 

@@ -16,7 +16,7 @@ struct metrics_log {
     FILE *file;
     char *path;
     struct metrics_columns columns;
-    bool failed; /* a write failed, and its message has been given */
+    bool failed; /* a write failed, and its message has been left */
 };
 
 /* Reads the columns of a table's header line. Returns -1 if the first is not `step`. */
@@ -28,7 +28,7 @@ static int parse_header(char *line, struct metrics_columns *c)
     return c->count && strcmp(c->names[0], "step") == 0 ? 0 : -1;
 }
 
-/* Whether the line is a whole row of a step before `first`. */
+/* Returns true if the line is a complete row of a step before `first`. */
 static bool is_kept(const char *line, ssize_t length, int64_t first)
 {
     char *end;
@@ -38,8 +38,8 @@ static bool is_kept(const char *line, ssize_t length, int64_t first)
            !errno && step < first;
 }
 
-/* Copies the rows that are kept to the new table, after the old header; if there are none, writes a
- * header of the new columns. */
+/* Copies the kept rows to the new table, after the old header. If there are none, writes a header
+ * with the new columns. */
 static int copy_rows(struct metrics_log *log, FILE *old, FILE *to, int64_t first)
 {
     char *line = NULL;

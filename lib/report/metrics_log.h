@@ -1,7 +1,8 @@
-/* metrics_log: a table of metrics in a file, with one row for each step, which survives restarts.
+/* metrics_log: a table of metrics in a file, with one row for each step. It stays correct when the
+ * run is restarted.
  *
- * A run that is resumed computes some steps again. When the log is opened, the old rows of these
- * steps, and a last line that was cut off, are dropped; the file is replaced atomically. */
+ * A run that is resumed computes some steps again. Opening the log therefore drops the old rows of
+ * these steps, and a last line that is incomplete. The file is replaced atomically. */
 #ifndef METRICS_LOG_H
 #define METRICS_LOG_H
 
@@ -9,17 +10,18 @@
 
 struct metrics_log;
 
-/* Opens or creates the table at `path`, for rows from the step of the frame `first` on. Old rows
- * keep their columns, and new rows then use these; else the columns are those of `first`
- * (metrics_columns_of()). Returns NULL with a message if the file cannot be written, or if it is
- * not a log, that is, if its first line does not begin with "step"; such a file stays as it is. */
+/* Opens or creates the table at `path`, for rows from the step of the frame `first` on. If old rows
+ * are kept, their columns are kept too, and new rows use these. Otherwise the columns are those of
+ * `first` (metrics_columns_of()). Returns NULL with a message if the file cannot be written, or if
+ * it is not a log, that is, if its first line does not begin with "step"; such a file is not
+ * changed. */
 struct metrics_log *metrics_log_open(const char *path, const struct frame *first);
 
 /* Appends a row and flushes it. Returns -1 with a message. */
 int metrics_log_write(struct metrics_log *log, const struct frame *f);
 
 /* Closes the file and frees the log, which may be NULL. Returns -1 with a message if rows may be
- * lost and no call has said so yet. */
+ * lost and no earlier call has reported it. */
 int metrics_log_close(struct metrics_log *log);
 
 #endif

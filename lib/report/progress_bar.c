@@ -12,14 +12,14 @@
 #include "base/fail.h"
 
 enum {
-    RECENT = 100, /* frames whose mean loss is looked at */
+    RECENT = 100, /* frames over which the mean loss is taken */
     ENOUGH = 300, /* frames before a run may count as stuck */
     FIELDS = 7,
     FIELD_SIZE = 64,
     LINE_SIZE = 512,
     SHORTEST_BAR = 12, /* columns */
     LONGEST_BAR = 40,
-    LINES_PER_RUN = 40 /* where stderr is no terminal: one line every 2.5 % of the steps */
+    LINES_PER_RUN = 40 /* if stderr is not a terminal: one line every 2.5 % of the steps */
 };
 
 struct progress_bar {
@@ -28,11 +28,11 @@ struct progress_bar {
     bool shown; /* the last frame has been shown */
     int64_t frames, first_step, shown_step;
     double start, shown_at;
-    bool warned;           /* the caller knows that the run seems stuck */
+    bool warned;           /* the caller has been told that the run seems stuck */
     double recent[RECENT]; /* the last losses, in a ring */
 
-    int64_t step, steps, steps_per_epoch, batch, epoch;   /* -1: unknown */
-    double loss, accuracy, contrast_acc, lr, views_per_s; /* NaN: unknown */
+    int64_t step, steps, steps_per_epoch, batch, epoch;   /* -1 if unknown */
+    double loss, accuracy, contrast_acc, lr, views_per_s; /* NaN if unknown */
 };
 
 struct progress_bar *progress_bar_new(void)
@@ -60,7 +60,7 @@ static int read_values(struct progress_bar *b, const struct frame *f)
                : 0;
 }
 
-/* Stores the loss, and says whether the run seems stuck for the first time. */
+/* Stores the loss. Returns true when the run seems stuck for the first time. */
 static bool is_stuck(struct progress_bar *b)
 {
     b->recent[b->frames % RECENT] = b->loss;
@@ -73,13 +73,13 @@ static bool is_stuck(struct progress_bar *b)
     return b->warned;
 }
 
-/* Returns the number of steps that are done; the numbers of steps begin at 0. */
+/* Returns the number of steps that are complete; steps are numbered from 0. */
 static int64_t done(const struct progress_bar *b)
 {
     return b->step + 1;
 }
 
-/* Writes "2h05m left" and the like. */
+/* Writes a time such as "2h05m left". */
 static void write_time(char *out, double seconds)
 {
     int64_t s = (int64_t)fmin(seconds + 0.5, 1e9);
@@ -91,7 +91,7 @@ static void write_time(char *out, double seconds)
         snprintf(out, FIELD_SIZE, "%" PRId64 "m%02" PRId64 "s left", s / 60, s % 60);
 }
 
-/* Writes the fields in the order in which they are shown; "" for one that is unknown. */
+/* Writes the fields in the order in which they are shown, and "" for one that is unknown. */
 static void write_fields(const struct progress_bar *b, char field[FIELDS][FIELD_SIZE])
 {
     memset(field, 0, FIELDS * FIELD_SIZE);
@@ -119,7 +119,7 @@ static void write_fields(const struct progress_bar *b, char field[FIELDS][FIELD_
     }
 }
 
-/* Joins the fields that are not empty; returns the length of the line. */
+/* Joins the fields that are not empty. Returns the length of the line. */
 static size_t join(char field[FIELDS][FIELD_SIZE], char line[LINE_SIZE])
 {
     size_t n = 0;

@@ -1,9 +1,9 @@
-/* progress_bar: shows on stderr how far a training run is.
+/* progress_bar: shows the progress of a training run on stderr.
  *
- * On a terminal it is one line with a bar, redrawn in place at most ten times a second and cut to
- * the terminal's width. Elsewhere it is a plain line for the first and the last frame, after every
- * 2.5 % of the steps, and whenever ten seconds or a twentieth of the elapsed time have passed since
- * the last line, whichever is longer. */
+ * On a terminal it is one line with a bar, which is redrawn in place at most ten times a second and
+ * cut to the terminal's width. Otherwise it prints plain lines: for the first and the last frame,
+ * after every 2.5 % of the steps, and whenever ten seconds or a twentieth of the elapsed time,
+ * whichever is longer, have passed since the last line. */
 #ifndef PROGRESS_BAR_H
 #define PROGRESS_BAR_H
 
@@ -13,22 +13,24 @@
 
 struct progress_bar;
 
-/* Returns NULL with a message if memory is out. The caller frees it with progress_bar_finish(). */
+/* Makes a progress bar, which the caller frees with progress_bar_finish(). Returns NULL with a
+ * message if memory is out. */
 struct progress_bar *progress_bar_new(void);
 
 /* Shows the values of a metrics frame: step, steps, steps_per_epoch, epoch, batch, loss, accuracy,
- * contrast_acc, lr and views_per_s, each of which may be missing. Returns -1 with a message if one
+ * contrast_acc, lr and views_per_s. Each of them may be missing. Returns -1 with a message if one
  * of them is not a number.
  *
- * *stuck becomes true once, if the encoder seems to learn nothing: from the 300th frame on, if the
- * mean of the last 100 losses is within 1 % of ln(2 batch - 1), which is the value of NT-Xent when
- * all candidates look alike. */
+ * Sets *stuck to true once, if the encoder seems to learn nothing. That is so if, from the 300th
+ * frame on, the mean of the last 100 losses is within 1 % of ln(2 batch - 1), the value of NT-Xent
+ * when all candidates are equally similar. */
 int progress_bar_update(struct progress_bar *b, const struct frame *f, bool *stuck);
 
 /* Ends the line on a terminal, so that other text can follow. The next update begins a new line. */
 void progress_bar_break(struct progress_bar *b);
 
-/* Shows the last frame, unless it has been shown, ends the line, and frees b, which may be NULL. */
+/* Shows the last frame, unless it has already been shown, ends the line, and frees b, which may be
+ * NULL. */
 void progress_bar_finish(struct progress_bar *b);
 
 #endif

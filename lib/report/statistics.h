@@ -1,4 +1,4 @@
-/* statistics: range, mean and defects of a tensor's values. */
+/* statistics: the range, the mean and the number of invalid values of a tensor. */
 #ifndef STATISTICS_H
 #define STATISTICS_H
 
@@ -8,10 +8,10 @@
 #include "frame/frame.h"
 
 struct statistics {
-    size_t count; /* elements */
-    size_t nan;   /* how many of them are NaN */
-    size_t inf;   /* how many are infinite, of either sign */
-    bool integer; /* the dtype is U8, I32 or I64: int_min and int_max hold, else min and max */
+    size_t count; /* number of elements */
+    size_t nan;   /* number that are NaN */
+    size_t inf;   /* number that are infinite, of either sign */
+    bool integer; /* the dtype is U8, I32 or I64: int_min and int_max are set, else min and max */
     int64_t int_min, int_max;
     double min, max; /* over the finite elements; NaN if there are none */
     double mean;     /* over the finite elements, summed in float64; NaN if there are none */
