@@ -1,5 +1,5 @@
-/* adam: Adam and AdamW, optimizers that scale each parameter's step by its gradients' sizes.
- * Gradients in, new parameters out. */
+/* adam: Adam and AdamW, optimizers that scale each parameter's step by its gradients' sizes. Reads
+ * gradients and writes new parameters. */
 #include "optimizer/adam.h"
 
 #include <string.h>

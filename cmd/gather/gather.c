@@ -1,4 +1,5 @@
-/* gather: joins several workers' rows to one batch; each gets its rows of the answer. */
+/* gather: joins the rows of several workers to one batch, and gives each worker its rows of the
+ * answer. */
 #include "program/gather.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* inspect: prints what is in a stream of frames, for people. */
+/* inspect: prints the contents of a stream of frames for people to read. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +24,7 @@ static const struct option_spec options[] = {
     {"in", OPTION_STRING, &in, "ENDPOINT", "the stream; a FILE may be named without it", 0, 0, 0,
      0},
     {"png", OPTION_STRING, &png, "FILE", "draw the first frame's x as a contact sheet", 0, 0, 0, 0},
-    {"images", OPTION_INT, &images, "N", "draw at most N images", 1, 1e6, 0, 0},
+    {"images", OPTION_INT, &images, "N", "at most N images on the sheet", 1, 1e6, 0, 0},
     {"limit", OPTION_INT, &limit, "N", "stop after N frames; 0: at the end", 0, 1e18, 0, 0},
     {"meta", OPTION_STRING, &meta, "KEY", "print only that metadata's value, a line a frame", 0, 0,
      0, 0},
@@ -57,8 +57,8 @@ static void parse(int argc, char **argv)
         in = argv[operand];
 }
 
-/* Prints text from a stream, with characters that could drive a terminal as '?'. Returns how many
- * bytes it printed. */
+/* Prints text from a stream, with '?' in place of characters that could control a terminal. Returns
+ * the number of bytes printed. */
 static int print_text(const char *text)
 {
     int n = 0;
@@ -72,7 +72,7 @@ static void pad(int from, int to)
     printf("%*s", to > from ? to - from : 0, "");
 }
 
-/* Writes a shape as "[8,2,32,32,3]". */
+/* Writes a shape to out, as "[8,2,32,32,3]", and returns out. */
 static const char *shape_text(const struct tensor *t, char *out, size_t size)
 {
     int n = snprintf(out, size, "[");
@@ -131,7 +131,7 @@ static void print_frame(const struct frame *f, int64_t number)
         print_tensor(&f->tensors[i], name_width, shape_width);
 }
 
-/* Prints a value for scripts: an empty line if the frame has no such key. */
+/* Prints the value of the key for scripts, or an empty line if the frame has no such key. */
 static void print_meta(const struct frame *f)
 {
     const char *value = frame_meta(f, meta);
@@ -147,7 +147,7 @@ static int draw(const struct frame *f)
     return contact_sheet_write(x, images, png);
 }
 
-/* Prints frame by frame and flushes after each, so that a live stream can be watched. */
+/* Prints each frame and then flushes, so that a person can watch a live stream. */
 static int show(struct source *source)
 {
     struct frame *f;

@@ -1,4 +1,4 @@
-/* keygen: a pair of keys for tcp links. */
+/* keygen: makes a pair of keys for tcp links. */
 #include <stddef.h>
 
 #include "base/signals.h"

@@ -1,4 +1,4 @@
-/* lars: the optimizer. Gradients in, new parameters out. */
+/* lars: the optimizer of pretraining. Reads gradients and writes new parameters. */
 #include "optimizer/lars.h"
 
 #include "base/signals.h"

@@ -1,4 +1,5 @@
-/* ntlogistic: the logistic contrastive loss. Projections in, their gradient out. */
+/* ntlogistic: computes the logistic contrastive loss. Reads projections and writes their gradient.
+ */
 #include "base/signals.h"
 #include "loss/triplet_loss.h"
 #include "program/link_options.h"

@@ -1,4 +1,4 @@
-/* ntxent: the contrastive loss of SimCLR. Projections in, their gradient out. */
+/* ntxent: computes the contrastive loss of SimCLR. Reads projections and writes their gradient. */
 #include "loss/ntxent.h"
 
 #include "base/signals.h"

@@ -1,4 +1,4 @@
-/* progress: shows how a training run goes, and passes its frames on. */
+/* progress: shows the progress of a training run, and passes its frames on. */
 #include <string.h>
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-/* reduce: adds up the frames of several workers; each gets the sum, or the answer to it. */
+/* reduce: sums the frames of several workers. Each worker gets the sum, or the answer to it. */
 #include "program/reduce.h"
 
 #include "base/fail.h"
@@ -18,7 +18,7 @@ static const char details[] =
     "  augment --shard 0/2 | encode --opt ipc://reduce.ipc --next ipc://gather.ipc\n"
     "  augment --shard 1/2 | encode --opt ipc://reduce.ipc --next ipc://gather.ipc";
 
-/* Sends the same answer to all ranks; consumes it. */
+/* Sends the same answer to all ranks, and consumes it. */
 static int broadcast(struct collective *ranks, struct frame *answer)
 {
     const int last = collective_count(ranks) - 1;

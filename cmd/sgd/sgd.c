@@ -1,4 +1,4 @@
-/* sgd: the optimizer of supervised training. Gradients in, new parameters out. */
+/* sgd: the optimizer of supervised training. Reads gradients and writes new parameters. */
 #include "optimizer/sgd.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* shard: makes several optimizers work as one. Gradients come in, new parameters go out. */
+/* shard: makes several optimizers work as one. Reads gradients and writes new parameters. */
 #include "program/shard.h"
 
 #include "base/fail.h"
@@ -59,7 +59,7 @@ int main(int argc, char **argv)
     const bool bad = !shard || serve(requests, shard);
     shard_server_free(requests);
     if (bad) {
-        const int status = warn_failure(); /* first, so that the culprit's line leads a log */
+        const int status = warn_failure(); /* first, so that the cause comes first in a log */
         server_abandon(server);
         shard_abandon(shard);
         return status;

@@ -1,4 +1,5 @@
-/* supcon: the supervised contrastive loss. Projections and labels in, the gradient out. */
+/* supcon: computes the supervised contrastive loss. Reads projections and labels, and writes the
+ * gradient of the projections. */
 #include "loss/supcon.h"
 #include "base/signals.h"
 #include "program/link_options.h"

@@ -1,5 +1,5 @@
-/* supervise: runs the processes of a training run in a folder that it locks, and restarts them after
- * a failure until the run is complete. */
+/* supervise: locks the folder of a training run, runs the processes of the run, and restarts them
+ * after a failure until the run is complete. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,7 +98,7 @@ static int exit_status(int number)
     return 128 + number;
 }
 
-/* Checks that the run is complete, and says where its model is. */
+/* Checks that the run is complete, and prints the path of its model. */
 static int conclude(void)
 {
     if (run_check_complete(&run))
@@ -132,7 +132,7 @@ static int train(void)
 static int run_then(void)
 {
     enum process_set_event event = PROCESS_SET_NONE;
-    unsetenv("SIMCLR_RUN"); /* these two are meant for training */
+    unsetenv("SIMCLR_RUN"); /* these two are only for training */
     unsetenv("SIMCLR_EDGES");
     struct process_set *set = process_set_new(NULL);
     if (!set || process_set_start(set, "conclusion", then, STDOUT_FILENO, STDERR_FILENO)) {

@@ -1,4 +1,4 @@
-/* triplet: the margin triplet loss. Projections in, their gradient out. */
+/* triplet: computes the margin triplet loss. Reads projections and writes their gradient. */
 #include "base/signals.h"
 #include "loss/triplet_loss.h"
 #include "program/link_options.h"
