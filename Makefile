@@ -98,9 +98,11 @@ $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 $(BUILD)/lib/%.o: lib/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -MP -c -o $@ $<
-$(BUILD)/libsimclr.a: $(LIB_OBJ)
+# The archive follows the list of its objects: a source that is removed leaves it.
+$(shell echo '$(LIB_OBJ)' | cmp -s - $(BUILD)/objects || echo '$(LIB_OBJ)' >$(BUILD)/objects)
+$(BUILD)/libsimclr.a: $(LIB_OBJ) $(BUILD)/objects
 	@rm -f $@
-	$(call say,AR,$@)$(AR) rcs $@ $^
+	$(call say,AR,$@)$(AR) rcs $@ $(LIB_OBJ)
 $(BUILD)/tests/bench: tests/bench/bench.c $(BUILD)/libsimclr.a
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libsimclr.a $(ALL_LDLIBS)

@@ -541,7 +541,7 @@ def texts():
 
 
 def main():
-    for target in ("frame header reader source link reduce gather lars features png dataset policy "
+    for target in ("frame header reader source link reduce gather lars features decode dataset policy "
                    "key log").split():
         folder = os.path.join(CORPUS, target)
         os.makedirs(folder, exist_ok=True)
