@@ -28,7 +28,7 @@ static const char details[] =
     "\n"
     "  augment --data shapes | encode --next ... --opt ... | progress --log run/log.tsv";
 
-/* Shows one frame on the bar and appends it to the log. */
+/* Shows one frame on the bar and appends it to the log, which it opens for the first frame. */
 static int take(struct progress_bar *bar, struct metrics_log **log, const struct frame *f)
 {
     bool stuck;

@@ -20,6 +20,7 @@
 
 enum { ARENA_ALIGNMENT = 64 };
 
+/* The layout of a block of memory. Initialize it with {0}. */
 struct arena {
     size_t bytes; /* size of all parts reserved so far, a multiple of 64; SIZE_MAX after overflow */
 };

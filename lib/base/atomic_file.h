@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+/* A file that is being written. The caller uses only `file`. */
 struct atomic_file {
     FILE *file; /* the caller writes to this stream */
     char *temporary, *path;

@@ -25,6 +25,7 @@ enum random_purpose {
     RANDOM_HOLD     /* choosing images that are held back for a test */
 };
 
+/* The position in a stream of random numbers. */
 struct random {
     uint32_t key[2], counter[4]; /* counter[0] is the running number */
     uint32_t block[4];           /* the last output of Philox */
@@ -61,6 +62,7 @@ void random_start(struct random *r, uint64_t seed, enum random_purpose purpose, 
 /* Returns a new stream that has r's name except for the purpose. It starts at its beginning. */
 struct random random_other(const struct random *r, enum random_purpose purpose);
 
+/* Draw the next number of a stream. random_u32() draws from all 2^32 values. */
 uint32_t random_u32(struct random *r);
 float random_float(struct random *r);   /* uniform in [0, 1), a multiple of 2^-24 */
 double random_double(struct random *r); /* uniform in [0, 1), a multiple of 2^-53 */

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* One row of a table of options: a flag, or a heading between flags. */
 struct option_spec {
     const char *name; /* without the dashes; NULL, except at a heading, ends a table */
     enum option_kind {
@@ -32,6 +33,7 @@ struct option_spec {
     bool *given; /* set to true when the flag is given; may be NULL */
 };
 
+/* The description of a program, for parsing and for --help. */
 struct program {
     const char *name;    /* "ntxent" */
     const char *summary; /* one line that says what it does */

@@ -23,6 +23,7 @@ enum {
 };
 #define FRAME_DEFAULT_LIMIT ((size_t)4 << 30) /* default of --max-frame: bytes of a whole frame */
 
+/* A frame: tensors and metadata. */
 struct frame {
     struct tensor *tensors; /* in the order of their bytes */
     int n_tensors;
@@ -51,7 +52,7 @@ void frame_trim_memory(void);
 /* Lets one thread make frames and another free them. Call it before the second thread starts. */
 void frame_share_memory(void);
 
-/* Return a deep copy, and a copy without tensors that has only the metadata. Both return NULL with
+/* Return a deep copy, or a copy without tensors that has only the metadata. Both return NULL with
  * a message if memory is out. */
 struct frame *frame_copy(const struct frame *f);
 struct frame *frame_copy_metas(const struct frame *f);

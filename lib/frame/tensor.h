@@ -5,10 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The element types of tensors, and their number. */
 enum dtype { DTYPE_F32, DTYPE_BF16, DTYPE_F16, DTYPE_U8, DTYPE_I32, DTYPE_I64, DTYPE_COUNT };
 
 enum { FRAME_MAX_DIMS = 8 };
 
+/* A tensor of a frame. */
 struct tensor {
     char *name; /* owned by the frame */
     enum dtype dtype;

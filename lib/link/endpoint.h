@@ -14,6 +14,7 @@
 
 enum endpoint_kind { ENDPOINT_STANDARD, ENDPOINT_PATH, ENDPOINT_EXEC, ENDPOINT_SOCKET };
 
+/* Returns the kind of an endpoint, which depends only on how its text begins. */
 enum endpoint_kind endpoint_kind(const char *endpoint);
 
 /* The largest number of endpoints in a list. */
@@ -25,6 +26,7 @@ enum { ENDPOINTS_MAX = 64 };
  * it. */
 const char *endpoint_take(const char **list, size_t *length);
 
+/* The settings of links, streams and servers, which the flags in link_options.h set. */
 struct link_config {
     double timeout;               /* seconds */
     int64_t max_frame;            /* bytes */

@@ -292,8 +292,8 @@ int link_end(struct link *l)
     return push(&l->requests, end) || pump(&l, 1, false) ? -1 : 0;
 }
 
-/* Writes what is left, then reads until the coprocess closes its side. What arrives is the end
- * frame or an error. */
+/* Writes what is left, then reads until the coprocess closes its side. It receives the end
+ * frame or an error frame. */
 static int finish_child(struct link *l)
 {
     double deadline = clock_now() + l->timeout;

@@ -12,9 +12,10 @@
 #include "frame/frame.h"
 #include "link/endpoint.h"
 
+/* The client's end of a link. */
 struct link;
 
-enum { LINKS_AT_ONCE = ENDPOINTS_MAX };
+enum { LINKS_AT_ONCE = ENDPOINTS_MAX }; /* most links of one link_receive_all() */
 
 /* Starts the coprocess or connects. If the server has not started yet, the first link_receive()
  * waits for it up to the timeout. Returns NULL with a message. */

@@ -5,6 +5,7 @@
 #include "frame/frame.h"
 #include "link/endpoint.h"
 
+/* The server's end of one or more links. */
 struct server;
 
 /* The configuration of a server. Requests come from `in` and replies go to `out`, which are one-way

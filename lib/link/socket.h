@@ -1,7 +1,7 @@
 /* socket: ZeroMQ sockets for links. A message is a frame, and the death of a peer is noticed.
  *
  * ZeroMQ hides that a peer goes away, but a monitor socket reports it. So a client whose server
- * vanishes, and a server whose client vanishes, learn it at once on one machine, and within the
+ * vanishes, and a server whose client vanishes, notice it: at once on one machine, and within the
  * timeout, by heartbeats, over a network. */
 #ifndef SOCKET_H
 #define SOCKET_H
@@ -9,6 +9,7 @@
 #include "frame/frame.h"
 #include "link/endpoint.h"
 
+/* Types of ZeroMQ sockets: DEALER and ROUTER are the ends of links, PUSH and PULL of streams. */
 enum socket_role { SOCKET_DEALER, SOCKET_ROUTER, SOCKET_PUSH, SOCKET_PULL };
 
 struct socket;
@@ -49,8 +50,9 @@ enum socket_result {
     SOCKET_FAILED = -1, /* fail_message() says why */
     SOCKET_NOTHING = 0, /* no message came */
     SOCKET_FRAME = 1,   /* *out is a frame, which the caller frees */
-    SOCKET_REFUSED = 2  /* what a peer sent is no frame, or one of another run: fail_message() says
-                         * which, *out is NULL; only ROUTER and PULL return this */
+    SOCKET_REFUSED = 2  /* a peer sent something other than a frame, or a frame of another run;
+                         * fail_message() says which, and *out is NULL; only ROUTER and PULL
+                         * return this */
 };
 
 /* Waits up to `seconds` for a message; a negative number waits without limit. A DEALER also fails

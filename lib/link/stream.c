@@ -19,7 +19,7 @@
 
 enum { HELD_MAX = 64 }; /* most frames that are kept because they came too early */
 
-/* One stream. */
+/* The state of one stream that is read. */
 struct feed {
     char *name;
     double timeout;

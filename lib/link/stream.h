@@ -3,15 +3,16 @@
  * binds (PULL).
  *
  * A source may be a list of K endpoints (endpoint_take()). Then frame i of the stream is the next
- * one of endpoint i mod K, so what K producers made in turn is in order again. Nothing is read
- * ahead of its turn: an early producer waits, and a slow one slows the others down. The stream ends
- * where the endpoint whose turn it is ends; all others must have ended too. */
+ * one of endpoint i mod K, so frames that K producers made in turn are read in order. No
+ * frame is read before its turn: an early producer waits, and a slow one slows the others down. The
+ * stream ends when the endpoint whose turn it is ends; all others must have ended too. */
 #ifndef STREAM_H
 #define STREAM_H
 
 #include "frame/frame.h"
 #include "link/endpoint.h"
 
+/* The reading end and the writing end of a stream. */
 struct source;
 struct sink;
 
@@ -34,6 +35,7 @@ enum source_result source_next(struct source *s, struct frame **out);
 /* Sets how long to wait, after an end frame, for another stream or the end of the file. The initial
  * value is the timeout; a server sets less, since it answers sooner. */
 void source_set_patience(struct source *s, double seconds);
+/* Closes the source and frees it; s may be NULL. */
 void source_close(struct source *s);
 /* Returns the name for messages: "stdin" or "features.st", for example. For a list, it is the name
  * of the endpoint read last. */

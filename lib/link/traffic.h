@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+/* The traffic of one edge, which is a link or a stream as one of its ends sees it. */
 struct traffic {
     const char *what; /* unit of n: "requests" of a client, "served" or "frames" of a stream */
     int64_t n;        /* number of them, without end frames */

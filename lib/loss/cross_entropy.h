@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+/* The values that are reported about a batch. */
 struct cross_entropy_metrics {
     double loss, accuracy; /* means over labelled rows; a row counts as right if its first largest
                               the label's */

@@ -41,6 +41,7 @@ struct similarity_worker {
     struct similarity_matrix tile; /* the values: similarities, then coefficients */
 };
 
+/* The rows of a batch, their gradients, and the memory of all threads. */
 struct similarity {
     const struct gemm_kernel *product;
     int64_t n, d;
@@ -49,7 +50,7 @@ struct similarity {
      * least common multiple with 16. */
     int64_t width;
     int64_t blocks; /* of SIMILARITY_TILE rows; arrays indexed by tiles have this many tiles */
-    const int64_t *order;             /* row i is z's row order[i] (n); NULL: i */
+    const int64_t *order;             /* row i is z's row order[i] (n); NULL if it is i */
     const int64_t *ends;              /* the row after the last of row i's class (n) */
     double *norms;                    /* norms by which rows were divided (n) */
     double *along;                    /* u_i.dL/du_i, once similarity_finish() has run (n) */

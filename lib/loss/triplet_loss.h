@@ -27,6 +27,7 @@
 
 #include "loss/loss_types.h"
 
+/* The choice of a loss and its hyperparameters. */
 struct triplet_settings {
     enum triplet_kind { TRIPLET_LOGISTIC, TRIPLET_MARGIN } kind;
     double temperature; /* T of the logistic loss */

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The hyperparameters of the formulas above; `decoupled` chooses AdamW. */
 struct adam {
     double beta1, beta2, eps, weight_decay;
     bool decoupled;

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* The hyperparameters of the formulas above. */
 struct lars {
     double momentum, weight_decay;
     double eta; /* the trust coefficient */

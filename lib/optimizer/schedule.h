@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The settings of a schedule. */
 struct schedule {
     double lr;            /* the peak rate; if negative, it follows from base_lr and the batch */
     double base_lr;       /* if negative, 0.3 for linear, 0.075 for square root scaling (lars) */

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* The hyperparameters of the formulas above. */
 struct sgd {
     double momentum, weight_decay;
     bool nesterov;

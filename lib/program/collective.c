@@ -82,7 +82,7 @@ static struct collective *open_ranks(void)
     return NULL;
 }
 
-/* ---- who sends ---- */
+/* ---- the ranks ---- */
 
 /* Returns the rank within this group that sent a frame, or -1 with a message. */
 static int rank_of(struct collective *r, const struct frame *f)

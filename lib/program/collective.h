@@ -17,6 +17,7 @@
 #include "cli/options.h"
 #include "frame/frame.h"
 
+/* A running gather or reduce. */
 struct collective;
 
 /* The flags --world and --next. A program takes server_option_specs and link_option_specs too. */

@@ -13,6 +13,7 @@
 extern const struct option_spec loss_option_specs[];
 void loss_defaults(void);
 
+/* The part that each loss program provides. */
 struct loss {
     bool labels; /* the loss takes `y` I64 [B] and any number of views; otherwise requests must
                     have two views, and y is not read */

@@ -9,6 +9,7 @@
 #include "link/link.h"
 #include "network/parameters.h"
 
+/* A stage's connection to its optimizer. */
 struct optimizer_client;
 
 /* Makes a client. `link` and `parameters` must outlive it. `wire` is the dtype in which gradients

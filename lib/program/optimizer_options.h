@@ -8,6 +8,7 @@
 #include "cli/options.h"
 #include "optimizer/schedule.h"
 
+/* The settings that the flags of an optimizer give. */
 struct optimizer_config {
     struct schedule schedule;
     const char *state;  /* path of the state, or "" to write none */

@@ -10,6 +10,7 @@ struct option_spec;
 
 enum { OPTIMIZER_SLOTS = 4 }; /* the most slots that a rule may have */
 
+/* An optimizer's update rule. */
 struct optimizer_rule {
     const char *name; /* "lars"; written into the state, which only this optimizer can resume */
     int n_slots;      /* tensors of state for each parameter, of its shape; they start as zeros */

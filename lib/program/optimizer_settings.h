@@ -13,10 +13,12 @@
 #include "frame/frame.h"
 
 enum { RUN_SETTINGS = 4 };
+/* The settings of a run, in the order images, batch, grains, steps_per_epoch. */
 struct run_settings {
     int64_t values[RUN_SETTINGS]; /* -1 if missing */
 };
 
+/* The settings of this optimizer's run, and of the state that it resumed. */
 struct optimizer_settings {
     const char *path;                /* path of the state, for messages */
     const struct option_spec *flags; /* the program's own flags, or NULL */

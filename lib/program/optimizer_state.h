@@ -15,6 +15,7 @@
 #include "program/optimizer_settings.h"
 #include "program/optimizer_store.h"
 
+/* Everything that an optimizer keeps between two steps. */
 struct optimizer_state {
     const struct optimizer_rule *rule;
     const struct optimizer_config *config;

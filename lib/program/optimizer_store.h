@@ -11,6 +11,7 @@
 #include "frame/frame.h"
 #include "program/optimizer_rule.h"
 
+/* A parameter with its slots, or a buffer. */
 struct owned_tensor {
     char *name; /* without '/', at most OPTIMIZER_STORE_NAME bytes */
     enum dtype dtype;
@@ -27,6 +28,7 @@ struct owned_tensor {
 
 enum { OPTIMIZER_STORE_NAME = 400 }; /* bytes of a name, so that SLOT/NAME fits into 512 */
 
+/* The tensors of an optimizer, in the order in which they were added. */
 struct optimizer_store {
     int n_slots; /* slots of each parameter */
     struct owned_tensor *tensors;

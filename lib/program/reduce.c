@@ -14,7 +14,7 @@ MULTIVERSION static void add_bf16(uint16_t *restrict a, const uint16_t *restrict
         a[i] = bf16_narrow(bf16_widen(a[i]) + bf16_widen(b[i]));
 }
 
-/* Adds as unsigned numbers, since the sums may overflow. */
+/* Computes a += b, n numbers each, which are unsigned because the sums may overflow. */
 static void add_words(uint32_t *restrict a, const uint32_t *restrict b, size_t n)
 {
     for (size_t i = 0; i < n; i++)

@@ -21,6 +21,7 @@
 
 #include "frame/frame.h"
 
+/* The links to the optimizers of a shard. */
 struct shard;
 
 /* Returns the number (from 0) of the optimizer, of k, that owns the tensor of that name. */

@@ -6,6 +6,7 @@
 #include "frame/frame.h"
 #include "link/server.h"
 
+/* A server whose requests pass a step gate. */
 struct shard_server;
 
 enum shard_server_result {

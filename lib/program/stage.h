@@ -13,6 +13,7 @@
 #include "frame/frame.h"
 #include "network/network.h"
 
+/* The part that each program with a network provides. */
 struct stage {
     const char *input, *output; /* tensor names: "x" and "h"; their gradients are "dx" and "dh" */
     bool images;                /* the input is [B,V,H,W,C], U8 or F32; otherwise F32 [B,V,C] */

@@ -6,6 +6,7 @@
 
 #include "cli/options.h"
 
+/* The settings that the flags of a stage give. */
 struct stage_config {
     const char *next, *opt, *sync; /* links; "" if not given */
     const char *wire;              /* "fp32" or "bf16" */

@@ -18,6 +18,7 @@
 
 #include "frame/frame.h"
 
+/* The requests that wait, and the steps of their clients. */
 struct step_gate;
 
 /* The state of a client. The user sets joined and ended, and when the client joins, owes, sent and
@@ -31,6 +32,7 @@ struct step_gate_client {
     bool started;   /* true if a gradient was counted since the user cleared this */
 };
 
+/* A request that waits in the gate. */
 struct step_gate_request {
     struct frame *frame;
     int client;

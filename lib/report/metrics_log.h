@@ -8,6 +8,7 @@
 
 #include "frame/frame.h"
 
+/* A log that is being written. */
 struct metrics_log;
 
 /* Opens or creates the table at `path`, for rows from the step of the frame `first` on. If old rows

@@ -11,6 +11,7 @@
 
 #include "frame/frame.h"
 
+/* The state of a progress bar. */
 struct progress_bar;
 
 /* Makes a progress bar, which the caller frees with progress_bar_finish(). Returns NULL with a

@@ -7,6 +7,7 @@
 
 #include "frame/frame.h"
 
+/* The statistics of a tensor. */
 struct statistics {
     size_t count; /* number of elements */
     size_t nan;   /* number that are NaN */

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+/* The processes of an attempt and their guard. */
 struct process_set;
 
 /* Starts the guard. If `folder` is not NULL, the guard removes that folder if the program is

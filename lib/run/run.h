@@ -8,6 +8,7 @@
 
 #include "run/run_options.h"
 
+/* A training run in its folder. */
 struct training_run {
     const char *folder;
     bool resume;                /* resume the run that the folder holds */

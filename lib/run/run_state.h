@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The position of a training run. */
 struct run_state {
     bool saved;          /* a state has been saved; if not, the other members are 0 */
     int64_t step, steps; /* steps made, and steps of the whole run */
