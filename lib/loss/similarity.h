@@ -45,8 +45,7 @@ struct similarity_worker {
 struct similarity {
     const struct gemm_kernel *product;
     int64_t n, d;
-    /* Columns of a panel: the kernel's columns or, if these are no multiple of 16, their least
-     * The columns of a panel: the kernel's columns or, if they are not a multiple of 16, their
+    /* The columns of a panel: the kernel's columns or, if they are not a multiple of 16, their
      * least common multiple with 16. */
     int64_t width;
     int64_t blocks; /* of SIMILARITY_TILE rows; arrays indexed by tiles have this many tiles */
@@ -79,10 +78,10 @@ static inline int64_t similarity_room(const struct similarity *p)
 /* Copies the rows from z, normalized if in->normalize is set. For a team. */
 void similarity_load(struct similarity *p, const struct loss_input *in);
 
-/* Calls the visitor for each tile, which starts at row i and column j, i <= j. With `positives`,
- * visits only those tiles that may hold positives. For a team. Only one visitor at a time has a
- * given row or column, and each row and column gets its tiles always in the same order. A visitor
- * may therefore add to values that belong to its rows and columns. */
+/* similarity_visit() calls a visitor for each tile, which starts at row i and column j, i <= j.
+ * With `positives` it visits only those tiles that may hold positives. Only one visitor at a time
+ * has a given row or column, and each row and column always gets its tiles in the same order. A
+ * visitor may therefore add to values that belong to its rows and columns. For a team. */
 typedef void similarity_visitor(struct similarity *p, void *loss, struct similarity_worker *w,
                                 int64_t i, int64_t j);
 void similarity_visit(struct similarity *p, similarity_visitor *visit, void *loss, bool positives);

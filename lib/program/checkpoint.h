@@ -4,7 +4,7 @@
  * The first part of a tensor's name ("layer1" in "layer1.0.conv1.weight") names the part of the
  * network that it belongs to. For each part that the network has, the file must hold exactly the
  * network's tensors. A file that holds more was made by a deeper network, and the features would be
- * those of neither. */
+ * those of neither network. */
 #ifndef CHECKPOINT_H
 #define CHECKPOINT_H
 

@@ -32,7 +32,7 @@ struct stage {
     const char *part;  /* beginning of its tensors' names; used only for the identity */
     bool identity;     /* no network: the output is the input; make_plan is not called */
     bool metrics;      /* the head of the pipeline: a training request is answered with a frame of
-                       metadata, and the input's gradient is not computed */
+                          metadata, and the input's gradient is not computed */
 };
 
 /* Runs the rest of the program after options_parse(): serves requests until all callers have ended.
