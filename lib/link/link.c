@@ -205,7 +205,7 @@ static int pump(struct link *const *links, int n, bool wait)
     }
 }
 
-/* ---- both ---- */
+/* ---- pipes and sockets ---- */
 
 int link_send(struct link *l, struct frame *f)
 {

@@ -226,7 +226,7 @@ bool socket_is_guarded(const struct socket *s)
     return *s->run || s->keyed;
 }
 
-/* ---- comings and goings ---- */
+/* ---- connections ---- */
 
 static void close_connection(struct socket *s, int fd)
 {
