@@ -10,7 +10,7 @@
  *
  *   indexed       open() finds out how many samples there are, and get() reads any of them. Set
  *                 `count`, `classes` and, if all samples have one size, `native_size`.
- *                 Examples: dataset_shapes.c (the shortest), dataset_idx.c, dataset_folder.c.
+ *                 Examples: dataset_idx.c (the shortest that reads files), dataset_folder.c.
  *   in sequence   next() reads one sample after the other; sequence.c holds them in memory, or
  *                 makes a stream of them. Set `in_sequence`, and `rewinds` if rewind() works.
  *                 Example: dataset_frames.c.
