@@ -1,6 +1,6 @@
-/* activation_halves: selective kernels, forward and backward (activations.h).
- * An image is a task: whatever is summed is summed over one image's pixels, in their order.
- * A part of the template activation_kernels.h, for one type ELEMENT. */
+/* activation_halves: selective kernels, forward and backward (activations.h). One task computes one
+ * image, and adds up that image's pixels in their order. This file is a part of the template
+ * activation_kernels.h, which defines the type ELEMENT. */
 #ifndef ACTIVATION_HALVES_H
 #define ACTIVATION_HALVES_H
 
@@ -52,8 +52,9 @@ static void halves_mean_backward(const struct norm_shape *s, const void *dy, voi
                             (ELEMENT *)dx + n * s->pixels * 2 * s->c);
 }
 
-/* Computes the weights u and v of n channels, the softmax over p and q. Neither is taken as 1 minus
- * the other, which where it is small would be off by much of itself. */
+/* Computes the weights u and v of n channels, which are the softmax over p and q. It does not
+ * compute one as 1 minus the other, because a small weight would then have a large relative
+ * error. */
 static inline void mix_weights(const ELEMENT *p, const ELEMENT *q, int64_t n, float *u, float *v)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -90,8 +91,9 @@ static void halves_mix(const struct norm_shape *s, const void *x, const void *lo
             s->pixels, c, (ELEMENT *)y + n * s->pixels * c);
 }
 
-/* da = u dy, db = v dy. As u' = u v in p and -u v in q, the logits' gradients are the sum of
- * u v (a - b) dy over the pixels, and its negative. */
+/* Computes the gradients: da = u dy and db = v dy. The derivative of u with respect to p is u v,
+ * and with respect to q it is -u v. The gradient of the logit p is therefore the sum of u v (a - b)
+ * dy over the pixels, and that of q is its negative. */
 MULTIVERSION static void mix_backward(const ELEMENT *x, const ELEMENT *logits, const ELEMENT *dy,
                                       int64_t pixels, int64_t c, ELEMENT *dx, ELEMENT *dlogits)
 {

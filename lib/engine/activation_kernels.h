@@ -1,8 +1,8 @@
-/* activation_kernels: the functions of activations.h for one type of values. It is a template,
- * which each of activations_*.c includes once, after it has defined
+/* activation_kernels: the functions of activations.h for one type of values. This file is a
+ * template. Each file activations_*.c includes it once, after defining
  *
  *   ELEMENT       the type of a value in memory
- *   WIDEN(e)      the float that e stands for
+ *   WIDEN(e)      the float that e represents
  *   NARROW(v)     the ELEMENT nearest to the float v
  *   KEY           the signed integer as wide as an ELEMENT
  *   key_of(e)     a key that grows with e, and is largest for NaNs
@@ -10,8 +10,8 @@
  *   MAPS, NAME    the struct that the functions go into, and its name
  *
  * All loops over channels are plain C that the compiler vectorizes, with versions for each
- * instruction set (MULTIVERSION). Tasks are handed to threads outside of those functions, because
- * OpenMP's regions cannot have such versions. */
+ * instruction set (MULTIVERSION). Other functions distribute the tasks to threads, because a
+ * function that contains an OpenMP region cannot have such versions. */
 #include <assert.h>
 #include <stdint.h>
 
@@ -23,15 +23,17 @@
 #include "engine/activations.h"
 
 enum {
-    COLORS = 4,        /* channels of an image, at most */
-    LOAD_PIXELS = 64,  /* pixels in a task, whose coefficients are in a table */
-    ELEMENTS = 1 << 14 /* values in a task of a plain conversion */
+    COLORS = 4,        /* largest number of channels of an image */
+    LOAD_PIXELS = 64,  /* pixels of a task; a table holds the mean and std of each of their
+                          values */
+    ELEMENTS = 1 << 14 /* values of a task that only converts */
 };
 
 /* ---- values into and out of feature maps ---- */
 
-/* Divides, and does not multiply by reciprocals, so that bytes give the same bits as floats that a
- * caller has normalized in this way. mean and std are repeated for every value. */
+/* Sets y to (x/255 - mean) / std for n values; mean and std have n values, too. It divides rather
+ * than multiplying by reciprocals, so that bytes give the same bits as floats that a caller has
+ * normalized in this way. */
 MULTIVERSION static void normalize_bytes(const uint8_t *restrict x, int64_t n,
                                          const float *restrict mean, const float *restrict std,
                                          ELEMENT *restrict y)

@@ -1,5 +1,5 @@
-/* activation_norms: batch normalization, forward and backward (activations.h).
- * A part of the template activation_kernels.h, for one type ELEMENT. */
+/* activation_norms: batch normalization, forward and backward (activations.h). This file is a part
+ * of the template activation_kernels.h, which defines the type ELEMENT. */
 #ifndef ACTIVATION_NORMS_H
 #define ACTIVATION_NORMS_H
 
@@ -13,24 +13,25 @@
 #include "engine/shapes.h"
 
 enum {
-    NORM_ROWS = 256, /* pixels in a task of batch normalization, about */
-    SUM_ROWS = 8,    /* pixels summed in float before doubles take over */
+    NORM_ROWS = 256, /* approximate number of pixels in a task of batch normalization */
+    SUM_ROWS = 8,    /* pixels that are summed in float before they are added to a double */
     SUM_BLOCK = 512, /* channels whose sums stay in the first-level cache */
-    TILE = 8192      /* bytes that stay there, too */
+    TILE = 8192      /* bytes that also stay in the first-level cache */
 };
 
 /* ---- forward ---- */
 
-/* Returns x normalized. The backward pass finds out again by this what ReLU let pass. So it must
- * round alike in both passes: it does, as a multiplication with one use is fused with the addition
- * wherever the machine can do so. (Rounding to bf16 keeps a sign, except of values below 1e-40,
- * which become 0.) */
+/* Returns x normalized. The backward pass calls this function again to find out which values the
+ * ReLU let pass, so both passes must round alike. They do, because the compiler fuses a
+ * multiplication whose result is used once with the addition wherever the machine can do so.
+ * (Rounding to bf16 keeps the sign of a value, except that values below 1e-40 become 0.) */
 static inline float norm(float x, float mean, float scale, float bias)
 {
     return (x - mean) * scale + bias;
 }
 
-/* ReLU is v < bottom ? bottom : v, and it lets a value pass if v > bottom. A NaN stays one. */
+/* Returns the lower bound of a norm's output. ReLU computes v < bottom ? bottom : v, and lets a
+ * value pass if v > bottom. A NaN stays a NaN. */
 static inline float bottom_of(bool relu)
 {
     return relu ? 0 : -INFINITY;
@@ -86,7 +87,8 @@ static void norm_forward(const struct norm_shape *s, const void *x, const struct
 
 /* ---- backward ---- */
 
-/* Groups of whole images that one task sums over, about NORM_ROWS pixels each. */
+/* How images are divided into groups. One task sums over one group, which has whole images and
+ * about NORM_ROWS pixels. */
 struct norm_groups {
     int64_t images, per_grain, images_per_grain;
 };
@@ -99,7 +101,7 @@ static struct norm_groups group(const struct norm_shape *s)
     return g;
 }
 
-/* Returns the number of pixels of task i, and sets *first to the number of the first one. */
+/* Returns the number of pixels of task i, and sets *first to the number of its first pixel. */
 static int64_t group_pixels(const struct norm_shape *s, const struct norm_groups *g, int64_t i,
                             int64_t *first)
 {
@@ -128,8 +130,9 @@ static void sum_groups(const struct norm_shape *s, const struct norm_groups *g, 
     }
 }
 
-/* Adds to sum and product those of `rows` pixels of n channels. rows is a constant where this is
- * inlined, so the inner loop is unrolled and the outer one vectorized. */
+/* Adds the sums and the sums of products over `rows` pixels of n channels to `sum` and `product`.
+ * Callers pass a constant for `rows`, and the function is inlined, so that the compiler unrolls the
+ * inner loop and vectorizes the outer one. */
 static inline __attribute__((always_inline)) void
 sum_rows(const ELEMENT *x, const ELEMENT *y, ELEMENT *dy, int rows, int64_t c, int64_t n,
          const float *mean, const float *scale, const float *bias, float bottom, double *sum,
@@ -154,8 +157,8 @@ sum_rows(const ELEMENT *x, const ELEMENT *y, ELEMENT *dy, int rows, int64_t c, i
     }
 }
 
-/* Sums up in floats over SUM_ROWS pixels, which is precise enough: their rounding errors, each at
- * most 2^-24 of a block's sum, are as independent as the blocks are. */
+/* Sums in float over SUM_ROWS pixels at a time. This is precise enough: the rounding errors, each
+ * at most 2^-24 of a block's sum, are as independent as the blocks are. */
 MULTIVERSION static void sum_gradients(const ELEMENT *x, const ELEMENT *y, ELEMENT *dy,
                                        int64_t pixels, int64_t c, const struct norm_channels *k,
                                        float bottom, double *sums)

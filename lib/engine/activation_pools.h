@@ -1,5 +1,5 @@
-/* activation_pools: pooling, forward and backward (activations.h).
- * A part of the template activation_kernels.h, for one type ELEMENT. */
+/* activation_pools: pooling, forward and backward (activations.h). This file is a part of the
+ * template activation_kernels.h, which defines the type ELEMENT. */
 #ifndef ACTIVATION_POOLS_H
 #define ACTIVATION_POOLS_H
 
@@ -12,9 +12,9 @@
 #include "engine/shapes.h"
 
 enum {
-    KERNEL = 3, /* height and width of a window, at most */
+    KERNEL = 3, /* largest height and width of a window */
     TAPS = KERNEL * KERNEL,
-    STRIP_COLUMNS = 32, /* of max_pool_backward() */
+    STRIP_COLUMNS = 32, /* columns of a strip in max_pool_backward() */
     STRIP_CHANNELS = 64
 };
 
@@ -25,9 +25,9 @@ static inline int64_t clamp(int64_t v, int64_t length)
     return v < 0 ? 0 : v < length ? v : length - 1;
 }
 
-/* The rows i and columns j of a window's pixels: tap t is pixel (i[t / KERNEL], j[t % KERNEL]).
- * There are always TAPS taps. Those outside of the map or of a smaller window repeat their nearest
- * pixel inside; in reading order the first maximum is the same with them. */
+/* The rows i and columns j of a window's pixels. Tap t is pixel (i[t / KERNEL], j[t % KERNEL]).
+ * There are always TAPS taps. A tap outside the map or outside a smaller window repeats the nearest
+ * pixel inside; the first maximum in reading order is the same with these taps as without them. */
 struct pool_window {
     int64_t i[KERNEL], j[KERNEL];
 };
@@ -43,7 +43,8 @@ static inline struct pool_window window_at(const struct pool_shape *s, int64_t a
     return at;
 }
 
-/* Compares keys rather than values: bf16 need not be widened, and NaNs need no care. */
+/* Writes one row of the output. It compares keys rather than values, so bf16 need not be widened
+ * and NaNs need no special case. */
 MULTIVERSION static void max_row(const struct pool_shape *s, const ELEMENT *x, int64_t a,
                                  ELEMENT *y)
 {
@@ -74,16 +75,17 @@ static void max_pool(const struct pool_shape *s, const void *x, void *y, int thr
                 (ELEMENT *)y + r * s->ow * s->c);
 }
 
-/* The backward pass goes down a strip of columns, window by window, and adds each window's gradient
- * to float sums of its pixels. A row of sums is written when no window reaches it any more, so only
- * the rows of one window need to be kept: row i of the map is row i % KERNEL here. What windows at
- * the strip's sides add to the margins is left to the strips beside it. */
+/* The state of a backward pass over a strip of columns. The pass goes down the strip window by
+ * window, and adds each window's gradient to float sums of its pixels. It writes a row of sums when
+ * no further window reaches that row, so it keeps only the rows of one window: row i of the map is
+ * row i % KERNEL here. The pass drops what windows at the strip's sides add to pixels outside the
+ * strip; the neighbouring strips compute those. */
 struct pool_strip {
     float sums[KERNEL][STRIP_COLUMNS + 2 * (KERNEL - 1)][STRIP_CHANNELS];
 };
 
-/* Adds dy to the sums of the pixel that has the maximum first, for n channels. There are two loops
- * because in one the compiler turns the choice into branches. */
+/* Adds dy to the sums of the first pixel that has the maximum, for n channels. There are two loops
+ * because the compiler would turn the choice into branches in a single one. */
 static inline void spread(const ELEMENT *const *x, const ELEMENT *dy, int64_t n, float *const *sums)
 {
     int first[STRIP_CHANNELS];
@@ -126,20 +128,21 @@ static inline void write_row(const struct pool_shape *s, float (*sums)[STRIP_CHA
     }
 }
 
-/* Computes a strip of an image, from column j0 on: n channels from where x, dy and dx point. Maxima
- * are found again rather than kept since the forward pass, as the input is kept anyway. */
+/* Computes the gradient of a strip of an image from column j0 on, for n channels; x, dy and dx
+ * point at the first of these. It searches for the maxima again instead of storing them in the
+ * forward pass, because the input is stored in any case. */
 MULTIVERSION static void max_strip_backward(const struct pool_shape *s, const ELEMENT *x,
                                             const ELEMENT *dy, int64_t j0, int64_t n, bool large,
                                             ELEMENT *dx)
 {
     struct pool_strip strip = {0};
     const int64_t columns = s->w - j0 < STRIP_COLUMNS ? s->w - j0 : STRIP_COLUMNS;
-    /* The windows that reach into the strip. */
+    /* Find the windows that reach into the strip. */
     const int64_t before = j0 + s->padding - s->kernel;
     const int64_t last = (j0 + columns - 1 + s->padding) / s->stride;
     const int64_t b0 = before < 0 ? 0 : before / s->stride + 1;
     const int64_t b1 = last < s->ow ? last + 1 : s->ow;
-    int64_t row = 0; /* the one to be written next */
+    int64_t row = 0; /* the next row to write */
     for (int64_t a = 0; a < s->oh; a++) {
         for (; row < a * s->stride - s->padding; row++)
             write_row(s, strip.sums[row % KERNEL], columns, n, large,
@@ -213,7 +216,7 @@ static void average_pool_backward(const struct norm_shape *s, const float *dy, v
 
 /* ---- the mean of windows of 2x2 ---- */
 
-/* Sets `to` to a quarter of the sum of four pixels, n channels, at most STRIP_CHANNELS. */
+/* Sets `to` to a quarter of the sum of four pixels, for n channels (at most STRIP_CHANNELS). */
 static inline void quarter(const ELEMENT *const *from, int64_t n, ELEMENT *to)
 {
     const ELEMENT *a = from[0], *b = from[1], *c = from[2], *d = from[3];
@@ -222,7 +225,7 @@ static inline void quarter(const ELEMENT *const *from, int64_t n, ELEMENT *to)
         to[i] = NARROW(0.25F * ((WIDEN(a[i]) + WIDEN(b[i])) + (WIDEN(c[i]) + WIDEN(d[i]))));
 }
 
-/* Zeros, which are read where there is no pixel. */
+/* Zeros that take the place of a pixel where there is none. */
 static const ELEMENT no_pixel[STRIP_CHANNELS];
 
 MULTIVERSION static void mean_row(const struct pool_shape *s, const ELEMENT *x, int64_t a,
@@ -254,7 +257,7 @@ static inline int64_t window_of(int64_t i, int64_t tap, int64_t stride)
     return i >= tap && (i - tap) % stride == 0 ? (i - tap) / stride : -1;
 }
 
-/* Gathers row i of the gradient from the windows that the row is in: at most four a pixel. */
+/* Computes row i of the gradient from the windows that contain it, at most four for each pixel. */
 MULTIVERSION static void mean_row_backward(const struct pool_shape *s, const ELEMENT *dy, int64_t i,
                                            ELEMENT *dx)
 {

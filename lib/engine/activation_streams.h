@@ -1,5 +1,5 @@
-/* activation_streams: how the functions of activations.h read and write memory. A part of the
- * template activation_kernels.h, for one type ELEMENT. */
+/* activation_streams: how the functions of activations.h read and write memory. This file is a part
+ * of the template activation_kernels.h, which defines the type ELEMENT. */
 #ifndef ACTIVATION_STREAMS_H
 #define ACTIVATION_STREAMS_H
 
@@ -13,8 +13,8 @@
 #include "base/count.h"
 
 enum {
-    AHEAD = 2048,    /* bytes from what is read to what memory is asked for */
-    STREAM = 8 << 20 /* bytes of a map from which on it is written past the caches */
+    AHEAD = 2048,    /* distance in bytes from the values being read to those being prefetched */
+    STREAM = 8 << 20 /* smallest map in bytes that is written past the caches */
 };
 
 static inline int64_t bytes(int64_t values)
@@ -22,9 +22,9 @@ static inline int64_t bytes(int64_t values)
     return values * (int64_t)sizeof(ELEMENT);
 }
 
-/* Asks memory for what comes AHEAD bytes after n values. The machine does so by itself, but only
- * within a page, and late where there is arithmetic between loads: this is a third faster for
- * bf16. */
+/* Prefetches what comes AHEAD bytes after n values. The hardware prefetches by itself, but only
+ * within a page, and too late where there is arithmetic between loads. For bf16 this call makes the
+ * loop a third faster. */
 static inline void prefetch(const ELEMENT *x, int64_t n)
 {
     const uintptr_t at = (uintptr_t)x + AHEAD;
@@ -32,9 +32,9 @@ static inline void prefetch(const ELEMENT *x, int64_t n)
         __builtin_prefetch((const void *)(at + (uintptr_t)i));
 }
 
-/* Copies to memory past the caches. A line that is written in the plain way is first read from
- * memory, which for a map that no cache will keep is a third of the traffic. Maps smaller than
- * STREAM are better off in the caches, where their reader finds them. */
+/* Copies n values to memory past the caches. A plain store first reads the cache line from memory,
+ * which is a third of the traffic for a map that is too large for any cache. Maps smaller than
+ * STREAM are better kept in the caches, where the next operation finds them. */
 static inline void stream(ELEMENT *to, const ELEMENT *from, int64_t n)
 {
 #if defined(__x86_64__)

@@ -8,7 +8,7 @@
 #define MAPS activations_bf16
 #define NAME "bf16"
 
-/* These work as in activations_fp32.c. */
+/* These two functions work like those of activations_fp32.c. */
 static inline int16_t key_of(uint16_t bits)
 {
     const int ordered = bits ^ ((int16_t)bits >> 15 & 0x7fff);

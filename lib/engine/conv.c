@@ -9,7 +9,7 @@
 #include "engine/grains.h"
 #include "engine/winograd.h"
 
-/* Tiles of a grain below which Winograd's gradient of weights does not pay. */
+/* Winograd's gradient of weights does not pay for fewer tiles of a grain than this. */
 enum { FEW_TILES = 32 };
 
 int conv_check(const struct precision *v)
@@ -40,8 +40,9 @@ static struct winograd_shape winograd_transposed(const struct precision *v,
     return (struct winograd_shape){s->images, s->h, s->w, s->o, s->c, s->grains, v->bf16_maps};
 }
 
-/* Returns the kernel of floats that computes this convolution Winograd's way; NULL if sums over
- * taps are faster, or if floats would be more exact than the precision that was asked for. */
+/* Returns the kernel of floats that computes this convolution with Winograd's method. Returns NULL
+ * if sums over taps are faster, or if floats would be more exact than the precision that the caller
+ * asked for. */
 static const struct gemm_kernel *winograd_product(const struct precision *v,
                                                   const struct conv_shape *s)
 {
@@ -52,8 +53,8 @@ static const struct gemm_kernel *winograd_product(const struct precision *v,
     return v->product->values == GEMM_FLOAT ? v->product : gemm_kernel_choose(GEMM_FLOAT);
 }
 
-/* Does the same for the gradient of weights, whose products are sums over a grain's tiles: with few
- * of them, adding up the 36 positions takes longer than products of bf16 pairs save. */
+/* Does the same for the gradient of weights. Its products are sums over a grain's tiles; if there
+ * are few of them, adding the 36 positions takes longer than products of bf16 pairs save. */
 static const struct gemm_kernel *winograd_gradient_product(const struct precision *v,
                                                            const struct conv_shape *s)
 {
@@ -175,7 +176,7 @@ void conv_pack_backward(const struct precision *v, const struct conv_shape *s, c
 
 /* ---- the gradient of the weights ---- */
 
-/* Brings sums (o, taps, c) into the layout of the weights. */
+/* Copies sums (o, taps, c) into the layout of the weights. */
 static void unpack_winograd(const struct conv_shape *s, const float *sum, float *grad, int threads)
 {
     const int64_t area = s->kernel * s->kernel, c = s->c;

@@ -10,18 +10,18 @@
 #include "engine/panel.h"
 #include "engine/row_tiles.h"
 
-/* The gradient is a sum over pixels: rows of A are output channels and run through the pixels of
- * dy, which is transposed for it; columns of B are input channels, and a tap is an offset in the
- * panel of x. Until the last step, sums are kept in blocks as they leave the registers:
- * [input channels / columns][tap][output channels / rows][rows][columns].
+/* The gradient is a sum over pixels. Rows of A are output channels and run through the pixels of
+ * dy, which is transposed for this purpose. Columns of B are input channels, and a tap is an offset
+ * in the panel of x. Until the last step, sums are stored in blocks in the layout in which they
+ * leave the registers: [input channels / columns][tap][output channels / rows][rows][columns].
  *
- * Small maps with many channels are "held": they have more weights than pixels, so sums must not
- * pass through memory once a grain. All of dy is transposed first; a task then holds the panels of
- * some input channels for a group of grains, and adds up each block over these grains before it
- * takes the next one.
+ * Small maps with many channels are "held". They have more weights than pixels, so sums should not
+ * pass through memory once for each grain. All of dy is transposed first. A task then holds the
+ * panels of some input channels for a group of grains, and adds up each block over these grains
+ * before it goes on to the next block.
  *
- * Large maps are cut into tiles of rows: a task is a grain, whose few sums stay in the cache while
- * tile after tile is laid out and added. */
+ * Large maps are divided into tiles of rows. A task is then a grain; its few sums stay in the cache
+ * while one tile after another is copied into panels and added. */
 enum { HELD_BYTES = 512 << 10, TILE_BYTES = 320 << 10, LINE_STEPS = 16, LEVELS = 64 };
 
 struct gradient {
@@ -29,12 +29,12 @@ struct gradient {
     struct conv_shape s;
     struct panel_window x, dy;
     bool folded;
-    int64_t group; /* grains that a task holds; 0: the maps are cut into tiles */
+    int64_t group; /* grains that a task holds; 0: the maps are divided into tiles */
     int64_t range; /* input channels of a task */
     struct row_tiles tiles;
 };
 
-/* Returns the window on the task's input channels from c0 on. */
+/* Returns the window for the task's input channels, from c0 on. */
 static struct panel_window window_from(const struct gradient *g, int64_t c0)
 {
     struct panel_window w = g->x;
@@ -42,8 +42,8 @@ static struct panel_window window_from(const struct gradient *g, int64_t c0)
     return w;
 }
 
-/* Lays out the panels of a tile: of x from channel c0 on, and of dy, which then has as many images
- * as x, counting those of zeros. */
+/* Sets the layouts of a tile's panels: that of x from channel c0 on, and that of dy, which has as
+ * many images as x, including zero images. */
 static void lay_out(const struct gradient *g, int64_t c0, int64_t n, int64_t rows, struct panel *x,
                     struct panel *dy)
 {
@@ -67,8 +67,8 @@ static size_t held_bytes(const struct gradient *g)
     return x.bytes + (size_t)(g->v->product->rows * precision_halves(g->v)) * dy.plane;
 }
 
-/* Returns the shape to compute with. Where each window is a single pixel, a grain's pixels may be
- * taken as lines of any length, and lines that fill whole steps waste none of them. */
+/* Returns the shape to compute with. Where each window is a single pixel, the pixels of a grain may
+ * be arranged in lines of any length, and lines that fill whole steps waste no part of a step. */
 static struct conv_shape with_whole_steps(const struct conv_shape *s, int64_t depth)
 {
     struct conv_shape flat = *s;
@@ -126,7 +126,8 @@ static struct gradient make_gradient(const struct precision *v, const struct con
     }
     g.range = s->c;
     g.tiles = row_tiles_cut(s->images, s->grains, s->oh, even, 1, TILE_BYTES, bytes_of_tile, &g);
-    /* Where grains are few, threads share the input channels; each then transposes dy. */
+    /* If grains are few, threads divide the input channels between them; each then transposes
+     * dy. */
     if (!g.folded)
         g.range =
             count_round_up(count_divide_up(s->c, count_divide_up(2 * threads, s->grains)), columns);
@@ -155,7 +156,7 @@ static int64_t floats_of(const struct gradient_blocks *b)
     return b->outputs * b->taps * b->inputs * b->size;
 }
 
-/* Returns the rows of sums over grains that are left for grains_sum_floats(). */
+/* Returns the number of rows of sums over grains that grains_sum_floats() has to add. */
 static int64_t rows_of(const struct gradient *g)
 {
     return g->group ? g->s.grains / g->group : g->s.grains;
@@ -166,7 +167,7 @@ static int64_t rows_of(const struct gradient *g)
 /* Offsets of the parts of a thread's workspace. */
 struct gradient_memory {
     size_t x, dy, scratch, steps, blocks;
-    size_t bytes; /* of all */
+    size_t bytes; /* bytes of all parts */
 };
 
 static struct gradient_memory lay_out_memory(const struct gradient *g)
@@ -182,7 +183,7 @@ static struct gradient_memory lay_out_memory(const struct gradient *g)
         .dy = arena_reserve(&a, g->group ? 0 : dy.bytes, 1),
         .scratch = arena_reserve(&a, scratch_x > scratch_dy ? scratch_x : scratch_dy, 1),
         .steps = arena_reserve(&a, (size_t)steps, sizeof(struct gemm_step)),
-        /* A block for each level of the tree over grains. */
+        /* One block for each level of the tree over grains. */
         .blocks = arena_reserve(&a, LEVELS * gemm_kernel_block_floats(product), sizeof(float)),
     };
     m.bytes = a.bytes;
@@ -195,7 +196,7 @@ size_t conv_gradient_work_bytes(const struct precision *v, const struct conv_sha
     return lay_out_memory(&g).bytes;
 }
 
-/* Returns the bytes of the sums, after which comes what is held of dy. */
+/* Returns the bytes of the sums. The held part of dy comes after them. */
 static size_t sums_bytes(const struct gradient *g)
 {
     const struct gradient_blocks all = blocks_of(g, g->s.c);
@@ -228,7 +229,7 @@ static void fill_dy(const struct gradient *g, const struct panel *panel, const s
                s->row, to, scratch);
 }
 
-/* Finds the steps through all pixels of a tile of `rows` rows. Returns their number. */
+/* Finds the steps through all pixels of a tile of `rows` rows. Returns the number of steps. */
 static int64_t find_steps(const struct gradient *g, const struct panel *x, const struct panel *dy,
                           int64_t rows, struct gemm_step *steps)
 {
@@ -245,7 +246,7 @@ static int64_t find_steps(const struct gradient *g, const struct panel *x, const
 
 /* ---- tasks ---- */
 
-/* Computes the sums over the grains first to first + group - 1, of the input channels from c0
+/* Computes the sums over the grains first to first + group - 1, for the input channels from c0
  * on. */
 static void held_task(const struct gradient *g, int64_t first, int64_t c0, const void *x,
                       const unsigned char *held, float *sums, const struct gradient_memory *m,
@@ -311,8 +312,8 @@ static void tiles_task(const struct gradient *g, int64_t grain, int64_t c0, cons
     }
 }
 
-/* Turns a line of a block for each tap into the kernels of n input channels. The next lines are
- * fetched meanwhile. */
+/* Copies a line of a block for each tap to the kernels of n input channels, and prefetches the next
+ * lines. */
 static inline __attribute__((always_inline)) void
 unpack_line(const float *from, int64_t columns, int64_t tap, int64_t taps, int64_t n, float *to)
 {
@@ -324,7 +325,7 @@ unpack_line(const float *from, int64_t columns, int64_t tap, int64_t taps, int64
     }
 }
 
-/* Does the same where columns of the kernel are channels. */
+/* Does the same for the case that the kernel's columns are treated as channels. */
 static void unpack_folded(const struct gradient *g, const float *from, int64_t tap, int64_t c0,
                           int64_t n, float *to)
 {
@@ -334,8 +335,8 @@ static void unpack_folded(const struct gradient *g, const float *from, int64_t t
             to[(c0 + j) % c * rows * k + t * k + (c0 + j) / c] = from[t * tap + j];
 }
 
-/* Brings blocks into the layout of the weights. The weights are written in the order of memory, and
- * the blocks are read here and there, where memory can be asked in time. */
+/* Copies blocks into the layout of the weights. It writes the weights in the order of memory and
+ * reads the blocks at scattered addresses, which it can prefetch in time. */
 static void unpack(const struct gradient *g, const float *sums, float *grad, int threads)
 {
     const struct conv_shape *s = &g->s;

@@ -8,7 +8,7 @@
 #include "base/multiversion.h"
 #include "engine/transpose.h"
 
-/* The values of a step, over all kernels, at most. */
+/* The largest number of values of a step, over all kernels. */
 enum { STEP = GEMM_KERNEL_BYTES / 2 * GEMM_KERNEL_COLUMNS };
 
 /* The weights of a pass, where weight (out, in, k) is number out * out_step + in * in_step + k. */
@@ -30,8 +30,8 @@ static int64_t kernel_position(const struct conv_weights *w, int64_t ty, int64_t
     return ty * w->kernel + tx;
 }
 
-/* n_outer x n_inner weights of some taps each, with the distances between them where they are read
- * and where they are written. */
+/* A loop over n_outer x n_inner weights of some taps each, with the distances between these weights
+ * at the source and at the destination. */
 struct conv_walk {
     int64_t n_outer, n_inner, from_outer, from_inner, to_outer, to_inner, to_tap;
 };
@@ -51,8 +51,8 @@ static inline __attribute__((always_inline)) void gather_taps(const float *from,
     }
 }
 
-/* Gathers the weights of windows of one pixel, where those of an output are neighbours: a whole
- * block at once. Returns false if the block is not of that kind; then nothing is done. */
+/* Gathers a whole block at once for windows of one pixel, where the weights of an output are
+ * neighbours. Returns false, and does nothing, for any other block. */
 static bool gather_block(const struct conv_weights *w, int64_t out, int64_t in, int64_t outputs,
                          int64_t inputs, int64_t columns, float *to)
 {
@@ -69,16 +69,16 @@ static bool gather_block(const struct conv_weights *w, int64_t out, int64_t in, 
         return false;
     for (int64_t j = 0; j < outputs; j++) {
         rows[j] = (const char *)(from + j * w->out_step);
-        for (int64_t i = 0; i < inputs; i += 16) /* these are of the next block */
+        for (int64_t i = 0; i < inputs; i += 16) /* the lines from here on are the next block's */
             __builtin_prefetch(from + j * w->out_step + inputs + i);
     }
     transpose_rows(rows, inputs, false, (char *)to, (size_t)columns * sizeof *to);
     return true;
 }
 
-/* Gathers the weights of one line of taps to (taps, depth, columns) floats, with zeros where there
- * is no such input or output. They are read in the order of the memory, each cache line once:
- * weights of an output channel are neighbours. */
+/* Gathers the weights of one line of taps into (taps, depth, columns) floats, with zeros where
+ * there is no such input or output. It reads the weights in the order of memory, and each cache
+ * line once, because the weights of an output channel are neighbours. */
 static void gather_line(const struct conv_pass *p, const struct conv_weights *w, int64_t out,
                         int64_t in, int64_t ty, bool folded, float *to)
 {
@@ -113,7 +113,7 @@ static void gather_line(const struct conv_pass *p, const struct conv_weights *w,
         gather_taps(from, &walk, position, nx, to);
 }
 
-/* Copies weights. For maps of bf16 they are rounded to bf16, whatever multiplies them. */
+/* Copies weights. For maps of bf16 it rounds them to bf16, whatever type the kernel multiplies. */
 MULTIVERSION static void pack_floats(const float *restrict from, int64_t n, bool bf16,
                                      float *restrict to)
 {
@@ -121,8 +121,8 @@ MULTIVERSION static void pack_floats(const float *restrict from, int64_t n, bool
         to[i] = bf16 ? bf16_widen(bf16_narrow(from[i])) : from[i];
 }
 
-/* Turns (depth, columns) floats into (depth / 2, columns, 2) bf16: their high halves, or with `low`
- * their low ones. */
+/* Converts (depth, columns) floats to (depth / 2, columns, 2) bf16: to their high halves, or with
+ * `low` to their low ones. */
 MULTIVERSION static void pack_bf16(const float *restrict from, int64_t depth, int64_t columns,
                                    bool low, uint32_t *restrict to)
 {

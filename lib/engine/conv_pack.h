@@ -1,5 +1,5 @@
-/* conv_pack: the weights of one pass of a convolution (conv_pass.h) in the order in which block
- * products take them, and in their values. */
+/* conv_pack: copies the weights of one pass of a convolution (conv_pass.h) into the order and the
+ * type that block products read. */
 #ifndef CONV_PACK_H
 #define CONV_PACK_H
 
@@ -13,8 +13,8 @@ enum { CONV_PACK_KERNEL = 11 }; /* the largest width of a convolution's kernel *
 /* Returns the bytes of a pass's packed weights, a multiple of 64. */
 size_t conv_pack_bytes(const struct conv_pass *p);
 
-/* Packs the weights (o, c, rows, kernel) of the forward pass, and of phase (py, px) of the backward
- * pass, whose `p` is. packed is 64-byte aligned. */
+/* Pack the weights (o, c, rows, kernel) of the forward pass, and of phase (py, px) of the backward
+ * pass; `p` describes that pass or phase. packed is 64-byte aligned. */
 void conv_pack_pass_forward(const struct conv_pass *p, const struct conv_shape *s,
                             const float *weight, char *packed, int threads);
 void conv_pack_pass_backward(const struct conv_pass *p, const struct conv_shape *s, int64_t py,

@@ -8,14 +8,14 @@
 #include "engine/conv_store.h"
 #include "engine/row_tiles.h"
 
-/* Bytes of a tile's panel, and of the weights that take turns with each of its rows: together well
- * within the second-level cache. */
+/* The largest sizes in bytes of a tile's panel, and of the weights that are used in turn with each
+ * block of its rows. Both together fit well into the second-level cache. */
 enum { TILE_BYTES = 384 << 10, GROUP_BYTES = 96 << 10 };
 
 /* ---- direct passes, tiles, memory ---- */
 
-/* Returns true if every window is a single pixel and the map's values are the kernel's own: the
- * rows of A are then in the map as they are, and no panel is made. */
+/* Returns true if every window is a single pixel and the map has the kernel's type. The map then
+ * contains the rows of A as they are, and needs no panel. */
 static bool is_direct(const struct conv_pass *p)
 {
     const struct panel_window *w = &p->window;
@@ -24,7 +24,7 @@ static bool is_direct(const struct conv_pass *p)
            w->c % product->depth == 0 && p->v->bf16_maps == (product->values == GEMM_BF16);
 }
 
-/* Returns the same pass with a grid of one column of pixels, each grain being one image. */
+/* Returns the same pass with a grid that is one column of pixels, where each grain is one image. */
 static struct conv_pass make_direct(const struct conv_pass *p)
 {
     struct conv_pass d = *p;
@@ -53,7 +53,7 @@ static struct row_tiles cut(const struct conv_pass *p)
 /* Offsets of the parts of a thread's workspace. */
 struct conv_pass_memory {
     size_t panel, scratch, steps, place, block, tail, sums;
-    size_t bytes; /* of all */
+    size_t bytes; /* bytes of all parts */
 };
 
 static struct conv_pass_memory lay_out_memory(const struct conv_pass *p)
@@ -140,8 +140,8 @@ static struct conv_pass_rows direct_rows(const struct conv_pass *p, const struct
     return r;
 }
 
-/* Finds the offsets of the outputs of a line, n images side by side, in values from the first
- * one. */
+/* Finds the offsets of the outputs of a line, with n images side by side, in values from the first
+ * output. */
 static void find_places(const struct conv_pass *p, int64_t n, int64_t run, int64_t *place)
 {
     for (int64_t i = 0; i < run; i++) {
@@ -150,8 +150,9 @@ static void find_places(const struct conv_pass *p, int64_t n, int64_t run, int64
     }
 }
 
-/* Computes the column blocks first to last - 1 of a tile. As many of them as leave the cache to the
- * panel take turns with each block of rows, so that a row of the map is written in one go. */
+/* Computes the column blocks first to last - 1 of a tile. Each block of rows is multiplied by
+ * several column blocks in turn, as many as leave room for the panel in the cache, so that a row of
+ * the map is written in one go. */
 static void run_tile(const struct conv_pass *p, const struct row_tile *s, bool direct,
                      const void *src, const char *packed, int64_t first, int64_t last, bool add,
                      void *dst, double *sums, const struct conv_pass_memory *m,
@@ -210,7 +211,7 @@ void conv_pass_run(const struct conv_pass *whole, const void *src, const void *p
     const struct row_tiles tiles = cut(p);
     const struct conv_pass_memory m = lay_out_memory(p);
     assert(m.bytes <= work->bytes);
-    /* Where there are few tiles, threads share the columns of each. */
+    /* If there are few tiles, threads divide the columns of each tile between them. */
     const int64_t blocks = count_divide_up(p->o, product->columns);
     int64_t shares = count_divide_up(2 * work->threads, tiles.count);
     shares = shares < blocks ? shares : blocks;
@@ -255,10 +256,11 @@ struct conv_pass conv_pass_forward(const struct precision *v, const struct conv_
 
 /* ---- the backward pass for the input ---- */
 
-/* With stride s the input's pixels are written in s x s phases: those at rows py, py+s, ... and
- * columns px, px+s, .... A kernel row ky reaches such a row only if ky = (py + padding) mod s, from
- * output row a + (py + padding - ky) / s for the a-th of them. With ky descending, these are
- * neighbouring rows: a window on dy. The same is true of columns. */
+/* With stride s the pixels of the input are written in s x s phases: those at rows py, py+s, ...
+ * and columns px, px+s, .... A kernel row ky contributes to such a row only if ky = (py + padding)
+ * mod s, and then from output row a + (py + padding - ky) / s to the a-th of these rows. With ky
+ * descending, these output rows are neighbours, which makes them a window on dy. The same is true
+ * of columns. */
 struct conv_axis {
     int64_t kernel, stride, padding;
 };

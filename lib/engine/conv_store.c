@@ -11,9 +11,9 @@ typedef uint32_t bits16 __attribute__((vector_size(64)));
 typedef uint16_t bf16x16 __attribute__((vector_size(32), aligned(2), may_alias));
 typedef double double8 __attribute__((vector_size(64), aligned(8), may_alias));
 
-/* Adds each column's sums of values and squares, (2, columns), in doubles: a variance that is the
- * difference of two sums then has as many digits as a float while the mean is below some thousand
- * standard deviations. */
+/* Adds each column's sums of values and squares, (2, columns), in doubles. A variance that is the
+ * difference of two such sums then has as many digits as a float, as long as the mean is below some
+ * thousand standard deviations. */
 MULTIVERSION static void add_sums(const float *c, int64_t rows, int64_t columns, double *sums)
 {
     int64_t j = 0;
@@ -52,8 +52,8 @@ MULTIVERSION static void store_floats(const float *restrict c, int64_t rows, int
     }
 }
 
-/* Does the same for maps of bf16 and, unless sums is NULL, what add_sums() does, but in floats
- * within the block: values of few digits need no more. */
+/* Does the same for maps of bf16, and also computes the sums of add_sums() unless sums is NULL. It
+ * sums in floats within the block, because values of few digits need no more. */
 typedef void bf16_store(const float *c, int64_t rows, int64_t columns, int64_t n,
                         const int64_t *place, bool add, uint16_t *y, double *sums);
 
@@ -73,7 +73,7 @@ MULTIVERSION static void store_bf16_portable(const float *c, int64_t rows, int64
             uint16_t *to = y + place[r] + j;
             sum += x;
             square += x * x;
-            if (lanes == 16 && !add) { /* bf16_narrow() */
+            if (lanes == 16 && !add) { /* as bf16_narrow() rounds */
                 const bits16 bits = (bits16)x, rounded = bits + 0x7fff + (bits >> 16 & 1);
                 const bits16 nan = (bits16)(x != x);
                 *(bf16x16 *)to = __builtin_convertvector(
@@ -102,7 +102,7 @@ add_doubles(double *to, __m512 x)
     _mm512_storeu_pd(to + 8, _mm512_add_pd(_mm512_loadu_pd(to + 8), high));
 }
 
-/* Takes 32 columns at a time, which one instruction rounds. Denormals become zeros. */
+/* Stores 32 columns at a time, which one instruction rounds. Denormals become zeros. */
 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16"))) static void
 store_bf16_avx512(const float *c, int64_t rows, int64_t columns, int64_t n, const int64_t *place,
                   bool add, uint16_t *y, double *sums)
@@ -141,8 +141,8 @@ store_bf16_avx512(const float *c, int64_t rows, int64_t columns, int64_t n, cons
 }
 #endif
 
-/* A kernel of bf16 runs only where there is an instruction that rounds to bf16, too
- * (gemm_kernel.h). Kernels of floats do without it. */
+/* A kernel of bf16 runs only on machines that also have an instruction that rounds to bf16
+ * (gemm_kernel.h). Kernels of floats do not need it. */
 static bf16_store *choose_store_bf16(const struct gemm_kernel *product)
 {
 #if defined(__x86_64__)

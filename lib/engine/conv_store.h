@@ -1,5 +1,5 @@
-/* conv_store: blocks of products (gemm_kernel.h), from where the kernel leaves them into a feature
- * map, with the sums that batch normalization needs. */
+/* conv_store: copies blocks of products (gemm_kernel.h) from a kernel's output into a feature map,
+ * and computes the sums that batch normalization needs. */
 #ifndef CONV_STORE_H
 #define CONV_STORE_H
 
@@ -8,10 +8,10 @@
 
 #include "engine/precision.h"
 
-/* Stores the first `rows` rows and n columns of the block c (rows, columns of the kernel; 64-byte
- * aligned): row r goes to map y from value place[r] on, or with `add` is added to it. Unless sums
- * is NULL, adds to it, (2, columns of the kernel), each column's sum of values and of squares as
- * they are before rounding to the map's type and before the addition. */
+/* Stores the first `rows` rows and n columns of the block c, which has the kernel's rows and
+ * columns and is 64-byte aligned. Row r is written to map y from value place[r] on, or with `add`
+ * is added to it. Unless sums is NULL, adds to it, (2, columns of the kernel), each column's sum of
+ * values and of squares, taken before rounding to the map's type and before the addition. */
 void conv_store(const struct precision *v, const float *c, int64_t rows, int64_t n,
                 const int64_t *place, bool add, void *y, double *sums);
 

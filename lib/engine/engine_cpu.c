@@ -13,7 +13,7 @@
 enum { HUGE_PAGE = 2 << 20 };
 
 struct cpu_engine {
-    struct engine engine; /* the first member, so that a pointer to it points to the whole */
+    struct engine engine; /* the first member, so that a pointer to it is a pointer to the struct */
     struct precision values;
     const struct activations *maps;
 };
@@ -28,7 +28,8 @@ static const struct activations *maps(const struct engine *e)
     return ((const struct cpu_engine *)e)->maps;
 }
 
-/* A block is its first byte, so a place is a pointer; NULL if there is no map. */
+/* Returns the address of a place, or NULL if there is no map. A block's handle is the address of
+ * its first byte. */
 static void *at(struct engine_place place)
 {
     return place.memory ? (unsigned char *)place.memory + place.offset : NULL;
@@ -41,8 +42,8 @@ static void cpu_close(struct engine *e)
 
 /* ---- memory ---- */
 
-/* In large pages where the system has them: a step walks through all of its memory, and looking a
- * page up for every 4 KiB costs up to a third of its time. */
+/* Uses large pages where the system has them. A step walks through all of its memory, and the page
+ * lookups for pages of 4 KiB take up to a third of the time. */
 static struct engine_memory *allocate(struct engine *e, size_t bytes)
 {
     (void)e;
@@ -53,7 +54,7 @@ static struct engine_memory *allocate(struct engine *e, size_t bytes)
     bytes = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     void *memory = aligned_alloc(HUGE_PAGE, bytes);
     if (memory)
-        madvise(memory, bytes, MADV_HUGEPAGE); /* a wish, which may fail */
+        madvise(memory, bytes, MADV_HUGEPAGE); /* only advice, which the system may ignore */
     return memory;
 }
 
@@ -102,7 +103,7 @@ static size_t packed_bytes(struct engine *e, const struct conv_shape *s)
     return conv_packed_bytes(values(e), s);
 }
 
-/* Of each thread, in whole lines of a cache. */
+/* Returns the bytes of one thread's workspace, rounded up to whole cache lines. */
 static size_t work_bytes(struct engine *e, const struct conv_shape *s)
 {
     struct arena part = {0};
@@ -143,7 +144,7 @@ static void pack_backward(struct engine *e, const struct conv_shape *s, const fl
     conv_pack_backward(values(e), s, weight, at(packed), e->threads);
 }
 
-/* Adds each grain's rows, n values each, in their order: its sum is left in row `grain`. */
+/* Adds each grain's rows of n values in their order, and leaves the sum in row `grain`. */
 static void add_rows(double *rows, int64_t n_rows, int64_t grains, int64_t n)
 {
     const int64_t each = n_rows / grains;

@@ -9,8 +9,8 @@ enum { NUMBERS = EXACT_SUM_DIGITS - 1 };
 
 static const double units[NUMBERS] = {0x1p-80, 0x1p-40, 1, 0x1p40}, limit = 0x1p76;
 
-/* Adds the digits of parts (count). Each digit is what a division truncates to, so all digits of a
- * number have its sign, and the rest after each of them is exact. */
+/* Adds the digits of parts (count). Each digit is a truncated quotient, so all digits of a number
+ * have its sign, and the remainder after each of them is exact. */
 MULTIVERSION static void add(const double *restrict parts, int64_t count, int64_t *restrict digits)
 {
     for (int64_t i = 0; i < count; i++) {

@@ -6,7 +6,7 @@
 #include "base/isa.h"
 #include "engine/engine.h"
 
-enum { COLUMNS = 16, ROWS = 4 }; /* of the portable kernel */
+enum { COLUMNS = 16, ROWS = 4 };                                         /* the portable kernel's */
 enum { FLOATS = GEMM_KERNEL_BYTES / 4, PAIRED = GEMM_KERNEL_BYTES / 2 }; /* the two depths */
 
 static bool always(void)
@@ -18,8 +18,8 @@ static void nothing(void)
 {
 }
 
-/* For any machine. Sizes are constants, so the compiler makes vectors of the kind that every such
- * processor has. */
+/* This kernel runs on any machine. Its sizes are constants, so the compiler can use the vectors
+ * that every processor of the kind has. */
 static void block_portable(const void *a, size_t a_row, const void *b,
                            const struct gemm_step *steps, int64_t n_steps, float *c)
 {
@@ -91,8 +91,8 @@ static bool has_avx512(void)
     return isa_has(ISA_AVX512);
 }
 
-/* A block of 8 x 32: 16 sums hide the latency of a multiply-add on two ports, and 10 loads go with
- * each 16 of them, which leaves the load ports idle a third of the time. */
+/* A block of 8 x 32. 16 sums hide the latency of a multiply-add on two ports. There are 10 loads
+ * for each 16 multiply-adds, which leaves the load ports idle a third of the time. */
 enum { WIDE_ROWS = 8, WIDE_COLUMNS = 32 };
 
 __attribute__((target("avx512f"))) static void block_avx512(const void *a, size_t a_row,
@@ -173,7 +173,7 @@ static bool has_amx(void)
 
 static void begin_amx(void)
 {
-    /* In palette 1 there are tiles 0 to 7; all get 16 rows of 64 bytes. */
+    /* Palette 1 has tiles 0 to 7; each is configured as 16 rows of 64 bytes. */
     struct {
         uint8_t palette, start_row, zero[14];
         uint16_t bytes[16];
@@ -183,7 +183,7 @@ static void begin_amx(void)
         config.bytes[t] = 64;
         config.rows[t] = 16;
     }
-    /* _tile_loadconfig() is no choice: gcc 12 believes that it reads 8 bytes and drops the stores
+    /* _tile_loadconfig() cannot be used: gcc 12 assumes that it reads 8 bytes, and drops the stores
      * of the other 56. */
     __asm__ volatile("ldtilecfg %0" : : "m"(config));
 }
@@ -193,9 +193,9 @@ __attribute__((target("amx-tile"))) static void end_amx(void)
     _tile_release();
 }
 
-/* A block is 2 x 2 tiles of sums, registers 0 to 3; tiles of A are in 4 and 5, those of B in 6 and
- * 7. A step is 4 loads and 4 products, and a product takes twice as long as a load from the
- * first-level cache. */
+/* A block is 2 x 2 tiles of sums, in registers 0 to 3. Tiles of A are in registers 4 and 5, those
+ * of B in 6 and 7. A step is 4 loads and 4 products; a product takes twice as long as a load from
+ * the first-level cache. */
 enum { TILE_ROWS = 32, TILE_COLUMNS = 32 };
 
 __attribute__((target("amx-tile,amx-bf16"))) static void block_amx(const void *a, size_t a_row,
@@ -225,7 +225,7 @@ __attribute__((target("amx-tile,amx-bf16"))) static void block_amx(const void *a
     _tile_stored(3, c + 528, 128);
 }
 
-/* What this kind of processor may have, in the order of speed. */
+/* The kernels of this kind of processor, in the order of speed. */
 #define KERNELS(KERNEL)                                                                            \
     KERNEL("bf16-amx", GEMM_BF16, TILE_ROWS, TILE_COLUMNS, true, has_amx, begin_amx, end_amx,      \
            block_amx)                                                                              \

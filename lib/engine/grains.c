@@ -5,7 +5,7 @@
 
 #include "base/multiversion.h"
 
-/* One pass of the tree takes this many columns, few enough to stay in the first-level cache. */
+/* Number of columns of one pass over the tree, few enough for the first-level cache. */
 enum { BLOCK = 512 };
 
 MULTIVERSION void grains_add_floats(float *restrict a, const float *restrict b, int64_t n)
@@ -25,8 +25,8 @@ void grains_sum_floats(float *parts, int64_t grains, int64_t count, int threads)
     }
 }
 
-/* The levels are a binary counter: one that is occupied holds the sum of 2^level parts, and the
- * next part is carried over all the occupied levels below the first free one. */
+/* The levels are a binary counter. An occupied level holds the sum of 2^level parts. The next part
+ * is added to all occupied levels below the first free one, as a carry is. */
 void grains_carry_floats(float *part, int64_t count, float *levels, int64_t stride, int64_t number,
                          int64_t parts, int threads)
 {

@@ -8,8 +8,8 @@
 #include "base/multiversion.h"
 #include "engine/transpose.h"
 
-/* Rows that are laid out at a time, which make two cache lines of bf16 pairs; bytes of a row in a
- * panel of A. */
+/* GROUP is the number of rows that are copied at a time, which are two cache lines of bf16 pairs.
+ * CHUNK is the number of bytes of a row in a panel of A. */
 enum { GROUP = TRANSPOSE_ROWS, CHUNK = GEMM_KERNEL_BYTES };
 
 void panel_lay_out(struct panel *p, const struct panel_window *window,
@@ -18,7 +18,7 @@ void panel_lay_out(struct panel *p, const struct panel_window *window,
 {
     const struct gemm_kernel *product = values->product;
     const int64_t depth = product->depth, value = (int64_t)gemm_kernel_value_bytes(product);
-    /* Pairs of rows must begin at even ones, whatever their tap and line. */
+    /* Pairs of rows must begin at even rows, whatever their tap and line. */
     const bool pairs = layout == PANEL_B && product->values == GEMM_BF16 &&
                        (window->nx > 1 || window->ny > 1 || (columns % 2 && rows > 1));
     *p = (struct panel){.window = *window,
@@ -40,7 +40,8 @@ void panel_lay_out(struct panel *p, const struct panel_window *window,
     p->phase = columns + (p->nx - 1) / p->slot_step;
     p->line_rows = p->slot_step * p->phase * p->n;
     p->line_pitch = layout == PANEL_TRANSPOSED ? count_round_up(p->line_rows, depth) : p->line_rows;
-    /* A block reads all its rows of A, and a step all its k of B, whether or not these matter. */
+    /* A block reads all its rows of A, and a step reads all its k of B, even those whose results
+     * are not used. */
     int64_t total = p->lines * p->line_pitch, planes = p->channels;
     if (layout == PANEL_A) {
         p->row_bytes = CHUNK;
@@ -51,8 +52,8 @@ void panel_lay_out(struct panel *p, const struct panel_window *window,
         p->plane = (size_t)(count_round_up(total + depth, 2)) * p->row_bytes;
         planes = count_round_up(p->channels, product->columns) / product->columns;
     } else {
-        /* The number of cache lines is odd, so that a block's rows do not fall into the same few
-         * sets of a cache. */
+        /* An odd number of cache lines keeps a block's rows from falling into the same few sets of
+         * a cache. */
         p->row_bytes = (size_t)value;
         p->plane = (size_t)(count_round_up(total * value, 2 * CHUNK) + CHUNK);
         planes = count_round_up(p->channels, product->rows);
@@ -69,8 +70,8 @@ ptrdiff_t panel_tap(const struct panel *p, int64_t ty, int64_t tx)
 
 /* ---- rows into layouts ---- */
 
-/* Copies row i, `bytes` bytes at from[i], in chunks to `to` + chunk number * plane + i * chunk.
- * Zeros fill up the last chunk. */
+/* Copies row i, `bytes` bytes at from[i], in chunks to `to` + chunk number * plane + i * chunk, and
+ * fills the last chunk with zeros. */
 static inline __attribute__((always_inline)) void
 copy_chunks(const char *const *from, int64_t n, size_t bytes, size_t chunk, char *to, size_t plane)
 {
@@ -97,7 +98,7 @@ MULTIVERSION static void copy_rows(const char *const *from, int64_t n, size_t by
         copy_chunks(from, n, bytes, chunk, to, plane);
 }
 
-/* Interleaves pairs of rows of c bf16, value beside value, in chunks of `columns` pairs. */
+/* Interleaves the values of pairs of rows of c bf16, in chunks of `columns` pairs. */
 MULTIVERSION static void pair_rows(const char *const *from, int64_t n, int64_t c, int64_t columns,
                                    char *to, size_t plane)
 {
@@ -124,7 +125,7 @@ MULTIVERSION static void widen_row(const uint16_t *restrict from, int64_t n, flo
         to[i] = bf16_widen(from[i]);
 }
 
-/* Sets high and low so that from = high + low + an error of at most 2^-18 of it. */
+/* Sets high and low so that from = high + low + e, where |e| is at most 2^-18 |from|. */
 MULTIVERSION static void split_row(const float *restrict from, int64_t n, uint16_t *restrict high,
                                    uint16_t *restrict low)
 {
@@ -134,8 +135,9 @@ MULTIVERSION static void split_row(const float *restrict from, int64_t n, uint16
     }
 }
 
-/* The parts of panel_fill()'s scratch memory: a row of zeros, then GROUP rows of each kind that
- * must be made before they can be laid out: folded windows, and values of the kernel's kind. */
+/* The parts of panel_fill()'s scratch memory: a row of zeros, then GROUP rows of each kind that is
+ * prepared before it is copied, which are folded windows and values converted to the kernel's
+ * type. */
 struct panel_scratch {
     const char *zero;
     char *folded, *high, *low;
@@ -162,14 +164,14 @@ size_t panel_scratch_bytes(const struct panel *p)
     return (1 + 3 * GROUP) * scratch_row(p);
 }
 
-/* Returns the source's line that line i is in a panel from output row `row` on. */
+/* Returns the number of the source line for line i of a panel that begins at output row `row`. */
 static int64_t source_line(const struct panel *p, int64_t row, int64_t i)
 {
     return (row + i / p->line_step) * p->window.step + p->window.y0 + i % p->line_step;
 }
 
-/* Copies a folded slot to `to`: the nx pixels from x on of a line, zeros where they are outside of
- * the map. A line of NULL is outside. Returns `to`. */
+/* Copies a folded slot to `to`: the nx pixels of a line from x on, with zeros for those outside the
+ * map. line is NULL if the whole line is outside. Returns `to`. */
 static const char *fold(const struct panel_window *w, const char *line, int64_t x, size_t value,
                         char *to)
 {
@@ -185,8 +187,8 @@ static const char *fold(const struct panel_window *w, const char *line, int64_t 
     return to;
 }
 
-/* Sets from[0] to from[GROUP - 1] to where the values of the rows from `first` on of source line y
- * are. */
+/* Sets from[0] to from[GROUP - 1] to the addresses of the values of the rows from `first` on, which
+ * are of source line y. */
 static void find_rows(const struct panel *p, const char *src, int64_t images, int64_t y,
                       int64_t first, const struct panel_scratch *scratch, const char **from)
 {
@@ -217,8 +219,8 @@ static void find_rows(const struct panel *p, const char *src, int64_t images, in
     }
 }
 
-/* Makes rows of the kernel's kind of values where the map's are of another kind. `from` then points
- * to them, and `low` to their low halves. */
+/* Converts rows to the kernel's type if the map has another one. `from` then points to the
+ * converted rows, and `low` to their low halves. */
 static void make_values(const struct panel *p, const struct panel_scratch *scratch,
                         const char **from, const char **low)
 {
@@ -242,8 +244,8 @@ static void make_values(const struct panel *p, const struct panel_scratch *scrat
     }
 }
 
-/* Lays out `n` rows from panel row `row` on; a transposed panel takes GROUP, some of which are
- * padding. */
+/* Copies `n` rows into the panel, from panel row `row` on. A transposed panel takes GROUP rows,
+ * some of which are padding. */
 static void lay_rows(const struct panel *p, const char *const *from, int64_t n, int64_t row,
                      char *to)
 {
@@ -259,8 +261,8 @@ static void lay_rows(const struct panel *p, const char *const *from, int64_t n, 
         copy_rows(from, n, bytes, p->row_bytes, to, p->plane);
 }
 
-/* Clears the rows after the last one in B. A step reads them and multiplies them by zeros, which a
- * NaN would survive. */
+/* Sets the rows after the last one in B to zeros. A step reads them and multiplies them by zeros,
+ * so a NaN there would reach the result. */
 static void clear_slack(const struct panel *p, char *memory)
 {
     const size_t used = (size_t)(p->lines * p->line_pitch) * p->row_bytes;
@@ -268,7 +270,8 @@ static void clear_slack(const struct panel *p, char *memory)
         memset(memory + plane + used, 0, p->plane - used);
 }
 
-/* Rows are scattered over memory. Asked for together, they cost one wait a group. */
+/* Prefetches rows, which are scattered over memory. Prefetched together, they cost one wait for
+ * each group. */
 static void prefetch_rows(const struct panel *p, const char *const *from, int64_t n)
 {
     const size_t bytes = (size_t)p->window.c * precision_map_bytes(&p->values);

@@ -19,7 +19,7 @@ struct row_tiles row_tiles_cut(int64_t images, int64_t grains, int64_t rows, int
                 high = middle - 1;
         }
         s.rows = count_round_up(count_divide_up(rows, count_divide_up(rows, low)),
-                                unit); /* about equally large ones */
+                                unit); /* tiles of about equal size */
     }
     while (s.rows == rows && 2 * s.n <= s.images_per_grain && bytes(of, 2 * s.n, rows) <= most)
         s.n *= 2;

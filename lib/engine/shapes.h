@@ -14,12 +14,13 @@ struct conv_shape {
     int64_t kernel;          /* the window's height and width, 1 to 11 */
     int64_t stride;          /* pixels from one window to the next */
     int64_t padding;         /* rows and columns of zeros around the map */
-    int64_t grains;          /* parts that sums over images are made of; divides images */
+    int64_t grains;          /* number of parts of a sum over images; divides images */
     bool row;                /* for series: the window is one row high, and the padding is only to
                                 the left and to the right */
 };
 
-/* The window's height, and the rows of padding above and below; its width is `kernel`. */
+/* Return the window's height, and the rows of padding above and below. The window's width is
+ * `kernel`. */
 static inline int64_t conv_rows(const struct conv_shape *s)
 {
     return s->row ? 1 : s->kernel;
@@ -30,7 +31,7 @@ static inline int64_t conv_row_padding(const struct conv_shape *s)
     return s->row ? 0 : s->padding;
 }
 
-/* A map (images, pixels, c): what norms, the average pool and selective kernels see of it. */
+/* A map (images, pixels, c), as norms, the average pool and selective kernels read it. */
 struct norm_shape {
     int64_t images;
     int64_t pixels; /* h x w */
@@ -47,7 +48,7 @@ struct pool_shape {
     int64_t padding; /* less than kernel */
 };
 
-/* What a channel is normalized by, (c) each: norm(x) = (x - mean) scale + bias. */
+/* The coefficients of a norm, (c) each: norm(x) = (x - mean) scale + bias. */
 struct norm_channels {
     const float *mean, *scale, *bias;
 };

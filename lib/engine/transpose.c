@@ -19,7 +19,7 @@ static void transpose_portable(const char *const *from, int64_t c, bool pairs, c
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-/* Transposes 16 rows of 16 values of 32 bits, in four rounds; these merge rows that are 1, 2, 4 and
+/* Transposes 16 rows of 16 values of 32 bits in four rounds, which merge rows that are 1, 2, 4 and
  * 8 apart. */
 static inline __attribute__((always_inline, target("avx512f"))) void transpose_block(__m512i r[16])
 {
@@ -73,7 +73,8 @@ transpose_floats_avx512(const char *const *from, int64_t c, char *to, size_t pit
     }
 }
 
-/* Two rows, value beside value, are 16 values of 32 bits in each half of a cache line. */
+/* Transposes 32 rows of bf16. Interleaving the values of two rows gives 16 values of 32 bits in
+ * each half of a cache line. */
 __attribute__((target("avx512f,avx512bw"))) static void
 transpose_pairs_avx512(const char *const *from, int64_t c, char *to, size_t pitch)
 {

@@ -10,8 +10,9 @@
 enum {
     TILE = WINOGRAD_TILE,
     POSITIONS = WINOGRAD_POSITIONS,
-    LANES = WINOGRAD_LANES, /* the depth of a product of floats, too */
-    GROUP = 64, /* channels, about, whose inputs stay in the cache while gradients stream past */
+    LANES = WINOGRAD_LANES, /* also the depth of a product of floats */
+    GROUP = 64, /* approximate number of channels whose inputs stay in the cache while gradients
+                   stream past */
     LINE = 16   /* floats of a cache line */
 };
 
@@ -22,14 +23,16 @@ static int64_t tiles_per_grain(const struct winograd_shape *s)
     return s->images / s->grains * count_divide_up(s->h, TILE) * count_divide_up(s->w, TILE);
 }
 
-/* The forward pass cuts the batch into parts, each of one grain, which depend on the shape alone,
- * and does a strip at a time: one part, or those of some whole small grains. The more channels, the
- * more tiles: narrow layers then stay in the second-level cache, and wide ones, whose weights do
- * not, stream these seldom enough. */
+/* How the forward pass divides the batch. It divides the batch into parts, each within one grain,
+ * which depend on the shape alone. It computes one strip at a time, which is one part, or the parts
+ * of some whole small grains. The number of tiles of a part grows with the number of channels:
+ * narrow layers then stay in the second-level cache, and wide ones, whose weights do not fit there,
+ * read the weights seldom enough. */
 struct winograd_cut {
-    int64_t part, parts;   /* tiles of a part (a grain's last one may have less); of a grain */
+    int64_t part, parts;   /* number of tiles of a part (a grain's last part may have fewer), and
+                              of parts of a grain */
     int64_t count;         /* parts of the batch */
-    int64_t strip, strips; /* parts of a strip; strips of the batch */
+    int64_t strip, strips; /* number of parts of a strip, and of strips of the batch */
 };
 
 static struct winograd_cut cut(const struct winograd_shape *s, int threads)
@@ -45,14 +48,14 @@ static struct winograd_cut cut(const struct winograd_shape *s, int threads)
     return k;
 }
 
-/* Returns the first tile of a part; that of part `count` is the one after the last tile. */
+/* Returns the first tile of a part. For part `count`, returns the number of all tiles. */
 static int64_t part_tile(const struct winograd_shape *s, const struct winograd_cut *k, int64_t part)
 {
     return part / k->parts * tiles_per_grain(s) + part % k->parts * k->part;
 }
 
-/* Returns the tiles of a strip for the gradient of the weights. Such a strip is of one grain, and
- * makes whole steps of products, which are over tiles there. More tiles would not stay in the
+/* Returns the tiles of a strip for the gradient of the weights. Such a strip is within one grain,
+ * and has whole steps of products, which are sums over tiles here. More tiles would not stay in the
  * cache. */
 static int64_t gradient_tiles(const struct winograd_shape *s)
 {
@@ -62,8 +65,8 @@ static int64_t gradient_tiles(const struct winograd_shape *s)
 
 /* ---- memory ---- */
 
-/* Returns the floats from one position to the next: a cache line more than the data, or 36 streams
- * of stores would fall into the same few sets of a cache. */
+/* Returns the floats from one position to the next. They are a cache line more than the data,
+ * because otherwise 36 streams of stores would fall into the same few sets of a cache. */
 static int64_t position_floats(int64_t data)
 {
     return data + LINE;
@@ -74,9 +77,9 @@ static int64_t packed_position(const struct gemm_kernel *p, int64_t c, int64_t o
     return position_floats(count_round_up(c, LANES) * count_round_up(o, p->columns));
 }
 
-/* A thread's memory while its parts are being laid out. */
+/* A thread's memory while its parts are placed. */
 struct winograd_layout {
-    unsigned char *memory; /* NULL: only its size is asked for */
+    unsigned char *memory; /* NULL: the caller only needs the size */
     struct arena arena;
 };
 
@@ -102,7 +105,8 @@ struct winograd_forward_memory {
     struct gemm_step *steps;
 };
 
-/* Lays out the memory, or only finds its size if memory is NULL. Returns its bytes. */
+/* Places the parts of the memory, or only computes its size if memory is NULL. Returns its
+ * bytes. */
 static size_t forward_memory(const struct gemm_kernel *p, const struct winograd_shape *s,
                              unsigned char *memory, struct winograd_forward_memory *f)
 {
@@ -118,7 +122,8 @@ static size_t forward_memory(const struct gemm_kernel *p, const struct winograd_
 /* A thread's memory for the gradient of the weights. */
 struct winograd_gradient_memory {
     struct winograd_planes v; /* inputs */
-    struct winograd_planes d; /* outputs' gradients, transposed: rows are channels, columns tiles */
+    struct winograd_planes d; /* gradients of the outputs, transposed: rows are channels, columns
+                                 are tiles */
     struct winograd_planes m; /* products of one block */
     struct gemm_step *steps;
 };
@@ -148,8 +153,9 @@ static struct winograd_shape exchanged(const struct winograd_shape *s)
     return t;
 }
 
-/* Half of the outputs of its tiles must be there, or there is little to gain: maps of 3 or 6 a side
- * gain a quarter, those of 2 or 5 lose. With fewer than LANES channels, lanes are empty. */
+/* Winograd pays only if at least half of the outputs of the tiles are inside the map: maps of 3 or
+ * 6 a side gain a quarter, those of 2 or 5 lose. With fewer than LANES channels, some lanes would
+ * be empty. */
 bool winograd_pays(const struct winograd_shape *s)
 {
     const int64_t tiles = count_divide_up(s->h, TILE) * count_divide_up(s->w, TILE);
@@ -216,8 +222,8 @@ void winograd_pack_backward(const struct gemm_kernel *p, const struct winograd_s
 
 /* ---- forward ---- */
 
-/* Multiplies n tiles by the weights, position by position, so that a position's tiles stay in the
- * cache while its weights stream past them. */
+/* Multiplies n tiles by the weights, one position after the other, so that a position's tiles stay
+ * in the cache while its weights stream past them. */
 static void multiply_tiles(const struct gemm_kernel *p, const struct winograd_shape *s,
                            const struct winograd_forward_memory *f, const float *packed, int64_t n)
 {
@@ -276,8 +282,8 @@ static void clear_tiles(const struct winograd_planes *v, int64_t n, int64_t chan
             memset(winograd_planes_at(v, n, k) + q * v->position, 0, bytes);
 }
 
-/* Stores or adds the gradient of n tiles for v's first channels, which are partial's first ones.
- * The memory that the sums go to is fetched meanwhile: it is more, and more scattered, than caches
+/* Stores or adds the gradient of n tiles for v's first channels, which are partial's first ones. It
+ * prefetches the memory of the sums, which is larger and more scattered than the caches can
  * hold. */
 static void multiply_gradients(const struct gemm_kernel *p, const struct winograd_shape *s,
                                const struct winograd_gradient_memory *g, int64_t n,
@@ -307,8 +313,8 @@ static void multiply_gradients(const struct gemm_kernel *p, const struct winogra
             }
 }
 
-/* A task is a grain or, where there are fewer grains than threads, a grain and some channels of x.
- * It goes through the grain's strips in order. */
+/* A task is a grain or, if there are fewer grains than threads, a grain and some channels of x. A
+ * task computes the grain's strips in order. */
 void winograd_backward_weights(const struct gemm_kernel *p, const struct winograd_shape *s,
                                const void *x, const void *dy, float *partials,
                                const struct workspace *work)

@@ -1,5 +1,6 @@
-/* In one dimension, 4 outputs of a kernel of 3 are the middle of a product of polynomials, which
- * Toom and Cook compute from its values at 6 points. Transposed, for points p_0..p_4 and infinity:
+/* In one dimension, 4 outputs of a kernel of 3 are the middle of a product of polynomials. Toom and
+ * Cook compute such a product from its values at 6 points. Transposed, for points p_0..p_4 and
+ * infinity:
  *
  *   y = A^T ((G g) . (B^T d))     d: 6 inputs, g: 3 weights, y_i = sum_k d_{i+k} g_k
  *
@@ -7,9 +8,9 @@
  *   row j of G:   (1, p_j, p_j^2) / prod_{l != j} (p_j - p_l); the last row: (0, 0, 1)
  *   column j of A^T: (1, p_j, p_j^2, p_j^3); the last column: (0, 0, 0, 1)
  *
- * and in two dimensions the same is applied to rows and to columns. The points decide how much
- * rounding grows. Largest errors relative to the largest value, for normal inputs and weights,
- * with points 0, +-a, +-b, infinity:
+ * In two dimensions the same is applied to rows and to columns. The points decide how much rounding
+ * errors grow. These are the largest errors relative to the largest value, for normally distributed
+ * inputs and weights, with points 0, +-a, +-b, infinity:
  *
  *   a, b                forward 64, 512 channels    weights of 64, 512 tiles
  *   1, 2 (the paper's)          6.1e-6  10.3e-6               6.2e-6  3.7e-6
@@ -18,15 +19,15 @@
  *   5/8, 3/2                    1.4e-6   2.6e-6               1.1e-6  1.0e-6
  *   1/sqrt 2, sqrt 2            1.4e-6   2.3e-6               1.1e-6  1.0e-6
  *
- * The last ones are their own reciprocals, so a tile's two ends are treated alike, and their
- * squares, 1/2 and 2, are exact: nearly all constants are. Points of both signs share their even
- * and odd parts.
+ * This file uses the last row. These points are each other's reciprocals, so a tile's two ends are
+ * treated alike, and their squares, 1/2 and 2, are exact, which makes nearly all constants exact.
+ * Points of both signs share their even and odd parts.
  *
  * The gradient of the weights is F(3x3, 4x4): 3 outputs of a kernel of 4, which is a tile of dy.
- * The same points give the same B^T; G has rows of four powers and A^T rows up to the second.
+ * The same points give the same B^T; G has rows of four powers, and A^T has rows up to the second.
  *
- * Each of the 36 positions of a tile is a matrix product of its own: over channels forward, over
- * tiles for the gradient of the weights. */
+ * Each of the 36 positions of a tile is a matrix product of its own: over channels in the forward
+ * pass, over tiles for the gradient of the weights. */
 #include "engine/winograd_transform.h"
 
 #include <string.h>
@@ -46,8 +47,8 @@ static const float ROOT = 1.41421356F, ROOT_HALF = 0.70710678F;
 
 /* ---- transforms in one dimension, of LANES values at once ---- */
 
-/* Multiplies by B^T. in and out hold 6 times LANES neighbours, in_step and out_step floats
- * apart. */
+/* Multiplies by B^T. in and out each hold 6 groups of LANES neighbouring floats; the groups are
+ * in_step and out_step floats apart. */
 static inline void input_line(const float *restrict in, int64_t in_step, float *restrict out,
                               int64_t out_step)
 {
@@ -137,7 +138,7 @@ static inline void tap_line(const float *restrict in, int64_t in_step, float *re
 
 /* ---- where tiles are ---- */
 
-/* The place of a tile: that of its first output. */
+/* The position of a tile in the batch, which is that of its first output. */
 struct winograd_place {
     int64_t image, y, x;
 };
@@ -161,8 +162,8 @@ static void next_place(const struct winograd_shape *s, struct winograd_place *at
 
 /* ---- columns that are no multiple of LANES ---- */
 
-/* Copies the LANES channels from `channel` on of a row, at all positions, to `to`. Channels that
- * the planes do not have become zeros. */
+/* Copies LANES channels of a row, from `channel` on, to `to` at all positions. Sets the channels
+ * that the planes do not have to zeros. */
 static void gather_lanes(const struct winograd_planes *p, int64_t row, int64_t channel,
                          float (*to)[LANES])
 {
@@ -173,8 +174,7 @@ static void gather_lanes(const struct winograd_planes *p, int64_t row, int64_t c
                            : 0;
 }
 
-/* Copies `from` to the LANES channels from `channel` on of a row, as far as the planes have
- * them. */
+/* Copies `from` to LANES channels of a row, from `channel` on, as far as the planes have them. */
 static void scatter_lanes(const struct winograd_planes *p, int64_t row, int64_t channel,
                           float (*from)[LANES])
 {
@@ -185,8 +185,8 @@ static void scatter_lanes(const struct winograd_planes *p, int64_t row, int64_t 
 
 /* ---- values of maps ---- */
 
-/* Copies values of `value` bytes each. The usual number of lanes is a constant, so that the copy is
- * an instruction or two. */
+/* Copies `lanes` values of `value` bytes each. The usual number of lanes is a constant, so that the
+ * copy is an instruction or two. */
 static inline void copy_lanes(int64_t lanes, size_t value, const void *from, void *to)
 {
     if (lanes == LANES)
@@ -195,7 +195,7 @@ static inline void copy_lanes(int64_t lanes, size_t value, const void *from, voi
         memcpy(to, from, (size_t)lanes * value);
 }
 
-/* Copies values and fills up the rest of LANES with zeros. */
+/* Copies `lanes` values and sets the rest of LANES to zeros. */
 static inline void fill_lanes(int64_t lanes, size_t value, const void *from, void *to)
 {
     if (lanes < LANES)
@@ -203,7 +203,7 @@ static inline void fill_lanes(int64_t lanes, size_t value, const void *from, voi
     copy_lanes(lanes, value, from, to);
 }
 
-/* Loads `lanes` values of a map from value i on, then zeros. */
+/* Loads `lanes` values of a map, from value i on, and sets the rest to zeros. */
 static inline void load_lanes(bool bf16, const void *map, int64_t i, int64_t lanes, float *to)
 {
     const void *from = (const char *)map + i * (int64_t)winograd_value_bytes(bf16);
@@ -218,7 +218,7 @@ static inline void load_lanes(bool bf16, const void *map, int64_t i, int64_t lan
         to[l] = bf16_widen(rounded[l]);
 }
 
-/* Stores or adds values. `value` becomes what is stored, before that is rounded. */
+/* Stores values, or adds them. On return `value` holds what was stored, before rounding. */
 static inline void store_lanes(bool bf16, void *map, int64_t i, int64_t lanes, float *value,
                                bool add)
 {
@@ -283,7 +283,7 @@ MULTIVERSION void winograd_transform_inputs(const struct winograd_shape *s, cons
     }
 }
 
-/* Adds the sums of the values of a tile's 16 pixels, and those of their squares. */
+/* Adds the sums of the values of a tile's 16 pixels, and the sums of their squares. */
 static inline void add_sums(const float *restrict tile, int64_t lanes, double *restrict sum,
                             double *restrict square)
 {
@@ -347,7 +347,7 @@ MULTIVERSION void winograd_transform_outputs(const struct winograd_shape *s,
 
 /* ---- the gradient of the weights ---- */
 
-/* Picks four values of two vectors a and b, which are counted through both. */
+/* Picks four values of the vectors a and b; the indices count through both. */
 #if defined(__clang__)
 #define PICK(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
 #else
@@ -355,7 +355,7 @@ MULTIVERSION void winograd_transform_outputs(const struct winograd_shape *s,
     __builtin_shuffle(a, b, (int32_t __attribute__((vector_size(16)))){i, j, k, l})
 #endif
 
-/* Transposes in squares of 4 x 4, of which a compiler makes two rounds of shuffles. */
+/* Transposes in squares of 4 x 4, each of which the compiler turns into two rounds of shuffles. */
 static inline void transpose(float from[LANES][LANES], float to[LANES][LANES])
 {
     typedef float quad __attribute__((vector_size(16)));
@@ -379,7 +379,7 @@ static inline void transpose(float from[LANES][LANES], float to[LANES][LANES])
         }
 }
 
-/* Transposes 16 tiles before it transforms them, as they have fewer pixels than positions. */
+/* Transposes 16 tiles before it transforms them, because tiles have fewer pixels than positions. */
 MULTIVERSION void winograd_transform_gradients(const struct winograd_shape *s, const void *dy,
                                                int64_t first, int64_t n,
                                                const struct winograd_planes *d)

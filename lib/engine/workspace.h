@@ -1,5 +1,5 @@
-/* workspace: memory that a convolution may write over, a part for each of its threads. The caller
- * owns it; nothing in it outlives a call. */
+/* workspace: scratch memory of a convolution, with a part for each of its threads. The caller owns
+ * it. A call leaves nothing in it that a later call needs. */
 #ifndef WORKSPACE_H
 #define WORKSPACE_H
 
