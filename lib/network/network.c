@@ -76,7 +76,7 @@ void network_share(struct network *net,
 
 /* ---- sizes ---- */
 
-/* The grains of the slice under way; 1 if it is not a whole number of them. */
+/* Returns the number of grains of the present slice, or 1 if it is not a whole number of grains. */
 static int64_t slice_grains(const struct network *net)
 {
     if (!net->shape.training)

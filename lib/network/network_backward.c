@@ -4,9 +4,9 @@
 #include "engine/grains.h"
 #include "network/network_parts.h"
 
-/* With g = dy' and the sums S1 = sum g and S2 = sum g (x - mean) over the n values of a channel
- * (arXiv 1502.03167, section 3): d bias = S1, d weight = S2 inverse, and
- * dx = scale (g - S1/n - (x - mean) inverse^2 S2/n). */
+/* Computes the backward pass of a norm. With g = dy' and the sums S1 = sum g and S2 = sum g (x -
+ * mean) over the n values of a channel (arXiv 1502.03167, section 3): d bias = S1, d weight = S2
+ * inverse, and dx = scale (g - S1/n - (x - mean) inverse^2 S2/n). */
 static int norm_backward(struct network *net, const struct plan_operation *op)
 {
     struct engine *e = net->engine;
@@ -40,8 +40,8 @@ static int norm_backward(struct network *net, const struct plan_operation *op)
     return 0;
 }
 
-/* The input's gradient is the output's, in its place. Sums of grains are doubles, added as those of
- * a norm's bias are. */
+/* Computes the gradient of a bias. The input's gradient is the output's, in the same memory. Sums
+ * of grains are doubles, which are added as those of a norm's bias are. */
 static int bias_backward(struct network *net, const struct plan_operation *op)
 {
     struct engine *e = net->engine;
@@ -60,7 +60,8 @@ static int bias_backward(struct network *net, const struct plan_operation *op)
     return 0;
 }
 
-/* written: the input's gradient holds another reader's part already. */
+/* Computes a convolution's gradients. `written` is true if the input's gradient already holds
+ * another reader's part. */
 static int conv_backward(struct network *net, const struct plan_operation *op, bool written)
 {
     struct engine *e = net->engine;
@@ -102,7 +103,8 @@ static void pool_backward(const struct network *net, const struct plan_operation
     network_report(net, op, "pool backward", since, max ? 2 : 1, 1);
 }
 
-/* written: as for conv_backward(). */
+/* Computes the gradients of a selective kernel's operation. `written` has the same meaning as in
+ * conv_backward(). */
 static void halves_backward(const struct network *net, const struct plan_operation *op,
                             bool written)
 {
@@ -141,15 +143,15 @@ static int operation_backward(struct network *net, const struct plan_operation *
     return 0;
 }
 
-/* A backward pass: what network_backward() was given, and how far it is. */
+/* The state of a backward pass: the arguments of network_backward(), and its progress. */
 struct backward_pass {
-    int64_t number, parts; /* of the slice under way; of all slices */
+    int64_t number, parts; /* number of the present slice, and of all slices */
     int (*ready)(int parameter, void *user);
     void *user;
 };
 
-/* Parameter `index` (-1: none) has its gradient over the slice under way. After the last slice its
- * gradient over the batch is complete. */
+/* Reports that parameter `index` (-1: none) has its gradient over the present slice. After the last
+ * slice its gradient over the batch is complete. */
 static int finish_gradient(struct network *net, const struct backward_pass *pass, int index)
 {
     if (index < 0)
@@ -186,7 +188,7 @@ static int backward_slice(struct network *net, const struct backward_pass *pass)
     return 0;
 }
 
-/* Takes the gradient of the slice's output from the host. */
+/* Copies the gradient of the slice's output from the host to the engine. */
 static void load_gradient(const struct network *net, const float *dout)
 {
     struct engine *e = net->engine;
@@ -198,8 +200,8 @@ static void load_gradient(const struct network *net, const float *dout)
         e->load_floats(e, dout, n, last);
 }
 
-/* Slices go from the last to the first, since the last one's values are still there. Where their
- * number is a power of two, the tree of sums is the same in both directions. */
+/* Slices are computed from the last to the first, since the maps still hold the values of the last
+ * one. If their number is a power of two, the tree of sums is the same in both directions. */
 int network_backward(struct network *net, const float *dout, float *din,
                      int (*ready)(int parameter, void *user), void *user)
 {
@@ -208,7 +210,7 @@ int network_backward(struct network *net, const float *dout, float *din,
     const int64_t values = first->h * first->w * first->c;
     struct engine *e = net->engine;
     struct backward_pass pass = {.parts = slices(net), .ready = ready, .user = user};
-    net->ran = false; /* the forward pass's values are overwritten */
+    net->ran = false; /* the forward pass's values will be overwritten */
     if (net->plan->frozen == net->plan->n_operations)
         return 0;
     for (; pass.number < pass.parts; pass.number++) {

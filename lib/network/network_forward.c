@@ -6,11 +6,11 @@
 #include "engine/exact_sum.h"
 #include "network/network_parts.h"
 
-/* Added to variances. */
+/* Is added to variances. */
 static const double epsilon = 1e-5;
 
-/* PyTorch's momentum of running statistics, 0.1: a step moves them by this share of the way to the
- * batch's. It is written so that 1 - momentum is the float 0.9. */
+/* The momentum of running statistics in PyTorch's sense, 0.1: a step moves them by this fraction of
+ * the difference to the batch's. It is written so that 1 - momentum is the float 0.9. */
 static const float momentum = 1 - 0.9F;
 
 static int number_of(const struct network *net, const struct plan_operation *op)
@@ -44,14 +44,14 @@ struct moments {
     double mean, variance;
 };
 
-/* Returns those of channel i, from the sums (2, c) over n values of each channel. */
+/* Returns the moments of channel i, from the sums (2, c) over n values of each channel. */
 static struct moments moments(const double *sums, int64_t c, int64_t i, double n)
 {
     const double mean = sums[i] / n;
     return (struct moments){mean, fmax(sums[c + i] / n - mean * mean, 0)};
 }
 
-/* Finds each channel's mean and standard deviation from the sums over the slice. */
+/* Computes each channel's mean and standard deviation from the sums over the slice. */
 static void slice_statistics(const struct network *net, const struct plan_operation *op,
                              const struct norm_statistics *of, int64_t c)
 {
@@ -64,7 +64,8 @@ static void slice_statistics(const struct network *net, const struct plan_operat
     }
 }
 
-/* Moves running statistics, once a step after all slices, by the sums over the whole batch. */
+/* Updates the running statistics from the sums over the whole batch, once a step after all
+ * slices. */
 static void move_running_statistics(const struct network *net)
 {
     for (int o = 0; o < net->plan->n_operations; o++) {
@@ -146,7 +147,7 @@ static void bias_forward(struct network *net, const struct plan_operation *op)
     network_report(net, op, "bias forward", since, 1, 1);
 }
 
-/* A norm's name is its weight's without ".weight". */
+/* Writes a norm's name, which is that of its weight without ".weight". */
 static void norm_name(const struct network *net, const struct plan_operation *op, char name[256])
 {
     const char *weight = parameter(net, op->weight)->name;
@@ -184,7 +185,7 @@ static const struct plan_operation *norm_after(const struct network *net, int i)
     return next;
 }
 
-/* In training, a convolution also makes the sums for the batch norm that reads it. */
+/* Computes a convolution. In training, also computes the sums for the batch norm that reads it. */
 static int conv_forward(struct network *net, int i)
 {
     const struct plan_operation *op = &net->plan->operations[i];
@@ -276,7 +277,7 @@ int network_run_slice(struct network *net, int64_t at)
     return 0;
 }
 
-/* Brings the slice's output to the host. */
+/* Copies the slice's output to the host. */
 static int store_output(const struct network *net, float *out)
 {
     struct engine *e = net->engine;
@@ -296,8 +297,8 @@ static void add_to_batch_sums(const struct network *net, bool first)
     }
 }
 
-/* -1 with a message if some slice has a single value of a channel, which has no variance. Workers
- * that share a batch may have more together; network_sum_grains() checks that. */
+/* Returns -1 with a message if some slice has a single value of a channel, which has no variance.
+ * Workers that share a batch may have more values together; network_sum_grains() checks that. */
 static int check_norms(const struct network *net)
 {
     const int64_t last = net->shape.images - (slices(net) - 1) * net->slice;

@@ -5,7 +5,7 @@
 #include "engine/exact_sum.h"
 #include "network/network_parts.h"
 
-enum { SLICE = 64 }; /* images that evaluation takes at a time */
+enum { SLICE = 64 }; /* images that evaluation computes at a time */
 
 void network_release(struct network *net)
 {
@@ -23,7 +23,7 @@ static void raise_to(size_t *most, size_t bytes)
         *most = bytes;
 }
 
-/* What the operations need besides maps. */
+/* The memory that the operations need besides maps. */
 struct needs {
     struct arena packed;         /* packed weights */
     size_t back, partials, work; /* bytes of the engine's memory */
@@ -49,11 +49,11 @@ static void raise_conv_needs(struct network *net, int i, struct needs *n)
     raise_to(&n->sums, (size_t)(e->conv_sum_rows(e, &s) * 2 * s.o));
 }
 
-/* Raises needs to those of slices of net->images. */
+/* Raises needs to those of slices of net->images images. */
 static void raise_needs(struct network *net, struct needs *n)
 {
     const struct plan *p = net->plan;
-    n->packed.bytes = n->kept = 0; /* the same for slices of any size */
+    n->packed.bytes = n->kept = 0; /* they are the same for slices of any size */
     for (int i = 0; i < p->n_operations; i++) {
         const struct plan_operation *op = &p->operations[i];
         if (op->kind == PLAN_CONVOLUTION) {
@@ -69,7 +69,7 @@ static void raise_needs(struct network *net, struct needs *n)
     }
 }
 
-/* Points the statistics to their places in `kept`: for each norm 4 c doubles, then 4 c floats, of
+/* Points the statistics to their places in `kept`. Each norm has 4 c doubles, then 4 c floats, of
  * which the last c are not used. */
 static void place_statistics(struct network *net, double *kept)
 {
@@ -88,7 +88,7 @@ static void place_statistics(struct network *net, double *kept)
     }
 }
 
-/* Lays out the engine's memory; its block is not allocated yet. */
+/* Lays out the engine's memory, whose block is allocated later. */
 static struct arena lay_out_engine(struct network *net, const struct needs *n)
 {
     struct arena a = {0};
@@ -103,7 +103,7 @@ static struct arena lay_out_engine(struct network *net, const struct needs *n)
     return a;
 }
 
-/* Lays out host memory, or with `host` not NULL points to its parts. */
+/* Lays out host memory. If `host` is not NULL, also sets the pointers to its parts. */
 static struct arena lay_out_host(struct network *net, const struct needs *n, unsigned char *host)
 {
     struct arena a = {0};
@@ -128,7 +128,7 @@ static struct arena lay_out_host(struct network *net, const struct needs *n, uns
     return a;
 }
 
-/* Finds what slices of all sizes need, and allocates it. */
+/* Finds the memory that slices of all sizes need, and allocates it. */
 static int allocate(struct network *net)
 {
     struct needs n = {0};
@@ -153,7 +153,7 @@ static int allocate(struct network *net)
     return 0;
 }
 
-/* Member by member: the bytes between them may be anything. */
+/* Compares member by member, because the padding between members is undefined. */
 static bool same_shape(const struct network_shape *a, const struct network_shape *b)
 {
     return a->images == b->images && a->height == b->height && a->width == b->width &&

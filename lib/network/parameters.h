@@ -30,22 +30,22 @@ struct parameter {
     enum parameter_type type;
     int ndim; /* 0: a scalar */
     int64_t shape[PARAMETER_MAX_DIMS];
-    size_t count; /* of its values */
-    void *value;  /* (count), of its type */
+    size_t count; /* number of values */
+    void *value;  /* the values (count), in the tensor's type */
     float *grad;  /* (count); NULL for a buffer */
     bool buffer;
-    bool frozen; /* it keeps its value and gets no gradient (plan_freeze()) */
-    bool shared; /* the gradient is already that of all workers, and the same in each */
+    bool frozen; /* it keeps its value and has no gradient (plan_freeze()) */
+    bool shared; /* the gradient is already the sum over all workers, and is the same in each */
     enum parameter_start start;
 };
 
 struct parameters {
     struct parameter *list; /* in the order of the network's operations */
     int n;
-    int64_t room; /* the module's own */
+    int64_t room; /* the module's own: entries that list has room for */
 };
 
-/* Returns the bytes of p's values. */
+/* Returns the number of bytes of p's values. */
 size_t parameters_bytes(const struct parameter *p);
 
 /* Adds a tensor filled with zeros; the name is copied. Returns its index, or -1 with a message if
@@ -53,14 +53,14 @@ size_t parameters_bytes(const struct parameter *p);
 int parameters_add(struct parameters *p, const char *name, enum parameter_type type, int ndim,
                    const int64_t *shape, bool buffer, enum parameter_start start);
 
-/* Frees what p points to, but not p, which is then empty. */
+/* Frees everything in p, but not p itself, which is then empty. */
 void parameters_clear(struct parameters *p);
 
 /* Returns the index of the tensor of this name, or -1 (no message). */
 int parameters_find(const struct parameters *p, const char *name);
 
-/* Returns true if one of the tensors has the same first part in its name ("layer1" in
- * "layer1.0.conv1.weight"), so that a tensor of this name ought to be one of them. */
+/* Returns true if the first part of this name ("layer1" in "layer1.0.conv1.weight") is also that of
+ * one of the tensors. A tensor of this name should therefore be one of them. */
 bool parameters_claim(const struct parameters *p, const char *name);
 
 #endif

@@ -39,7 +39,7 @@ void plan_free(struct plan *p)
     free(p);
 }
 
-/* Appends op, which makes a tensor of that many channels. Returns the tensor, or -1 with a
+/* Appends op, whose output has that many channels. Returns the output tensor, or -1 with a
  * message. */
 static int append(struct plan *p, struct plan_operation op, int64_t channels)
 {
@@ -245,7 +245,7 @@ int plan_halves_mix(struct plan *p, int in, int logits)
 
 struct buffer {
     size_t bytes, at;
-    int birth, death; /* times */
+    int birth, death; /* first and last time of use */
     int order;        /* the buffer's number, so that every machine sorts in the same order */
 };
 
@@ -290,7 +290,8 @@ static int place(struct buffer *b, int n, struct buffer **live, size_t *bytes)
     return 0;
 }
 
-/* Sets the height and width of an operation's output. -1 with a message if it would be empty. */
+/* Sets the height and width of an operation's output. Returns -1 with a message if it would be
+ * empty. */
 static int size_output(const struct plan_operation *op, struct plan_map *maps)
 {
     const struct plan_map *in = &maps[op->in];
@@ -315,7 +316,8 @@ static int size_output(const struct plan_operation *op, struct plan_map *maps)
     return 0;
 }
 
-/* Sets the sizes of all maps, and map_bytes[t] for all images. An average pool makes floats. */
+/* Sets the sizes of all maps, and map_bytes[t] for all images. The output of an average pool is
+ * floats. */
 static int size_maps(const struct plan *p, int64_t images, size_t element, struct plan_map *maps,
                      size_t *map_bytes)
 {
@@ -346,7 +348,8 @@ static void extend(struct buffer *b, int time)
         b->death = time;
 }
 
-/* The outputs of frozen operations have no gradient; operation t - 1 makes tensor t. */
+/* Returns true if tensor t has a gradient. The outputs of frozen operations have none; tensor t is
+ * the output of operation t - 1. */
 static bool has_gradient(const struct plan *p, int t, bool input_grad)
 {
     return t == 0 ? input_grad : t > p->frozen;
@@ -359,13 +362,13 @@ static bool reads_input_backward(const struct plan_operation *op)
            op->kind == PLAN_MAX_POOL || op->kind == PLAN_HALVES_MIX;
 }
 
-/* Sets grad_of[t], the buffer of tensor t's gradient, or -1 if it has none. Buffer t holds tensor
- * t's value, buffer n_tensors + t a gradient that has a place of its own. */
+/* Sets grad_of[t] to the buffer of tensor t's gradient, or to -1 if it has none. Buffer t holds
+ * tensor t's value; buffer n_tensors + t holds a gradient that has a place of its own. */
 static void find_gradients(const struct plan *p, bool training, bool input_grad, int *grad_of)
 {
     for (int t = 0; t < p->n_tensors; t++)
         grad_of[t] = training && has_gradient(p, t, input_grad) ? p->n_tensors + t : -1;
-    /* Backward order, so that a chain of residuals ends at the first owner. */
+    /* Goes backward, so that a chain of residuals ends at the first owner. */
     for (int i = p->n_operations - 1; training && i >= p->frozen; i--) {
         const struct plan_operation *op = &p->operations[i];
         if (op->kind == PLAN_BATCH_NORM) {
@@ -453,7 +456,7 @@ int plan_lay_out(const struct plan *p, int64_t images, int64_t h, int64_t w, siz
     find_lives(p, training, input_grad, buffers, grad_of);
     for (size_t i = 0; i < 2 * n; i++)
         if (buffers[i].birth == never)
-            buffers[i].bytes = 0; /* it is never used */
+            buffers[i].bytes = 0; /* the buffer is never used */
     qsort(buffers, 2 * n, sizeof *buffers, by_size);
     if (place(buffers, 2 * (int)n, live, &out->bytes))
         goto done;

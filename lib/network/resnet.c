@@ -9,7 +9,7 @@
 
 enum {
     SK_RATIO = 16, /* a selective kernel's channels, divided by those of its middle layer */
-    SK_LEAST = 32  /* channels of the middle layer, at least */
+    SK_LEAST = 32  /* smallest number of channels of the middle layer */
 };
 
 static const struct architecture {
@@ -67,7 +67,7 @@ int resnet_basic_block(struct plan *p, int in, int64_t channels, int64_t stride,
                               .name = norm.text, .residual = side, .relu = true, .zero = true});
 }
 
-/* Appends a selective kernel, instead of a 3x3 convolution and its norm. */
+/* Appends a selective kernel in place of a 3x3 convolution and its norm. */
 static int selective_kernel(struct plan *p, int in, int64_t channels, int64_t stride,
                             const char *block)
 {
@@ -114,7 +114,8 @@ int resnet_sk_bottleneck(struct plan *p, int in, int64_t channels, int64_t strid
     return bottleneck(p, in, channels, stride, true, block);
 }
 
-/* Appends the stem: all before the first block, which reads `channels` channels. */
+/* Appends the stem, which is everything before the first block. The input has `channels`
+ * channels. */
 static int make_stem(struct plan *p, int64_t channels, enum resnet_stem stem, bool selective)
 {
     int x = 0;
@@ -145,8 +146,8 @@ int resnet_operations(const struct plan *p, int blocks)
     return i;
 }
 
-/* Returns the architecture of that depth. NULL with a message if there is none, or the network
- * cannot be so wide or selective. */
+/* Returns the architecture of that depth. Returns NULL with a message if there is none, or if the
+ * network cannot have this width or selective kernels. */
 static const struct architecture *find(int depth, double width, bool selective)
 {
     const struct architecture *a = NULL;
@@ -162,8 +163,8 @@ static const struct architecture *find(int depth, double width, bool selective)
     return a;
 }
 
-/* Appends the network to p, which has only its input, and returns p. NULL with a message, and p is
- * freed; a p of NULL, for which memory ran out, is returned. */
+/* Appends the network to p, which has only its input, and returns p. On failure frees p and returns
+ * NULL with a message. p may be NULL if memory ran out for it; then returns NULL. */
 static struct plan *build(struct plan *p, int depth, double width, enum resnet_stem stem,
                           bool selective)
 {
