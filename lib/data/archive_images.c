@@ -26,7 +26,7 @@ static const char *path_of(const struct tar_image *image, const struct tar_item 
     return image->path ? image->path : items[image->item].path;
 }
 
-/* Moves the images of the split into the list, which has room for all n. */
+/* Moves the images of the split into the list, which has room for n images. */
 static int select_split(struct dataset *set, const struct tar_item *items, const int64_t *labels,
                         struct tar_image *all, int64_t n, struct archive_images *images)
 {
@@ -51,7 +51,7 @@ static int select_split(struct dataset *set, const struct tar_item *items, const
     return 0;
 }
 
-/* The same for what tar_links_follow() has returned. */
+/* Does the same for the images that tar_links_follow() has returned. */
 static int select_followed(struct dataset *set, const struct dataset_options *options,
                            const struct tar_item *items, const int64_t *labels, int64_t largest,
                            struct tar_image *all, int64_t n, struct archive_images *images)

@@ -15,9 +15,10 @@ int batch_reader_init(struct batch_reader *r)
     if (!dataset_is_stream(r->set))
         return 0;
     if (r->sampler->evaluation)
-        r->buffer_images = 1; /* this keeps the order */
+        r->buffer_images = 1; /* a buffer of one image keeps the order */
     r->buffer = calloc((size_t)r->buffer_images, sizeof *r->buffer);
-    r->n_kept = r->sampler->batch + 2 * BATCH_READER_BEFORE + 1; /* more than are wanted at once */
+    r->n_kept = r->sampler->batch + 2 * BATCH_READER_BEFORE + 1; /* more rows than are needed at
+                                                                    once */
     r->kept = calloc((size_t)r->n_kept, sizeof *r->kept);
     return r->buffer && r->kept ? 0
                                 : fail("out of memory for a shuffle buffer of %lld images",
@@ -40,7 +41,7 @@ static int64_t bytes_of(const struct reader_row *row)
     return (int64_t)(sizeof *row + row->sample.capacity);
 }
 
-/* Fills the buffer, as far as its limits and the stream allow. */
+/* Fills the buffer as far as its limits and the stream allow. */
 static int fill(struct batch_reader *r)
 {
     while (r->n < r->buffer_images && (r->n == 0 || r->bytes < r->buffer_bytes) &&
@@ -77,7 +78,7 @@ static enum dataset_result draw(struct batch_reader *r, struct reader_row *out)
 
 static int begin_epoch(struct batch_reader *r, int64_t epoch)
 {
-    /* In the first epoch that is read the stream is at its beginning. */
+    /* When the reader begins its first epoch, the stream is at its beginning. */
     if (r->epoch >= 0 && dataset_rewind(r->set))
         return -1;
     for (int64_t i = 0; i < r->n; i++)
@@ -89,8 +90,7 @@ static int begin_epoch(struct batch_reader *r, int64_t epoch)
     return 0;
 }
 
-/* Returns true if batch_reader_get() may be asked for this place, in this step or in the next
- * one. */
+/* Returns true if batch_reader_get() may need this place in this step or in the next one. */
 static bool wanted(const struct batch_reader *r, int64_t place)
 {
     const struct batch *b = &r->batch;
@@ -99,7 +99,7 @@ static bool wanted(const struct batch_reader *r, int64_t place)
            (before && (place <= before || row >= b->rows - before));
 }
 
-/* Draws the row of the next place, and keeps it if it may be asked for. */
+/* Draws the row of the next place, and keeps it if it may be needed. */
 static enum dataset_result draw_place(struct batch_reader *r)
 {
     struct reader_row row;
@@ -128,7 +128,8 @@ static int read_batch(struct batch_reader *r)
     if (got == DATASET_END)
         return fail("the stream ended after %lld images, and step %lld needs more",
                     (long long)r->read, (long long)b->step);
-    /* The rows that may replace the first ones of an epoch come after them. */
+    /* The rows that may replace the first rows of an epoch come after them, so draw these as
+     * well. */
     while (got == DATASET_SAMPLE && !r->sampler->evaluation && r->drawn <= BATCH_READER_BEFORE &&
            r->drawn < r->sampler->images)
         got = draw_place(r);

@@ -27,16 +27,16 @@ static int add(struct name_list *l, char *name)
     return 0;
 }
 
-/* What is between a pair of braces: a range, or words with commas between them. */
+/* The contents of a pair of braces: a range, or words separated by commas. */
 struct brace_group {
     const char *start, *end; /* the text between the braces */
     bool range;
     long long first, last;
-    int width; /* to which numbers are filled up with zeros */
+    int width; /* width to which numbers are padded with zeros */
 };
 
-/* Finds the first group of a text. Returns false if there is none, or, with *broken, if a brace
- * does not close. */
+/* Finds the first group of a text. Returns false if there is none, or, with *broken set, if a brace
+ * is not closed. */
 static bool find_group(const char *text, struct brace_group *g, bool *broken)
 {
     *broken = false;
@@ -82,8 +82,8 @@ static enum word_result word(const struct brace_group *g, long long i, char **ou
     return *out ? WORD_FOUND : WORD_NO_MEMORY;
 }
 
-/* Copies the names of `in` to `out`, with each one that has a group replaced by the names that its
- * first group makes. *more says whether there was one. */
+/* Copies the names of `in` to `out`, and replaces each name that has a group by the names that its
+ * first group expands to. Sets *more to whether there was such a name. */
 static int expand_group(const struct name_list *in, struct name_list *out, bool *more)
 {
     *more = false;

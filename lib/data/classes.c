@@ -7,7 +7,7 @@
 #include "base/fail.h"
 #include "base/grow.h"
 
-/* The index of the name, or the one at which it would have to be inserted. */
+/* Returns the index of the name, or the index at which it would be inserted. */
 static int find(const struct classes *c, const char *name, bool *there)
 {
     int at = 0, end = c->n;

@@ -7,10 +7,10 @@
 
 enum {
     MIN_BUFFER = 256 << 20
-}; /* bytes that a shuffle buffer may have even if the cache has less */
+}; /* bytes that a shuffle buffer may use even if the cache is smaller */
 
-/* Sets the epochs and images of a stream that comes once: it has one epoch, and --limit or --steps
- * says how much of it to take. */
+/* Sets the epochs and images of a stream that comes once. It has one epoch, and --limit or --steps
+ * decides how much of it is read. */
 static int count_once(struct data_source *s)
 {
     struct sampler *sampler = &s->sampler;

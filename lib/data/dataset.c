@@ -52,7 +52,7 @@ bool dataset_holds_series(const char *path, const char *format)
            (strcmp(format, "auto") == 0 && dataset_series.recognize(path));
 }
 
-/* Adds an image's size, which its header says, to the sample of sizes. */
+/* Adds an image's size to the sample of sizes. It reads the size from the image's header. */
 static void add_size(struct dataset *set, const struct sample *s)
 {
     int width = s->width, height = s->height;
@@ -73,7 +73,7 @@ void dataset_offer_size(struct dataset *set, const struct sample *s)
         size_sample_skip(&set->sizes);
 }
 
-/* Reads the sizes of the images that the sample consists of, in an indexed set. */
+/* Reads the sizes of those images of an indexed set that are in the sample. */
 static void sample_sizes(struct dataset *set)
 {
     struct sample s = {0};

@@ -1,7 +1,7 @@
 /* cifar10 and cifar100: CIFAR's binary files, which are records of a label byte (CIFAR-100: a
  * coarse and a fine one) and three planes of 32 x 32 pixels. They are in a folder, or in the
- * archive that is distributed, and are read as a whole (184 MB for a training set); pixels are kept
- * interleaved. */
+ * archive that is distributed, and are read as a whole (184 MB for a training set). In memory the
+ * pixels are interleaved. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,13 +17,13 @@
 
 enum { SIDE = 32, PLANE = SIDE * SIDE, PIXELS = 3 * PLANE, KEPT = PIXELS + 1 };
 enum {
-    MAX_FILES = 5, /* of a part */
-    LOOK_AT = 16,  /* entries of an archive that show what it is */
+    MAX_FILES = 5, /* largest number of files of a part */
+    LOOK_AT = 16,  /* entries of an archive from which recognize() decides */
     MAX_TEXT = 1 << 20
 };
 
 struct cifar_kind {
-    size_t label_bytes; /* of which the last one is used */
+    size_t label_bytes; /* bytes of labels in a record, of which the last one is used */
     int classes;
     const char *train[MAX_FILES + 1], *test[2];
     const char *names; /* a file with one class name a line, in the order of the labels */
@@ -42,7 +42,7 @@ static const struct cifar_kind cifar100 = {
 
 struct cifar {
     uint8_t *images; /* U8 (count,KEPT): the pixels U8 (32,32,3) of an image, then its label */
-    char *text;      /* of the file of names, cut into lines; NULL: there is none */
+    char *text;      /* text of the file of names, cut into lines; NULL: there is no such file */
     const char **names;
 };
 
@@ -122,8 +122,8 @@ static int add_records(struct dataset *set, const struct cifar_kind *kind, const
     return 0;
 }
 
-/* Leaves the message that a file is missing: part of the training images would train unnoticed.
- * Returns -1. */
+/* Leaves the message that a file is missing. Otherwise the user would not notice that some of the
+ * training images are not used. Returns -1. */
 static int fail_missing(const char *where, const char *file, const struct cifar_kind *kind)
 {
     return kind->train[1] ? fail("%s: has no %s; the training part is the five files %s to %s",
@@ -151,7 +151,7 @@ static int read_folder(struct dataset *set, const struct cifar_kind *kind, const
     return result;
 }
 
-/* Reads an entry of the archive into the sample of the file whose name it has. */
+/* Reads an entry of the archive into the sample of the file that has the entry's name. */
 static int read_entry(struct tar *t, const struct tar_entry *e, const char *path,
                       const char *const *files, struct sample *samples)
 {
@@ -168,7 +168,7 @@ static int read_entry(struct tar *t, const struct tar_entry *e, const char *path
     return sample_reserve(s, (size_t)e->size) || tar_read(t, s->buffer, e->size) ? -1 : 0;
 }
 
-/* Reads an archive, which has the files in an order other than that of their names, by which the
+/* Reads an archive. Its files are not in the order of their names, which is the order in which the
  * images are numbered. */
 static int read_archive(struct dataset *set, const struct cifar_kind *kind, const char *path,
                         const char *const *files)
@@ -195,7 +195,7 @@ static int read_archive(struct dataset *set, const struct cifar_kind *kind, cons
 /* ---- names of classes ---- */
 
 /* Reads the archive's first entry of that name; *text stays NULL if there is none. Returns -1 with
- * a message. */
+ * a message on failure. */
 static int entry_text(const char *path, const char *name, char **text)
 {
     struct tar *t = tar_open(path);

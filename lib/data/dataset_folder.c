@@ -1,5 +1,5 @@
 /* folder: a folder for each class with PNG and JPEG files in it and below it, which are decoded
- * when they are asked for. A folder whose sub-folders have no images holds images without labels.
+ * when they are used. A folder whose sub-folders have no images holds images without labels.
  * layout.h says which folders are parts and classes. Hidden files are left out, links are followed.
  *
  * The tree is read twice: first one image of each folder that may be a part or a class, so that the
@@ -20,7 +20,7 @@
 #include "data/part.h"
 #include "data/path.h"
 
-enum { MAX_LEVELS = 16 }; /* lone folders below one another */
+enum { MAX_LEVELS = 16 }; /* nested folders of which each is the only one in its parent */
 
 struct folder_image {
     char *path;
@@ -30,7 +30,7 @@ struct folder_image {
 struct folder_set {
     struct folder_image *images; /* as many as the set's count */
     int64_t capacity;
-    size_t root; /* bytes of the data set's path, with the slash: a path in the set begins there */
+    size_t root; /* length of the data set's path with the slash; a path in the set begins there */
 };
 
 /* ---- walking through a tree ---- */
@@ -52,7 +52,7 @@ static FTS *open_tree(const char *root)
 
 enum walk_result { WALK_FAILED = -1, WALK_END, WALK_FILE };
 
-/* Finds the next file, or link that leads nowhere. Leaves out hidden ones, and the folders for
+/* Finds the next file, or the next link that leads nowhere. Skips hidden ones, and the folders for
  * which left_out(), unless it is NULL, returns true. */
 static enum walk_result next_file(FTS *tree, const char *root, FTSENT **e,
                                   bool (*left_out)(const struct dataset *set, const FTSENT *e),
@@ -87,14 +87,15 @@ static enum walk_result next_file(FTS *tree, const char *root, FTSENT **e,
 
 /* ---- what the layout has to know ---- */
 
-/* What is in a folder. */
+/* What a folder contains. */
 struct level {
     int folders; /* those with images in them or below them */
     char *last;  /* the name of the last of those folders */
     bool images, parts;
 };
 
-/* Adds the first image in a folder or below it to the layout, and says whether there is one. */
+/* Adds the first image in a folder or below it to the layout. Sets *found to whether there is
+ * one. */
 static int add_first_image(struct dataset *set, const char *folder, bool *found)
 {
     const struct folder_set *f = set->state;
@@ -119,7 +120,7 @@ static bool is_folder(const struct dirent *e, const char *path)
            ((e->d_type == DT_LNK || e->d_type == DT_UNKNOWN) && path_is_folder(path));
 }
 
-/* Adds one thing in a folder: the first image, a part, or an image of a sub-folder. */
+/* Adds one entry of a folder: the first image, a part, or an image of a sub-folder. */
 static int look_at(struct dataset *set, const char *path, const struct dirent *e,
                    struct level *level)
 {
@@ -147,7 +148,7 @@ static int look_at(struct dataset *set, const char *path, const struct dirent *e
     return level->last ? 0 : fail_memory(path);
 }
 
-/* Adds what is in a folder, with an image of each sub-folder. */
+/* Adds the contents of a folder, with one image of each sub-folder. */
 static int add_level(struct dataset *set, const char *folder, struct level *level)
 {
     *level = (struct level){0};
@@ -170,7 +171,7 @@ static int add_level(struct dataset *set, const char *folder, struct level *leve
     return result;
 }
 
-/* Adds one of Tiny ImageNet's texts, if it is there. */
+/* Adds one of Tiny ImageNet's texts if it exists. */
 static int add_text(struct dataset *set, const char *folder, const char *name)
 {
     const struct folder_set *f = set->state;
@@ -186,7 +187,7 @@ static int add_text(struct dataset *set, const char *folder, const char *name)
     return result;
 }
 
-/* Adds the folders of a part, with an image of each. */
+/* Adds the folders of a part, with one image of each. */
 static int add_part(struct dataset *set, const char *folder, const char *name)
 {
     struct level level = {0};
@@ -219,7 +220,7 @@ static int add_parts(struct dataset *set, const char *folder)
     return result;
 }
 
-/* Adds the levels of the tree from the top down to the root: goes down as long as a folder holds
+/* Adds the levels of the tree from the top down to the root. It goes down as long as a folder holds
  * one other folder and nothing else. */
 static int add_levels(struct dataset *set, const char *root)
 {
@@ -260,7 +261,7 @@ static int add_image(struct dataset *set, const char *path, int64_t label)
     return 0;
 }
 
-/* Adds a file that is an image of the part, or counts what it is instead. */
+/* Adds a file if it is an image of the part. Otherwise counts it by its kind. */
 static int take_file(struct dataset *set, const FTSENT *e)
 {
     const struct folder_set *f = set->state;
@@ -275,7 +276,7 @@ static int take_file(struct dataset *set, const FTSENT *e)
     return 0;
 }
 
-/* Returns true if the folder is another part than the one that is wanted. */
+/* Returns true if the folder is another part than the wanted one. */
 static bool is_other_part(const struct dataset *set, const FTSENT *e)
 {
     const struct folder_set *f = set->state;

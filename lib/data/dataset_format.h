@@ -1,4 +1,5 @@
-/* dataset_format: what a format of data sets provides, and what dataset.c offers to it.
+/* dataset_format: the functions that a format of data sets provides, and those that dataset.c
+ * offers to it.
  *
  * To add a format NAME:
  *
@@ -6,7 +7,7 @@
  *      begins with a comment that describes the layout of the files.
  *   2. Add the row X(NAME, TURN) to DATASET_FORMATS below. `--format NAME` and the help follow.
  *
- * Two kinds of format:
+ * There are two kinds of format:
  *
  *   indexed       open() finds out how many samples there are, and get() reads any of them. Set
  *                 `count`, `classes` and, if all samples have one size, `native_size`.
@@ -15,10 +16,10 @@
  *                 makes a stream of them. Set `in_sequence`, and `rewinds` if rewind() works.
  *                 Example: dataset_frames.c.
  *
- * Which samples belong to the wanted split is the format's task, with the help of part.h (what
- * names mean a part), part_files.h (one file for each part) or layout.h (folders as parts). A split
- * that is missing is refused with part_missing(); with `hold`, data that has a test part is refused
- * with part_refuse_hold(). */
+ * The format decides which samples belong to the wanted split, with the help of part.h (which names
+ * mean a part), part_files.h (one file for each part) or layout.h (folders as parts). It refuses a
+ * missing split with part_missing(). With `hold`, it refuses data that has a test part with
+ * part_refuse_hold(). */
 #ifndef DATASET_FORMAT_H
 #define DATASET_FORMAT_H
 
@@ -31,10 +32,11 @@
 #include "data/size_sample.h"
 
 /* All formats, in the order of `--help`. TURN is the order in which `--format auto` asks them
- * whether they recognize the data: those with the lowest number first, in the order of the rows.
+ * whether they recognize the data. Lower numbers come first; formats with the same number come in
+ * the order of the rows.
  *
- *   1   known by its name alone          3   whatever else is a file
- *   2   known by what is in it           4   whatever else is a folder */
+ *   1   recognized by its name alone        3   any other file
+ *   2   recognized by its contents          4   any other folder */
 #define DATASET_FORMATS(X)                                                                         \
     X(cifar10, 2)                                                                                  \
     X(cifar100, 2)                                                                                 \
@@ -51,49 +53,54 @@ struct dataset {
     void *state; /* the format's own */
     char *name;  /* for messages: the path, "stdin", or the name of the format */
 
-    /* Set by the format's open(). */
+    /* The format's open() sets these. */
     bool in_sequence; /* the format has next(), and not get() and label() */
     bool rewinds;     /* rewind() works */
-    bool costly;      /* get() decodes or draws, or what it returns has to be decoded */
-    int64_t count;    /* samples; -1: unknown, of a stream that can be read only once */
-    int classes;     /* 0: no labels. In sequence: the largest label + 1, if open() does not know */
-    int native_size; /* pixels a side of square images, or steps of series; 0: see size_sample.h */
-    int channels;    /* of series, whose samples are F32 (native_size,channels); 0: images */
-    const char *const *class_names; /* by label, the format's or the layout's; NULL: no names */
-    /* For formats whose paths say which part and class a sample belongs to; else NULL. open() makes
-     * it, and dataset_close() frees it. In sequence, sequence.c adds the images to it. */
+    bool costly;      /* get() decodes or draws an image, or returns one that must be decoded */
+    int64_t count;    /* number of samples; -1: unknown, for a stream that can be read only once */
+    int classes;      /* 0: no labels. In sequence: the largest label + 1 if open() does not know
+                        it */
+    int native_size;  /* pixels a side of square images, or steps of series; 0: see size_sample.h */
+    int channels;     /* channels of series, whose samples are F32 (native_size,channels); 0:
+                        images */
+    const char *const *class_names; /* names by label, owned by the format or the layout; NULL:
+                                       no names */
+    /* The layout, for formats in which a path decides the part and class of a sample; else NULL.
+     * open() makes it, and dataset_close() frees it. In sequence, sequence.c adds the images to
+     * it. */
     struct layout *layout;
-    bool labels_in_samples; /* labels come from sample.label, although there is a layout */
+    bool labels_in_samples; /* labels come from sample.label although there is a layout */
 
-    /* Kept up to date by the format while it reads. */
-    struct ignored ignored; /* what it found and does not read */
-    bool ignored_reported;  /* later additions to `ignored` are of no interest */
-    int64_t bad_labels;     /* labels that could not be read, in this pass over the set */
-    bool fatal;             /* next() failed for another reason than an archive that breaks off */
+    /* The format updates these while it reads. */
+    struct ignored ignored; /* contents that it found and does not read */
+    bool ignored_reported;  /* later additions to `ignored` are not reported */
+    int64_t bad_labels;     /* number of labels that could not be read in this pass over the set */
+    bool fatal;             /* next() failed for another reason than a truncated archive */
 
-    /* Owned by dataset.c and sequence.c. */
+    /* These are for dataset.c and sequence.c only. */
     struct sequence *sequence; /* NULL: the set is indexed by its format */
-    bool damage_reported;      /* an earlier pass has reported the archives that break off */
+    bool damage_reported;      /* an earlier pass has reported the truncated archives */
     bool samples_sizes;        /* `sizes` is in use */
     struct size_sample sizes;
     struct read_errors *errors; /* the caller's */
 };
 
 struct dataset_format {
-    /* Returns true if the data at `path` (any text that a user may give) is in this format. Leaves
-     * no message, and must not read from stdin what cannot be put back: see path_peek(). */
+    /* Returns true if the data at `path` (any text from the user) is in this format. It leaves no
+     * message. If it reads from stdin, it must leave the bytes there: see path_peek(). */
     bool (*recognize)(const char *path);
-    /* Opens the data and fills `set`. On failure close() is called as well, so it must cope with a
-     * state that is half made, or NULL. */
+    /* Opens the data and fills `set`. If it fails, close() is called as well, so close() must
+     * accept a state that is incomplete or NULL. */
     int (*open)(struct dataset *set, const struct dataset_options *options);
-    /* As dataset_get() and dataset_label(). Several threads call these at once. */
+    /* These do the work of dataset_get() and dataset_label(). Several threads call them at once. */
     int (*get)(const struct dataset *set, int64_t i, struct sample *s);
     int64_t (*label)(const struct dataset *set, int64_t i);
-    /* As dataset_image_name(). NULL: samples have no names, and their numbers identify them. */
+    /* Does the work of dataset_image_name(). NULL: samples have no names, and their numbers
+     * identify them. */
     const char *(*image_name)(const struct dataset *set, int64_t i);
-    /* For sets in sequence: as dataset_next() and dataset_rewind(), but with the samples of all
-     * parts. If the set has a layout, sample.text is the sample's path, and links are returned as
-     * samples with sample.link. */
+    /* For sets in sequence: these do the work of dataset_next() and dataset_rewind(), but return
+     * the samples of all parts. If the set has a layout, sample.text is the sample's path, and
+     * links are returned as samples with sample.link. */
     enum dataset_result (*next)(struct dataset *set, struct sample *s);
     int (*rewind)(struct dataset *set);
     void (*close)(struct dataset *set); /* frees the state */
@@ -103,16 +110,16 @@ struct dataset_format {
 DATASET_FORMATS(DATASET_DECLARE)
 #undef DATASET_DECLARE
 
-/* Returns true if an image that layout_find() found at `place` belongs to the split; counts what
- * belongs to no part as ignored. */
+/* Returns true if an image that layout_find() found at `place` belongs to the split. Counts an
+ * image that belongs to no part as ignored. */
 bool dataset_accept_image(struct dataset *set, enum layout_place place);
 
 /* Leaves the message that there is no image in the set, and what there is instead. Returns -1. */
 int dataset_fail_empty(struct dataset *set);
 
-/* For a format that met an archive which breaks off, or a label which cannot be read, and has set
- * the message. Returns 0 if the format is to go on, after the archive or without the image, and -1
- * if it is to fail. */
+/* A format calls these after it has met a truncated archive, or a label that it cannot read, and
+ * has set the message. They return 0 if the format should go on, after the archive or without the
+ * image, and -1 if it should fail. */
 int dataset_archive_broken(const struct dataset *set);
 int dataset_bad_label(struct dataset *set);
 

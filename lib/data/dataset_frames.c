@@ -1,5 +1,5 @@
-/* frames: frames of images of any size, which another program has read, cut out or made. The first
- * frame's class_names are the names of the labels. */
+/* frames: frames of images of any size, which another program has written. The first frame's
+ * class_names are the names of the labels. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,16 +17,17 @@ struct frames {
     char *path;
     const struct link_config *links;
     struct source *source;
-    struct frame *frame;    /* NULL: the next one is to be read */
+    struct frame *frame;    /* NULL: the next frame has not been read */
     const struct tensor *x; /* U8 (rows,height,width,3), or with a dimension of 1 after the first */
     const int64_t *y;       /* (rows), or NULL */
     int height, width;
-    int64_t row, rows; /* the next row, and how many there are */
+    int64_t row, rows; /* the next row, and the number of rows */
     bool begun;        /* the first frame has been read, in this or an earlier pass */
     struct class_names names;
 };
 
-/* A frame begins with the length of its header, in 8 bytes, and a brace. */
+/* Returns true if the file begins as a frame does: with the length of its header, in 8 bytes, and a
+ * brace. */
 static bool recognize(const char *path)
 {
     uint8_t bytes[9];
@@ -34,7 +35,7 @@ static bool recognize(const char *path)
            bytes[7] == 0 && bytes[6] == 0 && bytes[5] == 0;
 }
 
-/* A path that exists is a file, even if it looks like an endpoint. */
+/* Opens the source. A path that exists is a file, even if it looks like an endpoint. */
 static struct source *open_source(const struct frames *f)
 {
     return path_is_file(f->path) ? source_open_file(f->path, f->links)
@@ -55,7 +56,8 @@ static int open_set(struct dataset *set, const struct dataset_options *options)
     return f->source ? 0 : -1;
 }
 
-/* Checks the frame and points at its images; it may have none. Returns -1 with a message. */
+/* Checks the frame and points at its images; it may have none. Returns -1 with a message on
+ * failure. */
 static int take_frame(struct frames *f)
 {
     const struct tensor *x = frame_find(f->frame, "x"), *y = frame_find(f->frame, "y");
@@ -78,7 +80,7 @@ static int take_frame(struct frames *f)
     return 0;
 }
 
-/* Reads the names of the classes, which the first frame has for all of them. */
+/* Reads the names of the classes, which the first frame has for all frames. */
 static int take_names(struct dataset *set)
 {
     struct frames *f = set->state;

@@ -15,8 +15,8 @@
 #include "data/part_files.h"
 #include "data/path.h"
 
-/* The most bytes of a set. Known sets have up to 2 GB; a small compressed file could expand to any
- * size. */
+/* The largest number of bytes of a set. Known sets have up to 2 GB, but a small compressed file
+ * could expand to any size. */
 static const int64_t MAX_BYTES = (int64_t)1 << 34;
 
 struct idx {
@@ -39,7 +39,7 @@ static gzFile open_file(const char *path)
     return file;
 }
 
-/* Reads the header of a file of bytes with `dims` dimensions; shape gets their lengths. */
+/* Reads the header of a file of bytes with `dims` dimensions, and sets shape to their lengths. */
 static int read_header(gzFile file, const char *path, int dims, int64_t *shape)
 {
     uint8_t bytes[16];
@@ -66,8 +66,8 @@ static int reserve(uint8_t **out, int64_t *capacity, int64_t bytes, const char *
     return 0;
 }
 
-/* Reads n x size bytes, and writes each of them `copies` times to *out, which is the caller's.
- * Memory grows with the bytes that are there, not with what the header claims. */
+/* Reads n x size bytes, and writes each of them `copies` times to *out, which belongs to the
+ * caller. Memory grows with the bytes that the file has, not with what the header claims. */
 static int read_bytes(gzFile file, const char *path, int64_t n, size_t size, size_t copies,
                       uint8_t **out)
 {
@@ -132,13 +132,14 @@ static int read_labels(struct dataset *set, const char *path)
 
 /* ---- names of files ---- */
 
-/* Returns true for "train-images-idx3-ubyte", "emnist-letters-test-images.idx3-ubyte.gz". */
+/* Returns true for names such as "train-images-idx3-ubyte" and
+ * "emnist-letters-test-images.idx3-ubyte.gz". */
 static bool names_images(const char *name)
 {
     return strstr(name, "images") && strstr(name, "idx3");
 }
 
-/* The file of labels that belongs to a file of images, or NULL. */
+/* Returns the path of the file of labels that belongs to a file of images, or NULL. */
 static char *labels_of(const char *images)
 {
     const char *word = strstr(basename(images), "images"),

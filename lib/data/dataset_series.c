@@ -7,11 +7,11 @@
  *                      T values, separated by a comma, or by blanks and tabs. UTF-8 with or
  *                      without a byte-order mark; lines end as on Unix or Windows; blank lines
  *                      may follow the last series
- *   a folder           with such a file for each part, which the file's name says (part.h)
+ *   a folder           with such a file for each part; the file's name says which (part.h)
  *   waves              drawn, without any file (waves.h)
  *
  * Labels may be any numbers. The classes are the distinct labels in ascending order, over all parts
- * of a folder, and are named by these numbers, so that they can be found in another file. */
+ * of a folder. Their names are these numbers, by which another file's classes can be matched. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -29,8 +29,8 @@
 #include "data/path.h"
 #include "data/waves.h"
 
-enum { MAX_VALUES = 1 << 24 }; /* of a series */
-/* The most bytes of a set. */
+enum { MAX_VALUES = 1 << 24 }; /* values of a series */
+/* The largest number of bytes of a set. */
 static const int64_t MAX_BYTES = (int64_t)1 << 34;
 
 struct numbers {
@@ -43,7 +43,7 @@ struct series {
     bool waves, test;
     float *values; /* (count,T,C) */
     int64_t n_values, capacity;
-    struct numbers labels;  /* of each series; n is 0 if there are none */
+    struct numbers labels;  /* one of each series; n is 0 if there are none */
     struct numbers classes; /* the distinct labels, ascending */
     char **class_names;
 };
@@ -100,7 +100,7 @@ static void lines_close(struct lines *l)
 
 enum line_result { LINE_FAILED = -1, LINE_END, LINE_READ };
 
-/* Reads a line, without what ends it and the blanks before that. */
+/* Reads a line, and removes its line ending and the blanks before that. */
 static enum line_result read_any_line(struct lines *l)
 {
     errno = 0;
@@ -119,7 +119,7 @@ static enum line_result read_any_line(struct lines *l)
     l->line[length] = '\0';
     if (l->number > 1)
         return LINE_READ;
-    /* The byte-order marks of UTF-16 and UTF-8. */
+    /* Refuse UTF-16 by its byte-order mark, and skip that of UTF-8. */
     if (!strncmp(l->line, "\xff\xfe", 2) || !strncmp(l->line, "\xfe\xff", 2)) {
         fail("%s: text in UTF-16; save it as UTF-8", l->path);
         return LINE_FAILED;
@@ -129,7 +129,7 @@ static enum line_result read_any_line(struct lines *l)
     return LINE_READ;
 }
 
-/* The same, but blank lines after the last other line count as the end. */
+/* Reads a line, too, but counts blank lines after the last other line as the end. */
 static enum line_result next_line(struct lines *l)
 {
     int64_t blank = 0;
@@ -149,7 +149,7 @@ static enum line_result next_line(struct lines *l)
     return LINE_FAILED;
 }
 
-/* Reads the line's next number, and what separates it from the next one. */
+/* Reads the line's next number, and the separator after it. */
 static int next_number(struct lines *l, double *x)
 {
     char *end;
@@ -257,7 +257,7 @@ static char *labels_path(const char *path)
     return labels;
 }
 
-/* Appends the labels of the file beside path, if there is one, to `to`. */
+/* Appends the labels of the file beside `path` to `to`, if there is such a file. */
 static int read_labels(const char *path, struct numbers *to)
 {
     char *labels = labels_path(path);
@@ -362,7 +362,8 @@ static bool names_series(const char *name)
            ends_with(name, ".csv") || ends_with(name, ".tsv") || ends_with(name, ".txt");
 }
 
-/* A folder of series is not recognized: it needs --format series. */
+/* Returns true for a .npy, .csv or .tsv file and for "waves". A .txt file or a folder of series is not
+ * recognized: it needs --format series. */
 static bool recognize(const char *path)
 {
     return strcmp(path, "waves") == 0 ||

@@ -1,8 +1,8 @@
 /* shapes: the built-in set. An image holds one to four copies of one shape, which is its class, on
- * a background of two textures (gradients, stripes, checks, clouds). Number, place, size,
- * rotation and colours of the copies and of the background are drawn without regard to the class,
- * and shapes are as often darker as lighter than their background, so pixels and colours say
- * little about the class and outlines say all. An image is a function of its split and number. */
+ * a background of two textures (gradients, stripes, checks, clouds). Number, place, size, rotation
+ * and colours of the copies and of the background are drawn independently of the class, and shapes
+ * are darker than their background as often as lighter. Pixels and colours therefore say little
+ * about the class; only outlines identify it. An image is a function of its split and number. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +15,8 @@
 
 enum { CLASSES = 10, TRAIN_IMAGES = 10000, TEST_IMAGES = 2000, NATIVE_SIZE = 32, MAX_COPIES = 4 };
 
-/* Half the range of luminance in a background, and the smallest difference between its middle and
- * the luminance of a shape. */
+/* LIGHTNESS is half the range of luminance in a background. CONTRAST is the smallest difference
+ * between the middle of that range and the luminance of a shape. */
 static const float LIGHTNESS = 0.05f, CONTRAST = 0.3f;
 
 struct point {
@@ -40,8 +40,8 @@ static float to_triangle(struct point p)
     return fmaxf(side, -p.y) - 0.5f;
 }
 
-/* Folds the plane into the wedge between a tip and the valley beside it, where the outline is one
- * straight edge. */
+/* Returns the signed distance from a star's outline. It folds the plane into the wedge between a
+ * tip and the valley beside it, where the outline is one straight edge. */
 static float to_star(struct point p)
 {
     const float fifth = 2 * (float)M_PI / 5, valley = 0.4f;
@@ -87,16 +87,16 @@ struct copy {
     struct color color;
 };
 
-/* The texture on one side of the image. */
+/* The texture on one side of the image's dividing line. */
 struct texture {
     enum { GRADIENT, STRIPES, CHECKS, CLOUDS, TEXTURES } kind;
     struct color from, to;
-    struct point waves[3]; /* direction times frequency, in radians a unit */
+    struct point waves[3]; /* direction times frequency, in radians for each unit */
     float phases[3];
 };
 
-/* Two textures of about the same lightness on either side of a line. Two views of an image rarely
- * share a background then, and the shape is what they have in common. */
+/* The background: two textures of about the same lightness, one on either side of a line. Two views
+ * of an image then rarely share a background, and have only the shape in common. */
 struct background {
     struct texture sides[2];
     struct point normal; /* of the line */
@@ -124,7 +124,7 @@ static struct color mix(struct color a, struct color b, float share)
                           a.b + share * (b.b - a.b)};
 }
 
-/* A random colour of that luminance, or of the nearest that there is. */
+/* Returns a random colour of that luminance, or of the nearest luminance that exists. */
 static struct color draw_of_luminance(struct random *r, float wanted)
 {
     struct color c = {random_float(r), random_float(r), random_float(r)};
@@ -161,7 +161,7 @@ static struct background draw_background(struct random *r)
     return b;
 }
 
-/* A colour that stands out from the background by its lightness, darker or lighter. */
+/* Returns a colour that differs from the background in lightness, darker or lighter. */
 static struct color draw_color(struct random *r, const struct background *b)
 {
     const float darker = b->lightness - CONTRAST, lighter = b->lightness + CONTRAST;
@@ -170,7 +170,7 @@ static struct color draw_color(struct random *r, const struct background *b)
     return draw_of_luminance(r, at < darker ? at : lighter + at - fmaxf(darker, 0));
 }
 
-/* Places the copies apart from one another; one that finds no room is left out. */
+/* Places the copies apart from one another, and leaves out a copy for which there is no room. */
 static int draw_copies(struct random *r, const struct background *b, struct copy *copies)
 {
     const int wanted = 1 + (int)random_below(r, MAX_COPIES);
@@ -226,7 +226,7 @@ static struct color background_at(const struct background *b, struct point p, in
     return mix(texture_at(&b->sides[0], p), texture_at(&b->sides[1], p), share);
 }
 
-/* Share of the pixel at p, 1/size wide, that the copy covers. */
+/* Returns the share of the pixel at p, 1/size wide, that the copy covers. */
 static float coverage(const struct copy *c, int shape, struct point p, int size)
 {
     const float x = (p.x - c->center.x) / c->radius, y = (p.y - c->center.y) / c->radius;

@@ -1,5 +1,5 @@
 /* tar: archives of images, one or a brace list of them. Labels are in KEY.cls beside KEY.jpg (or
- * .jpeg, .png), in digits, as in WebDataset; if there is no .cls in any archive, folders are
+ * .jpeg, .png), in digits, as in WebDataset. If there is no .cls in any archive, folders are
  * classes, as in a folder. Links are followed as a folder's are (tar_links.h). Regular files that
  * are not compressed are indexed: their headers are read once, and then each image from its place
  * in the file. */
@@ -21,45 +21,48 @@
 
 enum {
     MAX_LABEL = 1 << 24,
-    LABEL_BYTES = 32, /* the longest .cls */
-    /* Entries in a row that hold no image; more of them are taken for an archive without an end. */
+    LABEL_BYTES = 32, /* longest .cls */
+    /* If more entries in a row than this hold no image, the archive is treated as endless. */
     MAX_SKIPPED = 1 << 20,
-    MAX_OF_KEY = 16 /* images of one key, which wait for its label */
+    MAX_OF_KEY = 16 /* largest number of images of one key, which wait for its label */
 };
 
 /* Where the bytes of an image are. */
 struct tar_place {
     int64_t offset, size;
-    int64_t archive; /* index of its path */
+    int64_t archive; /* index of the archive's path */
 };
 
-/* An image, or a link that may lead to one. */
+/* An image that was found, or a link that may lead to one. */
 struct found {
     struct sample sample; /* its text is the path */
-    int64_t offset; /* of its bytes in the file; -1: they are in the sample, or it is a link */
+    int64_t offset;       /* place of its bytes in the file; -1: they are in the sample, or it is a
+                       link */
 };
 
 struct tar_set {
     char **paths; /* of the archives */
     int64_t n;
-    /* Of an indexed set. */
+    /* For an indexed set. */
     struct archive_images images;
-    struct tar_place *places; /* of the items that the images were selected from */
-    /* Of reading in sequence. */
-    int64_t archive;                   /* the one that is read */
-    struct tar *tar;                   /* NULL: it has not been opened */
-    char *key;                         /* the one whose entries are read, or NULL */
-    struct found gathered[MAX_OF_KEY]; /* the images of the key */
+    struct tar_place *places; /* places of the items from which the images were selected */
+    /* For reading in sequence. */
+    int64_t archive;                   /* the present archive */
+    struct tar *tar;                   /* NULL: it is not open */
+    char *key;                         /* the present key, or NULL */
+    struct found gathered[MAX_OF_KEY]; /* the images of the present key */
     int n_gathered;
-    int64_t label;                  /* of the key; -1: none was read */
-    bool bad_label;                 /* its .cls cannot be read */
-    struct found ready[MAX_OF_KEY]; /* images of the key before; from next_ready on still to go */
+    int64_t label;                  /* label of the present key; -1: none has been read */
+    bool bad_label;                 /* the key's .cls cannot be read */
+    struct found ready[MAX_OF_KEY]; /* images of the previous key; those from next_ready on are
+                                       still to be returned */
     int n_ready, next_ready;
 };
 
 /* ---- names ---- */
 
-/* How many bytes of the path are its key: all before the first dot of the file's name. */
+/* Returns the length of the path's key, which is everything before the first dot of the file's
+ * name. */
 static size_t key_length(const char *path)
 {
     const char *name = basename(path);
@@ -90,8 +93,8 @@ static void forget_key(struct tar_set *t)
     t->label = -1;
 }
 
-/* Makes the images of the key ready, since no further entry belongs to it. A label belongs to one
- * image: others with the same key, such as a mask, are left out. */
+/* Makes the images of the present key ready, since no further entry belongs to it. A label belongs
+ * to one image: others with the same key, such as a mask, are left out. */
 static int close_key(struct dataset *set)
 {
     struct tar_set *t = set->state;
@@ -122,7 +125,7 @@ static int begin_key(struct tar_set *t, const char *path)
     return t->key ? 0 : fail_memory(t->paths[t->archive]);
 }
 
-/* Hands over the next image that is ready. Returns false if there is none. */
+/* Returns the next image that is ready in *f. Returns false if there is none. */
 static bool hand_over(struct tar_set *t, struct found *f)
 {
     if (t->next_ready == t->n_ready)
@@ -158,7 +161,7 @@ static int take_label(struct dataset *set, const struct tar_entry *e)
     return 0;
 }
 
-/* Adds an image to the present key; reads its bytes only if they cannot be read later. */
+/* Adds an image to the present key. Reads its bytes only if they cannot be read later. */
 static int take_image(struct tar_set *t, const struct tar_entry *e, const char *path)
 {
     struct found *f = &t->gathered[t->n_gathered];
@@ -168,17 +171,17 @@ static int take_image(struct tar_set *t, const struct tar_entry *e, const char *
     s->member = s->text;
     if (!s->text)
         return fail_memory(s->file);
-    t->n_gathered++; /* forget_key() frees it from here on */
+    t->n_gathered++; /* from here on forget_key() frees it */
     if (e->link) {
         s->link = tar_link_target(path, e->link, e->kind == TAR_SYMBOLIC_LINK);
-        if (!s->link && !(s->link = strdup("/"))) /* the name of no entry */
+        if (!s->link && !(s->link = strdup("/"))) /* no entry has this name */
             return sample_fail(s, "out of memory");
         return 0;
     }
     s->size = (size_t)e->size;
     if (e->offset >= 0)
         return 0;
-    /* One that is too large becomes an empty file, which fails when it is decoded. */
+    /* A file that is too large becomes an empty one, which fails when it is decoded. */
     const int64_t size = e->size > SAMPLE_MAX_BYTES ? 0 : e->size;
     return sample_reserve(s, (size_t)size) || tar_read(t->tar, s->buffer, size) ? -1 : 0;
 }
@@ -202,8 +205,8 @@ static int take_text(struct dataset *set, const struct tar_entry *e, const char 
 
 enum entry_use { USE_NOTHING, USE_IMAGE, USE_LABEL, USE_TEXT };
 
-/* What an entry is used for; counts as ignored what is not used. A symbolic link whose name has no
- * extension may lead to a folder of images. */
+/* Returns what an entry is used for, and counts an entry that is not used as ignored. A symbolic
+ * link whose name has no extension may lead to a folder of images. */
 static enum entry_use use_of(struct dataset *set, const struct tar_entry *e, const char *path)
 {
     const char *name = basename(path);
@@ -223,7 +226,7 @@ static enum entry_use use_of(struct dataset *set, const struct tar_entry *e, con
     return USE_NOTHING;
 }
 
-/* Returns true if the entry belongs to the present key, which has room for it. */
+/* Returns true if the entry belongs to the present key, and that key has room for it. */
 static bool is_of_key(const struct tar_set *t, const char *path)
 {
     const size_t length = key_length(path);
@@ -231,7 +234,7 @@ static bool is_of_key(const struct tar_set *t, const char *path)
            t->n_gathered < MAX_OF_KEY;
 }
 
-/* Reads what is used of an entry. Returns -1 with a message if the archive breaks off in it, or if
+/* Reads an entry, if it is used. Returns -1 with a message if the archive is truncated in it, or if
  * set->fatal. */
 static int take_entry(struct dataset *set, const struct tar_entry *e, const char *path)
 {
@@ -265,8 +268,8 @@ static int leave_archive(struct dataset *set)
     return result;
 }
 
-/* Reads the archive's next entry. Where the archive ends, or breaks off and that is no reason to
- * stop, goes on to the next archive, and sets *begun. Returns -1 with a message. */
+/* Reads the archive's next entry. At the archive's end, or where it is truncated and the run should
+ * go on, begins the next archive and sets *begun. Returns -1 with a message on failure. */
 static int read_entry(struct dataset *set, bool *begun)
 {
     struct tar_set *t = set->state;
@@ -286,7 +289,7 @@ static int read_entry(struct dataset *set, bool *begun)
     if (result != TAR_END && (set->fatal || dataset_archive_broken(set)))
         return -1;
     if (result == TAR_ENTRY)
-        forget_key(t); /* not all of it could be read */
+        forget_key(t); /* the key could not be read completely */
     *begun = true;
     return leave_archive(set);
 }
@@ -343,7 +346,7 @@ struct found_items {
 
 static int add_item(struct tar_set *t, struct found_items *l, struct found *f)
 {
-    /* The last image of an archive is handed over when the next archive has been begun. */
+    /* The last image of an archive is returned when the next archive has been begun. */
     int64_t archive = t->archive < t->n ? t->archive : t->n - 1;
     while (t->paths[archive] != f->sample.file)
         archive--;
@@ -375,8 +378,8 @@ static void free_items(struct found_items *l)
 
 enum index_result { INDEX_FAILED = -1, INDEX_DONE, INDEX_COMPRESSED };
 
-/* Finds out where the bytes of each image are. If an archive is compressed there is no such place,
- * and the set has to be read in sequence. */
+/* Finds the place of each image's bytes. In a compressed archive there is no such place, and the
+ * set must be read in sequence. */
 static enum index_result index_images(struct dataset *set, const struct dataset_options *options)
 {
     struct tar_set *t = set->state;
@@ -450,7 +453,7 @@ static int open_set(struct dataset *set, const struct dataset_options *options)
     }
     if (!set->rewinds)
         return 0;
-    /* The first file of an archive shows whether it is compressed. */
+    /* The first file of an archive shows whether the archive is compressed. */
     const enum index_result result = index_images(set, options);
     if (result == INDEX_FAILED)
         return -1;

@@ -20,16 +20,16 @@ enum { MAX_SCANS = 200 };
 struct decoder {
     const struct sample *sample;
     enum { NONE, PNG, JPEG } kind;
-    int orientation; /* of EXIF, 1 to 8; 1: the picture is upright */
+    int orientation; /* the EXIF orientation, 1 to 8; 1: the picture is upright */
     jmp_buf failed;
     char defect[JMSG_LENGTH_MAX];
-    /* PNG */
+    /* For PNG. */
     png_structp png;
     png_infop info;
-    size_t read; /* bytes of the sample so far */
+    size_t read; /* bytes of the sample read so far */
     png_bytep *rows;
     size_t n_rows;
-    /* JPEG */
+    /* For JPEG. */
     struct jpeg_decompress_struct jpeg;
     struct jpeg_error_mgr errors;
     struct jpeg_progress_mgr progress;
@@ -48,7 +48,7 @@ static void on_png_error(png_structp png, png_const_charp text)
 static void on_png_warning(png_structp png, png_const_charp text)
 {
     (void)png;
-    (void)text; /* such as an odd colour profile; the pixels are fine */
+    (void)text; /* for example about an odd colour profile; the pixels are correct */
 }
 
 static void read_png(png_structp png, png_bytep to, size_t size)
@@ -98,7 +98,7 @@ static int point_at_rows(struct decoder *d, struct image *image)
     return 0;
 }
 
-/* Makes the colours that a palette lacks grey, as PIL does; libpng makes them black. */
+/* Sets the colours that a palette lacks to grey, as PIL does; libpng makes them black. */
 static void fill_palette(struct decoder *d)
 {
     png_color full[PNG_MAX_PALETTE_LENGTH], *given;
@@ -130,7 +130,7 @@ static int finish_png(struct decoder *d, struct image *image)
     png_read_update_info(d->png, d->info);
     if (png_get_rowbytes(d->png, d->info) != 3 * (size_t)image->width)
         return sample_fail(d->sample, "an unknown kind of PNG");
-    png_read_image(d->png, d->rows); /* checks the checksums of what it reads */
+    png_read_image(d->png, d->rows); /* checks the checksums of the data that it reads */
     return 0;
 }
 
@@ -143,8 +143,8 @@ static void on_jpeg_error(j_common_ptr jpeg)
     longjmp(d->failed, 1);
 }
 
-/* Makes a file that ends too soon an error. libjpeg goes on after any damage, with grey where bytes
- * are missing. */
+/* Treats a file that ends too soon as an error. libjpeg goes on after any damage, with grey where
+ * bytes are missing. */
 static void on_jpeg_message(j_common_ptr jpeg, int level)
 {
     if (level < 0 && jpeg->err->msg_code == JWRN_JPEG_EOF)
@@ -200,7 +200,7 @@ static int start_jpeg(struct decoder *d, bool orient, int *width, int *height)
             return sample_fail(d->sample, "damaged JPEG: %s", d->defect);
         *width = (int)d->jpeg.image_width;
         *height = (int)d->jpeg.image_height;
-        return 0; /* image_check() refuses it */
+        return 0; /* image_check() refuses this size */
     }
     jpeg_mem_src(&d->jpeg, d->sample->bytes, (unsigned long)d->sample->size);
     jpeg_save_markers(&d->jpeg, JPEG_APP0 + 1, orient ? 0xffff : 0);
@@ -212,7 +212,7 @@ static int start_jpeg(struct decoder *d, bool orient, int *width, int *height)
     return 0;
 }
 
-/* a x b / 255, rounded. */
+/* Returns a x b / 255, rounded. */
 static inline int product255(int a, int b)
 {
     const int t = a * b + 128;
@@ -220,7 +220,7 @@ static inline int product255(int a, int b)
 }
 
 /* Converts CMYK (n,4), inverted as Adobe writes it, to RGB (n,3) as PIL does, without any colour
- * profile. The two may overlap if rgb does not start after cmyk. */
+ * profile. The buffers may overlap if rgb does not start after cmyk. */
 static void rgb_of_cmyk(const uint8_t *cmyk, size_t n, uint8_t *rgb)
 {
     for (size_t i = 0; i < n; i++) {
@@ -230,8 +230,8 @@ static void rgb_of_cmyk(const uint8_t *cmyk, size_t n, uint8_t *rgb)
     }
 }
 
-/* Turns pixels (h,w,3) as EXIF's orientation 2..8 asks: mirrors left and right, top and bottom, and
- * swaps the axes. */
+/* Turns pixels (h,w,3) according to EXIF's orientation 2..8, which mirrors left and right, mirrors
+ * top and bottom, and swaps the axes. */
 static void turn(const struct image *from, int orientation, struct image *to)
 {
     const bool mirrored = orientation / 2 % 2;      /* 2, 3, 6, 7 */

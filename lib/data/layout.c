@@ -12,12 +12,12 @@
 struct layout {
     struct folder_tree tree;
     struct tiny_imagenet tiny;
-    /* Set by layout_settle(). */
+    /* layout_settle() sets these. */
     const struct folder *root, *part;
     char *root_path, *part_path;
     bool has_parts;
-    bool flat;      /* images of the part have no classes, whatever folders in it they are in */
-    bool annotated; /* but those that val_annotations.txt gives them */
+    bool flat;      /* images of the part have no classes, whatever their folders */
+    bool annotated; /* but they have those of val_annotations.txt */
     struct classes classes;
     const char **names; /* of the classes, by number */
 };
@@ -62,7 +62,7 @@ bool layout_wants_text(const char *path)
 
 int layout_add_text(struct layout *l, const char *path, const char *text)
 {
-    if (l->root) /* it is settled, and this is another pass */
+    if (l->root) /* the layout is settled, and this is another pass */
         return 0;
     const struct folder *in = folder_tree_add_parent(&l->tree, path);
     return in ? tiny_imagenet_add_text(&l->tiny, path, text, in) : -1;
@@ -70,11 +70,12 @@ int layout_add_text(struct layout *l, const char *path, const char *text)
 
 /* ---- the root and its parts ---- */
 
-/* What the children of a folder are. */
+/* What is known of the children of a folder. */
 struct summary {
-    int with_images;     /* how many have images in them or below them */
-    struct folder *last; /* the last one of those */
-    /* By enum part: how many children's names mean that part, and the first of them. */
+    int with_images;     /* number of children with images in them or below them */
+    struct folder *last; /* the last of those children */
+    /* For each enum part: the number of children whose names mean that part, and the first of
+     * them. */
     int kinds[PART_UNLABELED + 1];
     struct folder *parts[PART_UNLABELED + 1];
 };
@@ -134,8 +135,8 @@ static bool has_classes(const struct folder *part)
     return summarize(part).with_images > 0;
 }
 
-/* Returns true if all images of a part are in one folder "images", as Tiny ImageNet has val and
- * test when it is distributed. */
+/* Returns true if all images of a part are in one folder "images", as those of val and test are in
+ * the distributed Tiny ImageNet. */
 static bool is_unsorted(const struct folder *part)
 {
     const struct summary s = summarize(part);
@@ -176,7 +177,7 @@ static int choose_part(struct layout *l, const char *name, const char *split, bo
 
 struct naming {
     struct layout *layout;
-    bool tiny; /* it is Tiny ImageNet, where the folders "images" of val and test are no classes */
+    bool tiny; /* it is Tiny ImageNet, where the folders "images" of val and test are not classes */
     int result;
 };
 

@@ -13,7 +13,7 @@
 enum { MAX_HEADER = 1 << 16, BLOCK = 4096 /* values */ };
 
 static const struct {
-    const char *name; /* as in descr */
+    const char *name; /* as descr names it */
     size_t bytes;
 } types[] = {[NPY_F32] = {"<f4", 4},
              [NPY_F64] = {"<f8", 8},
@@ -30,8 +30,7 @@ static void skip_blanks(const char **at)
         ++*at;
 }
 
-/* Moves past a mark, such as a comma, and the blanks around it. Returns false if it is not
- * there. */
+/* Moves past a mark, such as a comma, and the blanks around it. Returns false if it is missing. */
 static bool take(const char **at, const char *mark)
 {
     skip_blanks(at);
@@ -107,7 +106,7 @@ static int parse_header(const char *text, struct npy *n)
 
 /* ---- the file ---- */
 
-/* Counts the values that the header claims, and checks that they have the bytes that are there. */
+/* Counts the values that the header claims, and checks that the file has exactly their bytes. */
 static int check_size(struct npy *n, int64_t bytes)
 {
     n->count = 1;

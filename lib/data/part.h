@@ -6,15 +6,16 @@
 
 enum part { PART_NONE, PART_TRAIN, PART_TEST, PART_VALIDATION, PART_UNLABELED };
 
-/* The part that a name of n bytes means; PART_NONE if it means none. */
+/* Returns the part that a name of n bytes means, or PART_NONE. */
 enum part part_named(const char *name, size_t n);
-/* The part that a file's name says: in one of its words ("ECG200_TRAIN.tsv"), or, if no word does,
- * in any letters of it ("mytest.csv"). PART_NONE if it says none, or more than one. */
+/* Returns the part that a file's name means: by one of its words ("ECG200_TRAIN.tsv"), or if no
+ * word does, by any letters of it ("mytest.csv"). Returns PART_NONE if it means none, or more than
+ * one. */
 enum part part_of_file(const char *name);
 
 /* Leaves the message that data has no part for the split. Returns -1. */
 int part_missing(const char *name, const char *split);
-/* Leaves the message that data has a test part, so that --hold is not for it. Returns -1. */
+/* Leaves the message that data has a test part, so --hold cannot be used with it. Returns -1. */
 int part_refuse_hold(const char *name);
 
 #endif

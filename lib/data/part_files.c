@@ -14,15 +14,14 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-/* Returns true if `other` is the compressed twin of `path`. In the order of bytes it comes
- * later. */
+/* Returns true if `other` is the compressed twin of `path`, which comes later in byte order. */
 static bool is_twin(const char *path, const char *other)
 {
     const size_t n = strlen(path);
     return strncmp(path, other, n) == 0 && strcmp(other + n, ".gz") == 0;
 }
 
-/* How many files a part has, and the name of the second one. */
+/* The number of files of a part, and the name of the second one. */
 struct part_count {
     int n;
     char second[256];

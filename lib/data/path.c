@@ -55,7 +55,7 @@ char *path_find_file(const char *folder, bool (*fits)(const char *name))
     return path;
 }
 
-/* Peeks at a pipe: tee(2) copies its bytes into another pipe without taking them away. */
+/* Peeks at a pipe: tee(2) copies its bytes into another pipe without consuming them. */
 static size_t peek_pipe(int fd, void *bytes, size_t n)
 {
     int ends[2];
@@ -84,7 +84,7 @@ size_t path_peek(const char *path, void *bytes, size_t n)
     const bool is_stdin = strcmp(path, "-") == 0;
     if (is_stdin ? fstat(STDIN_FILENO, &st) : stat(path, &st))
         return 0;
-    /* A FIFO with a name would lose its writer when it is closed again. */
+    /* A named FIFO would lose its writer when this function closes it. */
     if (is_stdin && S_ISFIFO(st.st_mode))
         return peek_pipe(STDIN_FILENO, bytes, n);
     if (!S_ISREG(st.st_mode))

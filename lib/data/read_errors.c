@@ -14,10 +14,10 @@ enum { NAMED = 5 /* errors of each kind that are printed */ };
 struct read_errors {
     bool stop;
     pthread_mutex_t mutex;
-    int64_t *indices; /* of the images that could not be read, ascending */
+    int64_t *indices; /* indices of the images that could not be read, ascending */
     int64_t n, capacity;
-    int64_t labels;    /* how many could not be read */
-    char *label_error; /* the message of the last of them */
+    int64_t labels;    /* number of labels that could not be read */
+    char *label_error; /* message of the last of these labels */
 };
 
 struct read_errors *read_errors_new(bool stop)
@@ -44,7 +44,7 @@ void read_errors_free(struct read_errors *e)
 
 enum remember_result { REMEMBER_FAILED = -1, REMEMBER_KNOWN, REMEMBER_NEW };
 
-/* Adds an index to the sorted list, unless it is there. */
+/* Adds an index to the sorted list, unless it is in it already. */
 static enum remember_result remember(struct read_errors *e, int64_t index)
 {
     int64_t at = 0, end = e->n;
@@ -80,7 +80,7 @@ static bool too_many(int64_t n, int64_t images)
     return n > 1 && n > images / 100;
 }
 
-/* Prints the nth error, if it is one of the first. */
+/* Prints the nth error if it is one of the first. */
 static void report(int64_t n, const char *what)
 {
     if (n <= NAMED)

@@ -8,7 +8,8 @@
 
 enum { DEFAULT_GRAINS = 8 };
 
-/* The largest number of grains, limit or a half, a quarter ... of it, that divides the rows. */
+/* Returns the largest number of grains that divides the rows, out of limit, limit / 2, limit / 4,
+ * .... */
 static int64_t largest_grains(int64_t rows, int64_t limit)
 {
     int64_t grains = limit;
@@ -40,7 +41,7 @@ static int count_steps(struct sampler *s)
                     (long long)s->batch);
     if (s->steps == 0 && __builtin_mul_overflow(s->epochs, s->steps_per_epoch, &s->steps))
         return fail("%lld epochs are more steps than can be counted", (long long)s->epochs);
-    /* A random stream is named by the epoch and the image, in 32 bits each. */
+    /* A random stream's name contains the epoch and the image, in 32 bits each. */
     if ((s->steps - 1) / s->steps_per_epoch > UINT32_MAX || s->images > UINT32_MAX)
         return fail("more than %lld epochs or images", (long long)UINT32_MAX);
     return 0;
@@ -65,7 +66,7 @@ void sampler_free(struct sampler *s)
     s->order = NULL;
 }
 
-/* floor(rank * rows / world), without an overflow. */
+/* Returns floor(rank * rows / world), without an overflow. */
 static int64_t boundary(int64_t rank, int64_t rows, int64_t world)
 {
     return rank * (rows / world) + rank * (rows % world) / world;

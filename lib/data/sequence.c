@@ -11,17 +11,18 @@
 #include "data/read_errors.h"
 
 struct sequence {
-    /* What is held: all samples, if they fit; else the first ones of a stream that comes once. */
+    /* The samples in memory: all of them if they fit, else the first ones of a stream that comes
+     * once. */
     struct sample *samples;
     int64_t n, capacity, bytes;
-    struct archive_images images; /* if the set has a layout: which of the samples are images */
-    /* Of a stream. */
+    struct archive_images images; /* which of the samples are images, if the set has a layout */
+    /* For a stream. */
     bool is_stream;
-    int64_t next; /* the first of the samples that was not handed out */
-    /* Of a stream that comes once. */
+    int64_t next; /* the first of the samples that has not been returned */
+    /* For a stream that comes once. */
     char split[16];
-    enum part test_part; /* what the first test image was in: PART_TEST or PART_VALIDATION */
-    int64_t seen;        /* images and links that were read */
+    enum part test_part; /* the part of the first test image: PART_TEST or PART_VALIDATION */
+    int64_t seen;        /* number of images and links that were read */
 };
 
 bool sequence_is_stream(const struct sequence *q)
@@ -41,7 +42,7 @@ static int64_t bytes_of(const struct sample *s)
     return (int64_t)(sizeof *s + s->capacity + (s->text ? strlen(s->text) + 32 : 0));
 }
 
-/* Takes over the sample and leaves {0}. */
+/* Takes over the sample and leaves *s as {0}. */
 static int add_sample(struct sequence *q, struct sample *s)
 {
     struct sample *grown = grow(q->samples, q->n, &q->capacity, sizeof *grown);
@@ -86,8 +87,8 @@ const char *sequence_image_name(const struct dataset *set, int64_t i)
 
 /* ---- opening ---- */
 
-/* Counts an image of a stream and adds it to the layout. Links in a stream lead to nothing, since
- * the image that they lead to has passed. */
+/* Counts an image of a stream and adds it to the layout. Links in a stream are lost, since the
+ * images that they lead to have passed. */
 static int count_image(struct dataset *set, const struct sample *s)
 {
     if (set->layout && s->link) {
@@ -101,7 +102,7 @@ static int count_image(struct dataset *set, const struct sample *s)
     return set->layout ? layout_add_image(set->layout, s->text) : 0;
 }
 
-/* Counts the samples that are held, and all that come after them. */
+/* Counts the samples in memory and all samples after them. */
 static int count_images(struct dataset *set, struct sample *s)
 {
     const struct sequence *q = set->sequence;
@@ -116,7 +117,7 @@ static int count_images(struct dataset *set, struct sample *s)
     return result == DATASET_END ? 0 : -1;
 }
 
-/* Reads to its end a set that does not fit, and begins it again as a stream. */
+/* Reads a set that does not fit to its end, and begins it again as a stream. */
 static int open_stream(struct dataset *set, const struct dataset_options *options, struct sample *s)
 {
     if (count_images(set, s))
@@ -134,7 +135,7 @@ static int open_stream(struct dataset *set, const struct dataset_options *option
     return dataset_rewind(set);
 }
 
-/* The same for a set that can be read only once. */
+/* Begins a stream from a set that does not fit and can be read only once. */
 static void open_stream_once(struct dataset *set)
 {
     const struct sequence *q = set->sequence;
@@ -143,7 +144,7 @@ static void open_stream_once(struct dataset *set)
         dataset_offer_size(set, &q->samples[i]);
 }
 
-/* Finds the images of the split among the samples of an archive that is held. */
+/* Finds the images of the split among the samples of an archive that is in memory. */
 static int select_images(struct dataset *set, const struct dataset_options *options)
 {
     struct sequence *q = set->sequence;
@@ -177,7 +178,7 @@ static int open_held(struct dataset *set, const struct dataset_options *options)
     return 0;
 }
 
-/* Reads samples until they exceed the budget, or none is left. */
+/* Reads samples until they exceed the budget or the set ends. */
 static int fill(struct dataset *set, int64_t budget, struct sample *s)
 {
     struct sequence *q = set->sequence;
@@ -228,7 +229,7 @@ void sequence_close(struct dataset *set)
 enum choice { FAILED = -1, PASS_OVER, TAKE };
 
 /* Chooses an image of a stream that comes once by its own path, since its layout is not known until
- * the end: the first folder of the path that means a part decides. */
+ * the end. The first folder of the path that means a part decides. */
 static enum choice choose_by_path(struct dataset *set, const char *path)
 {
     struct sequence *q = set->sequence;
@@ -263,7 +264,7 @@ static enum choice choose_of_once(struct dataset *set, const struct sample *s)
     return PASS_OVER;
 }
 
-/* Chooses by the layout, if there is one, and sets the label that it gives. */
+/* Chooses a sample by the layout, if there is one, and sets its label to that of the layout. */
 static enum choice choose(struct dataset *set, struct sample *s)
 {
     if (!set->layout)
@@ -283,7 +284,7 @@ static enum choice choose(struct dataset *set, struct sample *s)
     return place == LAYOUT_IN_PART ? TAKE : PASS_OVER;
 }
 
-/* The next sample of any part: of those that are held, then of the format. */
+/* Gets the next sample of any part: first those in memory, then those of the format. */
 static enum dataset_result next_of_all(struct dataset *set, struct sample *s)
 {
     struct sequence *q = set->sequence;

@@ -4,7 +4,7 @@ bool size_sample_wants(struct size_sample *s)
 {
     if (s->seen % s->stride != 0)
         return false;
-    if (s->n == SIZE_SAMPLE_IMAGES) { /* every other one is enough, and this image is one of them */
+    if (s->n == SIZE_SAMPLE_IMAGES) { /* keep every other one; this image is one of them */
         for (int i = 0; i < SIZE_SAMPLE_IMAGES / 2; i++)
             s->sides[i] = s->sides[2 * i];
         s->n = SIZE_SAMPLE_IMAGES / 2;

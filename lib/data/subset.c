@@ -9,8 +9,8 @@
 
 struct candidate {
     int64_t label, image;
-    uint64_t number; /* random */
-    double place;    /* in an order over all classes, 0 <= place < 1 */
+    uint64_t number; /* a random number */
+    double place;    /* its place in an order over all classes, 0 <= place < 1 */
 };
 
 static int by_label(const void *a, const void *b)
@@ -47,8 +47,8 @@ static uint64_t draw(uint64_t seed, enum random_purpose purpose, int64_t image)
     return high << 32 | random_u32(&r);
 }
 
-/* A random number that is a function of the image's name (FNV-1a, then Philox), or, if it has none,
- * of its number. */
+/* Returns a random number that is a function of the image's name (FNV-1a, then Philox), or of its
+ * number if it has no name. */
 static uint64_t draw_by_name(const struct dataset *set, int64_t image)
 {
     const char *name = dataset_image_name(set, image);
@@ -60,7 +60,8 @@ static uint64_t draw_by_name(const struct dataset *set, int64_t image)
     return draw(hash, RANDOM_HOLD, 0);
 }
 
-/* How many candidates from i on are of the same class; all n are sorted by label. */
+/* Returns how many candidates from i on are of the same class. All n candidates are sorted by
+ * label. */
 static int64_t class_size(const struct candidate *all, int64_t i, int64_t n)
 {
     int64_t size = 1;
@@ -69,7 +70,7 @@ static int64_t class_size(const struct candidate *all, int64_t i, int64_t n)
     return size;
 }
 
-/* Keeps one of the two parts of each class: the images that are held back, or the others. Returns
+/* Keeps one of the two parts of each class: the images that are held out, or the others. Returns
  * how many images are left. */
 static int64_t divide(const struct dataset *set, const struct subset_options *options,
                       struct candidate *all, int64_t n)
@@ -91,7 +92,8 @@ static int64_t divide(const struct dataset *set, const struct subset_options *op
     return left;
 }
 
-/* Sorts the images so that the first options->limit are the choice. Returns how many are left. */
+/* Sorts the images so that the first options->limit of them are the chosen ones. Returns how many
+ * are left. */
 static int64_t limit(const struct subset_options *options, struct candidate *all, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)

@@ -15,8 +15,8 @@
 
 enum {
     BLOCK = 1 << 16,
-    /* Entries in a row that are neither files nor links; more of them are taken for an archive
-     * without an end. */
+    /* If more entries in a row than this are neither files nor links, the archive is treated as
+     * endless. */
     MAX_SKIPPED = 1 << 20
 };
 
@@ -55,7 +55,7 @@ static int open_descriptor(struct tar *t, const char *path)
     return 0;
 }
 
-/* Reads a block for libarchive, whose own reader would go on waiting after a signal. */
+/* Reads a block for libarchive, whose own reader would continue to wait after a signal. */
 static la_ssize_t read_block(struct archive *archive, void *user, const void **block)
 {
     struct tar *t = user;
@@ -75,7 +75,7 @@ static la_int64_t skip(struct archive *archive, void *user, la_int64_t request)
     struct tar *t = user;
     const off_t at = t->regular ? lseek(t->fd, 0, SEEK_CUR) : -1;
     if (at < 0 || request <= 0 || stop_check())
-        return 0; /* libarchive reads these bytes, then, and drops them */
+        return 0; /* libarchive then reads these bytes and drops them */
     const int64_t there = t->size > at ? t->size - at : 0;
     const int64_t bytes = request < there ? request : there;
     return lseek(t->fd, bytes, SEEK_CUR) < 0 ? 0 : bytes;
@@ -118,7 +118,7 @@ void tar_close(struct tar *t)
     free(t);
 }
 
-/* Sets what kind of entry it is. Returns false if it is of a kind that cannot hold an image. */
+/* Sets the kind of the entry. Returns false if an entry of this kind cannot hold an image. */
 static bool take_kind(struct archive_entry *from, struct tar_entry *e)
 {
     *e = (struct tar_entry){.offset = -1};
@@ -144,7 +144,7 @@ enum tar_result tar_next(struct tar *t, struct tar_entry *e)
             return TAR_FAILED;
         }
         const char *path = archive_entry_pathname(t->entry);
-        if (!path) /* it cannot be written in this locale's letters */
+        if (!path) /* the path cannot be written in this locale's encoding */
             path = archive_entry_pathname_utf8(t->entry);
         if (!path || !take_kind(t->entry, e))
             continue;

@@ -1,6 +1,6 @@
-/* tar: the files in an archive, one after the other. The archive is a .tar, or one that is
+/* tar: reads the files in an archive, one after the other. The archive is a .tar, or one that is
  * compressed in any way that libarchive knows (gz, zst, xz, bz2, lz4). Nothing is written to disk,
- * so names are only names. */
+ * so a path in an archive cannot do harm. */
 #ifndef TAR_H
 #define TAR_H
 
@@ -11,14 +11,13 @@ struct tar;
 
 struct tar_entry {
     enum { TAR_FILE, TAR_HARD_LINK, TAR_SYMBOLIC_LINK, TAR_SPARSE } kind;
-    const char *path; /* as it is in the archive; valid until the next tar_next() */
-    const char *link; /* of a hard link: the path of another entry; of a symbolic link: its text */
+    const char *path; /* as the archive has it; valid until the next tar_next() */
+    const char *link; /* a hard link: the path of another entry; a symbolic link: its text */
     int64_t size;     /* bytes of a file */
-    int64_t
-        offset; /* where these begin in the archive's file, or -1 if it is compressed or a pipe */
+    int64_t offset;   /* of the bytes in the archive's file; -1: it is compressed or a pipe */
 };
 
-/* Opens a file, a FIFO, or "-", stdin. Returns NULL with a message. */
+/* Opens a file, a FIFO, or stdin for "-". Returns NULL with a message on failure. */
 struct tar *tar_open(const char *path);
 void tar_close(struct tar *t); /* NULL is fine */
 
@@ -34,8 +33,8 @@ enum tar_result tar_next(struct tar *t, struct tar_entry *e);
  * are fewer. */
 int tar_read(struct tar *t, void *out, int64_t size);
 
-/* Returns true if the regular file is an archive, compressed or not, with a file or a link in
- * it. */
+/* Returns true if the regular file is an archive, compressed or not, that contains a file or a
+ * link. */
 bool tar_recognize(const char *path);
 
 #endif

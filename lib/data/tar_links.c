@@ -9,9 +9,9 @@
 #include "data/path.h"
 
 enum {
-    MAX_CHAIN = 16, /* links that lead from one to the next */
+    MAX_CHAIN = 16, /* longest chain of links that lead from one to the next */
     MAX_THROUGH =
-        1 << 22 /* images in folders that links lead to: a few links could multiply a set */
+        1 << 22 /* images in folders that links lead to; a few links could multiply a set */
 };
 
 char *tar_link_target(const char *path, const char *link, bool symbolic)
@@ -42,8 +42,8 @@ static int compare(const struct tar_item *a, const struct tar_item *b)
     return strcmp(a->path, b->path);
 }
 
-/* Entries with one path stay in the order of the archive: the last one is what remains when it is
- * unpacked. */
+/* Compares by path. Entries with the same path stay in the order of the archive: the last one is
+ * the one that remains when the archive is unpacked. */
 static int by_path(const void *a, const void *b)
 {
     const struct index_entry *x = a, *y = b;
@@ -57,7 +57,7 @@ struct index {
     int64_t n;
 };
 
-/* The index of the first entry that does not come before the item. */
+/* Returns the index of the first entry that does not come before the item. */
 static int64_t lower_bound(const struct index *x, const struct tar_item *item)
 {
     int64_t at = 0, end = x->n;
@@ -71,8 +71,8 @@ static int64_t lower_bound(const struct index *x, const struct tar_item *item)
     return at;
 }
 
-/* The number of the item that a link leads to in the end and that is no link itself, or -1. An item
- * that is no link leads to itself. */
+/* Returns the number of the item at the end of a chain of links, or -1 if there is none. An item
+ * that is not a link leads to itself. */
 static int64_t find_source(const struct index *x, int64_t number)
 {
     for (int i = 0; i < MAX_CHAIN; i++) {
@@ -112,8 +112,8 @@ static int add(struct image_list *l, int64_t item, int64_t source, char *path)
     return 0;
 }
 
-/* Adds all images of the folder that a link leads to, under the link's path. Links in it that lead
- * to further folders are left out, so a folder that contains itself comes to an end. Counts the
+/* Adds all images of the folder that a link leads to, under the link's path. Links in this folder
+ * that lead to further folders are left out, so a folder that contains itself is finite. Counts the
  * link as lost if there is no image. */
 static int add_folder(struct image_list *l, const struct index *x, int64_t number, int64_t *lost)
 {

@@ -37,7 +37,8 @@ int tiny_imagenet_add_text(struct tiny_imagenet *t, const char *path, const char
     return 0;
 }
 
-/* The next line of a text, cut at its end, without a carriage return; NULL at the end. */
+/* Returns the next line of a text, cut at its end and without a carriage return, or NULL at the
+ * end. */
 static char *next_line(char **text)
 {
     char *line = *text;
@@ -51,7 +52,7 @@ static char *next_line(char **text)
     return line;
 }
 
-/* Adds the lines of wnids.txt to the classes and to the names, of which there are *n. */
+/* Adds the lines of wnids.txt to the classes and to the names. Sets *n to their number. */
 static int read_names(struct tiny_imagenet *t, const char *name, struct classes *classes,
                       const char ***names, int *n)
 {

@@ -4,7 +4,7 @@
 
 #include "base/random.h"
 
-/* The value of a wave, from -1 to 1, at a phase from 0 to 1. */
+/* Returns the value of a wave, from -1 to 1, at a phase from 0 to 1. */
 static double form_at(int form, double phase)
 {
     const double sine = sin(2 * M_PI * phase);

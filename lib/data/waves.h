@@ -1,11 +1,11 @@
-/* waves: the built-in time series, which are drawn and not stored: for series what `shapes` is for
- * images.
+/* waves: the built-in time series, which are drawn and not stored. They are for series what
+ * `shapes` is for images.
  *
  * A series is a periodic wave whose form is its class: sine, square, triangle, two sawtooths,
  * pulses up, half a sine, a sine with a strong overtone, pulses down, and a clipped sine. Its
  * frequency, which drifts, its phase, amplitude, offset, trend, slow change and noise are drawn
- * without regard to the class, so values at a given time say little about it and the local form
- * says all. */
+ * independently of the class, so values at a given time say little about the class, and only the
+ * local form identifies it. */
 #ifndef WAVES_H
 #define WAVES_H
 
