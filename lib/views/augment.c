@@ -9,13 +9,13 @@
 #include "data/decode.h"
 #include "data/image.h"
 
-/* The memory of one thread, on cache lines of its own. */
+/* The memory of one thread, on its own cache lines. */
 struct augment_worker {
     struct sample sample;
     struct image image;
     struct decoder *decoder;
     struct view_memory memory;
-    struct view *views; /* [n_views], of one image */
+    struct view *views; /* [n_views], the views of one image */
 } __attribute__((aligned(64)));
 
 /* The image that a row shows. */
@@ -57,7 +57,7 @@ void augment_free(struct augment *a)
     a->workers = NULL;
 }
 
-/* Draws the views of the image at that place of the epoch. */
+/* Draws the views of the image at that place in the epoch. */
 static void draw_views(const struct augment *a, struct augment_worker *w, int64_t place,
                        const struct scaled_image *image)
 {
@@ -70,16 +70,16 @@ static void draw_views(const struct augment *a, struct augment_worker *w, int64_
     }
 }
 
-/* The largest denominator at which every crop of the views still has enough pixels. */
+/* Returns the largest denominator at which every crop of the views still has enough pixels. */
 static int choose_reduction(const struct augment *a, const struct augment_worker *w)
 {
-    double scale = a->reduced ? 0 : 1; /* needed */
+    double scale = a->reduced ? 0 : 1; /* the scale that the crops need */
     for (int v = 0; v < a->n_views && scale < 1; v++)
         scale = fmax(scale, view_scale_needed(&w->views[v], a->size));
     return decode_reduction(w->decoder, scale);
 }
 
-/* Reads the image at the place `from` and draws the views that the row at `place` shows of it. */
+/* Reads the image at the place `from`, and draws the views of it that the row at `place` shows. */
 static int read_image(const struct augment *a, struct augment_worker *w, int64_t place,
                       int64_t from, struct augment_image *s)
 {
@@ -112,7 +112,7 @@ static int read_image(const struct augment *a, struct augment_worker *w, int64_t
     return 0;
 }
 
-/* Finds the image that a row shows, and draws the row's views of it. */
+/* Finds the image that a row shows, and draws the row's views of that image. */
 static enum augment_found find_image(const struct augment *a, struct augment_worker *w, int64_t row,
                                      struct augment_image *s)
 {
@@ -140,7 +140,8 @@ static size_t bytes_of_view(const struct augment *a)
     return a->channels ? size * (size_t)a->channels * sizeof(float) : 3 * size * size;
 }
 
-/* Computes view number v. The pixels of a series are floats, as many steps as it is wide. */
+/* Computes view number v. The pixels of a series are floats, and its width is its number of
+ * steps. */
 static int apply_view(const struct augment *a, struct augment_worker *w, int v,
                       const struct scaled_image *image, uint8_t *x)
 {
@@ -151,8 +152,8 @@ static int apply_view(const struct augment *a, struct augment_worker *w, int v,
     return view_apply(&w->views[v], image, a->size, &w->memory, x);
 }
 
-/* Fills one row: x (V,S,S,3), of a series floats (V,S,C), its label and its index; and views[V], if
- * that is not NULL. */
+/* Fills one row: x (V,S,S,3), or for series floats (V,S,C), its label and its index. Also fills
+ * views[V] if that is not NULL. */
 static int fill_row(const struct augment *a, struct augment_worker *w, int64_t row, uint8_t *x,
                     int64_t *y, int64_t *index, struct view *views)
 {
@@ -175,13 +176,13 @@ static bool stopped(const struct augment *a)
     return a->stop && atomic_load_explicit(a->stop, memory_order_relaxed);
 }
 
-/* Fills x, y and index of all rows; index and y of a row to be left out become -1. */
+/* Fills x, y and index of all rows; sets index and y of a row that is left out to -1. */
 static int fill(struct augment *a, uint8_t *x, int64_t *y, int64_t *index, struct view *views)
 {
     const size_t row_bytes = bytes_of_view(a) * (size_t)a->n_views;
     const int64_t first = a->reader->batch.first, n = a->reader->batch.count;
     int64_t failed_row = n;
-    struct fail_note failure; /* of that row; messages belong to threads */
+    struct fail_note failure; /* message of that row, since messages belong to threads */
 #pragma omp parallel for schedule(dynamic) num_threads(a->n_threads)
     for (int64_t i = 0; i < n; i++) {
         if (stopped(a))
@@ -201,7 +202,7 @@ static int fill(struct augment *a, uint8_t *x, int64_t *y, int64_t *index, struc
     return fail_restore(&failure);
 }
 
-/* A frame for that many rows. Its values are not set. */
+/* Returns a frame for that many rows. Its values are not set. */
 static struct frame *new_frame(const struct augment *a, int64_t rows)
 {
     const struct tensor_spec series = {
@@ -215,8 +216,8 @@ static struct frame *new_frame(const struct augment *a, int64_t rows)
     return frame_new_unset(specs, 3);
 }
 
-/* After an evaluation's frame was filled: takes the rows out of it, of *b and of views, whose images
- * could not be read. */
+/* Removes the rows whose images could not be read from an evaluation's frame, from *b and from
+ * views. Call it after the frame was filled. */
 static int leave_out(const struct augment *a, struct batch *b, struct frame **f, struct view *views)
 {
     const int64_t *index = frame_find(*f, "index")->data;

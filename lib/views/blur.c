@@ -1,5 +1,6 @@
-/* blur: Gaussian, with a kernel of a tenth of the view's side and reflected edges, as torchvision's
- * gaussian_blur on float tensors. The defaults are SimCLR's (Chen et al. 2020, appendix A). */
+/* blur: Gaussian, with a kernel of a tenth of the view's side and reflected edges, like
+ * torchvision's gaussian_blur on float tensors. The defaults are SimCLR's (Chen et al. 2020,
+ * appendix A). */
 #include <math.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@ enum { BLUR_P, BLUR_SIGMA };
 
 struct blur {
     float sigma; /* pixels, above 0 */
-    int kernel;  /* width, odd and at most the view's */
+    int kernel;  /* width, odd and at most the side of the view */
 };
 
 static void draw_blur(const struct operation_use *use, const struct operation_context *context,
@@ -21,28 +22,30 @@ static void draw_blur(const struct operation_use *use, const struct operation_co
     b->kernel = context->size / 10 / 2 * 2 + 1; /* a tenth, made odd: 23 for 224 */
 }
 
-/* A multiple of the floats of a cache line: what begins there is read in whole lines. */
+/* Rounds up to a multiple of the floats of a cache line, so that the next part begins at a whole
+ * line. */
 static size_t line_floats(size_t floats)
 {
     return (floats + 15) / 16 * 16;
 }
 
-/* Weights, a row with its reflected ends, and a plane with its reflected rows. */
+/* Returns the floats of the weights, a row with its reflected ends, and a plane with its reflected
+ * rows. */
 static size_t blur_scratch(const void *drawn, const struct operation_canvas *canvas)
 {
     const size_t s = (size_t)canvas->size, k = (size_t)((const struct blur *)drawn)->kernel;
     return line_floats(k) + line_floats(s + k) + (s + k) * s;
 }
 
-/* Mirrors an index at the first and the last of n, which are not repeated. */
+/* Mirrors an index at the first and the last of n values, which are not repeated. */
 static int reflect(int i, int n)
 {
     i = i < 0 ? -i : i;
     return i >= n ? 2 * (n - 1) - i : i;
 }
 
-/* Fills weights[kernel] and returns how many at either end are too small to matter: together they
- * change a value of [0,1] by less than 2^-25, half of float32's last place. */
+/* Fills weights[kernel]. Returns how many weights at either end are too small to matter: together
+ * they change a value in [0,1] by less than 2^-25, which is half of float32's last place. */
 static int make_weights(float *weights, int kernel, float sigma)
 {
     double sum = 0;

@@ -1,5 +1,5 @@
-/* center: the part of the image that an evaluation looks at. Small views show the whole image,
- * larger ones the central square of 87.5% of the shorter side. */
+/* center: the part of the image that an evaluation shows. Small views show the whole image, larger
+ * ones show the central square of 87.5% of the shorter side. */
 #include <math.h>
 
 #include "views/operation.h"

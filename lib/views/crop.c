@@ -1,6 +1,6 @@
-/* crop: a random box of the image, as torchvision's RandomResizedCrop draws it: ten tries, then the
- * central box that fits the range of aspect ratios. Area and aspect are SimCLR's (Chen et al. 2020,
- * appendix A). */
+/* crop: a random box of the image. It is drawn as in torchvision's RandomResizedCrop: after ten
+ * failed tries, it is the central box that fits the range of aspect ratios. Area and aspect ratio
+ * are SimCLR's (Chen et al. 2020, appendix A). */
 #include <math.h>
 
 #include "views/operation.h"

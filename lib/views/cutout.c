@@ -1,6 +1,7 @@
-/* cutout: a square around any pixel of the view, cut off at the view's border, becomes mid-grey,
- * 0.5 (DeVries and Taylor 2017). They fill with zero after the mean of the data is taken off: with
- * the mean. The default is theirs for CIFAR-10: half the side, always. */
+/* cutout: a square around a random pixel of the view becomes mid-grey, 0.5; the parts beyond the
+ * view's border are cut off (DeVries and Taylor 2017). The authors fill the square with zero after
+ * subtracting the mean of the data, which is the same as filling it with the mean. The default is
+ * theirs for CIFAR-10: half the side, always. */
 #include <math.h>
 
 #include "views/operation.h"

@@ -1,8 +1,8 @@
-/* flip: left becomes right. */
+/* flip: mirrors the view, so that left becomes right. */
 #include "base/multiversion.h"
 #include "views/operation.h"
 
-/* Each value of left[n] changes places with the one of right[n] that is as far from the end. */
+/* Swaps each value of left[n] with the value of right[n] at the mirrored place. */
 MULTIVERSION
 static void swap_reversed(float *restrict left, float *restrict right, size_t n)
 {

@@ -1,4 +1,4 @@
-/* gray: all three channels become the pixel's grey, as torchvision's rgb_to_grayscale makes it. */
+/* gray: all three channels become the pixel's grey, as in torchvision's rgb_to_grayscale. */
 #include "base/multiversion.h"
 #include "views/operation.h"
 #include "views/pixels.h"

@@ -1,8 +1,8 @@
-/* jitter: brightness, contrast, saturation and hue of a view change, in random order, as
- * torchvision's functions on float tensors change them: each clamps to [0,1]. The factors of a
- * strength s, 1 by default, are uniform: those of brightness, contrast and saturation from
- * max(0, 1 - 0.8 s) to 1 + 0.8 s, that of hue from -0.2 s to 0.2 s of a whole turn (Chen et al.
- * 2020, appendix A). */
+/* jitter: changes the brightness, contrast, saturation and hue of a view in random order, as
+ * torchvision's functions on float tensors do; each clamps to [0,1]. The factors for a strength s,
+ * which is 1 by default, are uniform: those of brightness, contrast and saturation from max(0, 1 -
+ * 0.8 s) to 1 + 0.8 s, that of hue from -0.2 s to 0.2 s of a whole turn (Chen et al. 2020, appendix
+ * A). */
 #include <math.h>
 
 #include "base/multiversion.h"
@@ -11,12 +11,12 @@
 
 enum { JITTER_P, JITTER_STRENGTH };
 
-/* A factor of 1 changes nothing; of hue, 0. */
+/* The steps. A factor of 1 changes nothing; for hue, 0 changes nothing. */
 enum jitter_step {
     JITTER_BRIGHTNESS, /* toward black; 0 is black */
     JITTER_CONTRAST,   /* toward the image's mean grey */
     JITTER_SATURATION, /* toward each pixel's grey */
-    JITTER_HUE,        /* turns the hue of HSV: 1 would be a whole turn; -0.5 to 0.5 */
+    JITTER_HUE,        /* turns the hue of HSV by -0.5 to 0.5 of a whole turn */
     JITTER_STEPS
 };
 
@@ -24,7 +24,7 @@ static const char *const jitter_names[JITTER_STEPS] = {"brightness", "contrast",
                                                        "hue"};
 
 struct jitter {
-    struct operation_list order; /* of enum jitter_step */
+    struct operation_list order; /* the steps, as enum jitter_step */
     float factors[JITTER_STEPS]; /* by enum jitter_step */
 };
 
@@ -53,8 +53,8 @@ static void brightness(float *restrict x, size_t n, float factor)
         x[i] = pixels_clamp(factor * x[i]);
 }
 
-/* The order of the sum is part of the result, so it is spelled out: LANES running sums, folded into
- * a double. */
+/* Sums values. The order of the sum is part of the result, so it is written out: LANES running
+ * sums, which are added into a double. */
 MULTIVERSION
 static double sum_of_grays(const float *restrict r, const float *restrict g,
                            const float *restrict b, size_t n)
@@ -93,9 +93,9 @@ static void saturation(float *restrict r, float *restrict g, float *restrict b, 
     }
 }
 
-/* One channel of HSV to RGB without branches: value - clamp(min(k, 4 chroma - k), 0, chroma), where
- * k is the hue in sixths of a turn, shifted by 5 (red), 3 (green) or 1 (blue), modulo 6, all of it
- * times chroma: the hue itself would take a division by chroma. */
+/* Computes one channel of HSV to RGB without branches, as value - clamp(min(k, 4 chroma - k), 0,
+ * chroma). Here k is the hue in sixths of a turn, shifted by 5 (red), 3 (green) or 1 (blue), modulo
+ * 6, and all multiplied by chroma, because the hue itself would need a division by chroma. */
 static inline float from_hue(float value, float chroma, float sixths, float shift)
 {
     float k = sixths + shift * chroma;
@@ -126,7 +126,7 @@ static void hue(float *restrict r, float *restrict g, float *restrict b, size_t 
     }
 }
 
-/* Takes the steps order[n_steps]. mean: the grey that contrast goes toward. */
+/* Applies the steps order[n_steps]. `mean` is the grey that contrast uses. */
 static void take_steps(float *const rgb[3], size_t n, const int *order, int n_steps,
                        const float *factors, float mean)
 {
@@ -153,8 +153,8 @@ static void take_steps(float *const rgb[3], size_t n, const int *order, int n_st
     }
 }
 
-/* Two passes over the image, by blocks that stay in the first cache meanwhile: contrast has to know
- * what the steps before it make of all pixels. */
+/* Makes two passes over the image, in blocks that fit in the first-level cache, because contrast
+ * needs the mean over all pixels after the steps before it. */
 static void apply_jitter(const void *drawn, const struct operation_canvas *canvas)
 {
     enum { BLOCK = 1024 };
@@ -194,7 +194,7 @@ const struct operation operation_jitter = {
     .parameters =
         {
             [JITTER_P] = {"probability", PARAMETER_PROBABILITY, .low = 0.8},
-            /* A hue range of 0.2 x 2.5 is the whole circle. */
+            /* With a strength of 2.5, the range of hue is the whole circle. */
             [JITTER_STRENGTH] = {"strength", PARAMETER_NUMBER, .low = 1, .min = 0, .max = 2.5},
         },
     .draw = draw_jitter,

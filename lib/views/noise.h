@@ -1,14 +1,14 @@
 /* noise: Gaussian noise that is a function of a Philox key and counter alone.
  *
- * Pixel i of the view, counted along its rows, takes the block that Philox4x32-10 makes of the
+ * Pixel i of the view, counted along its rows, uses the block that Philox4x32-10 computes from the
  * counter with i added to its first word. Its words u0 to u3, as fractions f = (u >> 8) / 2^24, are
- * the polar coordinates of its normals (Box and Muller 1958):
+ * the polar coordinates of normally distributed numbers (Box and Muller 1958):
  *
  *   red    sqrt(-2 ln(1 - f0)) cos(2 pi f1)
  *   green  sqrt(-2 ln(1 - f0)) sin(2 pi f1)
  *   blue   sqrt(-2 ln(1 - f2)) cos(2 pi f3)
  *
- * Value i of a series, counted channel after channel at each step, takes what is red there. */
+ * Value i of a series, counted channel after channel at each step, uses the formula for red. */
 #ifndef NOISE_H
 #define NOISE_H
 
@@ -20,7 +20,8 @@
 
 /* The drawn values of the operations `noise` on images and `jitter` on series. */
 struct noise {
-    float sigma; /* standard deviation: where white is 1, or in the units of the series */
+    float sigma; /* standard deviation: for images in units in which white is 1, for series in
+                    those of the values */
     uint32_t key[2], counter[4];
 };
 
@@ -30,12 +31,13 @@ extern const struct operation_field noise_fields[];
 /* The parameters of both operations: the probability, and the range of sigma. */
 enum { NOISE_P, NOISE_SIGMA };
 
-/* draw() of both operations. Besides sigma they take the stream of the view's name for
- * RANDOM_PIXELS, from block 2^28 x (the operation's place in the list) on. */
+/* The draw() function of both operations. Besides sigma, they use the random stream of the view's
+ * name for RANDOM_PIXELS, from block 2^28 x (the operation's place in the list) on. */
 void noise_draw(const struct operation_use *use, const struct operation_context *context,
                 void *drawn);
 
-/* The polar coordinates of a normal: its angle, as a share of the circle, and its radius. */
+/* Return the polar coordinates of a normally distributed number: its angle, as a fraction of the
+ * circle, and its radius. */
 static inline float noise_angle(uint32_t u)
 {
     return (float)(int32_t)(u >> 8) * 0x1p-24f;

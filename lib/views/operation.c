@@ -5,8 +5,8 @@
 
 /* ---- all operations: ROW(NAME) is operation_NAME, which NAME.c defines ---- */
 
-/* The order is that of --help and of messages. Each list begins with the crop, which stands for the
- * whole image where a list of operations begins with none. */
+/* The order is that of --help and of messages. Each list begins with the crop, which is also used
+ * for the whole image if a list of operations begins with neither crop nor center. */
 #define ON_IMAGES(ROW)                                                                             \
     ROW(crop)                                                                                      \
     ROW(center)                                                                                    \

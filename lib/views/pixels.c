@@ -4,8 +4,8 @@
 
 #include "base/multiversion.h"
 
-/* `width` is a constant up to WIDEST wherever this is inlined, so that the sums stay in registers:
- * as many as hide the latency of an addition. */
+/* `width` is a constant of at most WIDEST wherever this is inlined, so that the sums stay in
+ * registers. There are enough sums to hide the latency of an addition. */
 enum { WIDEST = 64 };
 
 static inline __attribute__((always_inline)) void sum_columns(float *restrict out, size_t width,
@@ -20,7 +20,8 @@ static inline __attribute__((always_inline)) void sum_columns(float *restrict ou
     memcpy(out, sums, width * sizeof *out);
 }
 
-/* n is at least `width`; where that does not divide it, the last columns overlap those before. */
+/* Computes the sum in blocks of `width` columns. n is at least `width`; if it is not a multiple,
+ * the last block overlaps the one before. */
 static inline __attribute__((always_inline)) void sum_by(size_t width, float *restrict out,
                                                          size_t n, const float *restrict weights,
                                                          int count, const float *restrict in,

@@ -5,26 +5,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The nearest value of [0,1]: pixels stay there. */
+/* Returns the nearest value in [0,1], which is the range of pixels. */
 static inline float pixels_clamp(float x)
 {
     x = x < 0 ? 0 : x;
     return x > 1 ? 1 : x;
 }
 
-/* The grey of a pixel, as torchvision weights it. */
+/* Returns the grey of a pixel, with torchvision's weights. */
 static inline float pixels_gray(float r, float g, float b)
 {
     return 0.2989f * r + 0.587f * g + 0.114f * b;
 }
 
-/* out[x] = sum over k < count of weights[k] * in[k * stride + x], for x < n, n at least 1; added in
- * the order of k. With a stride of 1 this is a correlation along a row, with the length of a row one
- * along a column: the two passes of a separable filter. */
+/* Computes out[x] = sum over k < count of weights[k] * in[k * stride + x], for x < n with n at
+ * least 1. The sum is in the order of k. With a stride of 1 this is a correlation along a row; with
+ * the length of a row as the stride it is one along a column. These are the two passes of a
+ * separable filter. */
 void pixels_weighted_sum(float *restrict out, size_t n, const float *restrict weights, int count,
                          const float *restrict in, size_t stride);
 
-/* rgb F32 (3,n) in [0,1] -> out U8 (n,3): 255 times the value, rounded to the nearest, halves up. */
+/* Converts rgb F32 (3,n) in [0,1] to out U8 (n,3): 255 times the value, rounded to nearest, with
+ * halves rounded up. */
 void pixels_to_bytes(const float *rgb, size_t n, uint8_t *out);
 
 #endif

@@ -7,7 +7,8 @@
 
 #include "base/fail.h"
 
-/* The first two are those of SimCLR (Chen et al. 2020): appendix A, and B.9 for CIFAR-10. */
+/* The first two policies are those of SimCLR (Chen et al. 2020): appendix A, and B.9 for
+ * CIFAR-10. */
 const struct policy_name policy_names[] = {
     {"simclr", &operations_on_images, "crop:0.08-1,flip:0.5,jitter:0.8:1,gray:0.2,blur:0.5:0.1-2"},
     {"simclr-cifar", &operations_on_images, "crop:0.08-1,flip:0.5,jitter:0.8:0.5,gray:0.2"},
@@ -17,7 +18,7 @@ const struct policy_name policy_names[] = {
     {0},
 };
 
-/* The list that is named by the `length` characters at `name`; NULL if none is. */
+/* Returns the list whose name is the `length` characters at `name`, or NULL. */
 static const char *ops_named(const struct operation_set *set, const char *name, size_t length)
 {
     for (const struct policy_name *p = policy_names; p->name; p++)
@@ -34,7 +35,7 @@ const char *policy_ops(const struct operation_set *set, const char *name)
 
 /* ---- parsing ---- */
 
-/* Reads a number of [min,max] at *text and moves past it. */
+/* Reads a number in [min,max] at *text and moves past it. */
 static int parse_number(const char **text, double min, double max, const char *op, double *out)
 {
     char *end;
@@ -48,7 +49,7 @@ static int parse_number(const char **text, double min, double max, const char *o
     return 0;
 }
 
-/* Reads "0.08-1", or "0.5" for 0.5-0.5. */
+/* Reads a range: "0.08-1", or "0.5" for 0.5-0.5. */
 static int parse_range(const char **text, double min, double max, const char *op,
                        struct operation_range *range)
 {

@@ -1,4 +1,4 @@
-/* policy: which operations make a view, and how likely each is. */
+/* policy: the operations that make a view, with the probability of each. */
 #ifndef POLICY_H
 #define POLICY_H
 
@@ -9,32 +9,34 @@
 enum { POLICY_MAX_OPS = 16, POLICY_MAX_SIZE = 4096 /* of a view */ };
 
 struct policy {
-    struct operation_use ops[POLICY_MAX_OPS]; /* applied in order; the first is a `first` one */
+    struct operation_use ops[POLICY_MAX_OPS]; /* in the order of application; the first is a
+                                                 `first` operation */
     int n_ops;
 };
 
-/* The lists that have a name. */
+/* A list of operations that has a name. */
 struct policy_name {
     const char *name;                /* NULL ends the table */
-    const struct operation_set *set; /* what it is for; NULL: any data */
+    const struct operation_set *set; /* the data that it is for; NULL: any data */
     const char *ops;
 };
 extern const struct policy_name policy_names[];
 
-/* The list of that name, if it is for such data; else NULL. */
+/* Returns the list of that name if it is for such data, else NULL. */
 const char *policy_ops(const struct operation_set *set, const char *name);
 
-/* Reads a list such as "crop:0.08-1,flip:0.5,jitter:0.8:0.5,gray:0.2". Arguments that are left out
- * take their defaults. A policy's name stands for its list: "simclr,solarize:0.2". A list without
- * crop and center begins with the whole image. Returns -1 with a message that names the unknown
- * operation and the known ones, or the argument that is out of range. */
+/* Parses a list such as "crop:0.08-1,flip:0.5,jitter:0.8:0.5,gray:0.2". Arguments that are left out
+ * have their defaults. The name of a policy is replaced by its list: "simclr,solarize:0.2". A list
+ * without crop or center begins with the whole image. Returns -1 with a message that names the
+ * unknown operation and the known ones, or the argument that is out of range. */
 int policy_parse(struct policy *policy, const struct operation_set *set, const char *ops);
 
-/* True for a list that begins with an operation for evaluation. */
+/* Returns true if the list begins with an operation for evaluation. */
 bool policy_is_evaluation(const struct policy *policy);
 
-/* The operation of that name, if its outcome can be the label of a view: the list has it once, it
- * can come out in more than one way, and it is not a `first` one. NULL with a message otherwise. */
+/* Returns the operation of that name if its outcome can be the label of a view: the list contains
+ * it once, it has more than one outcome, and it is not a `first` operation. Returns NULL with a
+ * message otherwise. */
 const struct operation *policy_target(const struct policy *policy, const char *name);
 
 #endif

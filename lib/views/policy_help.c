@@ -5,7 +5,7 @@
 #include "views/operation.h"
 #include "views/policy.h"
 
-/* The operation with its defaults: "blur:0.5:0.1-2". */
+/* Prints the operation with its defaults: "blur:0.5:0.1-2". */
 static void print_syntax(FILE *file, const struct operation *operation)
 {
     char text[64];
@@ -19,7 +19,7 @@ static void print_syntax(FILE *file, const struct operation *operation)
     fprintf(file, "  %-25s  ", text);
 }
 
-/* A line for each operation: its syntax, and the meanings of its parameters. */
+/* Prints a line for each operation: its syntax, and the meanings of its parameters. */
 static void print_operations(FILE *file, const struct operation_set *set)
 {
     for (const struct operation *const *o = set->operations; *o; o++) {
@@ -33,7 +33,7 @@ static void print_operations(FILE *file, const struct operation_set *set)
     }
 }
 
-/* A line for each policy: its name and its list. */
+/* Prints a line for each policy: its name and its list. */
 static void print_policies(FILE *file, const struct operation_set *set)
 {
     for (const struct policy_name *p = policy_names; p->name; p++)

@@ -15,21 +15,22 @@
 
 enum { FRAMES_MAX = 256 };
 
-/* Frames are in a ring: frame i of the run is at i mod FRAMES_MAX. */
+/* The frames are in a ring: frame i of the run is at index i mod FRAMES_MAX. */
 struct prefetch {
     prefetch_make *make;
     void *user;
     size_t bound;
     pthread_t thread;
-    sem_t ready; /* counts frames to be taken, and one for the end; a signal interrupts the wait */
+    sem_t ready; /* counts frames to be taken, and one for the end; a signal interrupts the wait
+                    for it */
     pthread_mutex_t lock;
     pthread_cond_t room;
-    /* Under the lock: */
+    /* Protected by the lock: */
     struct frame *frames[FRAMES_MAX];
     int64_t made, taken;
-    size_t bytes, largest; /* of the frames that were not taken; of the largest frame ever */
+    size_t bytes, largest; /* of the frames that were not taken; of the largest frame so far */
     atomic_bool stop;      /* set under the lock, read anywhere */
-    /* The thread's own until its end, which `ready` tells: */
+    /* Belongs to the thread until it has ended, which `ready` signals: */
     bool failed;
     struct fail_note failure;
 };
@@ -46,7 +47,7 @@ static bool wait_for_room(struct prefetch *p)
     pthread_mutex_lock(&p->lock);
     if (!p->stop && !has_room(p)) {
         pthread_mutex_unlock(&p->lock);
-        /* Idle threads of OpenMP would spin for a while; they are made anew when needed. */
+        /* Idle OpenMP threads would spin for a while; they are created again when needed. */
         omp_pause_resource_all(omp_pause_soft);
         pthread_mutex_lock(&p->lock);
     }
@@ -87,7 +88,7 @@ static int start_thread(struct prefetch *p)
 {
     sigset_t all, before;
     sigfillset(&all);
-    sigdelset(&all, SIGALRM); /* stop_wake()'s */
+    sigdelset(&all, SIGALRM); /* stop_wake() uses it */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     const int why = pthread_create(&p->thread, NULL, make_all, p);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -138,7 +139,7 @@ enum prefetch_result prefetch_next(struct prefetch *p, struct frame **out)
     pthread_mutex_unlock(&p->lock);
     if (more)
         return PREFETCH_FRAME;
-    sem_post(&p->ready); /* whoever asks again learns of the end again */
+    sem_post(&p->ready); /* a later call gets the end again */
     if (!p->failed)
         return PREFETCH_END;
     fail_restore(&p->failure);

@@ -6,15 +6,16 @@
 #include "base/multiversion.h"
 #include "views/pixels.h"
 
-/* Rows are resized to `size` columns, a strip of them at a time, into a window of rows that the
- * vertical pass takes its taps from; it holds as many as a row of the output needs, and a strip.
+/* Resizes rows to `size` columns, a strip of them at a time, into a window of rows from which the
+ * vertical pass reads its taps. The window holds as many rows as a row of the output needs, and a
+ * strip.
  *
- * The taps of neighbouring output columns begin at different input columns, so the horizontal pass
- * takes LANES of them at once and gives each the taps of all, many with the weight zero: five times
- * the multiplications, but in whole vectors. */
+ * The taps of neighbouring output columns begin at different input columns. The horizontal pass
+ * therefore computes LANES columns at once and uses the taps of all of them for each, many with the
+ * weight zero. This needs five times the multiplications, but uses whole vectors. */
 enum { LANES = 16, STRIP = 8, PAIR = 2 };
 
-/* The inputs first, first+1, ... of an output position, or of LANES positions. */
+/* The taps of an output position, or of LANES positions: inputs first, first + 1, .... */
 struct resample_taps {
     int32_t first, count;
 };
@@ -29,14 +30,14 @@ static double bicubic(double x)
     return 0;
 }
 
-/* Upper bound of the number of taps when `length` pixels become `size`. */
+/* Returns an upper bound of the number of taps for resizing `length` pixels to `size`. */
 static int max_taps(double length, int size)
 {
     const double scale = fmax(length / size, 1);
     return (int)ceil(2 * scale) * 2 + 1;
 }
 
-/* The same for LANES positions. */
+/* Returns such a bound for LANES positions. */
 static int max_block_taps(double length, int size)
 {
     return max_taps(length, size) + (int)ceil((LANES - 1) * length / size) + 1;
@@ -47,8 +48,8 @@ static size_t blocks_of(int size)
     return ((size_t)size + LANES - 1) / LANES;
 }
 
-/* Taps and weights of position i when `length` pixels from `start` on, out of `limit`, become
- * `size`. */
+/* Returns the taps and weights of position i for resizing `length` pixels, from `start` on, out of
+ * `limit`, to `size`. */
 static struct resample_taps make_taps(double start, double length, int limit, int size, int i,
                                       float *weights)
 {
@@ -69,7 +70,7 @@ static struct resample_taps make_taps(double start, double length, int limit, in
     return (struct resample_taps){first, end - first};
 }
 
-/* A pass over one direction: taps[n], and weights[n][stride]. */
+/* A pass along one direction: taps[n], and weights[n][stride]. */
 struct resample_pass {
     struct resample_taps *taps;
     float *weights;
@@ -84,7 +85,8 @@ static void make_rows(const struct resample_pass *pass, double start, double len
             make_taps(start, length, limit, size, i, pass->weights + (size_t)i * pass->stride);
 }
 
-/* For each block of positions: weights [count][LANES]. one: memory for the taps of one position. */
+/* Computes weights [count][LANES] for each block of positions. `one` is memory for the taps of one
+ * position. */
 static void make_blocks(const struct resample_pass *pass, double start, double length, int limit,
                         int size, float *one)
 {
@@ -112,8 +114,8 @@ static void to_floats(const uint8_t *restrict bytes, size_t n, float *restrict o
         out[i] = (float)bytes[i] * (1 / 255.0f);
 }
 
-/* strip (STRIP,columns,3), whose first column is x0; the first `rows` of them -> out
- * (rows,3,padded), where rows beyond are written too, up to a multiple of PAIR. */
+/* Resizes the first `rows` rows of strip (STRIP,columns,3), whose first column is x0, to out
+ * (rows,3,padded). It also writes the rows after them, up to a multiple of PAIR. */
 MULTIVERSION
 static void horizontal(const float *restrict strip, int x0, size_t columns, size_t rows,
                        const struct resample_pass *pass, size_t padded, float *restrict out)
@@ -140,7 +142,7 @@ static void horizontal(const float *restrict strip, int x0, size_t columns, size
     }
 }
 
-/* One row of the output: row (3,padded) -> out (3,size,size), row y of each plane. */
+/* Computes row y of each plane of out (3,size,size) from rows (3,padded) of the window. */
 MULTIVERSION
 static void store_row(const float *restrict row, size_t padded, size_t size, size_t y,
                       float *restrict out)
@@ -150,7 +152,7 @@ static void store_row(const float *restrict row, size_t padded, size_t size, siz
             out[(c * size + y) * size + x] = pixels_clamp(row[c * padded + x]);
 }
 
-/* How scratch is laid out; sizes in floats, multiples of 16. */
+/* The layout of scratch memory; sizes are in floats and multiples of 16. */
 struct resample_layout {
     size_t x_stride, y_stride, one, padded;
     size_t x_taps, y_taps, x_weights, y_weights, strip, window, row, total;
@@ -163,7 +165,7 @@ static size_t take(size_t *total, size_t floats)
     return at;
 }
 
-/* Of images of at most that size. */
+/* Returns the layout for images of at most that size. */
 static struct resample_layout lay_out(int columns, double width, double height, int size)
 {
     struct resample_layout l = {.padded = blocks_of(size) * LANES};
@@ -202,7 +204,8 @@ void resample_bicubic(const uint8_t *pixels, int width, int height, struct area 
                                *bottom = &down.taps[size - 1];
     const int x0 = across.taps[0].first, end = bottom->first + bottom->count;
     const size_t columns = (size_t)(last->first + last->count - x0), row_floats = 3 * l.padded;
-    int top = down.taps[0].first, held = 0; /* the window's first row, and how many it holds */
+    int top = down.taps[0].first, held = 0; /* the window's first row, and the number of rows
+                                               that it holds */
     for (int y = 0; y < size;) {
         const int from = top + held, rows = end - from < STRIP ? end - from : STRIP;
         for (int i = 0; i < rows; i++)
@@ -217,7 +220,7 @@ void resample_bicubic(const uint8_t *pixels, int width, int height, struct area 
                                 window + (size_t)(t.first - top) * row_floats, row_floats);
             store_row(row, l.padded, (size_t)size, (size_t)y, out);
         }
-        /* The window goes down to the first row that is still needed. */
+        /* Drop the rows that are no longer needed from the window. */
         const int gone = y < size ? down.taps[y].first - top : held;
         held -= gone;
         memmove(window, window + (size_t)gone * row_floats,

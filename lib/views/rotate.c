@@ -1,5 +1,5 @@
-/* rotate: by 90, 180 or 270 degrees counterclockwise, as numpy's rot90(), each as likely as any
- * other. */
+/* rotate: by 90, 180 or 270 degrees counterclockwise, like numpy's rot90(), with equal
+ * probability. */
 #include <string.h>
 
 #include "views/operation.h"
@@ -50,7 +50,8 @@ static const struct operation_field rotate_fields[] = {
 
 const struct operation operation_rotate = {
     .name = "rotate",
-    /* Three of four, so that each direction, the upright one too, is as likely as any other. */
+    /* Three of four views are rotated, so that all four directions, including the upright one, have
+     * equal probability. */
     .parameters = {{"probability of 90, 180 or 270 degrees", PARAMETER_PROBABILITY, .low = 0.75}},
     .draw = draw_rotate,
     .drawn_size = sizeof(struct rotate),

@@ -1,4 +1,4 @@
-/* center of series: the whole series, which an evaluation looks at. */
+/* center on series: the whole series, which an evaluation shows. */
 #include "views/operation.h"
 #include "views/resample.h"
 

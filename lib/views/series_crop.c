@@ -1,4 +1,4 @@
-/* crop of series: a run of steps, of a random share. */
+/* crop on series: a run of steps that is a random fraction of the series. */
 #include "views/operation.h"
 #include "views/resample.h"
 

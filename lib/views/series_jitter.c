@@ -1,4 +1,5 @@
-/* jitter of series: normals times sigma are added, one to each value (Um et al. 2017). */
+/* jitter on series: adds a normally distributed number times sigma to each value (Um et al.
+ * 2017). */
 #include "base/multiversion.h"
 #include "views/noise.h"
 #include "views/operation.h"

@@ -1,4 +1,4 @@
-/* mask of series: a run of the view's steps becomes 0 (Um et al. 2017). */
+/* mask on series: sets a run of the view's steps to 0 (Um et al. 2017). */
 #include <string.h>
 
 #include "views/operation.h"

@@ -1,4 +1,4 @@
-/* permutation of series: the view is cut into segments, which change places (Um et al. 2017). */
+/* permutation on series: cuts the view into segments and permutes them (Um et al. 2017). */
 #include <string.h>
 
 #include "views/operation.h"
@@ -6,12 +6,12 @@
 enum { PERMUTATION_P, PERMUTATION_SEGMENTS };
 
 struct permutation {
-    struct operation_list cuts; /* ascending steps of the view, at which segments 1, 2, ... begin */
-    struct operation_list order; /* the segments, from 0, as they then follow one another */
+    struct operation_list cuts; /* steps of the view at which segments 1, 2, ... begin, ascending */
+    struct operation_list order; /* the segments, numbered from 0, in their new order */
 };
 
-/* Floyd's choice of n - 1 numbers out of 1 .. size-1, kept in order: each set of them is as likely
- * as any other. */
+/* Draws n - 1 different numbers out of 1 .. size-1 with Floyd's method, sorted; each set of them
+ * has equal probability. */
 static void draw_cuts(struct operation_list *cuts, int n, int size, struct random *random)
 {
     for (int i = 1; i < n; i++) {

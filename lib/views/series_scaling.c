@@ -1,4 +1,4 @@
-/* scaling of series: all values are multiplied by one factor (Um et al. 2017). */
+/* scaling on series: multiplies all values by one factor (Um et al. 2017). */
 #include "views/operation.h"
 
 enum { SCALING_P, SCALING_FACTOR };

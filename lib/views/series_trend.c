@@ -1,7 +1,7 @@
-/* trend of series: a line is added, offset + slope (i / (S - 1) - 1/2) at step i of S.
+/* trend on series: adds a line, offset + slope (i / (S - 1) - 1/2) at step i of S.
  *
- * A trend is to series what colours are to images: views of a series share their offset and slope,
- * by which a network can tell it from others, unless these are changed. */
+ * A trend is for series what colours are for images: views of a series share their offset and
+ * slope, from which a network could recognize the series unless these are changed. */
 #include "views/operation.h"
 
 enum { TREND_P, TREND_STRENGTH };

@@ -1,8 +1,8 @@
 /* sobel: the strength of edges.
  *
- * Each channel x becomes min(1, sqrt(gx^2 + gy^2) / 4), where gx is x correlated with
- * [-1 0 1; -2 0 2; -1 0 1], gy with its transpose, and the pixels of the border are repeated beyond
- * it. A quarter makes a straight edge from black to white, at its place, white. */
+ * Each channel x becomes min(1, sqrt(gx^2 + gy^2) / 4), where gx is x correlated with [-1 0 1; -2 0
+ * 2; -1 0 1], gy is x correlated with its transpose, and the pixels of the border are repeated
+ * beyond it. With the factor of a quarter, a straight edge from black to white becomes white. */
 #include <math.h>
 #include <string.h>
 
@@ -16,7 +16,7 @@ static size_t sobel_scratch(const void *drawn, const struct operation_canvas *ca
     return padded * padded;
 }
 
-/* Fills padded (size+2,size+2) with a plane whose border is repeated. */
+/* Fills padded (size+2,size+2) with a plane and repeats its border. */
 static void pad_plane(const float *plane, size_t size, float *padded)
 {
     for (size_t y = 0; y < size + 2; y++, padded += size + 2) {
@@ -27,7 +27,7 @@ static void pad_plane(const float *plane, size_t size, float *padded)
     }
 }
 
-/* a, b and c are rows of n+2: above, at and below the row out[n]. */
+/* Computes the row out[n] from the rows a, b and c of n+2 values: those above, at and below it. */
 MULTIVERSION
 static void magnitudes(const float *restrict a, const float *restrict b, const float *restrict c,
                        size_t n, float *restrict out)

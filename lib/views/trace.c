@@ -5,7 +5,7 @@
 #include "base/fail.h"
 #include "base/flush.h"
 
-/* A drawn value; NULL if memory is out. */
+/* Returns a drawn value as JSON, or NULL if memory is out. */
 static json_t *encode_field(const struct operation_field *field, const unsigned char *drawn)
 {
     const void *at = drawn + field->offset;

@@ -59,14 +59,14 @@ void view_memory_free(struct view_memory *memory)
     *memory = (struct view_memory){0};
 }
 
-/* A multiple of the floats of a cache line. */
+/* Rounds up to a multiple of the floats of a cache line. */
 static size_t whole_lines(size_t floats)
 {
     return (floats + 15) / 16 * 16;
 }
 
-/* Memory for x, if the canvas has none, and for the operations' scratch, both at a multiple of 64
- * bytes. Sides are at most 2^15 and sizes at most 2^12, so nothing here overflows. */
+/* Reserves memory for x, if the canvas has none, and for the operations' scratch, both aligned to
+ * 64 bytes. Sides are at most 2^15 and sizes at most 2^12, so nothing here overflows. */
 static int reserve(struct view_memory *memory, const struct view *view,
                    struct operation_canvas *canvas)
 {

@@ -62,7 +62,7 @@ static int choose_size(struct view_stream *v)
     return policy_parse(&v->policies[0], v->operations, "simclr-cifar");
 }
 
-/* Keeps decoded images if a later epoch will read them again. */
+/* Creates the cache of decoded images if a later epoch will read the images again. */
 static int prepare_cache(struct view_stream *v)
 {
     const struct data_source *source = v->images;
@@ -91,7 +91,7 @@ static int prepare_augment(struct view_stream *v)
     return augment_init(&v->augment);
 }
 
-/* Opens the trace, and makes room for what is drawn if the trace or a target needs it. */
+/* Opens the trace, and reserves memory for what is drawn if the trace or a target needs it. */
 static int prepare_drawn(struct view_stream *v)
 {
     const int64_t batch = v->images->sampler.batch;
@@ -115,8 +115,8 @@ int view_stream_open(struct view_stream *v)
     return choose_size(v) || prepare_cache(v) || prepare_augment(v) || prepare_drawn(v) ? -1 : 0;
 }
 
-/* A name as JSON has it: in one that is no UTF-8, bytes from 128 on are shown as \\xNN, so that names
- * stay different. NULL if memory is out. */
+/* Returns a name as JSON. If the name is not UTF-8, its bytes from 128 on become \\xNN, so that
+ * different names stay different. Returns NULL if memory is out. */
 static json_t *to_json(const char *name)
 {
     json_t *text = json_string(name);
@@ -132,7 +132,7 @@ static json_t *to_json(const char *name)
     return text;
 }
 
-/* Writes the names of classes into a frame: the first one of the stream. */
+/* Writes the names of the classes into a frame, which is the first one of the stream. */
 static int set_class_names(struct frame *f, const struct view_stream *v)
 {
     const char *const *names = dataset_class_names(v->images->set);
@@ -179,7 +179,7 @@ static void set_outcomes(const struct view_stream *v, struct frame *f)
         ((int64_t *)y->data)[i] = view_outcome(&v->drawn[i], v->outcome);
 }
 
-/* Completes the frame of a batch: labels and metadata; and writes its lines of the trace. */
+/* Completes the frame of a batch with labels and metadata, and writes its lines of the trace. */
 static int finish_frame(struct view_stream *v, struct frame *f, const struct batch *b)
 {
     if (v->trace_file &&
