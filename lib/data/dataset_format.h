@@ -59,10 +59,10 @@ struct dataset {
     bool costly;      /* get() decodes or draws an image, or returns one that must be decoded */
     int64_t count;    /* number of samples; -1: unknown, for a stream that can be read only once */
     int classes;      /* 0: no labels. In sequence: the largest label + 1 if open() does not know
-                        it */
+                         it */
     int native_size;  /* pixels a side of square images, or steps of series; 0: see size_sample.h */
     int channels;     /* channels of series, whose samples are F32 (native_size,channels); 0:
-                        images */
+                         images */
     const char *const *class_names; /* names by label, owned by the format or the layout; NULL:
                                        no names */
     /* The layout, for formats in which a path decides the part and class of a sample; else NULL.

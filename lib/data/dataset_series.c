@@ -362,8 +362,8 @@ static bool names_series(const char *name)
            ends_with(name, ".csv") || ends_with(name, ".tsv") || ends_with(name, ".txt");
 }
 
-/* Returns true for a .npy, .csv or .tsv file and for "waves". A .txt file or a folder of series is not
- * recognized: it needs --format series. */
+/* Returns true for a .npy, .csv or .tsv file and for "waves". A .txt file or a folder of series is
+ * not recognized: it needs --format series. */
 static bool recognize(const char *path)
 {
     return strcmp(path, "waves") == 0 ||

@@ -37,7 +37,7 @@ struct tar_place {
 struct found {
     struct sample sample; /* its text is the path */
     int64_t offset;       /* place of its bytes in the file; -1: they are in the sample, or it is a
-                       link */
+                             link */
 };
 
 struct tar_set {

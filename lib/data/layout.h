@@ -13,10 +13,10 @@
  *
  *             If there is no such folder, all of the data is the training part.
  *   classes   the folders in a part that have images in them or below them. They are numbered in
- *             byte order of their names over all parts, so a class has the same number in each part.
- *             A part without such folders has images without labels; the images of `unlabeled` never
- *             have labels. Images beside the folders of classes, or beside the parts, belong to no
- *             part.
+ *             byte order of their names over all parts, so a class has the same number in each
+ *             part. A part without such folders has images without labels; the images of
+ *             `unlabeled` never have labels. Images beside the folders of classes, or beside the
+ *             parts, belong to no part.
  *
  * Tiny ImageNet as it is distributed has a part "val" whose images are all in one folder, and whose
  * classes are in val/val_annotations.txt; classes are numbered in the order of wnids.txt. Its test
@@ -46,7 +46,7 @@ bool layout_wants_text(const char *path);
 enum {
     LAYOUT_MAX_TEXT = 1 << 26
 }; /* largest number of bytes of a text; the caller skips a
-                                       longer one */
+      longer one */
 /* Adds a copy of such a text. Does nothing after layout_settle(). Returns -1 with a message on
  * failure. */
 int layout_add_text(struct layout *l, const char *path, const char *text);

@@ -30,7 +30,7 @@ struct sampler {
 struct batch {
     int64_t step, epoch;
     int64_t rows;         /* rows of the global batch; fewer than sampler.batch at the end of an
-                       evaluation */
+                             evaluation */
     int64_t grains;       /* divides rows */
     int64_t first, count; /* this rank's rows: first, first + 1, ... */
     int64_t start;        /* place of row 0 in the epoch */

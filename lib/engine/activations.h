@@ -36,10 +36,10 @@ struct activations {
      * norm_partials() returns the number of rows that norm_backward_sums() needs in sums.
      * norm_backward_sums() sets row g of sums, (2,c) doubles, to grain g's sums of dy' and of dy'
      * (x - mean). There are three cases:
-     *   A ReLU alone:          y is NULL and relu is true. The function computes from x where y > 0,
-     *                          which is cheaper than reading y.
-     *   A residual and a ReLU: y is that map and relu is false. The function replaces dy by dy', which
-     *                          is the gradient of the residual and the dy of norm_backward().
+     *   A ReLU alone:          y is NULL and relu is true. The function computes from x where
+     *                          y > 0, which is cheaper than reading y.
+     *   A residual and a ReLU: y is that map and relu is false. The function replaces dy by dy',
+     *                          which is the gradient of the residual and the dy of norm_backward().
      *   No ReLU:               y is NULL and relu is false; dy' = dy. */
     int64_t (*norm_partials)(const struct norm_shape *s);
     void (*norm_backward_sums)(const struct norm_shape *s, const void *x, const void *y, void *dy,

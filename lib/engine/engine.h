@@ -41,7 +41,8 @@
  *
  *   - The same calls give the same bits, whatever the number of threads.
  *   - An image's values in a map depend on no other image, except through the statistics that the
- *     caller passes. They depend neither on the number of images nor on the image's place among them.
+ *     caller passes. They depend neither on the number of images nor on the image's place among
+ *     them.
  *   - A sum over images consists of grains (grains.h): `grains` groups of images / grains
  *     neighbouring images. A grain's sum depends on its own images and the sizes of one image
  *     alone, so a worker that holds some of a batch's grains computes the same sums for them. */
@@ -156,8 +157,8 @@ struct engine {
      * mean). sums has norm_sum_rows() rows; those after the grains' are overwritten.
      *   ReLU without residual: relu is true and y has no memory. The function computes from x where
      *     y > 0.
-     *   ReLU and residual: relu is false and y is given. The function replaces dy by dy', which is also
-     *     the gradient of the residual and the dy of norm_backward().
+     *   ReLU and residual: relu is false and y is given. The function replaces dy by dy', which is
+     *     also the gradient of the residual and the dy of norm_backward().
      *   No ReLU: relu is false and y has no memory; dy' = dy.
      * norm_backward() replaces x by its gradient, dy' scale - constant - (x - mean) slope. constant
      * and slope are (c); relu is the same as in norm_backward_sums(). */

@@ -20,17 +20,17 @@ struct plan *resnet_plan(int depth, double width, enum resnet_stem stem);
  * 1812.01187, section 4.2; 1903.06586), of depth 50, 101 or 152. Returns NULL with a message on
  * failure. It differs from resnet_plan()'s network in three places:
  *
- *   - The ImageNet stem is three 3x3 convolutions with half, half and all of its channels, the first
- *     of which has stride 2: conv1.0, conv1.3 and conv1.6, with norms conv1.1 and conv1.4 between
- *     them and bn1 after the last, as if conv1 were
+ *   - The ImageNet stem is three 3x3 convolutions with half, half and all of its channels, the
+ *     first of which has stride 2: conv1.0, conv1.3 and conv1.6, with norms conv1.1 and conv1.4
+ *     between them and bn1 after the last, as if conv1 were
  *     Sequential(conv, norm, ReLU, conv, norm, ReLU, conv).
  *   - The shortcut of a stage's first block is the mean of 2x2 windows with the block's stride,
- *     followed by a 1x1 convolution of stride 1: downsample.0 with norm downsample.1. Stage 1, whose
- *     stride is 1, has the mean too.
+ *     followed by a 1x1 convolution of stride 1: downsample.0 with norm downsample.1. Stage 1,
+ *     whose stride is 1, has the mean too.
  *   - A bottleneck of c channels has a selective kernel instead of its 3x3 convolution. conv2
- *     [2c,c,3,3] with norm bn2 and ReLU computes two halves. The weights of the halves come from the
- *     mean of their sum: sk.0 [m,c,1,1], norm sk.1, ReLU, sk.3 [2c,m,1,1], softmax over the halves
- *     (plan_halves_mix()). m is c / 16, but at least 32.
+ *     [2c,c,3,3] with norm bn2 and ReLU computes two halves. The weights of the halves come from
+ *     the mean of their sum: sk.0 [m,c,1,1], norm sk.1, ReLU, sk.3 [2c,m,1,1], softmax over the
+ *     halves (plan_halves_mix()). m is c / 16, but at least 32.
  *
  * PyTorch's conversions of the official models compute the same. The official code itself differs
  * at edges: its max pooling is padded below and to the right only, and stage 1's mean does not
