@@ -1,5 +1,5 @@
 /* augment: reads or draws images or series, and writes frames of random views of them. It is the
- * source of every pipeline. */
+ * first program of every pipeline. */
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
@@ -121,7 +121,7 @@ static const struct program program = {
     .options = {options, link_option_specs},
 };
 
-/* Writes what --help says of operations and policies, from their tables. */
+/* Writes the part of --help about operations and policies, from their tables. */
 static void write_help(void)
 {
     FILE *file = fmemopen(policies, sizeof policies, "w");
@@ -141,7 +141,7 @@ static void write_help(void)
     fclose(file);
 }
 
-/* Reads "2/3", the value of --shard and --turn. */
+/* Parses "2/3", the value of --shard and --turn. */
 static void parse_part(const char *flag, const char *value, const char *letters, int64_t *part,
                        int64_t *parts)
 {
@@ -155,7 +155,8 @@ static void parse_part(const char *flag, const char *value, const char *letters,
     *parts = n;
 }
 
-/* What can be said of the flags before any data is seen; ends the program if they are wrong. */
+/* Checks the flags as far as that is possible before any data is read. Ends the program if they are
+ * wrong. */
 static void check_flags(void)
 {
     struct sampler *b = &images.sampler;
@@ -199,7 +200,7 @@ static int write_frames(struct prefetch *made, struct sink *sink)
     return got == PREFETCH_END ? 0 : -1;
 }
 
-/* Says how many images were passed over. */
+/* Reports how many images were left out. */
 static void report_errors(const struct read_errors *errors)
 {
     if (read_errors_image_count(errors))
@@ -210,7 +211,7 @@ static void report_errors(const struct read_errors *errors)
                   (long long)read_errors_label_count(errors));
 }
 
-/* Closes what is open. The stream ends well only if everything before did. */
+/* Closes everything that is open. Ends the stream properly only if everything before succeeded. */
 static int finish(struct prefetch *made, struct sink *sink, int result)
 {
     prefetch_stop(made);

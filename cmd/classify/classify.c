@@ -1,5 +1,5 @@
-/* classify: a linear classifier with its loss, which takes the place of project and a contrastive
- * loss. Features and labels in, their gradient out. */
+/* classify: a linear classifier with its loss, in place of project and a contrastive loss. It reads
+ * features and labels, and returns the gradient of the features. */
 #include <math.h>
 #include <stdlib.h>
 

@@ -1,4 +1,5 @@
-/* encode: the residual network whose features are learned. Images or series in, features out. */
+/* encode: the residual network whose features are trained. It reads images or series and writes
+ * features. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 #include "program/stage.h"
 #include "program/stage_options.h"
 
-enum { CIFAR_UP_TO = 64 }; /* pixels a side, or steps of a series: --stem auto */
+enum { CIFAR_UP_TO = 64 }; /* for --stem auto: pixels a side, or steps of a series */
 
 static const char *arch = "resnet18", *stem = "auto", *normalize = "none", *freeze = "none";
 static const char freezes[] = "none|stem|layer1|layer2|layer3|layer4";
@@ -81,7 +82,7 @@ static int frozen_blocks(void)
     return strcmp(freeze, "stem") ? 1 + atoi(freeze + strlen("layer")) : 1;
 }
 
-/* Makes the network that --arch names: "resnet50"; "resnet1d" and "resnet1d50" for series. */
+/* Makes the network that --arch names: "resnet50", or "resnet1d" and "resnet1d50" for series. */
 static struct plan *make_plan(const struct tensor *x)
 {
     static const char series[] = "resnet1d";

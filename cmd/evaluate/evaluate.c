@@ -86,7 +86,8 @@ static void parse(int argc, char **argv)
         omp_set_num_threads((int)threads);
 }
 
-/* Reads both sets, or of a classifier the test set alone, and gives their labels one numbering. */
+/* Reads both sets, or only the test set for a classifier, and gives their labels the same
+ * numbering. */
 static int read_sets(struct feature_set *train, struct feature_set *test, struct class_names *names)
 {
     train->by_number = test->by_number = strcmp(match, "numbers") == 0;
@@ -99,7 +100,7 @@ static int read_sets(struct feature_set *train, struct feature_set *test, struct
     return match_classes(train, train_endpoint, test, test_endpoint, names);
 }
 
-/* Adapts k to a training set of fewer rows, unless the user has set it. */
+/* Reduces the default of k for a training set with fewer rows. */
 static void choose_k(const struct feature_set *train)
 {
     if (k <= train->n || k_given)
@@ -109,7 +110,8 @@ static void choose_k(const struct feature_set *train)
     k = train->n;
 }
 
-/* Sets l2 if the user has not and the training rows are too few to hold some of them out. */
+/* Sets l2 if the user has not set it and there are too few training rows to hold out some of
+ * them. */
 static int choose_l2(const struct feature_set *train, int classes)
 {
     if (l2_given || holdout_given)

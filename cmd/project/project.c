@@ -1,4 +1,4 @@
-/* project: the projection head. Features in, projections out. */
+/* project: the projection head. It reads features and writes projections. */
 #include "base/signals.h"
 #include "network/head.h"
 #include "program/link_options.h"

@@ -8,7 +8,7 @@
 #include "base/random.h"
 #include "base/stop.h"
 
-/* A row is packed into one number: two flags, and its class above them. */
+/* Each row is packed into one number: two flags, and its class in the bits above them. */
 enum { RIGHT = 1, NEAR = 2, FLAG_BITS = 2 };
 
 struct samples {
@@ -28,8 +28,8 @@ static uint32_t *pack_rows(const struct prediction *p, const int64_t *y, int64_t
     return rows;
 }
 
-/* Draws a sample and scores it. counts [classes][2] is scratch: the class's rows in the sample, and
- * those of them that are right. */
+/* Draws a sample and scores it. counts [classes][2] is scratch: for each class, its rows in the
+ * sample, and those of them whose prediction is right. */
 static void draw_sample(const struct samples *s, int64_t sample, int64_t (*counts)[2])
 {
     int64_t right = 0, near = 0, seen = 0;
@@ -80,7 +80,7 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The q-quantile, interpolated linearly between neighbours. */
+/* Returns the q-quantile, interpolated linearly between neighbours. */
 static double quantile(const double *sorted, int64_t n, double q)
 {
     const double at = q * (double)(n - 1);
@@ -88,7 +88,7 @@ static double quantile(const double *sorted, int64_t n, double q)
     return sorted[below] + (at - (double)below) * (sorted[above] - sorted[below]);
 }
 
-/* Sorts the scores. */
+/* Returns the interval of a score from its values in the samples, which it sorts. */
 static struct interval interval_of(double *scores, int64_t n, double confidence)
 {
     qsort(scores, (size_t)n, sizeof *scores, ascending);

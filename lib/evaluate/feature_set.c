@@ -11,7 +11,8 @@
 #include "link/endpoint.h"
 #include "link/stream.h"
 
-/* Returns the tensor called `on`, or for "" the first of h, z and x; NULL with a message. */
+/* Returns the tensor called `on`, or for "" the first of h, z and x. Returns NULL with a message if
+ * there is none. */
 static const struct tensor *find_features(const struct frame *frame, const char *on)
 {
     static const char *const names[] = {"h", "z", "x"};
@@ -55,7 +56,8 @@ static void scale_pixels(const uint8_t *in, float *out, size_t n)
         out[i] = (float)in[i] * (1.0f / 255);
 }
 
-/* Tests each value, because a sum of the values could cancel or overflow. */
+/* Returns true if all values are finite. It tests each value, because a sum of the values could
+ * cancel or overflow. */
 MULTIVERSION
 static int row_is_finite(const float *row, int64_t width)
 {
@@ -88,8 +90,8 @@ static int64_t check_shape(struct feature_set *f, const struct tensor *t)
     return t->shape[0];
 }
 
-/* Takes the class names of the first frame. A later frame with other names is refused: if streams
- * were concatenated, their numbers may mean different classes. */
+/* Stores the class names of the first frame. Refuses a later frame with other names, because in
+ * concatenated streams the same number may mean different classes. */
 static int take_names(struct feature_set *f, const struct frame *frame)
 {
     const char *text = f->by_number ? NULL : frame_meta(frame, "class_names");

@@ -21,10 +21,10 @@ struct neighbour {
     double exact; /* similarity in float64 */
 };
 
-struct candidates { /* of one test row */
+struct candidates { /* The candidates of one test row. */
     struct neighbour *list;
     int64_t count, capacity;
-    float threshold; /* a rough similarity below it is not among the k nearest */
+    float threshold; /* rows with a lower rough similarity are not among the k nearest */
 };
 
 struct search {
@@ -38,8 +38,8 @@ struct search {
     struct prediction *predictions;
 };
 
-/* Adds eight partial sums in a fixed order: vector units can be used, and equal rows have equal
- * products. */
+/* Returns the dot product. It adds eight partial sums in a fixed order, so that vector units can be
+ * used and equal rows have equal products. */
 MULTIVERSION
 static double dot(const float *a, const float *b, int64_t n)
 {
@@ -93,8 +93,8 @@ static int make_room(struct candidates *c, const struct search *s)
     return 0;
 }
 
-/* Adds the candidates among training rows first to first + n, whose rough similarities are given.
- * */
+/* Adds the candidates among training rows first to first + n - 1, whose rough similarities are
+ * given. */
 static int collect(struct candidates *c, const struct search *s, const float *similarity,
                    int64_t first, int64_t n)
 {
@@ -123,7 +123,8 @@ static void vote(struct candidates *c, const struct search *s, int64_t row, doub
     qsort(c->list, (size_t)c->count, sizeof *c->list, by_exact);
     for (int i = 0; i < s->classes; i++)
         votes[i] = -INFINITY; /* a class without a vote cannot be predicted */
-    /* Votes are relative to that of the nearest row, so that a low temperature cannot overflow. */
+    /* Votes are relative to that of the nearest row, so that a low temperature does not
+     * overflow. */
     for (int64_t i = 0; i < s->k; i++) {
         double *of_class = &votes[s->train->y[c->list[i].row]];
         *of_class = (*of_class > -INFINITY ? *of_class : 0) +
@@ -132,7 +133,7 @@ static void vote(struct candidates *c, const struct search *s, int64_t row, doub
     s->predictions[row] = scores_predict(votes, s->classes, s->test->y[row]);
 }
 
-/* Predicts test rows first to first + n, where n is at most TEST_TILE. Returns -1, without a
+/* Predicts test rows first to first + n - 1, where n is at most TEST_TILE. Returns -1, without a
  * message, if memory is out. */
 static int search_tile(const struct search *s, int64_t first, int64_t n)
 {
@@ -199,8 +200,8 @@ int knn_classify(const struct feature_set *train, const struct feature_set *test
                        .temperature = temperature,
                        .classes = classes,
                        .predictions = predictions};
-    /* A product of unit rows is off by at most width + 4 roundings of 2^-24. Both the k-th best one
-     * and the one that is compared with it may be off by that much. */
+    /* The product of two unit rows has an error of at most width + 4 roundings of 2^-24. Both the
+     * k-th best product and the one compared with it may have that error. */
     s.margin = (float)(2 * ((double)width + 4) * 0x1p-24);
     openblas_set_num_threads(1); /* OpenMP runs one thread for each tile of test rows */
     int failed = 0;

@@ -72,8 +72,8 @@ static void list_classes(const bool *marked, int classes, const struct class_nam
         snprintf(text + length, LIST_SIZE - length, " and %d more", n - LISTED);
 }
 
-/* Returns how many classes have rows in `f` but none in `other`, or -1 with a message. *rows gets
- * the number of rows of these classes, `text` the first few of the classes. */
+/* Returns how many classes have rows in `f` but none in `other`, or -1 with a message. Sets *rows
+ * to the number of rows of these classes, and writes the first few of the classes to `text`. */
 static int find_unmatched(const struct feature_set *f, const struct feature_set *other, int classes,
                           const struct class_names *names, int64_t *rows, char text[LIST_SIZE])
 {

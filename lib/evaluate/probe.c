@@ -19,7 +19,7 @@ enum {
     CHUNKS = 16,
     ROWS = 128,       /* rows that are standardized at a time */
     TILE = 128,       /* features in a tile */
-    MAX_FACTOR = 8192 /* wider features are fitted in W itself, for R would not fit into memory */
+    MAX_FACTOR = 8192 /* for wider features R would not fit into memory, so U is W */
 };
 
 /* LAPACK's Cholesky factorization, which OpenBLAS exports without declaring it. */
@@ -113,7 +113,7 @@ static void to_weights(const struct fit *f, const double *u, double *w)
                     f->factor, width, w, width);
 }
 
-/* The objective of lbfgs(): returns the loss at u and stores its gradient in g. */
+/* Returns the loss at u and stores its gradient in g. This is the objective of lbfgs(). */
 static lbfgsfloatval_t evaluate(void *instance, const lbfgsfloatval_t *u, lbfgsfloatval_t *g,
                                 const int n, const lbfgsfloatval_t step)
 {
@@ -140,15 +140,15 @@ static lbfgsfloatval_t evaluate(void *instance, const lbfgsfloatval_t *u, lbfgsf
         penalty += f->w[j] * f->w[j];
         g[j] += f->l2 * f->w[j];
     }
-    /* The chain rule for W = U R'^-1. */
+    /* Apply the chain rule for W = U R'^-1. */
     if (f->factor)
         cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, CblasNoTrans, CblasNonUnit, seen, width,
                     1, f->factor, width, g, width);
     return loss * scale + f->l2 / 2 * penalty;
 }
 
-/* Computes the upper triangle, which is all that the factor needs, of the correlation matrix s
- * [D,D] of all rows. Each tile of columns is one thread's. */
+/* Computes the correlation matrix s [D,D] of all rows, of which the factor needs only the upper
+ * triangle. Each tile of columns is computed by one thread. */
 static int correlate(const struct fit *f, double *s)
 {
     enum { BLOCK = 1024 };
@@ -189,12 +189,14 @@ static int factorize(struct fit *f)
         for (int64_t j = i; j < width; j++)
             f->factor[i * width + j] =
                 f->correlation[i * width + j] / f->p->seen + (i == j ? f->l2 + 1e-9 : 0);
-    /* The upper triangle of a row-major matrix is LAPACK's lower one of a column-major matrix. */
+    /* The upper triangle of a row-major matrix is the lower triangle of a column-major one, which
+     * LAPACK uses. */
     dpotrf_("L", &width, f->factor, &width, &info);
     return info ? fail("features are too degenerate to fit at l2 = %g", f->l2) : 0;
 }
 
-/* Called by lbfgs() after each iteration; a result other than 0 ends it. */
+/* Reports the progress. lbfgs() calls this after each iteration; a result other than 0 ends the
+ * fit. */
 static int after_iteration(void *instance, const lbfgsfloatval_t *u, const lbfgsfloatval_t *g,
                            const lbfgsfloatval_t loss, const lbfgsfloatval_t unorm,
                            const lbfgsfloatval_t gnorm, const lbfgsfloatval_t step, int n,
@@ -209,7 +211,7 @@ static int after_iteration(void *instance, const lbfgsfloatval_t *u, const lbfgs
     return stop_requested();
 }
 
-/* Fits at f->l2, starts from p->w and p->b, and leaves the result there. */
+/* Fits at f->l2, starting from p->w and p->b, and leaves the result there. */
 static int minimize(struct fit *f, struct probe *p, double tolerance)
 {
     int width = (int)p->width, weights = p->seen * width, n = weights + p->seen;
@@ -287,8 +289,8 @@ static int64_t held_among(int64_t n, double holdout)
     return (int64_t)((double)n * holdout);
 }
 
-/* Whether the i-th row in order of class is held out. Of two neighbours at most one is, so every
- * class of several rows keeps one; a class's only row is never held out. */
+/* Returns true if the i-th row in order of class is held out. At most one of two neighbours is held
+ * out, so every class with several rows keeps one; a class's only row is never held out. */
 static bool is_held_out(const struct feature_set *x, const int64_t *sorted, int64_t i,
                         double holdout)
 {
@@ -305,7 +307,7 @@ int64_t probe_held_out(const struct feature_set *train, int classes, double hold
         return fail("out of memory for %d classes", classes);
     for (int64_t j = 0; j < train->n; j++)
         rows[train->y[j]]++;
-    for (int c = 0; c < classes; c++) /* counts as is_held_out() does, in order of class */
+    for (int c = 0; c < classes; c++) /* counts in order of class, as is_held_out() does */
         for (const int64_t end = i + rows[c]; i < end; i++)
             held += rows[c] > 1 && held_among(i + 1, holdout) > held_among(i, holdout);
     free(rows);
@@ -355,8 +357,8 @@ static int choose_l2(struct fit *f, struct probe *p, double holdout, const int64
     return 0;
 }
 
-/* Sets p->seen and p->class_of; `target` [x->n] gets each row's index into class_of, `sorted`
- * [x->n] the rows in order of class. */
+/* Sets p->seen and p->class_of. Sets `target` [x->n] to each row's index into class_of, and
+ * `sorted` [x->n] to the rows in order of class. */
 static int index_classes(struct probe *p, const struct feature_set *x, int *target, int64_t *sorted)
 {
     int64_t *first = calloc((size_t)p->classes + 1, sizeof *first);
