@@ -1,5 +1,5 @@
-/* drawn: the values that operations of lib/views have drawn, by the names that the trace gives them,
- * for tests that read them, or set them to compute a view with known ones. */
+/* drawn: access to the values that operations of lib/views have drawn, by the names that the trace
+ * gives them. Tests read these values, or set them to compute a view with known ones. */
 #ifndef DRAWN_H
 #define DRAWN_H
 
@@ -16,7 +16,7 @@ static inline const struct operation *operation_named(const struct operation_set
     return operation;
 }
 
-/* The operation of that name, as it is applied to a view; NULL if it is not. */
+/* Returns the operation of that name in a view, or NULL if it is not applied to the view. */
 static inline struct view_op *drawn_find(struct view *view, const char *name)
 {
     for (int i = 0; i < view->n_ops; i++)
@@ -56,7 +56,8 @@ static inline struct operation_list *drawn_list(struct view_op *op, const char *
     return drawn_at(op, name, FIELD_LIST);
 }
 
-/* The number of a list's item of that name: "hue" of the order of jitter. */
+/* Returns the number of the item of that name in a list, for example of "hue" in the order of
+ * jitter. */
 static inline int drawn_item(const struct view_op *op, const char *list, const char *name)
 {
     for (const struct operation_field *f = op->operation->fields; f && f->name; f++)
@@ -67,7 +68,7 @@ static inline int drawn_item(const struct view_op *op, const char *list, const c
     return -1;
 }
 
-/* An operation with nothing drawn yet, to be appended to a view. */
+/* Appends an operation to a view and returns it. Nothing is drawn for it yet. */
 static inline struct view_op *drawn_append(struct view *view, const struct operation_set *set,
                                            const char *name)
 {

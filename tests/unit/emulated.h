@@ -1,6 +1,8 @@
-/* emulated: a test runs AMX-BF16 and AVX512-BF16 code on any x86-64 machine, under tests/emulate.c.
+/* emulated: lets a test run AMX-BF16 and AVX512-BF16 code on any x86-64 machine, with
+ * tests/emulate.c.
  *
- * main() calls run_emulated(argv) first where the machine lacks what the test wants to run. */
+ * main() calls run_emulated(argv) first if the machine lacks the instructions that the test
+ * needs. */
 #ifndef EMULATED_H
 #define EMULATED_H
 
@@ -15,28 +17,29 @@
 #include "base/isa.h"
 #include "engine/gemm_kernel.h"
 
-/* True in a program that runs under the emulator. What the machine has still runs on the machine.
- */
+/* Returns true in a program that runs with the emulator. Instructions that the machine has still
+ * run on the machine. */
 static inline bool emulated(void)
 {
     return dlsym(RTLD_DEFAULT, "emulate_amx_bf16") != NULL;
 }
 
-/* True if the emulator can run kernel p. It lends instructions for bf16, but not the AVX-512
- * registers that all kernels of bf16 go through when they store. */
+/* Returns true if the emulator can run kernel p. It emulates instructions for bf16, but not the
+ * AVX-512 registers that all kernels of bf16 use when they store. */
 static inline bool lends(const struct gemm_kernel *p)
 {
     return p->values == GEMM_BF16 && isa_has(ISA_AVX512);
 }
 
-/* True if kernel p can run here: on the machine, or under the emulator where that is loaded. */
+/* Returns true if kernel p can run here, on the machine or with the emulator if that is loaded. */
 static inline bool runs(const struct gemm_kernel *p)
 {
     return p->usable() || (emulated() && lends(p));
 }
 
-/* Starts this program again with the emulator, which lies beside it; returns there. Children that
- * it starts run without. Elsewhere than on x86-64 it does nothing. */
+/* Starts this program again with the emulator, which is in the same folder; the new process then
+ * returns from here. Child processes of it run without the emulator. On machines other than x86-64
+ * this function does nothing. */
 static inline void run_emulated(char **argv)
 {
 #if defined(__x86_64__)
@@ -51,7 +54,7 @@ static inline void run_emulated(char **argv)
     strcpy(name ? name + 1 : path, "emulate.so");
     if (access(path, R_OK) == 0) {
         setenv("LD_PRELOAD", path, 1);
-        /* AddressSanitizer wants to be the first library; coming second does it no harm here. */
+        /* AddressSanitizer requires to be the first library; being the second does no harm here. */
         const char *old = getenv("ASAN_OPTIONS");
         snprintf(options, sizeof options, "%s:verify_asan_link_order=0", old ? old : "");
         setenv("ASAN_OPTIONS", options, 1);

@@ -1,11 +1,12 @@
-/* engine_reference: an engine of plain loops in double (engine/engine.h), for two readers.
+/* engine_reference: an engine of plain loops in double (engine/engine.h). It has two purposes.
  *
- * Tests compare the other engines with it. And it is the shortest engine there is, so it is where
- * to start for one on a device: every function does what engine.h says of it, in the obvious order.
- * A device would keep struct engine_memory on its side, queue its calls, and wait in those that
- * return an int.
+ * Tests compare the other engines with it. It is also the shortest engine, and therefore the one to
+ * start from when you write an engine for a device: every function does what engine.h describes, in
+ * the obvious order. An engine for a device would keep struct engine_memory on the device, queue
+ * its calls, and wait in the functions that return an int.
  *
- * A map's value is a double; only an average pool's result is floats, as in every engine. */
+ * The value of a map is a double; only the result of an average pool is floats, as in every
+ * engine. */
 #ifndef ENGINE_REFERENCE_H
 #define ENGINE_REFERENCE_H
 
@@ -106,7 +107,7 @@ static size_t reference_conv_packed_bytes(struct engine *e, const struct conv_sh
     return (size_t)(conv_rows(s) * s->kernel * s->c * s->o) * sizeof(double);
 }
 
-/* No scratch memory is needed. */
+/* Returns 0: this engine needs no scratch memory. */
 static size_t reference_conv_work_bytes(struct engine *e, const struct conv_shape *s)
 {
     (void)e;
@@ -114,7 +115,8 @@ static size_t reference_conv_work_bytes(struct engine *e, const struct conv_shap
     return 0;
 }
 
-/* Each grain's gradient: doubles (conv_rows, kernel, c, o), and floats shaped as the weights. */
+/* Returns the bytes of each grain's gradient: doubles (conv_rows, kernel, c, o), and floats in the
+ * shape of the weights. */
 static size_t reference_conv_partial_bytes(struct engine *e, const struct conv_shape *s)
 {
     const size_t one = reference_conv_packed_bytes(e, s);
@@ -127,7 +129,8 @@ static int64_t reference_conv_sum_rows(struct engine *e, const struct conv_shape
     return s->grains;
 }
 
-/* The weight of output channel o, input channel c and position (i, j) of the window. */
+/* Returns the index of the weight of output channel o, input channel c and position (i, j) of the
+ * window. */
 static int64_t reference_weight_index(const struct conv_shape *s, int64_t o, int64_t c, int64_t i,
                                       int64_t j)
 {
@@ -158,8 +161,8 @@ static void reference_conv_pack_backward(struct engine *e, const struct conv_sha
                     *to++ = (double)weight[reference_weight_index(s, o, c, i, j)];
 }
 
-/* The index of the pixel of x that position (i, j) of the window of output (a, b) of an image
- * reads; -1 if it is padding. */
+/* Returns the index of the pixel of x that position (i, j) of the window of output (a, b) of an
+ * image reads, or -1 if it is padding. */
 static int64_t reference_pixel(const struct conv_shape *s, int64_t image, int64_t a, int64_t b,
                                int64_t i, int64_t j)
 {
@@ -168,7 +171,7 @@ static int64_t reference_pixel(const struct conv_shape *s, int64_t image, int64_
     return y < 0 || y >= s->h || x < 0 || x >= s->w ? -1 : (image * s->h + y) * s->w + x;
 }
 
-/* y (columns) += x (rows) * matrix (rows, columns). */
+/* Computes y (columns) += x (rows) * matrix (rows, columns). */
 MULTIVERSION static void reference_multiply(const double *x, int64_t rows, const double *matrix,
                                             int64_t columns, double *y)
 {
@@ -177,7 +180,7 @@ MULTIVERSION static void reference_multiply(const double *x, int64_t rows, const
             y[j] += x[r] * matrix[r * columns + j];
 }
 
-/* matrix (rows, columns) += x (rows) times y (columns). */
+/* Computes matrix (rows, columns) += x (rows) times y (columns). */
 MULTIVERSION static void reference_add_product(const double *x, int64_t rows, const double *y,
                                                int64_t columns, double *matrix)
 {
@@ -243,7 +246,7 @@ static void reference_conv_backward_data(struct engine *e, const struct conv_sha
             }
 }
 
-/* One grain's gradient, as doubles (conv_rows, kernel, c, o). */
+/* Computes one grain's gradient, as doubles (conv_rows, kernel, c, o). */
 static void reference_grain_gradient(const struct conv_shape *s, int64_t grain, const double *x,
                                      const double *dy, double *sum)
 {
@@ -349,8 +352,8 @@ static void reference_norm_backward(struct engine *e, const struct norm_shape *s
 
 /* ---- pools ---- */
 
-/* The pixel of x that has the maximum of the window of output (a, b), of channel c; -1 for a window
- * of padding alone. */
+/* Returns the index of the pixel of x that has the maximum of channel c in the window of output (a,
+ * b), or -1 if the whole window is padding. */
 static int64_t reference_maximum(const struct pool_shape *s, const double *x, int64_t image,
                                  int64_t a, int64_t b, int64_t c)
 {
@@ -488,7 +491,7 @@ static void reference_halves_mean_backward(struct engine *e, const struct norm_s
             to[p * 2 * s->c + c] += from[p / s->pixels * s->c + c % s->c] / (double)s->pixels;
 }
 
-/* The weight u of half a, for channel c of an image with these logits (2c); v is 1 - u. */
+/* Returns the weight u of half a, for channel c of an image with these logits (2c); v is 1 - u. */
 static double reference_weight_of(const double *logits, int64_t half, int64_t c)
 {
     return 1 / (1 + exp(logits[half + c] - logits[c]));
@@ -532,7 +535,8 @@ static void reference_halves_mix_backward(struct engine *e, const struct norm_sh
 
 /* ---- the table ---- */
 
-/* Returns an engine to be freed with engine_free(); NULL (no message) if memory is out. */
+/* Returns an engine, which the caller frees with engine_free(), or NULL (no message) if memory is
+ * out. */
 static struct engine *engine_reference_new(int threads)
 {
     struct engine *e = malloc(sizeof *e);

@@ -1,5 +1,5 @@
-/* gemm_8x12: a kernel of block products of a shape that no machine's kernel has (gemm_kernel.h),
- * for tests that what uses kernels takes any shape that it claims to. */
+/* gemm_8x12: a kernel of block products with a shape that no machine's kernel has (gemm_kernel.h).
+ * Tests use it to check that code that claims to accept kernels of any shape does so. */
 #ifndef GEMM_8X12_H
 #define GEMM_8X12_H
 

@@ -1,5 +1,5 @@
-/* kernels: what MULTIVERSION compiles for each level of vector units, compiled for the present one
- * alone. These functions take the place of the library's. */
+/* kernels: compiles MULTIVERSION functions for the present level of vector units only, instead of
+ * one version for each level. These functions replace those of the library. */
 #define MULTIVERSION_H
 #define MULTIVERSION
 

@@ -1,5 +1,5 @@
-/* network_values: numbers for networks under test that are the same everywhere: each follows from a
- * name and an index, as in fill() of tests/golden/network.py. */
+/* network_values: numbers for networks under test that are the same on every machine. Each is a
+ * function of a name and an index, as in fill() of tests/golden/network.py. */
 #ifndef NETWORK_VALUES_H
 #define NETWORK_VALUES_H
 
@@ -10,7 +10,7 @@
 
 #include "network/parameters.h"
 
-/* Number i of a key, from -1 to 1. */
+/* Returns number i of a key, from -1 to 1. */
 static inline float unit(uint32_t key, size_t i)
 {
     uint32_t h = (uint32_t)i * 0x9E3779B1U + key;
@@ -25,7 +25,7 @@ static inline uint32_t key_of(const char *name)
     return (uint32_t)crc32(0, (const Bytef *)name, (uInt)strlen(name));
 }
 
-/* n numbers of that name, to be freed. */
+/* Returns n numbers of that name, which the caller frees. */
 static inline float *filled(const char *name, size_t n)
 {
     float *v = malloc((n ? n : 1) * sizeof *v);
@@ -48,7 +48,7 @@ static inline bool is_identity(const struct parameter *a)
     return !strcmp(a->name, "identity.weight");
 }
 
-/* Weights by fan-in; biases that keep most values above the ReLUs' kinks. */
+/* Scales weights by fan-in, and sets biases that keep most values above the ReLUs' kinks. */
 static inline void fill_parameters(struct parameters *p)
 {
     for (int i = 0; i < p->n; i++) {

@@ -14,20 +14,19 @@
 
 #include <cmocka.h>
 
-/* A value that is computed in float32 may be off by some roundings of its largest term. */
+/* A value that is computed in float32 may have an error of some roundings of its largest term. */
 static const double few_roundings = 4 * 0x1p-24;
 
 /* ---- bf16 by its definition ---- */
 
-/* Returns the nearest number of 8 bits and, of two equally near ones, the even one, as rint
- * does. */
+/* Returns the nearest number of 8 bits, and of two equally near ones the even one, as rint does. */
 static double round_to_bf16(double v)
 {
     int exponent;
     if (v == 0 || !isfinite(v))
         return v;
     frexp(v, &exponent);
-    const int last = (exponent < -125 ? -125 : exponent) - 8; /* below 2^-126, digits get lost */
+    const int last = (exponent < -125 ? -125 : exponent) - 8; /* below 2^-126, digits are lost */
     const double rounded = ldexp(rint(ldexp(v, -last)), last);
     return fabs(rounded) < 0x1p128 ? rounded : copysign(INFINITY, v);
 }
@@ -52,7 +51,7 @@ static void test_bf16(void **state)
             const float wide = float_of(b << 16 | low[i]), narrow = bf16_widen(bf16_narrow(wide));
             if (isnan(wide)) {
                 assert_true(isnan(narrow));
-                assert_true(bf16_narrow(wide) & 0x40); /* quiet */
+                assert_true(bf16_narrow(wide) & 0x40); /* the NaN is quiet */
                 assert_int_equal(signbit(narrow), signbit(wide));
             } else {
                 const float want = (float)round_to_bf16((double)wide);
@@ -94,7 +93,7 @@ static void *new_map(const struct activations *m, int64_t n)
 {
     void *map = malloc((size_t)n * m->element + 1);
     assert_non_null(map);
-    memset(map, 0x7f, (size_t)n * m->element); /* what is not written shows: 3e38 */
+    memset(map, 0x7f, (size_t)n * m->element); /* a value that is not written stays 3e38 */
     return map;
 }
 
@@ -103,33 +102,33 @@ static void *copy_of(const struct activations *m, const void *map, int64_t n)
     return memcpy(new_map(m, n), map, (size_t)n * m->element);
 }
 
-static void *random_map(const struct activations *m, int64_t n, double mean, double deviation)
+static void *random_map(const struct activations *m, int64_t n, double mean, double std)
 {
     void *map = new_map(m, n);
     for (int64_t i = 0; i < n; i++)
-        set(m, map, i, mean + deviation * uniform());
+        set(m, map, i, mean + std * uniform());
     return map;
 }
 
-static float *random_floats(int64_t n, double mean, double deviation)
+static float *random_floats(int64_t n, double mean, double std)
 {
     float *v = malloc((size_t)n * sizeof *v);
     assert_non_null(v);
     for (int64_t i = 0; i < n; i++)
-        v[i] = (float)(mean + deviation * uniform());
+        v[i] = (float)(mean + std * uniform());
     return v;
 }
 
-/* Asserts that value i of a map is `want` to float32's precision, rounded once. `terms` is the sum
- * of the absolute values that it was computed from. */
+/* Asserts that value i of a map equals `want` to float32's precision, rounded once. `terms` is the
+ * sum of the absolute values of the terms from which it was computed. */
 static void assert_value(const struct activations *m, const void *map, int64_t i, double want,
                          double terms)
 {
     const double have = get(m, map, i), off = fabs(have - want);
     const double half_digit =
         is_bf16(m) ? ldexp(1, (want == 0 ? -126 : ilogb(want)) - 8) : fabs(want) * 0x1p-24;
-    /* The first rounding may be off by a digit: a value next to a middle may go to the other
-     * side. */
+    /* The first rounding may have an error of a digit: a value next to a middle may be rounded to
+     * the other side. */
     if (!(off <= 2 * half_digit + few_roundings * terms))
         fail_msg("%s: value %lld is %.9g, not %.9g", m->name, (long long)i, have, want);
 }
@@ -158,7 +157,7 @@ struct norm_case {
     void *x, *residual, *dy;
 };
 
-/* ratio: of the mean to the standard deviation */
+/* Makes a case; `ratio` is that of the mean to the standard deviation. */
 static struct norm_case norm_case(const struct activations *m, struct norm_shape s, int64_t c,
                                   double ratio)
 {
@@ -221,8 +220,8 @@ static void test_norm_forward(void **state)
         }
 }
 
-/* Maps that are written past the caches, from any address and with any number of channels, get the
- * same values as small ones. */
+/* Maps that are written past the caches must get the same values as small ones, at any address and
+ * with any number of channels. */
 static void test_large_maps(void **state)
 {
     const struct activations *m = *state;
@@ -277,8 +276,8 @@ static double *new_sums(const struct activations *m, const struct norm_shape *s)
     return sums;
 }
 
-/* Asserts a sum relative to what a sum of as many random numbers comes to, which is a tighter bound
- * than one by their absolute values. */
+/* Asserts that a sum is right relative to the typical size of a sum of as many random numbers. This
+ * is a tighter bound than one relative to the sum of their absolute values. */
 static void assert_sum(const struct activations *m, double have, double want, double squares)
 {
     if (!(fabs(have - want) <= 1e-6 * sqrt(squares)))
@@ -296,7 +295,7 @@ static void check_backward(const struct activations *m, const struct norm_case *
     const void *read = mode == RESIDUAL ? y : NULL;
     m->norm_backward_sums(s, t->x, read, dy, &t->k, relu, sums, 1);
 
-    /* dy' takes the place of dy if there is a residual; else it is only in the sums. */
+    /* dy' replaces dy if there is a residual; otherwise it is only in the sums. */
     void *masked = copy_of(m, t->dy, t->n);
     for (int64_t i = 0; i < t->n; i++)
         if (mode != NO_RELU && !(get(m, y, i) > 0))
@@ -323,7 +322,7 @@ static void check_backward(const struct activations *m, const struct norm_case *
         assert_same(m, dy, again, t->n);
         free(again);
     }
-    /* A worker that has only the last grain computes the same sum. */
+    /* A worker that has only the last grain must compute the same sum. */
     const struct norm_shape last = {s->images / s->grains, s->pixels, c, 1};
     const int64_t at = (s->grains - 1) * per_grain * (int64_t)m->element;
     m->norm_backward_sums(&last, (char *)t->x + at, read ? (char *)y + at : NULL, (char *)dy + at,
@@ -364,9 +363,9 @@ static void test_norm_backward(void **state)
         }
 }
 
-/* Where norm(x) is 0 but for its rounding, the backward pass must find the sign that the forward
- * pass found. Each bias cancels what one of the values comes to, all but the last digit or, where
- * nothing is rounded, exactly. */
+/* Where norm(x) is 0 except for its rounding, the backward pass must find the same sign as the
+ * forward pass. Each bias cancels the result for one of the values, all but the last digit, or
+ * exactly if nothing is rounded. */
 static void test_mask_at_the_kink(void **state)
 {
     const struct activations *m = *state;
@@ -409,7 +408,8 @@ static void test_mask_at_the_kink(void **state)
         free(sums);
         norm_case_free(&t);
     }
-    assert_true(passed > n / 10 && passed < n * 9 / 10); /* or there was nothing to find */
+    assert_true(passed > n / 10 && passed < n * 9 / 10); /* otherwise this test would test
+                                                            nothing */
 }
 
 static void test_nan(void **state)
@@ -455,7 +455,8 @@ static void check_max_pool(const struct activations *m, struct pool_shape s)
     void *dx = new_map(m, n), *other = new_map(m, n > out ? n : out);
     double *want = calloc((size_t)n, sizeof *want), *terms = calloc((size_t)n, sizeof *terms);
     for (int64_t i = 0; i < n; i++) {
-        const double v = rint(4 * uniform()) + 0; /* few values: many ties; and no -0 */
+        const double v = rint(4 * uniform()) + 0; /* few different values, so that there are many
+                                                     ties; and no -0 */
         set(m, x, i, fabs(v) == 4 ? copysign(INFINITY, v) : v);
     }
     m->max_pool(&s, x, y, 1);
@@ -608,7 +609,7 @@ static void test_mean_pool(void **state)
         }
 }
 
-/* An infinity or a NaN beside a window must not get into it. */
+/* An infinity or a NaN beside a window must not reach its result. */
 static void test_mean_pool_edges(void **state)
 {
     const struct activations *m = *state;
@@ -645,7 +646,8 @@ static void check_halves(const struct activations *m, const struct norm_shape *s
         const double p = get(m, logits, image * 2 * c + k);
         const double q = get(m, logits, image * 2 * c + c + k);
         const double u = exp(p) / (exp(p) + exp(q)), v = exp(q) / (exp(p) + exp(q));
-        /* As an exponent, p - q turns its rounding into a relative error of that many roundings. */
+        /* p - q is an exponent, so its rounding error becomes a relative error of that many
+         * roundings. */
         const double spread = 1 + fabs(p - q) / 4;
         double sum = 0, size = 0, gradient = 0, gradient_size = 0;
         for (int64_t j = 0; j < pixels; j++) {
@@ -700,7 +702,7 @@ static void test_halves(void **state)
         }
 }
 
-/* Logits that differ by much must give weights 0 and 1, and no NaN. */
+/* Logits that differ by a large amount must give weights 0 and 1, and no NaN. */
 static void test_halves_of_large_logits(void **state)
 {
     const struct activations *m = *state;
@@ -729,7 +731,7 @@ static void test_halves_of_large_logits(void **state)
 static void test_load_bytes(void **state)
 {
     const struct activations *m = *state;
-    static const float mean[] = {0.485F, 0.456F, 0.4F, 0}, deviation[] = {0.229F, 0.2F, 0.3F, 1};
+    static const float mean[] = {0.485F, 0.456F, 0.4F, 0}, std[] = {0.229F, 0.2F, 0.3F, 1};
     static const int64_t pixels[] = {1, 63, 64, 1000};
     for (int64_t c = 1; c <= 4; c++)
         for (int i = 0; i < 4; i++) {
@@ -738,12 +740,12 @@ static void test_load_bytes(void **state)
             void *y = new_map(m, n), *other = new_map(m, n);
             for (int64_t j = 0; j < n; j++)
                 x[j] = (uint8_t)(pixels[i] == 1 ? 255 : 127.5 + 127.5 * uniform());
-            m->load_bytes(x, pixels[i], c, mean, deviation, y, 1);
+            m->load_bytes(x, pixels[i], c, mean, std, y, 1);
             for (int64_t j = 0; j < n; j++) {
-                const float v = ((float)x[j] / 255 - mean[j % c]) / deviation[j % c];
+                const float v = ((float)x[j] / 255 - mean[j % c]) / std[j % c];
                 assert_true(get(m, y, j) == (is_bf16(m) ? round_to_bf16((double)v) : (double)v));
             }
-            m->load_bytes(x, pixels[i], c, mean, deviation, other, 3);
+            m->load_bytes(x, pixels[i], c, mean, std, other, 3);
             assert_same(m, y, other, n);
             free(x);
             free(y);

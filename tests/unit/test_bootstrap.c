@@ -70,16 +70,16 @@ static void test_mean_over_classes(void **state)
     assert_near(i.top5.high, 1, 0);
 }
 
-/* If the test sets are random, the 90 % interval contains the true accuracy for nine of ten sets.
- * Over 400 trials this share has a standard deviation of 0.015, and with 150 rows the percentile
- * interval covers a little less than its nominal confidence. */
+/* If the test sets are random, the 90 % interval should contain the true accuracy for nine of ten
+ * sets. Over 400 trials this fraction has a standard deviation of 0.015, and with 150 rows the
+ * percentile interval covers a little less than its nominal confidence. */
 static void test_coverage(void **state)
 {
     (void)state;
     enum { TRIALS = 400, ROWS = 150 };
     const double truth = 0.7;
     int held = 0;
-    omp_set_num_threads(1); /* many small calls */
+    omp_set_num_threads(1); /* because the calls are many and small */
     struct random r;
     random_start(&r, 9, RANDOM_SPLIT, 0, 0, 0);
     for (int t = 0; t < TRIALS; t++) {

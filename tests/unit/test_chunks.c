@@ -1,5 +1,5 @@
-/* A batch in chunks: the same bits as at once where no batch norm looks across, and the same as
- * each chunk run by itself where one does. */
+/* Tests batches in chunks. They must have the same bits as whole batches if no batch norm uses
+ * several images, and otherwise the same bits as each chunk run by itself. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +14,7 @@
 #include "network/network.h"
 #include "network/resnet.h"
 
-#include <cmocka.h> /* last: it defines a macro fail */
+#include <cmocka.h> /* comes last because it defines a macro fail */
 
 enum { SIDE = 9, IMAGE = SIDE * SIDE * 3, THREADS = 2 };
 
@@ -39,13 +39,13 @@ static struct network *make(struct plan *plan, const char *precision)
     assert_non_null(net);
     struct parameters *p = network_parameters(net);
     initialize_parameters(p, 1);
-    for (int i = 0; i < p->n; i++) /* the last norms of blocks begin with 0, which hides a block */
+    for (int i = 0; i < p->n; i++) /* the last norms of blocks start at 0, which hides a block */
         for (size_t j = 0; !p->list[i].buffer && p->list[i].ndim == 1 && j < p->list[i].count; j++)
             ((float *)p->list[i].value)[j] = 1 + 0.01F * (float)(j % 7);
     return net;
 }
 
-/* What a step makes besides gradients. */
+/* The results of a step besides gradients. */
 struct results {
     float *out, *din;
 };
@@ -127,14 +127,14 @@ static int64_t chunk_images(int64_t i)
     return i == CHUNKS - 1 ? ALL - i * CHUNK : CHUNK;
 }
 
-/* What a buffer that began with `start` saw. */
+/* Returns the statistic by which a buffer that began at `start` was moved. */
 static double seen(const float *moved, size_t i, double start)
 {
     return ((double)moved[i] - 0.9 * start) / 0.1;
 }
 
-/* Running statistics: mean and variance over the batch, from those of its chunks. pixels: of a map
- * that the norm of this mean and this variance reads. */
+/* Checks running statistics: the mean and variance over the batch must follow from those of its
+ * chunks. `pixels` is that of the map which the norm with this mean and variance reads. */
 static void check_statistics(const struct parameters *all, struct network *const *parts, int mean,
                              int variance, double pixels)
 {
@@ -154,7 +154,7 @@ static void check_statistics(const struct parameters *all, struct network *const
     assert_int_equal(*(int64_t *)all->list[variance + 1].value, 1);
 }
 
-/* Pixels of the maps of a network, by the name of a norm. */
+/* Returns the pixels of a network's map, by the name of a norm. */
 static double pixels_of(const char *name)
 {
     static const int sides[] = {SIDE, SIDE, (SIDE + 1) / 2, (SIDE + 3) / 4, (SIDE + 7) / 8};
@@ -233,7 +233,7 @@ static void test_evaluation_after_training(void **state)
 
 struct heard {
     struct network *net;
-    float *first[256]; /* the first value of each gradient when it was announced */
+    float *first[256]; /* first value of each gradient at the time of its announcement */
     int times[256];
 };
 

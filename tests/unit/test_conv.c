@@ -1,7 +1,7 @@
-/* Convolutions, forward and backward, by every kernel that this machine has (or that
- * tests/emulate.c lends it) and by one of another shape, against plain loops in double on the same
- * rounded inputs. Also: kernels that break their contract are refused. */
-/* Before cmocka.h, which makes fail a macro. */
+/* Tests convolutions, forward and backward, with every kernel that this machine has (or that
+ * tests/emulate.c emulates) and with one of another shape, against plain loops in double on the
+ * same rounded inputs. Also tests that kernels that break their contract are refused. */
+/* This header comes before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
 #include <setjmp.h>
@@ -19,15 +19,16 @@
 #include "engine/conv.h"
 #include "gemm_8x12.h"
 
-/* What a convolution can be asked for: a kernel, and the values that suit it. */
+/* A kind of convolution: a kernel, and the types of values that it can multiply. */
 struct kind {
     const struct gemm_kernel *kernel;
     bool bf16_maps, split;
 };
 
-/* Sizes that fit no tile, odd channels, single images, every kernel and stride of a ResNet, maps
- * that are cut, pixels that fill whole steps and such that don't, and windows that leave the map.
- * images, h, w, c, o, kernel, stride, padding, grains, row */
+/* Shapes of convolutions: sizes that fit no tile, odd channels, single images, every kernel and
+ * stride of a ResNet, maps that are divided, pixels that fill whole steps and pixels that don't,
+ * and windows that extend beyond the map. The columns are images, h, w, c, o, kernel, stride,
+ * padding, grains, row. */
 static const int64_t shapes[][10] = {
     {2, 8, 8, 64, 64, 3, 1, 1, 1},     {1, 1, 1, 5, 7, 1, 1, 0, 1},
     {4, 1, 1, 96, 33, 1, 1, 0, 2},     {8, 4, 4, 64, 40, 3, 1, 1, 4},
@@ -70,7 +71,8 @@ static int64_t multiplications(int shape)
     return s.images * s.oh * s.ow * s.o * s.c * conv_rows(&s) * s.kernel;
 }
 
-/* Emulated instructions take microseconds, those of tiles for much more work. */
+/* Returns a limit of work for a kernel. Emulated instructions take microseconds, but those of tiles
+ * do much more work. */
 static int64_t limit_emulated(const struct gemm_kernel *p)
 {
     return p->rows * p->columns == 1024 ? 1 << 26 : 1 << 20;
@@ -83,8 +85,9 @@ static void *room(size_t bytes)
     return p;
 }
 
-/* n numbers in [-1, 1), rounded to bf16 where maps are; map gets them as a map's values. Where
- * these are floats, as weights are, they are not rounded: the convolution does that. */
+/* Returns n numbers in [-1, 1), rounded to bf16 if maps are bf16, and sets *map to the same numbers
+ * as a map's values. If these are floats, as weights are, they are not rounded, because the
+ * convolution rounds them. */
 static double *numbers(uint64_t seed, int64_t n, bool bf16, void **map, size_t value)
 {
     double *x = room((size_t)n * sizeof *x);
@@ -106,7 +109,7 @@ static double map_value(const void *map, int64_t i, bool bf16)
     return bf16 ? (double)bf16_widen(((const uint16_t *)map)[i]) : (double)((const float *)map)[i];
 }
 
-/* Calls visit for every product of the convolution: indices of x, weight and y. */
+/* Runs `body` for every product of the convolution, with the indices of x, weight and y. */
 #define EACH_PRODUCT(s, xi, wi, yi, body)                                                          \
     for (int64_t n_ = 0; n_ < (s)->images; n_++)                                                   \
         for (int64_t a_ = 0; a_ < (s)->oh; a_++)                                                   \
@@ -129,8 +132,9 @@ static double map_value(const void *map, int64_t i, bool bf16)
                             }                                                                      \
                     }
 
-/* What the largest of n values may be off by: products are exact to rounding of a float32 sum, and
- * a result that is stored as bf16 is rounded once more. */
+/* Asserts that the errors of n values are within a bound relative to the largest value: products
+ * are exact except for the rounding of a float32 sum, and a result that is stored as bf16 is
+ * rounded once more. */
 static void assert_close(const char *what, const struct kind *k, int shape, const double *right,
                          const void *map, bool bf16, int64_t n)
 {
@@ -155,7 +159,7 @@ static struct buffers buffers(const struct precision *v, const struct conv_shape
 {
     const size_t bytes = conv_work_bytes(v, s, threads);
     struct buffers b = {room(conv_packed_bytes(v, s)), room(bytes * (size_t)threads), {0}};
-    memset(b.memory, 0xff, bytes * (size_t)threads); /* NaNs, should any be used */
+    memset(b.memory, 0xff, bytes * (size_t)threads); /* NaNs, which show if any of it is used */
     b.work = (struct workspace){b.memory, bytes, threads};
     return b;
 }
@@ -187,7 +191,7 @@ static void check_shape(const struct kind *k, const struct precision *v, int sha
     conv_forward(v, &s, x_map, b.packed, out, sums, &b.work);
     assert_close("forward", k, shape, y, out, k->bf16_maps, ny);
 
-    /* sums, a grain's parts added; each value may be off as above */
+    /* Check sums, with the parts of each grain added; each value may have the error above. */
     assert_int_equal(rows % s.grains, 0);
     const int64_t each = ny / s.grains / s.o;
     double most = 0;
@@ -289,7 +293,7 @@ static void test_contract(void **state)
     refuse(&k, "takes 16 values a step; 32 are 64 bytes");
 }
 
-/* Kernels of floats split nothing, and those of bf16 must split floats. */
+/* Kernels of floats do not split values, and those of bf16 must split floats. */
 static void test_precision(void **state)
 {
     (void)state;
@@ -309,7 +313,7 @@ static void test_precision(void **state)
         assert_int_equal(conv_check(&cases[i].v), cases[i].status);
 }
 
-/* Adds the kinds of convolution that a kernel is for. */
+/* Adds the kinds of convolution that a kernel can compute. */
 static int add_kinds(const struct gemm_kernel *kernel, struct kind *kinds)
 {
     const bool floats = kernel->values == GEMM_FLOAT;
@@ -337,5 +341,5 @@ int main(int argc, char **argv)
         tests[n_tests++] = (struct CMUnitTest){.name = kinds[i].kernel->name,
                                                .test_func = test_against_double,
                                                .initial_state = &kinds[i]};
-    return cmocka_run_group_tests(tests, NULL, NULL); /* passes over the empty rest */
+    return cmocka_run_group_tests(tests, NULL, NULL); /* cmocka skips the empty rest */
 }

@@ -1,4 +1,4 @@
-/* Cross-entropy against sums in float64, the gradients of a linear classifier against its
+/* Tests cross-entropy against sums in float64, the gradients of a linear classifier against finite
  * differences, and frozen operations against evaluation. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +14,7 @@
 #include "network/network.h"
 #include "network/resnet.h"
 
-#include <cmocka.h> /* last: it defines a macro fail */
+#include <cmocka.h> /* comes last because it defines a macro fail */
 #include <math.h>
 
 static float *normals(size_t n, double scale, uint32_t number)
@@ -106,7 +106,7 @@ static struct network *make(struct plan *plan, int threads)
     return net;
 }
 
-/* The map is linear: its gradients are sums that are easily written down. */
+/* The map is linear, so its gradients are sums that are easy to write down. */
 static void test_classifier(void **state)
 {
     (void)state;
@@ -168,7 +168,8 @@ static int count_ready(int parameter, void *user)
     return 0;
 }
 
-/* All of it frozen: training computes what evaluation does, moves nothing and gives no gradient. */
+/* If all operations are frozen, training must compute the same as evaluation, change nothing and
+ * give no gradient. */
 static void test_all_frozen(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
-/* dataset: CIFAR-10 files, folders and the drawn shapes, and data that is refused. The other
- * formats are tested by tests/programs/inputs.sh. */
-/* Before cmocka.h, which makes fail a macro. */
+/* Tests dataset with CIFAR-10 files, folders, the drawn shapes, and data that must be refused.
+ * tests/programs/inputs.sh tests the other formats. */
+/* This header comes before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
 #include <setjmp.h>
@@ -173,8 +173,8 @@ static void folders(void **state)
     assert_non_null(set);
     assert_int_equal(dataset_count(set), 4);
     assert_int_equal(dataset_classes(set), 3);
-    assert_int_equal(native_size(set), 0); /* 13 x 11 */
-    /* By bytes: Z, a, b; and 10.png before 2.PNG. */
+    assert_int_equal(native_size(set), 0); /* the image has 13 x 11 pixels */
+    /* The order is that of bytes: Z, a, b; and 10.png before 2.PNG. */
     const char *const files[] = {"rgba8", "palette4", "grey8", "rgb8"};
     const int labels[] = {0, 1, 1, 2};
     struct sample image = {0}, expected = {0};
@@ -191,7 +191,7 @@ static void folders(void **state)
     sample_free(&expected);
     dataset_close(set);
 
-    /* No sub-folders: no labels. */
+    /* Without sub-folders there are no labels. */
     assert_refused("set/plain", "auto", "train", "no PNG or JPEG file");
     copy_png("grey1", "set/plain/1.png");
     assert_refused("set/plain", "folder", "test", "plain has no test part (train, test, val)");
@@ -210,7 +210,8 @@ static void folders(void **state)
     assert_non_null(strstr(fail_message(), "unknown format 'tiff'"));
 }
 
-/* Every image is a function of its split and number, labels are balanced, and no two are alike. */
+/* Every image must be a function of its split and number, labels must be balanced, and no two
+ * images may be equal. */
 static void shapes(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
-/* Decoding of PNG and JPEG against PIL (tests/golden/augment.py and decode.py), and damage. */
-/* Before cmocka.h, which makes fail a macro. */
+/* Tests decoding of PNG and JPEG against PIL (tests/golden/augment.py and decode.py), and with
+ * damaged files. */
+/* This header comes before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
 #include <setjmp.h>
@@ -32,7 +33,7 @@ static int free_decoder(void **state)
     return 0;
 }
 
-/* Returns -1 if decode_start() or decode_finish() fails. */
+/* Decodes a sample. Returns -1 if decode_start() or decode_finish() fails. */
 static int decode(const struct sample *s, bool orient, struct image *image)
 {
     int width, height;
@@ -50,7 +51,7 @@ static void read_file(struct sample *s, const char *path)
         fail_msg("%s", fail_message());
 }
 
-/* Compares with each tensor "PREFIX/NAME" the pixels of tests/data/FOLDER/NAME.FOLDER. */
+/* Compares each tensor "PREFIX/NAME" with the pixels of tests/data/FOLDER/NAME.FOLDER. */
 static void compare(const char *golden_path, const char *prefix, const char *folder, bool orient,
                     int expected)
 {
@@ -95,8 +96,8 @@ static void jpegs(void **state)
     compare("tests/golden/decode.safetensors", "turned", "jpeg", true, 12);
 }
 
-/* Checks that no damage crashes, that every truncation is noticed, except for that of the `rest`
- * bytes after the image, and that the decoder can be used for the next picture. */
+/* Checks that no damage crashes the decoder, that it notices every truncation except that of the
+ * `rest` bytes after the image, and that it can be used for the next picture afterwards. */
 static void damage(const char *path, size_t rest)
 {
     struct sample whole = {0};
@@ -105,7 +106,7 @@ static void damage(const char *path, size_t rest)
     assert_int_equal(decode(&whole, true, &expected), 0);
     const size_t bytes = 3 * (size_t)expected.width * (size_t)expected.height;
     for (size_t cut = 0; cut < whole.size; cut++) {
-        uint8_t *copy = malloc(cut + 1); /* of that size, for AddressSanitizer */
+        uint8_t *copy = malloc(cut + 1); /* exactly of that size, for AddressSanitizer */
         memcpy(copy, whole.bytes, cut);
         const struct sample s = {.bytes = copy, .size = cut, .file = "cut.file"};
         if (cut >= whole.size - rest) {
@@ -133,7 +134,7 @@ static void damage(const char *path, size_t rest)
 static void damaged(void **state)
 {
     (void)state;
-    damage("tests/data/png/palette4-interlaced.png", 12); /* IEND */
+    damage("tests/data/png/palette4-interlaced.png", 12); /* the IEND chunk */
     damage("tests/data/jpeg/ycc420.jpg", 0);
     damage("tests/data/jpeg/progressive.jpg", 0);
     damage("tests/data/jpeg/cmyk.jpg", 0);
@@ -160,7 +161,8 @@ static void other_files(void **state)
     sample_free(&s);
 }
 
-/* A picture at 1/d has ceil(side/d) pixels a side, with about the mean of the whole picture. */
+/* A picture at 1/d must have ceil(side/d) pixels a side, with about the mean of the whole
+ * picture. */
 static void reduced(void **state)
 {
     (void)state;

@@ -1,11 +1,11 @@
 /* Tests the emulator of AMX-BF16 and AVX512-BF16 (tests/emulate.c) against a model of each
- * instruction that shares nothing with it: products are exact in double, and sums are rounded to
+ * instruction that shares no code with it: products are exact in double, and sums are rounded to
  * odd in double and then once to float. The assembler encodes the instructions, so the decoder is
- * compared with something independent as well.
+ * also compared with an independent source.
  *
- * Where the machine has the instructions, the same tests run on them and confirm the model itself.
- * Where it lacks them, Intel's manual is the model's only source, and two tests are skipped to say
- * so. */
+ * If the machine has the instructions, the same tests run on them and confirm the model itself. If
+ * it lacks them, Intel's manual is the model's only source, and two tests are skipped to show
+ * this. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +26,7 @@
 
 #include "emulated.h"
 
-static bool amx, bf16; /* this machine has them */
+static bool amx, bf16; /* whether this machine has them */
 
 static void look_at_machine(void)
 {
@@ -49,8 +49,9 @@ static uint32_t any(void)
     return (uint32_t)(seed >> 33) * 2654435769U;
 }
 
-/* Draws a float's bits: of ordinary size; or so small that products are near the smallest normal
- * number, and denormals; or now and then a NaN, an infinity, a zero, a number that overflows. */
+/* Draws a float's bits. The number has an ordinary size; or it is so small that products are near
+ * the smallest normal number, or denormal; or sometimes it is a NaN, an infinity, a zero or a
+ * number that overflows. */
 static uint32_t number(enum kind kind)
 {
     const uint32_t sign_and_fraction = any() & 0x807FFFFFU;
@@ -65,12 +66,12 @@ static uint32_t number(enum kind kind)
         return strange[any() % (sizeof strange / sizeof *strange)];
     }
     const uint32_t ordinary = sign_and_fraction | (112 + any() % 24) << 23;
-    if (any() % 4 == 0) /* half-way between two bf16, or beside that */
+    if (any() % 4 == 0) /* half-way between two bf16, or next to that */
         return (ordinary & 0xFFFF0000U) | (0x7FFF + any() % 3);
     return ordinary;
 }
 
-/* Draws two bf16 in 32 bits; accumulators are whole floats. */
+/* Draws pairs of bf16 in 32 bits, or whole floats for accumulators. */
 static void fill(void *to, size_t words, enum kind kind, bool pairs)
 {
     uint32_t *w = to;
@@ -99,8 +100,8 @@ static double without_denormals(float f)
     return fabsf(f) < 0x1p-126F ? copysign(0, (double)f) : (double)f;
 }
 
-/* Returns a * b + c, rounded once. Denormals are zeros among the operands and as the result, which
- * is a denormal if it is one after rounding. */
+/* Returns a * b + c, rounded once. Denormals count as zeros, both as operands and as the result;
+ * the result is denormal if it is so after rounding. */
 static float model_fma(float a, float b, float c)
 {
     const double p = without_denormals(a) * without_denormals(b), q = without_denormals(c);
@@ -110,7 +111,7 @@ static float model_fma(float a, float b, float c)
     const double t = s - p, error = (p - (s - t)) + (q - t);
     uint64_t bits;
     memcpy(&bits, &s, sizeof bits);
-    if (error != 0 && !(bits & 1)) /* to odd: then a second rounding is as good as one */
+    if (error != 0 && !(bits & 1)) /* rounds to odd, which makes a second rounding exact */
         s = nextafter(s, error > 0 ? INFINITY : -INFINITY);
     if (fabs(s) < 1 && fabsf((float)ldexp(s, 64)) < 0x1p-62F)
         return copysignf(0, (float)s);
@@ -167,7 +168,7 @@ struct vector_case {
     bool zeroing, broadcast;
 };
 enum { MEMORY = -1 };
-static _Alignas(64) uint8_t fixed_place[64]; /* addressed from RIP */
+static _Alignas(64) uint8_t fixed_place[64]; /* addressed relative to RIP */
 
 #define FOR_ALL(x)                                                                                 \
     x(0) x(1) x(2) x(3) x(4) x(5) x(6) x(7) x(8) x(9) x(10) x(11) x(12) x(13) x(14) x(15) x(16)    \
@@ -179,7 +180,7 @@ static _Alignas(64) uint8_t fixed_place[64]; /* addressed from RIP */
 #define STORE_MASK(n) "kmovq %%k" #n ", 2048+" #n "*8(%[v])\n\t"
 #define CLOBBER(n) "xmm" #n,
 
-/* p and i are in the named registers, v in one that is not among them. */
+/* Runs an instruction with p and i in the named registers and v in another one. */
 #define RUN(name, p_register, i_register, instruction)                                             \
     __attribute__((target("avx512f,avx512bw"))) static void name(struct vectors *v,                \
                                                                  const uint8_t *at, int64_t index) \
@@ -309,7 +310,7 @@ static void model_vector(const struct vector_case *c, struct vectors *v, const u
     memcpy(v->zmm[c->to], c->operation == DOT ? (const void *)result : words, 64);
 }
 
-/* Compares every register after one run. NaNs in the destination of a sum need not agree in their
+/* Compares every register after one run. NaNs in the destination of a sum may have different
  * bits. */
 static void check_vector(const struct vector_case *c, const struct vectors *before,
                          const uint8_t *p, int64_t index)
@@ -364,7 +365,8 @@ static void test_vectors(void **state)
         }
 }
 
-/* Two pages, of which the second cannot be read; p points to the start of that one. */
+/* Maps two pages, of which the second cannot be read. Returns the address of the start of the
+ * second. */
 static uint8_t *edge(void)
 {
     uint8_t *p = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -400,7 +402,7 @@ static void test_masked_lanes_are_not_read(void **state)
     munmap(end - 4096, 8192);
 }
 
-/* The operating system saves no register that was never used or was cleared as a whole. */
+/* The operating system does not save registers that were never used or were cleared as a whole. */
 RUN(dot_cleared, "rax", "rcx", "vzeroall\n\tvdpbf16ps (%[p]), %%zmm17, %%zmm0")
 
 static void test_cleared_registers(void **state)
@@ -495,8 +497,8 @@ struct problem {
     struct matrix a, b, c, expected;
 };
 
-/* Holds c and the model's result, each in memory of its own: all that is not the result must stay
- * as it is. */
+/* Makes a problem, in which c and the model's result have memory of their own: everything outside
+ * the result must stay unchanged. */
 static struct problem new_problem(const struct product_case *product, enum kind kind)
 {
     const int m = 1 + (int)(any() % 16), k = 1 + (int)(any() % 16), n = 1 + (int)(any() % 16);
@@ -528,8 +530,8 @@ static struct problem new_problem(const struct product_case *product, enum kind 
     return p;
 }
 
-/* Returns the number of elements that differ, or -1 if memory around them was written. Frees the
- * problem. */
+/* Returns the number of elements that differ, or -1 if the memory around them was written. Frees
+ * the problem. */
 static int finish_problem(struct problem *p)
 {
     int wrong = 0;
@@ -578,7 +580,7 @@ static void test_threads_have_tiles_of_their_own(void **state)
     assert_int_equal(wrong, 0);
 }
 
-/* Load tmm5 by every kind of address; the store goes to rows of 64 bytes. */
+/* Loads tmm5 with every kind of address. The store writes rows of 64 bytes. */
 #define VISIT(name, p_register, i_register, address)                                               \
     static void name(const uint8_t *from, int64_t index, uint8_t *to)                              \
     {                                                                                              \
@@ -661,7 +663,7 @@ static void test_zeros_and_configurations(void **state)
     memset(ones, 1, sizeof ones);
     load_config(&config);
     for (int again = 0; again < 3; again++) {
-        store_tile_4(got[0]); /* zero after LDTILECFG, and after TILEZERO */
+        store_tile_4(got[0]); /* must be zero after LDTILECFG, and after TILEZERO */
         assert_memory_equal(got, zeros, sizeof got);
         __asm__ volatile("tileloadd (%0,%1,1), %%tmm4" : : "r"(ones), "r"(64L) : "memory");
         store_tile_4(got[0]);
@@ -704,7 +706,7 @@ static void dot_missing(void)
 {
     __asm__ volatile("tdpbf16ps %%tmm2, %%tmm3, %%tmm0" ::);
 }
-static void dot_twice(void) /* tmm0 += tmm1 tmm1, which the assembler refuses to write */
+static void dot_twice(void) /* computes tmm0 += tmm1 tmm1, which the assembler refuses to encode */
 {
     __asm__ volatile(".byte 0xC4, 0xE2, 0x72, 0x5C, 0xC1");
 }
@@ -713,12 +715,13 @@ static void unknown(void)
     __asm__ volatile("ud2");
 }
 
-/* Loads a configuration of three full tiles with one byte changed, then runs an instruction. */
+/* Mistakes: each loads a configuration of three full tiles with one byte changed, then runs an
+ * instruction. */
 static const struct mistake {
     int at, value;
     void (*run)(void);
     const char *message;
-    bool allowed; /* by the machine */
+    bool allowed; /* whether the machine allows it */
 } mistakes[] = {
     {0, 2, nothing, "LDTILECFG at .*: there is no palette but 1", false},
     {1, 1, nothing, "start_row is not 0", true},

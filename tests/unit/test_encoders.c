@@ -1,5 +1,5 @@
-/* Encoders of every depth and width, as plans alone: names, shapes and sizes against PyTorch's
- * (tests/golden/encoders.py), and against what papers say of them. */
+/* Tests encoders of every depth and width as plans alone: names, shapes and sizes against PyTorch's
+ * (tests/golden/encoders.py) and against the numbers in the papers. */
 #include <malloc.h>
 #include <math.h>
 #include <setjmp.h>
@@ -17,15 +17,17 @@
 
 #include <cmocka.h>
 
-/* AddressSanitizer touches what it gives: there, only the smallest networks are tested. */
+/* AddressSanitizer writes to all memory that it allocates, so only the smallest networks are tested
+ * with it. */
 #ifdef __SANITIZE_ADDRESS__
 enum { WIDEST = 1 };
 #else
 enum { WIDEST = 4 };
 #endif
 
-/* Parameters are zeros, and nobody touches them here. So they cost nothing when they come from the
- * system, which frames turn off; cleared by hand, these networks would take minutes. */
+/* Makes malloc() take large blocks from the system. The parameters are zeros that this test never
+ * writes, so they cost nothing if the system provides the memory, which the frame library turns
+ * off. If the program cleared them itself, these networks would take minutes. */
 static void let_the_system_clear(void)
 {
     mallopt(M_MMAP_MAX, 1 << 16);
@@ -37,7 +39,7 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* CRC-32 of lines NAME:D,D,... in the order of their text. */
+/* Returns the CRC-32 of lines NAME:D,D,... in sorted order. */
 static int64_t checksum(const struct parameters *p)
 {
     char **lines = calloc((size_t)p->n, sizeof *lines);
@@ -63,7 +65,8 @@ static int64_t checksum(const struct parameters *p)
     return (int64_t)crc;
 }
 
-/* Learned values, or with buffers also the means and variances that batch norms keep. */
+/* Returns the number of learned values, or with `buffers` also counts the means and variances of
+ * batch norms. */
 static int64_t values(const struct parameters *p, bool buffers)
 {
     int64_t n = 0;
@@ -73,7 +76,7 @@ static int64_t values(const struct parameters *p, bool buffers)
     return n;
 }
 
-/* Of one image of `size` pixels a side. */
+/* Returns the number of multiplications for one image of `size` pixels a side. */
 static int64_t products(const struct plan *p, int64_t size)
 {
     struct plan_layout l;
@@ -130,7 +133,8 @@ static void test_as_in_pytorch(void **state)
     frame_free(f);
 }
 
-/* arXiv 2006.10029, table 1, in millions; it counts what batch norms keep, too. */
+/* Compares with arXiv 2006.10029, table 1, in millions; the table also counts the statistics of
+ * batch norms. */
 static void test_as_published(void **state)
 {
     (void)state;

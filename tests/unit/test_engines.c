@@ -1,6 +1,6 @@
-/* Every engine of this machine, and one with a kernel of an unusual shape, against the reference,
- * plain loops of doubles, on whole networks: forward, backward, in chunks, frozen, with selective
- * kernels, series. */
+/* Tests every engine of this machine, and one with a kernel of an unusual shape, against the
+ * reference engine of plain loops in double. The tests run whole networks: forward, backward, in
+ * chunks, frozen, with selective kernels, and on series. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +19,7 @@
 #include "network/resnet.h"
 #include "network_values.h"
 
-#include <cmocka.h> /* last: it defines a macro fail */
+#include <cmocka.h> /* comes last because it defines a macro fail */
 
 enum { THREADS = 2 };
 
@@ -61,7 +61,7 @@ static struct plan *head(void)
     return head_plan(3, 3, 24, 16);
 }
 
-/* No norm, a bias, and a map as the output. */
+/* Returns a plan without a norm, with a bias, and with a map as its output. */
 static struct plan *plain(void)
 {
     struct plan *p = plan_new(3);
@@ -89,15 +89,15 @@ enum { CASES = sizeof cases / sizeof *cases };
 
 /* ---- what a step makes ---- */
 
-/* The network after a step, with its output and the input's gradient. */
+/* A network after a step, with its output and the input's gradient. */
 struct made {
     struct network *net;
     size_t n_out, n_in;
-    float *evaluated, *out, *din; /* din: NULL where operations are frozen */
+    float *evaluated, *out, *din; /* din is NULL if operations are frozen */
 };
 
-/* Moves values away from the kinks of ReLUs, where a roundoff would change a whole gradient: most
- * channels are far above 0, and a quarter of those before which nothing is added far below. */
+/* Moves values away from the kinks of ReLUs, where a rounding error would change a whole gradient.
+ * Most channels are moved far above 0, and a quarter of those that have no residual far below 0. */
 static void avoid_kinks(struct parameters *p)
 {
     for (int i = 0; i < p->n; i++) {
@@ -152,14 +152,14 @@ static void free_made(struct made *m)
 
 /* ---- comparison ---- */
 
-/* Errors relative to the norm of what is compared: the largest of the outputs and the running
- * statistics, each tensor by itself; and that of all gradients together, since some gradients are
- * zero but for rounding. */
+/* Errors relative to the norm of the compared values: the largest error of the outputs and the
+ * running statistics, with each tensor by itself, and that of all gradients together, since some
+ * gradients are zero except for rounding. */
 struct errors {
     double out, gradient;
 };
 
-/* Squares of the difference and of the wanted values. */
+/* The squares of the difference and of the expected values. */
 struct squares {
     double off, size;
 };
@@ -178,7 +178,7 @@ static double relative(const struct squares *s)
     return s->size > 0 ? sqrt(s->off / s->size) : s->off > 0 ? INFINITY : 0;
 }
 
-/* The larger of *most and an error; a NaN stays. */
+/* Raises *most to an error if that is larger; a NaN stays. */
 static void raise_to(double *most, const float *a, const float *want, size_t n)
 {
     struct squares s = {0, 0};
@@ -212,9 +212,9 @@ static struct errors compare(const struct made *m, const struct made *want)
     return e;
 }
 
-/* The errors that a precision may have, in multiples of its unit roundoff: the share of itself that
- * a number is off by, at most, after it was rounded. In fp32 a sum is rounded at each step; in the
- * others sums are float32, and a map's value is rounded once. The largest errors that were measured,
+/* The errors that a precision may have, in multiples of its unit roundoff, which is the largest
+ * relative error of rounding a number. In fp32 a sum is rounded at each step; in the other
+ * precisions sums are float32, and the value of a map is rounded once. The largest measured errors,
  * of outputs and of gradients, are 17 and 194 in fp32, 15 and 83 in bf16, 5 and 32 in fp32x3. */
 static const struct bound {
     const char *name;
@@ -259,7 +259,7 @@ static void test_all_engines_compute_the_same(void **state)
 
 /* ---- choosing ---- */
 
-/* The choices of the option are "auto" and the names of all kernels. */
+/* The choices of the option must be "auto" and the names of all kernels. */
 static void test_every_kernel_can_be_chosen(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* Compares the linear probe with scikit-learn and the nearest neighbours with numpy in float64,
- * whose results tests/golden/evaluate.py has stored; and tests what both refuse. */
+/* Compares the linear probe with scikit-learn and the nearest neighbours with numpy in float64;
+ * tests/golden/evaluate.py has stored their results. Also tests the errors of both. */
 /* This header comes before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
@@ -141,7 +141,7 @@ static void test_knn_of_collapsed_features(void **state)
     const struct feature_set train = {.x = x, .y = y, .n = N, .width = D, .classes = 7};
     const struct feature_set test = {.x = x, .y = y, .n = 1, .width = D, .classes = 7};
     struct prediction v;
-    /* Of equal rows the five lowest vote, which have labels 0 to 4. */
+    /* Of equal rows the five lowest vote; they have labels 0 to 4. */
     assert_int_equal(knn_classify(&train, &test, 5, 0.1, 7, &v, NULL), 0);
     assert_int_equal(v.label, 0);
     y[1] = 4;

@@ -1,4 +1,4 @@
-/* Tests that exact sums have the same bits for every cut and order, and are near enough to the true
+/* Tests that exact sums have the same bits for every division and order, and are close to the true
  * sum. */
 #include <math.h>
 #include <setjmp.h>
@@ -14,7 +14,8 @@
 
 enum { PARTS = 8, COUNT = 37, DIGITS = EXACT_SUM_DIGITS * COUNT };
 
-/* Returns numbers of both signs over 40 orders of magnitude, which are of like size in a column. */
+/* Returns numbers of both signs over 40 orders of magnitude; numbers in the same column have
+ * similar sizes. */
 static double number(int p, int i)
 {
     const double fraction = (double)((p * 7919 + i * 104729) % 100003) / 100003 - 0.45;
@@ -68,7 +69,7 @@ static void test_near_the_true_sum(void **state)
         assert_true(fabsl((long double)sums[i] - sum) <= size * 0x1p-52L + PARTS * 0x1p-80L);
         rounded += (long double)sums[i] != sum;
     }
-    assert_true(rounded < COUNT); /* else the bound would test nothing */
+    assert_true(rounded < COUNT); /* otherwise the bound would test nothing */
 }
 
 static void test_single_numbers_come_back(void **state)
@@ -94,7 +95,7 @@ static void test_not_finite(void **state)
         int64_t digits[EXACT_SUM_DIGITS];
         exact_sum_digits(parts, 3, 1, digits);
         for (int d = 0; d < EXACT_SUM_DIGITS; d++)
-            digits[d] += 4095 * digits[d]; /* all of 4096 workers have it */
+            digits[d] += 4095 * digits[d]; /* as if all of 4096 workers had it */
         exact_sum_values(digits, 1, &sum);
         assert_true(isnan(sum));
     }

@@ -1,5 +1,5 @@
-/* Frames: literal bytes, round trips, alignment, and what a reader must refuse. */
-/* Before cmocka.h, which makes fail a macro. */
+/* Tests frames: literal bytes, round trips, alignment, and what a reader must refuse. */
+/* This header comes before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
 #include <setjmp.h>
@@ -20,8 +20,8 @@
 #include "frame/frame.h"
 #include "frame/frame_io.h"
 
-/* A frame from a header and n bytes of data, in memory of exactly its size, so that
- * AddressSanitizer sees every byte too many. */
+/* Parses a frame from a header and n bytes of data, in memory of exactly that size, so that
+ * AddressSanitizer notices every byte read beyond it. */
 static struct frame *parse_bytes(const void *bytes, size_t size)
 {
     void *exact = malloc(size ? size : 1);
@@ -32,7 +32,7 @@ static struct frame *parse_bytes(const void *bytes, size_t size)
     return f;
 }
 
-/* The same bytes by way of a file and a reader. */
+/* Reads the same bytes from a file with a reader. */
 static struct frame *read_bytes(const void *bytes, size_t size, size_t limit)
 {
     char path[] = "/tmp/test_frame.XXXXXX";
@@ -68,7 +68,8 @@ static size_t make(unsigned char *out, const char *json, size_t data)
 static void test_literal_bytes(void **state)
 {
     (void)state;
-    /* "y" [2] of U8 7, 8, one key of metadata; 128 bytes of header, 2 of data */
+    /* A frame with "y" [2] of U8 7, 8 and one key of metadata, in 128 bytes of header and 2 of
+     * data. */
     static const char header[] = "{\"__metadata__\":{\"step\":\"3\"},"
                                  "\"y\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}";
     struct frame *f = frame_new(&(struct tensor_spec){"y", DTYPE_U8, 1, {2}}, 1);
@@ -160,7 +161,7 @@ static void test_alignment(void **state)
         assert_int_equal((uintptr_t)t->data % (t->bytes % 64 == 0 ? 64 : dtype_size(t->dtype)), 0);
     }
     frame_free(f);
-    /* written by others: unpadded, and with a float at an odd offset */
+    /* A frame of another program, which is unpadded and has a float at an odd offset. */
     unsigned char bytes[512];
     size_t size = make(bytes,
                        "{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]},"
@@ -223,7 +224,7 @@ static void test_metadata(void **state)
         frame_set_meta(f, "n", bad[k]);
         assert_int_equal(frame_meta_int(f, "n", 0, &i), -1);
     }
-    /* what is no UTF-8 must not make a header that nobody can read */
+    /* Text that is not UTF-8 must not make a header that nobody can read. */
     frame_set_meta(f, "error", "no file '\xff\xfe'");
     const unsigned char *bytes;
     size_t size;
@@ -232,7 +233,7 @@ static void test_metadata(void **state)
     assert_non_null(g);
     assert_string_equal(frame_meta(g, "error"), "no file '?\?'");
     frame_free(g);
-    /* more metadata than the room that was kept for it */
+    /* Set more metadata than the frame has reserved room for. */
     char *long_text = calloc(1, 100001);
     memset(long_text, 'a', 100000);
     frame_set_meta(f, "long", long_text);
@@ -259,7 +260,7 @@ static void test_frame_new_refuses(void **state)
     assert_null(frame_new(&(struct tensor_spec){"__metadata__", DTYPE_U8, 0, {0}}, 1));
 }
 
-/* Each defect, the data bytes behind the header, and a part of the message. */
+/* For each defect: a header, the number of data bytes after it, and a part of the message. */
 static const struct {
     const char *json;
     size_t data;
@@ -319,7 +320,7 @@ static const struct {
     {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},"
      "\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[3,5]}}",
      5, "gap at byte 2"},
-    /* the tensors in another order than their bytes, and a gap before both */
+    /* The tensors are in another order than their bytes, with a gap before both. */
     {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[3,5]},"
      "\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}",
      5, "gap at byte 0"},
@@ -338,7 +339,7 @@ static const struct {
     {"{\"__metadata__\":{\"crc32\":\"41d912f\"},"
      "\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}",
      2, "CRC-32"},
-    /* far more than is there: must not be allocated */
+    /* The size is far larger than the data, and must not be allocated. */
     {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1000000000000000],\"data_offsets\":[0,1000000000000000]}"
      "}",
      1, "truncated: 1 bytes of data, where the header says 1000000000000000"},
@@ -358,7 +359,7 @@ static void test_defects(void **state)
         size_t size = make(bytes, defects[i].json, defects[i].data);
         assert_null(parse_bytes(bytes, size));
         assert_says(defects[i].says, defects[i].json);
-        /* in a stream, what follows a frame is the next one */
+        /* In a stream, the bytes after a frame are the next frame. */
         struct frame *f = read_bytes(bytes, size, 1 << 20);
         if (strcmp(defects[i].says, "trailing bytes"))
             assert_null(f);
@@ -369,7 +370,8 @@ static void test_defects(void **state)
         assert_null(parse_bytes(bytes, cut));
         assert_says("truncated", "{}");
     }
-    struct frame *f = parse_bytes(bytes, size); /* no tensors, no metadata: a frame all the same */
+    struct frame *f = parse_bytes(bytes, size); /* without tensors and metadata it is still a
+                                                   frame */
     assert_non_null(f);
     frame_free(f);
 }
@@ -378,7 +380,7 @@ static void test_limits(void **state)
 {
     (void)state;
     unsigned char bytes[1024] = {0};
-    /* header lengths that nobody can mean */
+    /* Header lengths that cannot be intended. */
     static const uint64_t lengths[] = {100000001, 1ull << 32, UINT64_MAX, UINT64_MAX - 7,
                                        1ull << 63};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
@@ -389,13 +391,13 @@ static void test_limits(void **state)
         assert_null(read_bytes(bytes, 108, FRAME_DEFAULT_LIMIT));
         assert_says("longer than 100000000", "length");
     }
-    /* a plausible length of what is not there costs no memory and is truncated */
+    /* A plausible length of missing data must cost no memory, and counts as truncated. */
     memcpy(bytes, &(uint64_t){100000000}, 8);
     assert_null(parse_bytes(bytes, 108));
     assert_says("truncated", "length");
     assert_null(read_bytes(bytes, 108, FRAME_DEFAULT_LIMIT));
     assert_says("truncated in the header", "length");
-    /* --max-frame */
+    /* Test the limit of --max-frame. */
     size_t size =
         make(bytes, "{\"a\":{\"dtype\":\"U8\",\"shape\":[500],\"data_offsets\":[0,500]}}", 500);
     assert_null(read_bytes(bytes, size, 500));
@@ -405,7 +407,7 @@ static void test_limits(void **state)
     frame_free(f);
     assert_null(read_bytes(bytes, size, 20));
     assert_says("longer than 20", "limit");
-    /* more tensors than a frame may hold */
+    /* Make more tensors than a frame may hold. */
     char *json = malloc(2000000);
     size_t at = (size_t)sprintf(json, "{");
     for (int i = 0; i < FRAME_MAX_ENTRIES + 1; i++)
@@ -421,8 +423,8 @@ static void test_limits(void **state)
     free(json);
 }
 
-/* Whatever happens to a byte, a frame is read or refused with a message, and what is read lies
- * within its buffer. */
+/* Whatever byte is changed, a frame is read or refused with a message, and the tensors that are
+ * read are within its buffer. */
 static void test_damage(void **state)
 {
     (void)state;
@@ -509,7 +511,7 @@ static void test_files(void **state)
     assert_null(frame_load(folder));
     assert_int_equal(frame_save(f, "/nowhere/a.st"), -1);
     assert_non_null(strstr(fail_message(), "/nowhere/a.st: No such file"));
-    assert_int_equal(rmdir(folder), 0); /* nothing was left behind */
+    assert_int_equal(rmdir(folder), 0); /* the folder is empty */
     frame_free(f);
 }
 

@@ -1,5 +1,5 @@
-/* gather: frames without rows among others. */
-/* Before cmocka.h, which makes fail a macro. */
+/* Tests gather with frames without rows among others. */
+/* This header comes before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
 #include <setjmp.h>
@@ -36,7 +36,8 @@ static void check_rows(const struct frame *f, int64_t rows, int64_t first)
     }
 }
 
-/* Gathers workers of so many rows, and cuts the whole into their rows again. */
+/* Gathers the rows of workers that have a, b and c rows, and splits the result into their rows
+ * again. */
 static void there_and_back(int64_t a, int64_t b, int64_t c)
 {
     struct frame *frames[] = {frame_of(a, 0), frame_of(b, a), frame_of(c, a + b)};

@@ -15,7 +15,7 @@ enum { COUNT = 1300 };
 
 static float value(int64_t grain, int64_t i)
 {
-    /* Sizes differ very much, so that the order of a sum shows. */
+    /* The values differ greatly in size, so that another order gives another sum. */
     return (float)((grain * 7919 + i * 104729) % 1009) * (grain % 3 ? 1e-3F : 1e4F) + 0.1F;
 }
 
@@ -44,7 +44,7 @@ static void test_tree_of_eight(void **state)
             one_by_one += value(g, i);
         other_order += one_by_one != sum;
     }
-    assert_true(other_order > 0); /* else the comparison would show nothing */
+    assert_true(other_order > 0); /* otherwise the comparison would show nothing */
     free(v);
 }
 

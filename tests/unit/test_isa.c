@@ -1,6 +1,6 @@
-/* SIMCLR_ISA: what it hides from the choice of products and of clones, and what it refuses. Each
- * value is tried in a process of its own, since clones are chosen before main(). */
-/* Before cmocka.h, which makes fail a macro. */
+/* Tests SIMCLR_ISA: which kernels and function versions it excludes, and which values it refuses.
+ * Each value is tested in a process of its own, because versions are chosen before main(). */
+/* This header comes before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
 #include <setjmp.h>
@@ -20,8 +20,8 @@
 #include "base/multiversion.h"
 #include "engine/gemm_kernel.h"
 
-/* (1 + e)^2 - (1 + 2 e) is e^2, which a multiplication rounds away unless it is fused; compilers do
- * that from -O2 on. */
+/* Returns whether multiplications and additions are fused. (1 + e)^2 - (1 + 2 e) is e^2, which the
+ * rounding of a separate multiplication loses; compilers fuse them from -O2 on. */
 #if defined(__clang__)
 #define OPTIMIZED
 #else
@@ -38,7 +38,7 @@ static bool fuses(void)
     return square_less(1 + e, 1 + 2 * e) != 0;
 }
 
-/* Prints what this process sees of the machine, a line for each fact. */
+/* Prints the levels and kernels that this process finds, a line for each. */
 static int look(void)
 {
     printf("check %s\n", isa_check() < 0 ? fail_message() : "ok");
@@ -55,7 +55,7 @@ static int look(void)
     return 0;
 }
 
-/* Returns what a process prints that is started with SIMCLR_ISA=value (NULL: unset), and with an
+/* Returns the output of a process that is started with SIMCLR_ISA=value (NULL: unset), and with an
  * environment that is longer than one read of it. */
 static char *seen(const char *value)
 {
@@ -98,7 +98,7 @@ static bool says(const char *text, const char *line)
 static const char *const names[] = {"portable", "avx2", "avx512", "avx512-bf16", "amx"};
 enum { LEVELS = sizeof names / sizeof *names };
 
-/* Under each value: the levels up to it that the machine has, and none above. */
+/* Under each value a process must find the machine's levels up to it, and none above. */
 static void test_levels(void **state)
 {
     (void)state;
@@ -115,7 +115,7 @@ static void test_levels(void **state)
     }
 }
 
-/* Products and clones follow the levels. */
+/* Kernels and function versions must follow the levels. */
 static void test_choices(void **state)
 {
     (void)state;

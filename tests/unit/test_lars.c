@@ -1,5 +1,5 @@
-/* LARS and the learning rate against PyTorch in float64 (tests/golden/loss_and_lars.py). */
-/* Before cmocka.h, which makes fail a macro. */
+/* Tests LARS and the learning rate against PyTorch in float64 (tests/golden/loss_and_lars.py). */
+/* This header comes before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
 #include <setjmp.h>
@@ -105,7 +105,8 @@ static void test_not_finite(void **state)
     }
 }
 
-/* A gradient of zeros: no ratio to be taken, only decay's direction, and no division by zero. */
+/* With a gradient of zeros there is no trust ratio, only the direction of weight decay, and no
+ * division by zero. */
 static void test_zero_gradient(void **state)
 {
     (void)state;
@@ -141,7 +142,7 @@ static void test_schedule(void **state)
             if (fabs(have - expect) > 1e-7 * peak)
                 fail_msg("%s, step %d: %.9g, not %.9g", cases[i], (int)at.step, have, expect);
         }
-        /* the same in epochs, where they come out even */
+        /* Test the same in epochs where they are whole numbers. */
         if (s.warmup_steps % at.steps_per_epoch == 0) {
             struct schedule epochs = s;
             epochs.warmup_steps = -1;
@@ -152,7 +153,7 @@ static void test_schedule(void **state)
     }
 }
 
-/* What frames say is not to be trusted. */
+/* The values in a frame must not be trusted. */
 static void test_schedule_extremes(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
-/* layout, part, path, tar_links and ignored: parts and classes of paths, links in archives, and the
- * line about what is not read. */
-/* Before cmocka.h, which makes fail a macro. */
+/* Tests layout, part, path, tar_links and ignored: parts and classes of paths, links in archives,
+ * and the line about what is not read. */
+/* This header comes before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
 #include <setjmp.h>
@@ -19,7 +19,7 @@
 #include "data/path.h"
 #include "data/tar_links.h"
 
-/* A settled layout of images at these paths, which NULL ends; or NULL with the message why not. */
+/* Returns a settled layout of images at these paths, which NULL ends, or NULL with a message. */
 static struct layout *lay_out(const char *const *paths, const char *split, bool hold)
 {
     struct layout *l = layout_new();
@@ -32,8 +32,8 @@ static struct layout *lay_out(const char *const *paths, const char *split, bool 
     return NULL;
 }
 
-/* Checks the place of each path: its class's digit, "-" no class, "o" another part, "c" beside
- * classes, "p" beside parts. */
+/* Checks the place of each path, one character each: a digit for its class, "-" for no class, "o"
+ * for another part, "c" for an image beside classes, "p" for one beside parts. */
 static void assert_places(const char *split, bool hold, const char *expected,
                           const char *const *paths)
 {
@@ -68,13 +68,14 @@ static void parts(void **state)
     (void)state;
     PLACES("train", false, "012oo", "train/a/1", "train/b/1", "train/c/1", "test/a/1", "test/c/1");
     PLACES("test", false, "ooo02", "train/a/1", "train/b/1", "train/c/1", "test/a/1", "test/c/1");
-    /* A class of the test part alone has a number as well, and moves others. */
+    /* A class that is only in the test part has a number as well, and changes the numbers of
+     * others. */
     PLACES("train", false, "02o", "TRAIN/a/1", "TRAIN/c/1", "Test/b/1");
     PLACES("test", false, "oo1", "train/a/1", "train/c/1", "valid/b/1");
-    /* Validation is the test part only where there is no other. */
+    /* Validation is the test part only if there is no other. */
     PLACES("test", false, "o0o", "training/a/1", "test/a/1", "validation/a/1");
     PLACES("unlabeled", false, "--oo", "unlabeled/1", "unlabeled/a/1", "train/a/1", "train/b/1");
-    /* No parts: all of it is the training part. */
+    /* Without parts, all of the data is the training part. */
     PLACES("train", false, "01c", "a/1", "b/x/1", "1");
     PLACES("train", true, "01", "a/1", "b/1");
     PLACES("train", true, "01", "train/a/1", "train/b/1");
@@ -101,10 +102,10 @@ static void roots(void **state)
     PLACES("train", false, "01", "photos/a/1", "photos/b/1");
     PLACES("train", false, "01o", "x/y/train/a/1", "x/y/train/b/1", "x/y/test/b/1");
     PLACES("train", false, "00", "a/1", "a/2");     /* one class */
-    PLACES("train", false, "00", "a/x/1", "a/x/2"); /* and nested */
+    PLACES("train", false, "00", "a/x/1", "a/x/2"); /* also if it is nested */
     PLACES("train", false, "00", "a/x/1", "a/2");
     PLACES("train", false, "01", "a/x/1", "b/x/1");
-    /* Deeper than is counted. */
+    /* A path that is deeper than the layout counts. */
     char deep[400] = "";
     for (int i = 0; i < 100; i++)
         strcat(deep, "d/");
@@ -119,7 +120,7 @@ static void tiny_imagenet(void **state)
                                         "val/images/v2", "test/images/t1"};
     static const struct {
         const char *wnids, *annotations, *split, *message;
-        int labels[5]; /* -2: not of the part, -3: not listed */
+        int labels[5]; /* -2: not of the part; -3: not listed */
     } cases[] = {
         {"n2\nn1\n", "v1\tn1\t0\nv2\tn2\t0\n", "train", NULL, {0, 1, -2, -2, -2}},
         {"n2\r\n\nn1", "v2\tn2\nv1\tn1", "test", NULL, {-2, -2, 1, 0, -2}},
@@ -229,7 +230,7 @@ static void links(void **state)
         {"loop.png", "loop.png", 0},
         {"other.png", "a/1.png", 1}, /* of another archive */
         {"a/3.png", NULL, 0},
-        {"a/3.png", NULL, 0}, /* twice */
+        {"a/3.png", NULL, 0}, /* the same path again */
         {"all", "", 1},
     };
     static const struct {

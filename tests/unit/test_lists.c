@@ -1,6 +1,6 @@
-/* brace_expand, classes, image_cache, read_errors and size_sample: the small lists of a data
+/* Tests brace_expand, classes, image_cache, read_errors and size_sample, the small lists of a data
  * set. */
-/* Before cmocka.h, which makes fail a macro. */
+/* This header comes before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
 #include <setjmp.h>
@@ -22,7 +22,7 @@
 static void braces(void **state)
 {
     (void)state;
-    /* As bash expands them. */
+    /* Patterns and their names, as bash expands them. */
     static const struct {
         const char *pattern, *names;
     } cases[] = {
@@ -61,7 +61,7 @@ static void numbers(void **state)
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         assert_int_equal(classes_add(&c, words[i]), 0);
     assert_int_equal(c.n, 4);
-    assert_int_equal(classes_number(&c, "Cat"), 0); /* by bytes: capitals first */
+    assert_int_equal(classes_number(&c, "Cat"), 0); /* in byte order, capitals come first */
     assert_int_equal(classes_number(&c, "ape"), 1);
     assert_int_equal(classes_number(&c, "dog"), 3);
     assert_int_equal(classes_number(&c, "cow"), -1);
@@ -76,7 +76,7 @@ static void kept(void **state)
         pixels[i] = (uint8_t)i;
     struct scaled_image image = {pixels, 4, 5, 1}, back;
     int64_t label;
-    struct image_cache *k = image_cache_new(10, 200); /* room for two and their heads */
+    struct image_cache *k = image_cache_new(10, 200); /* room for two images with their headers */
     assert_non_null(k);
     image_cache_put(k, 3, &image, 7);
     image_cache_put(k, 3, &image, 8);
@@ -127,7 +127,7 @@ static int bad_label(struct read_errors *s, int64_t before)
     return read_errors_add_label(s, before);
 }
 
-/* Counted apart from images, and judged where it is known of how many they are. */
+/* Labels must be counted separately from images, and checked when the number of images is known. */
 static void labels(void **state)
 {
     (void)state;
@@ -139,14 +139,14 @@ static void labels(void **state)
     s = read_errors_new(false);
     assert_int_equal(bad_label(s, 0), 0);
     assert_int_equal(read_errors_check_labels(s, 1), 0); /* one, however few there are */
-    assert_int_equal(damage(s, 5, 100), 0);              /* no second defect of the same kind */
+    assert_int_equal(damage(s, 5, 100), 0);              /* not a second label error */
     assert_int_equal(bad_label(s, 1), 0);
     assert_int_equal(read_errors_check_labels(s, 200), 0);
     assert_int_equal(read_errors_check_labels(s, 199), -1);
     assert_string_equal(fail_message(),
                         "set.tar: 1.cls: no number: the 2nd label of 199 images that cannot be "
                         "read, and more than 1 %");
-    assert_int_equal(bad_label(s, 0) | bad_label(s, 1), 0); /* another pass */
+    assert_int_equal(bad_label(s, 0) | bad_label(s, 1), 0); /* as in another pass */
     assert_int_equal(read_errors_label_count(s), 2);
     assert_int_equal(bad_label(s, 2), 0);
     assert_int_equal(read_errors_label_count(s), 3);
@@ -179,11 +179,11 @@ static void sizes(void **state)
     look_at(&s, 32, 32, 3);
     look_at(&s, 300, 300, 1);
     assert_int_equal(size_sample_most(&s, &agree, &looked_at), 32);
-    look_at(&s, 63, 64, 1); /* all that is shown large is of one kind */
+    look_at(&s, 63, 64, 1); /* sizes above SIZE_SAMPLE_SMALL are one kind */
     assert_int_equal(size_sample_most(&s, &agree, &looked_at), 0);
     assert_true(agree == 3 && looked_at == 7);
 
-    /* Each fourth of 200 images: 0, 4, ..., 196. */
+    /* Every fourth of 200 images: 0, 4, ..., 196. */
     s = (struct size_sample){.stride = 1};
     look_at(&s, 8, 8, 1);
     for (int i = 1; i < 200; i++)

@@ -1,6 +1,6 @@
-/* The losses over pairs of rows against plain loops in float64, against finite differences, and
- * against PyTorch (tests/golden/losses.py; NT-Xent also tests/golden/loss_and_lars.py). */
-/* Before cmocka.h, which makes fail a macro. */
+/* Tests the losses over pairs of rows against plain loops in float64, against finite differences,
+ * and against PyTorch (tests/golden/losses.py; NT-Xent also tests/golden/loss_and_lars.py). */
+/* This header comes before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
 #include <setjmp.h>
@@ -42,7 +42,7 @@ static const char *name_of(const struct loss *l)
     return text;
 }
 
-/* By a product, or NULL for the one that is chosen. */
+/* Computes a loss with a kernel, or with the one that the library chooses if `product` is NULL. */
 static void run(const struct loss *l, const struct gemm_kernel *product, const float *z, int n,
                 int d, int threads, float *dz, struct loss_metrics *m)
 {
@@ -77,13 +77,13 @@ static void run(const struct loss *l, const struct gemm_kernel *product, const f
 
 /* ---- the reference ---- */
 
-/* What row i's loss is made of. */
+/* The values from which the loss of row i is computed. */
 struct candidates {
     int n, i;
     const double *s;   /* u_i.u_j (n) */
-    const bool *alike; /* of its class, itself as well (n) */
-    double *c;         /* gets dloss/ds_ij (n), zero at first */
-    double *gap;       /* is lowered to how close a decision was */
+    const bool *alike; /* whether j is of the same class as i; also true for i itself (n) */
+    double *c;         /* receives dloss/ds_ij (n); zero at first */
+    double *gap;       /* is lowered to the smallest distance of a decision from its opposite */
 };
 
 static void decide(const struct candidates *row, double difference)
@@ -91,7 +91,8 @@ static void decide(const struct candidates *row, double difference)
     *row->gap = fmin(*row->gap, fabs(difference));
 }
 
-/* -1/k sum over positives of ln p. Where k is 1, p - 1 is taken without the rounding near 0. */
+/* Computes -1/k times the sum over positives of ln p. If k is 1, it computes p - 1 without the
+ * rounding near 0. */
 static double softmax_row_loss(const struct candidates *row, double t, double *entropy)
 {
     double most = -INFINITY, sum = 0, others = 0, loss = 0;
@@ -124,7 +125,8 @@ static double logistic(double x, double *derivative)
     return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
 }
 
-/* A triple of row i, its positive and negative j, which counts `share`. */
+/* Returns the loss of a triplet of row i, its positive and negative j, which has the weight
+ * `share`. */
 static double triple_loss(const struct candidates *row, const struct loss *l, int j, double share)
 {
     const int p = row->i ^ 1;
@@ -173,7 +175,8 @@ static bool alike(const struct loss *l, int i, int j)
     return a == b || (l->kind == SUPCON && l->labels[a] >= 0 && l->labels[a] == l->labels[b]);
 }
 
-/* The loss word for word; dz by the chain rule. Returns how close to a corner it is. */
+/* Computes the loss literally as its definition, and dz by the chain rule. Returns the distance to
+ * the nearest kink. */
 static double reference(const struct loss *l, const float *z, int n, int d, double *dz,
                         struct loss_metrics *m)
 {
@@ -236,7 +239,7 @@ static double reference(const struct loss *l, const float *z, int n, int d, doub
 
 /* ---- comparison ---- */
 
-/* Views of an image are alike to the degree that `likeness` says. */
+/* Returns rows in which the views of an image are similar to the degree `likeness`. */
 static float *draw(int n, int d, int views, double likeness, double scale, uint64_t seed)
 {
     float *z = malloc((size_t)(n * d) * sizeof *z);
@@ -252,7 +255,7 @@ static float *draw(int n, int d, int views, double likeness, double scale, uint6
     return z;
 }
 
-/* Some are -1. */
+/* Returns labels, some of which are -1. */
 static int64_t *draw_labels(int count, int classes)
 {
     int64_t *y = malloc((size_t)count * sizeof *y);
@@ -263,7 +266,8 @@ static int64_t *draw_labels(int count, int classes)
     return y;
 }
 
-/* Largest distance of a from b, relative to the largest of b that is one of float's numbers. */
+/* Returns the largest distance of a from b, relative to the largest element of b that a float can
+ * represent. */
 static double distance(const float *a, const double *b, int n)
 {
     double far = 0, most = 0;
@@ -295,7 +299,8 @@ static void compare(const struct loss *l, const char *what, int n, int d,
                  want->accuracy);
 }
 
-/* By every kernel of floats that this machine can run, and one of a shape that none of them has. */
+/* Compares the results of every kernel of floats that this machine can run, and of one with an
+ * unusual shape. */
 static void check_products(const struct loss *l, const float *z, int n, int d,
                            const struct loss_metrics *want, const double *expect)
 {
@@ -305,7 +310,7 @@ static void check_products(const struct loss *l, const float *z, int n, int d,
         struct loss_metrics have;
         if (product->values != GEMM_FLOAT || !product->usable())
             continue;
-        run(l, product, z, n, d, 1, dz, &have); /* test_threads() says that this is enough */
+        run(l, product, z, n, d, 1, dz, &have); /* test_threads() shows that one thread is enough */
         compare(l, product->name, n, d, &have, dz, want, expect);
     }
     free(dz);
@@ -320,7 +325,7 @@ static void check_z(const struct loss *l, const float *z, int n, int d)
     free(expect);
 }
 
-/* Draws again while a decision (which negative is the most similar, is it within the margin) is
+/* Draws rows until no decision (which negative is the most similar, is it within the margin) is
  * closer than `gap`. */
 static float *draw_clear(const struct loss *l, int n, int d, double likeness, double scale,
                          double gap, double *dz, struct loss_metrics *m)
@@ -333,7 +338,8 @@ static float *draw_clear(const struct loss *l, int n, int d, double likeness, do
     }
 }
 
-/* Floats may take a closer decision otherwise. In one dimension all is equal or far apart. */
+/* Checks one case. Floats may decide otherwise if a decision is close. In one dimension all rows
+ * are equal or far apart. */
 static void check_case(const struct loss *l, int n, int d, double likeness, double scale)
 {
     double *expect = malloc((size_t)(n * d) * sizeof *expect);
@@ -344,13 +350,13 @@ static void check_case(const struct loss *l, int n, int d, double likeness, doub
     free(expect);
 }
 
-/* A tile has 192 rows and as many columns, a block up to 8 and 32. */
+/* Sizes n, d. A tile has 192 rows and 192 columns, a block up to 8 and 32. */
 static const int sizes[][2] = {{2, 1},    {4, 1},    {4, 7},     {6, 16},   {8, 17},
                                {10, 100}, {16, 128}, {34, 129},  {190, 33}, {192, 32},
                                {194, 5},  {254, 33}, {384, 129}, {386, 1},  {600, 31}};
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
-/* Kernels that do not fit are refused, with a message that names them. */
+/* Kernels that cannot be used must be refused with a message that names them. */
 static void test_kernels(void **state)
 {
     (void)state;
@@ -384,7 +390,7 @@ static void test_kernels(void **state)
     }
 }
 
-/* Rows that keep their length have one about 1. */
+/* Returns a scale at which rows that are not normalized have lengths of about 1. */
 static double scale_of(const struct loss *l, int d)
 {
     return l->raw ? 0.8 / sqrt(d) : 1;
@@ -402,7 +408,7 @@ static void test_ntxent(void **state)
             }
 }
 
-/* At 1/64 and below, exponentials are taken of differences from the largest. */
+/* At 1/64 and below, exponentials are computed from differences to the largest logit. */
 static void test_extreme_temperature(void **state)
 {
     (void)state;
@@ -419,7 +425,7 @@ static void test_extreme_temperature(void **state)
     free(labels);
 }
 
-/* One view to four, classes of any size, some of them over tiles. */
+/* Tests one to four views, and classes of any size, some of which span several tiles. */
 static void test_supcon(void **state)
 {
     (void)state;
@@ -441,7 +447,8 @@ static void test_supcon(void **state)
     }
 }
 
-/* Without labels, or with each image a label of its own, it is NT-Xent to the last bit. */
+/* Without labels, or with a different label for each image, the loss must be NT-Xent to the last
+ * bit. */
 static void test_supcon_alone(void **state)
 {
     (void)state;
@@ -473,24 +480,25 @@ static void test_triplet_loss(void **state)
                 const struct loss l = {margin ? TRIPLET : NTLOGISTIC, numbers[margin][number],
                                        .semi_hard = which & 2, .raw = which & 4, .views = 2};
                 if (sizes[i][0] > 100 && (number != 1 || (l.raw && sizes[i][1] == 1)))
-                    continue; /* so many products of two numbers cannot be told apart */
+                    continue; /* sums of that many products of two numbers cannot be
+                                 distinguished */
                 check_case(&l, sizes[i][0], sizes[i][1], 0.7, scale_of(&l, sizes[i][1]));
             }
 }
 
-/* Rows that lie along one line or another: similarities of 1, 0 and -1 without rounding, so that a
- * row's candidates can all be as far away as can be, negatives tie, and nothing may overflow or
- * vanish. */
+/* Rows on a few lines: similarities are 1, 0 and -1 without rounding. All candidates of a row can
+ * then be as far away as possible, and negatives tie; nothing may overflow or vanish. */
 static void test_opposites(void **state)
 {
     (void)state;
     static const signed char lines[][8] = {
-        {1, -1},                    /* no others, and the positive is opposite */
+        {1, -1},                    /* there are no others, and the positive is opposite */
         {1, 1, -1, -1},             /* the others are opposite */
-        {1, -1, 1, -1},             /* the positive is */
+        {1, -1, 1, -1},             /* the positive is opposite */
         {1, -1, 2, -2, 1, 2},       /* on two lines */
-        {1, 1, 2, -2, 2, 1, 1, 2},  /* several are the most similar of the less similar */
-        {1, 1, 1, 2, -1, -1, 2, -2} /* among equals */
+        {1, 1, 2, -2, 2, 1, 1, 2},  /* several negatives are the most similar of the less similar
+                                       ones */
+        {1, 1, 1, 2, -1, -1, 2, -2} /* among equal rows */
     };
     static const double numbers[] = {1e-3, 0.01, 0.0156, 0.0157, 0.1, 1.5, 1e3};
     static const int64_t labels[] = {3, -1, 3, 0};
@@ -502,7 +510,7 @@ static void test_opposites(void **state)
                 z[2 * n + abs(lines[l][n]) - 1] = lines[l][n] > 0 ? 1 : -1;
             for (enum kind kind = NTXENT; kind <= TRIPLET; kind++) {
                 if (kind == SUPCON && numbers[t] < 0.01)
-                    continue; /* its coefficients, p - 1/k, are floats, and 1000 times as large */
+                    continue; /* its coefficients, p - 1/k, are floats and are multiplied by 1000 */
                 for (int flags = 0; flags < (kind > SUPCON ? 4 : 2); flags++)
                     check_z(&(struct loss){kind, numbers[t], flags & 2, flags & 1, labels, 2}, z, n,
                             2);
@@ -521,7 +529,8 @@ static const struct loss every[] = {
 };
 enum { EVERY = sizeof every / sizeof *every };
 
-/* The loss does not depend on the length of z; its gradient goes as the inverse. */
+/* The loss must not depend on the length of z; its gradient must be proportional to the inverse of
+ * the length. */
 static void test_scales(void **state)
 {
     (void)state;
@@ -531,7 +540,7 @@ static void test_scales(void **state)
             check_case(&every[l], 34, 9, 0.7, scales[i]);
 }
 
-/* One pair has no negatives: but for NT-Logistic, nothing to lose, nothing to learn. */
+/* One pair has no negatives. Except for NT-Logistic, the loss and its gradient must then be 0. */
 static void test_one_pair(void **state)
 {
     (void)state;
@@ -550,7 +559,7 @@ static void test_one_pair(void **state)
     }
 }
 
-/* Rows without positives say nothing. */
+/* Rows without positives must contribute nothing. */
 static void test_no_positives(void **state)
 {
     (void)state;
@@ -584,7 +593,8 @@ static void test_finite_differences(void **state)
         run(&loss, NULL, z, N, D, 1, dz, &m);
         for (int i = 0; i < N * D; i++) {
             struct loss_metrics up, down;
-            float saved = z[i], h = loss.kind > SUPCON ? 1e-3f : 1e-2f; /* not over a corner */
+            float saved = z[i], h = loss.kind > SUPCON ? 1e-3f : 1e-2f; /* does not step over a
+                                                                           kink */
             z[i] = saved + h;
             float above = z[i];
             run(&loss, NULL, z, N, D, 1, unused, &up);
@@ -627,7 +637,7 @@ static void test_threads(void **state)
     free(labels);
 }
 
-/* Representations that have all become equal are right nowhere. */
+/* Representations that have all become equal must count as right nowhere. */
 static void test_collapse(void **state)
 {
     (void)state;
@@ -636,7 +646,7 @@ static void test_collapse(void **state)
     int64_t *labels = draw_labels(N / 2, 6);
     for (int l = 0; l < 2 * EVERY; l++) {
         struct loss loss = every[l / 2];
-        const bool zero = l % 2; /* no direction at all */
+        const bool zero = l % 2; /* rows of zeros, which have no direction */
         const double s = zero ? 0 : 1, t = loss.number, up = log1p(exp(s / t));
         double want = log(N - 1);
         loss.labels = labels;
@@ -658,7 +668,7 @@ static void test_collapse(void **state)
     free(labels);
 }
 
-/* One bad element must not go unseen, nor products that overflow. */
+/* A single element that is not finite must not stay unnoticed, nor products that overflow. */
 static void test_not_finite(void **state)
 {
     (void)state;
@@ -672,7 +682,7 @@ static void test_not_finite(void **state)
             float *z = draw(20, 4, 2, 0.7, 1, 5), dz[80];
             struct loss_metrics m;
             z[37] = bad[b];
-            z[33] = isfinite(bad[b]) ? -bad[b] : z[33]; /* its positive's */
+            z[33] = isfinite(bad[b]) ? -bad[b] : z[33]; /* that of its positive */
             run(&loss, NULL, z, 20, 4, 2, dz, &m);
             if (isfinite(m.loss))
                 fail_msg("%s: %g is not seen", name_of(&loss), (double)bad[b]);
@@ -708,7 +718,7 @@ static void check_golden(const struct frame *golden, const struct tensor *z, con
     free(wide);
 }
 
-/* tests/golden/losses.py says what the names say. */
+/* tests/golden/losses.py explains the names. */
 static void test_pytorch(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
-/* The network on each engine against PyTorch (tests/golden/network.py says how), finite differences,
- * and the promises about threads and neighbours. test_engines.c compares the engines. */
+/* Tests the network with each engine against PyTorch (tests/golden/network.py explains how) and
+ * against finite differences. Also tests that neither threads nor other images change a result.
+ * test_engines.c compares the engines. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,11 +21,11 @@
 #include "network/resnet.h"
 #include "network_values.h"
 
-#include <cmocka.h> /* last: it defines a macro fail */
+#include <cmocka.h> /* comes last because it defines a macro fail */
 
 /* ---- engines ---- */
 
-/* What networks are made with: this kernel (NULL: the reference) in this precision. */
+/* The kernel (NULL: the reference engine) and the precision with which networks are made. */
 static const struct gemm_kernel *kernel;
 static enum engine_precision precision;
 
@@ -36,8 +37,8 @@ static struct engine *make_engine(int threads)
     return e;
 }
 
-/* Runs a test with the reference and with each kernel of this machine in each precision, or with
- * those that compute floats in full. */
+/* Runs a test with the reference engine and with each kernel of this machine in each precision, or
+ * without `all`, with those that compute with full floats. */
 static void with_engines(bool all, void (*test)(void))
 {
     kernel = NULL;
@@ -76,7 +77,8 @@ static const struct golden {
     const char *name;
     enum kind kind;
     int64_t images, h, w, c;
-    int64_t to, kernel, stride; /* to: channels, or the depth of a ResNet, or a head's layers */
+    int64_t to, kernel, stride; /* to: channels, or the depth of a ResNet, or the layers of a
+                                   head */
     bool evaluation;
     double tolerance;
     double width; /* of a ResNet */
@@ -132,7 +134,8 @@ static struct plan *plan_of(const struct golden *g)
     if (g->kind == CONV || g->kind == SERIES_CONV)
         out = plan_convolution(p, 0, g->to, g->kernel, g->stride, g->kernel / 2, "conv1");
     else if (g->kind == NORM || g->kind == NORM_RELU) {
-        /* Batch norm's sums come from the convolution before it: here the identity. */
+        /* The sums for batch norm come from the convolution before it, which is the identity
+         * here. */
         out = plan_convolution(p, 0, g->c, 1, 1, 0, "identity");
         out = plan_batch_norm(
             p, out,
@@ -154,7 +157,8 @@ static struct plan *plan_of(const struct golden *g)
     return p;
 }
 
-/* The file's own biases, which keep values away from the ReLUs' kinks. Returns how many it has. */
+/* Sets the biases that the file has, which keep values away from the ReLUs' kinks. Returns their
+ * number. */
 static int set_given_values(struct parameters *p, const struct frame *f)
 {
     int given = 0;
@@ -172,7 +176,7 @@ static int set_given_values(struct parameters *p, const struct frame *f)
     return given;
 }
 
-/* Compares v (n) with the file's samples and norm of that name. */
+/* Compares v (n) with the samples and the norm of that name in the file. */
 static void compare(const struct golden *g, const struct frame *f, const char *prefix,
                     const char *name, const float *v, size_t n)
 {
@@ -194,8 +198,8 @@ static void compare(const struct golden *g, const struct frame *f, const char *p
     for (size_t i = 0; i < n; i++)
         all += (double)v[i] * (double)v[i];
     const double want_all = (double)*(float *)norm->data;
-    /* Some channels' gradients are zero, and the samples may fall on these: then the tensor's
-     * mean square is the measure. */
+    /* Some channels have gradients of zero, and the samples may be from these. The error is then
+     * relative to the tensor's mean square. */
     size = fmax(size, want_all * want_all * (double)samples / (double)n);
     const double relative = sqrt(off / size), of_norm = fabs(sqrt(all) - want_all) / want_all;
     if (!(relative <= g->tolerance) || !(of_norm <= g->tolerance))
@@ -303,7 +307,7 @@ static struct network *tiny(int depth, int threads, enum resnet_stem stem)
     return ready(resnet_plan(depth, 0.2, stem), threads);
 }
 
-/* One of three networks that have all kinds of operations among them. */
+/* The number of networks, which together contain all kinds of operations. */
 enum { NETWORKS = 3 };
 static struct network *tiny_number(int i, int threads)
 {
@@ -320,9 +324,9 @@ static double dot(const float *a, const float *b, size_t n)
     return sum;
 }
 
-/* <dout, out> changes along a direction of parameter space as the gradient says. Directions go
- * along the gradient in part, so that the change stands out from rounding and from ReLUs that
- * flip on the way. */
+/* Checks that <dout, out> changes along a direction of parameter space as the gradient predicts.
+ * The directions are partly along the gradient, so that the change is larger than rounding errors
+ * and the effect of ReLUs that flip on the way. */
 static void finite_differences_of(struct network *net)
 {
     struct parameters *p = network_parameters(net);
@@ -368,7 +372,7 @@ static void finite_differences_of(struct network *net)
     free(out);
 }
 
-/* Two blocks with selective kernels. */
+/* Returns a network of two blocks with selective kernels. */
 static struct network *selective(void)
 {
     struct plan *p = plan_new(3);
@@ -603,7 +607,8 @@ static struct network *tiny_resnet(void)
     return tiny(18, 2, RESNET_STEM_CIFAR);
 }
 
-/* Outputs and gradients of a small network, one after the other; n of them. */
+/* Returns the outputs and gradients of a small network, one after the other, and sets *n to their
+ * number. */
 static float *results_of(struct network *(*make)(void), const struct gemm_kernel *by,
                          enum engine_precision computes, size_t *n)
 {
@@ -637,8 +642,8 @@ static double cosine(const float *a, const float *b, size_t n)
     return dot(a, b, n) / sqrt(dot(a, a, n) * dot(b, b, n));
 }
 
-/* Matrix units against the plain path on the same bf16 numbers, and three bf16 products against
- * float32: only the order of sums and the last bits differ, until a ReLU flips. */
+/* Compares matrix units with the plain path on the same bf16 numbers, and three bf16 products with
+ * float32. Only the order of sums and the last bits differ, until a ReLU flips. */
 static void test_tiles(void **state)
 {
     (void)state;
@@ -662,7 +667,8 @@ static void test_tiles(void **state)
     }
 }
 
-/* Maps of bf16 keep 8 bits; a wrong or missing term of a gradient is far more than that. */
+/* Maps of bf16 have 8 bits. A wrong or missing term of a gradient has a far larger effect than
+ * that. */
 static void test_selective_kernels_in_bf16(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* SGD and Adam against torch.optim in float64 (tests/golden/optimizers.py), and which names a
- * `frozen` means. */
+/* Tests SGD and Adam against torch.optim in float64 (tests/golden/optimizers.py), and which
+ * parameters a `frozen` list names. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,7 +35,7 @@ static int close_golden(void **state)
     return 0;
 }
 
-/* The generator leaves out what is torch's default, 0. */
+/* Returns a setting. The generator leaves out those that have torch's default, 0. */
 static double setting(const char *name, const char *what)
 {
     char key[64];
@@ -79,7 +79,7 @@ static void assert_near(const float *have, const struct tensor *want)
 
 struct parameter_state {
     size_t n;
-    float *w, *a, *b; /* a, b: what the optimizer keeps */
+    float *w, *a, *b; /* a, b: the optimizer's state */
 };
 
 static struct parameter_state begin(void)
@@ -140,7 +140,7 @@ static void test_adam(void **state)
     }
 }
 
-/* What does not decay moves as if there were no weight decay. */
+/* Parameters that are excluded from weight decay must move as if there were none. */
 static void test_no_decay(void **state)
 {
     (void)state;

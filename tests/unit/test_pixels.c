@@ -1,5 +1,6 @@
-/* What operations on images compute, against PIL, torchvision and numpy (tests/golden/augment.py). */
-/* Before cmocka.h, which makes fail a macro. */
+/* Tests what operations on images compute, against PIL, torchvision and numpy
+ * (tests/golden/augment.py). */
+/* This header comes before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
 #include <setjmp.h>
@@ -51,12 +52,12 @@ static double worst(const float *a, const float *b, size_t n)
     double max = 0;
     for (size_t i = 0; i < n; i++) {
         const double d = fabs((double)a[i] - (double)b[i]);
-        max = d <= max ? max : d; /* a NaN stays */
+        max = d <= max ? max : d; /* keeps a NaN */
     }
     return max;
 }
 
-/* Every golden tensor of that prefix is handed to `one`; there must be `expected` of them. */
+/* Calls `one` for every golden tensor of that prefix, of which there must be `expected`. */
 static void for_each(const char *prefix, int expected, void (*one)(const struct tensor *))
 {
     int found = 0;
@@ -68,15 +69,15 @@ static void for_each(const char *prefix, int expected, void (*one)(const struct 
     assert_int_equal(found, expected);
 }
 
-/* Starts an operation on images with nothing drawn. */
+/* Prepares an operation on images for which nothing is drawn. */
 static void begin(struct view_op *op, const char *name)
 {
     struct view view = {.n_ops = 0};
     memcpy(op, drawn_append(&view, &operations_on_images, name), sizeof *op);
 }
 
-/* Applies it to x F32 (3,n), whose planes are size x size unless the operation takes each pixel by
- * itself. */
+/* Applies the operation to x F32 (3,n). The planes are size x size unless the operation treats each
+ * pixel by itself. */
 static void apply(struct view_op *op, float *x, size_t n, int size)
 {
     struct operation_canvas canvas = {.x = x, .n = n, .size = size, .channels = 3};
@@ -89,7 +90,7 @@ static void apply(struct view_op *op, float *x, size_t n, int size)
 static const char *const steps[] = {"brightness", "contrast", "saturation", "hue"};
 enum { STEPS = sizeof steps / sizeof steps[0] };
 
-/* Jitter that takes the n steps of these names, each with its factor. */
+/* Prepares a jitter with the n steps of these names, each with its factor. */
 static void begin_jitter(struct view_op *op, int n, const char *const *names, const float *factors)
 {
     begin(op, "jitter");
@@ -115,14 +116,14 @@ static void apply_color(const char *name, float *rgb, size_t n, float factor)
     apply(&op, rgb, n, 0);
 }
 
-/* planes of `all` pixels -> planes of the first n of them */
+/* Copies the first n pixels of planes of `all` pixels. */
 static void first_pixels(const float *rgb, size_t all, size_t n, float *out)
 {
     for (size_t c = 0; c < 3; c++)
         memcpy(out + c * n, rgb + c * all, n * sizeof *out);
 }
 
-/* All pixels, and the first few: numbers of them on either side of every length of vectors. */
+/* Tests all pixels, and the first few, in numbers on either side of every vector length. */
 static void one_color(const struct tensor *expected)
 {
     const struct tensor *input = get("color");
@@ -150,7 +151,7 @@ static void colors(void **state)
     for_each("color/", 22, one_color);
 }
 
-/* Few pixels, and more than a block of them; the mean in float64. */
+/* Tests few pixels, and more than a block of them; the mean is in float64. */
 static void contrasts(void **state)
 {
     (void)state;
@@ -174,7 +175,8 @@ static void contrasts(void **state)
     free(exact);
 }
 
-/* More pixels than a block, and steps on both sides of contrast, come to what single steps do. */
+/* With more pixels than a block, and steps before and after contrast, the result must be that of
+ * single steps. */
 static void many_steps(void **state)
 {
     (void)state;
@@ -221,7 +223,7 @@ static void begin_blur(struct view_op *op, int kernel, float sigma)
     *drawn_float(op, "sigma") = sigma;
 }
 
-/* Applies the operation to a golden input, and compares. */
+/* Applies the operation to a golden input, and compares the result. */
 static void assert_applied(struct view_op *op, const struct tensor *input,
                            const struct tensor *expected)
 {
@@ -336,7 +338,7 @@ static void crops(void **state)
     for_each("pixel/", 2, one_crop);
 }
 
-/* Weights sum to one wherever the box lies, and memory is never left. */
+/* Weights must sum to one for any box, and no memory outside the image may be read. */
 static void any_box(void **state)
 {
     (void)state;
@@ -363,7 +365,7 @@ static void any_box(void **state)
     }
 }
 
-/* A box of the same size as the view comes out as it went in, to the last bit of the byte. */
+/* A box of the same size as the view must be copied exactly, to the last bit of the byte. */
 static void identity(void **state)
 {
     (void)state;

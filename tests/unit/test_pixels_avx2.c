@@ -1,4 +1,5 @@
-/* test_pixels.c with the pixels' kernels as machines with AVX2, but without AVX-512, run them. */
+/* Runs test_pixels.c with the versions of the pixels' functions for machines with AVX2 but without
+ * AVX-512. */
 #pragma GCC push_options
 #if defined(__x86_64__)
 #define NEEDS ISA_AVX2

@@ -1,4 +1,4 @@
-/* test_pixels.c with the pixels' kernels as any machine can run them. */
+/* Runs test_pixels.c with the versions of the pixels' functions that any machine can run. */
 #include "kernels.h"
 
 #include "test_pixels.c"

@@ -1,5 +1,6 @@
-/* policy: parsing, the laws of what is drawn, and a whole view against torchvision. */
-/* Before cmocka.h, which makes fail a macro. */
+/* Tests policy: parsing, the distribution of what is drawn, and a whole view against
+ * torchvision. */
+/* This header comes before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
 #include <setjmp.h>
@@ -19,9 +20,9 @@
 
 #include "drawn.h"
 
-/* Quantiles at 1 - 1e-5, of chi-square and of Kolmogorov and Smirnov's distance times sqrt(n); the
+/* Quantiles at 1 - 1e-5 of chi-square and of Kolmogorov and Smirnov's distance times sqrt(n). The
  * seeds are fixed. */
-enum { DRAWS = 100000, CELLS = 20, STEPS = 4 /* of jitter */ };
+enum { DRAWS = 100000, CELLS = 20, STEPS = 4 /* steps of jitter */ };
 static const char *const steps[STEPS] = {"brightness", "contrast", "saturation", "hue"};
 static const double CHI2_19 = 58.2, CHI2_23 = 64.4, KS = 2.47;
 
@@ -94,14 +95,14 @@ static void parsing(void **state)
     assert_null(policy_ops(&operations_on_images, "simclr-series"));
 }
 
-/* What the code that reads the tables of operations relies on. */
+/* Checks the assumptions of the code that reads the tables of operations. */
 static void assert_sound(const struct operation_set *set)
 {
     assert_true(set->operations[0]->first && !set->operations[0]->evaluation);
     for (const struct operation *const *o = set->operations; *o; o++) {
         assert_true((*o)->apply && (*o)->drawn_size <= OPERATION_MAX_DRAWN);
         assert_true(!(*o)->first || (*o)->drawn_size == sizeof(struct box));
-        assert_ptr_equal(operation_named(set, (*o)->name), *o); /* no name is there twice */
+        assert_ptr_equal(operation_named(set, (*o)->name), *o); /* no name exists twice */
         struct policy p;
         assert_int_equal(policy_parse(&p, set, (*o)->name), 0);
         const struct operation_use *use = &p.ops[p.n_ops - 1];
@@ -176,7 +177,7 @@ static void wrong_lists(void **state)
     }
 }
 
-/* What was drawn of a number that should be uniform in [low,high). */
+/* The draws of a number that should be uniform in [low,high). */
 struct draws {
     double low, high;
     int n;
@@ -202,7 +203,7 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Kolmogorov and Smirnov's test of u[n], which it sorts, being uniform in [0,1). */
+/* Tests with Kolmogorov and Smirnov's test that u[n], which it sorts, is uniform in [0,1). */
 static void assert_ks(double *u, int n)
 {
     double distance = 0;
@@ -250,7 +251,7 @@ static void draw(struct view *view, const char *ops, int width, int height, int 
     view_draw(view, &p, width, height, size, &r);
 }
 
-/* The box of the image that a view shows. */
+/* Returns the box of the image that a view shows. */
 static struct box draw_box(const char *ops, int width, int height, int size, uint32_t number)
 {
     struct view view;
@@ -258,7 +259,7 @@ static struct box draw_box(const char *ops, int width, int height, int size, uin
     return *view_box(&view);
 }
 
-/* The box of the view that a cutout fills. */
+/* Returns the box of the view that a cutout fills. */
 static struct box draw_cutout(const char *ops, int size, uint32_t number)
 {
     struct view view;
@@ -270,8 +271,9 @@ static struct box draw_cutout(const char *ops, int size, uint32_t number)
 
 static struct draws law[6];
 
-/* Area and log aspect are uniform: shares up to 0.5 of a square always fit (0.5 x 4/3 < 1), so no
- * draw is rejected. The image is large, so that rounding to pixels does not show. */
+/* Area and log aspect ratio must be uniform. Areas of up to 0.5 of a square always fit (0.5 x 4/3 <
+ * 1), so no draw is rejected. The image is large, so that rounding to pixels has no visible
+ * effect. */
 static void crop_law(void **state)
 {
     (void)state;
@@ -312,7 +314,7 @@ static void crop_arguments(void **state)
     assert_uniform(&law[0]);
 }
 
-/* Images in which hardly any box fits take the central one, as torchvision does. */
+/* Images in which hardly any box fits must use the central one, as torchvision does. */
 static void crop_fallback(void **state)
 {
     (void)state;
@@ -396,7 +398,7 @@ static void jitter_law(void **state)
         assert_uniform(&law[k]);
 }
 
-/* Strength above 1.25 would make factors negative: they stop at 0, as torchvision's do. */
+/* A strength above 1.25 would make factors negative. They must stop at 0, as torchvision's do. */
 static void strong_jitter(void **state)
 {
     (void)state;
@@ -429,7 +431,7 @@ static void sigma_law(void **state)
     assert_uniform(&law[1]);
 }
 
-/* A tenth of the view's side, made odd. */
+/* The width must be a tenth of the view's side, made odd. */
 static void blur_kernels(void **state)
 {
     (void)state;
@@ -441,8 +443,9 @@ static void blur_kernels(void **state)
     }
 }
 
-/* The view is huge, so that rounding to pixels does not show, and the square small beside it, so
- * that hardly one is cut off on two sides, which leaves its side unknown. */
+/* The view is huge, so that rounding to pixels has no visible effect, and the square is small
+ * beside it, so that hardly any square is cut off on two sides, which would hide its side
+ * length. */
 static void cutout_law(void **state)
 {
     (void)state;
@@ -486,7 +489,7 @@ static void rotate_law(void **state)
         assert_share(quarters[i], DRAWS, i ? 1 / 3.0 : 0);
 }
 
-/* Each noise of each view has a stream of its own, of purpose RANDOM_PIXELS. */
+/* Each noise of each view must have a stream of its own, with purpose RANDOM_PIXELS. */
 static void noise_streams(void **state)
 {
     (void)state;
@@ -507,7 +510,7 @@ static void noise_streams(void **state)
     }
 }
 
-/* The noise is normal in each channel, and the channels are uncorrelated. */
+/* The noise must be normally distributed in each channel, and the channels must be uncorrelated. */
 static void noise_law(void **state)
 {
     (void)state;
@@ -572,7 +575,7 @@ static void whole_view(void **state)
     frame_free(golden);
 }
 
-/* The same bytes from memory that served another image before, and from fresh memory. */
+/* The bytes must be the same with memory that was used for another image and with fresh memory. */
 static void memory_reuse(void **state)
 {
     (void)state;
@@ -609,7 +612,8 @@ static uint8_t smooth(double x, double y, int c)
     return (uint8_t)lrint(128 + 60 * sin(x / 15 + c) + 60 * cos(y / 20 - c));
 }
 
-/* pixels (ceil(height/d),ceil(width/d),3): a smooth picture's, at the middle of each of d x d. */
+/* Paints a smooth picture, pixels (ceil(height/d),ceil(width/d),3), with its values at the middle
+ * of each block of d x d. */
 static void paint(uint8_t *pixels, int width, int height, int d)
 {
     for (int y = 0; y < (height + d - 1) / d; y++)
@@ -618,7 +622,7 @@ static void paint(uint8_t *pixels, int width, int height, int d)
                 *pixels++ = smooth((x + 0.5) * d, (y + 0.5) * d, c);
 }
 
-/* Boxes are in pixels of the whole image, whatever the scale at which it is there. */
+/* Boxes must be in pixels of the whole image, whatever the scale at which it was decoded. */
 static void reduced_scales(void **state)
 {
     (void)state;

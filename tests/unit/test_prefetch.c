@@ -1,5 +1,5 @@
-/* prefetch: the order of frames, the bound, failures and early ends. */
-/* Before cmocka.h, which makes fail a macro. */
+/* Tests prefetch: the order of frames, the bound, failures and early ends. */
+/* This header comes before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
 #include <setjmp.h>
@@ -20,7 +20,8 @@
 
 enum { FRAME_BYTES = 1024 };
 
-/* Makes n frames of `bytes`, each with its number in the first element, and then returns `last`. */
+/* A maker of n frames of `bytes` bytes, each with its number in the first element, after which it
+ * returns `last`. */
 struct maker {
     int64_t n, bytes;
     enum prefetch_result last;
@@ -44,7 +45,7 @@ static enum prefetch_result make(void *user, const atomic_bool *stop, struct fra
     return PREFETCH_FRAME;
 }
 
-/* The number of the next frame; -1 for a failure, -2 for the end. */
+/* Returns the number of the next frame, or -1 for a failure, or -2 for the end. */
 static int64_t next(struct prefetch *p)
 {
     struct frame *f;
@@ -78,7 +79,7 @@ static void order(void **state)
     }
 }
 
-/* However slow the reader is, no more frames are begun than the bound holds. */
+/* However slow the reader is, the thread must not begin more frames than the bound allows. */
 static void bound(void **state)
 {
     (void)state;
@@ -113,7 +114,7 @@ static void failure(void **state)
     struct maker m = {.n = 3, .bytes = FRAME_BYTES, .last = PREFETCH_FAILED};
     struct prefetch *p = prefetch_start(make, &m, 1 << 30);
     assert_non_null(p);
-    pause_a_little(); /* it has failed, and the frames before come nevertheless */
+    pause_a_little(); /* it has failed, but the frames before must come first */
     for (int64_t i = 0; i < m.n; i++)
         assert_int_equal(next(p), i);
     for (int i = 0; i < 2; i++) {
@@ -173,7 +174,7 @@ static void a_maker_that_waits(void **state)
         prefetch_stop(p);
         assert_true(clock_now() - since < 5);
     }
-    assert_int_equal(stop_check(), 0); /* the flag was the other thread's */
+    assert_int_equal(stop_check(), 0); /* the flag belonged to the other thread */
     close(ends[0]);
     close(ends[1]);
 }

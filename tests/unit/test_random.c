@@ -1,4 +1,4 @@
-/* random against the vectors published with Random123, and the laws its draws must follow. */
+/* Tests random against the vectors published with Random123, and the distributions of its draws. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,8 +10,8 @@
 
 #include "base/random.h"
 
-/* Chi-square quantiles at 1 - 1e-5: a right generator fails one such test in 100,000 seeds, and
- * these seeds are fixed. */
+/* Chi-square quantiles at 1 - 1e-5. A correct generator fails one such test for one of 100,000
+ * seeds, and these seeds are fixed. */
 static const double CHI2_9 = 40.1, CHI2_99 = 171.0, CHI2_23 = 64.4;
 
 static void known_answers(void **state)
@@ -39,7 +39,7 @@ static void known_answers(void **state)
         assert_int_equal(random_u32(&r), vectors[0].expected[i]);
 }
 
-/* Each part of a stream's name must matter, and a stream must not depend on what else is drawn. */
+/* Each part of a stream's name must matter, and a stream must not depend on other draws. */
 static void names(void **state)
 {
     (void)state;
@@ -98,7 +98,7 @@ static void uniforms(void **state)
     assert_true(chi_square(tens, 10, DRAWS / 10) < CHI2_9);
     assert_true(fabs(trues - 0.3 * DRAWS) < 4.5 * sqrt(0.3 * 0.7 * DRAWS));
     assert_int_equal(random_below(&r, 1), 0);
-    /* For n of three quarters of 2^64, a plain remainder would fall into the lowest third of 0..n-1
+    /* For n of three quarters of 2^64, a plain remainder would be in the lowest third of 0..n-1
      * half of the time. */
     const uint64_t n = 3ULL << 62;
     int low = 0;
@@ -107,7 +107,8 @@ static void uniforms(void **state)
     assert_true(fabs(low - DRAWS / 3.0) < 4.5 * sqrt(DRAWS * 2.0 / 9));
 }
 
-/* Moments, and the share within each deviation, of the normal and of the one cut at two. */
+/* Tests the moments, and the fraction within each multiple of the standard deviation, of the normal
+ * distribution and of the one truncated at two. */
 static void normals(void **state)
 {
     (void)state;

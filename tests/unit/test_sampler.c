@@ -1,5 +1,5 @@
-/* sampler: which image is in which row of a batch, on which rank. */
-/* Before cmocka.h, which makes fail a macro. */
+/* Tests sampler: which image is in which row of a batch, on which rank. */
+/* This header comes before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
 #include <setjmp.h>
@@ -47,7 +47,7 @@ static void training(void **state)
     }
     assert_memory_not_equal(order[0], order[1], sizeof order[0]);
     assert_memory_not_equal(order[1], order[2], sizeof order[0]);
-    /* Backward and across epochs: the batch of a step does not depend on the steps before it. */
+    /* Go backward and across epochs: the batch of a step must not depend on the steps before it. */
     for (int64_t step = 14; step >= 0; step -= 3) {
         struct batch batch;
         sampler_get(&b, step, &batch);
@@ -87,8 +87,8 @@ static void evaluation(void **state)
     sampler_free(&b);
 }
 
-/* The ranks' rows follow one another, cover the batch, and are whole grains if the ranks divide the
- * grains. */
+/* The rows of the ranks must follow one another, cover the batch, and be whole grains if the number
+ * of ranks divides that of grains. */
 static void shards(void **state)
 {
     (void)state;

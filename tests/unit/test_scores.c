@@ -61,7 +61,7 @@ static void test_few_classes(void **state)
     scores_free(&s);
 }
 
-/* A class that cannot be predicted is in no top 5, however few classes there are. */
+/* A class that cannot be predicted must be in no top 5, however few classes there are. */
 static void test_unranked(void **state)
 {
     (void)state;
@@ -75,7 +75,7 @@ static void test_unranked(void **state)
     assert_float_equal(s.top1, 0.5, 0);
     assert_float_equal(s.top5, 0.75, 0);
     scores_free(&s);
-    assert_int_equal(bootstrap(&sampled, v, y, 1, 2, 10, 0.9, 0), 0); /* the first row alone */
+    assert_int_equal(bootstrap(&sampled, v, y, 1, 2, 10, 0.9, 0), 0); /* only the first row */
     assert_float_equal(sampled.top5.high, 0, 0);
 }
 

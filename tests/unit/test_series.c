@@ -1,6 +1,6 @@
-/* Operations on series: their lists, what they draw and how often, and what they make of known
- * series. numpy redoes views of random series in tests/programs/series.sh. */
-/* Before cmocka.h, which makes fail a macro. */
+/* Tests operations on series: their lists, what they draw and how often, and their results for
+ * known series. tests/programs/series.sh compares views of random series with numpy. */
+/* This header comes before cmocka.h, which makes fail a macro. */
 #include "base/fail.h"
 
 #include <setjmp.h>
@@ -79,7 +79,7 @@ static void test_lists(void **state)
     }
 }
 
-/* A share of the draws is p, within four standard deviations. */
+/* Asserts that the fraction of the draws is p, within four standard deviations. */
 static void assert_share(int count, int of, double p)
 {
     const double std = sqrt(p * (1 - p) / of);
@@ -130,7 +130,7 @@ static void test_draws(void **state)
         }
     }
     assert_share(whole, DRAWS, 0.3);
-    assert_share(at_start, DRAWS - whole, 0.5 - 1 / 120.0); /* ties count as the other half */
+    assert_share(at_start, DRAWS - whole, 0.5 - 1 / 120.0); /* half of the ties count */
     assert_share(scalings, DRAWS, 0.4);
     assert_share(trends, DRAWS, 0.6);
     assert_share(up, trends, 0.5);
@@ -141,7 +141,7 @@ static void test_draws(void **state)
         assert_share(segments[n], permutations, 1 / 3.0);
 }
 
-/* 3 segments of 5 steps have 6 sets of cuts and 6 orders. */
+/* 3 segments of 5 steps have 6 sets of cuts and 6 orders, which must be equally likely. */
 static void test_permutations_are_as_likely(void **state)
 {
     (void)state;
@@ -190,8 +190,9 @@ static void test_known_series(void **state)
     struct view view;
     draw(&view, &whole, STEPS, STEPS, 0);
     apply(&view, &x[0][0], STEPS, 2, STEPS, &out[0][0]);
-    assert_memory_equal(out, x, sizeof x); /* not a bit is changed */
-    for (uint32_t n = 0; n < 50; n++) {    /* a ramp stays one, from its first to its last step */
+    assert_memory_equal(out, x, sizeof x); /* no bit may change */
+    for (uint32_t n = 0; n < 50; n++) {    /* a ramp must stay a ramp from its first to its last
+                                              step */
         draw(&view, &half, STEPS, 4 * STEPS, n);
         const struct box run = *view_box(&view);
         assert_int_equal(run.w, STEPS / 2);
@@ -215,7 +216,8 @@ static void test_known_series(void **state)
     assert_true(fabsf(out[STEPS - 1][1] - (offset + slope / 2)) < 1e-6f);
 }
 
-/* The noise has the mean and the standard deviation that it should, and views do not share it. */
+/* The noise must have the right mean and standard deviation, and different views must have
+ * different noise. */
 static void test_noise(void **state)
 {
     (void)state;

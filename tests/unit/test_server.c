@@ -1,4 +1,4 @@
-/* server: several in one process, each with settings of its own. */
+/* Tests server: several servers in one process, each with its own settings. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +10,7 @@
 #include "link/server.h"
 #include "link/stream.h"
 
-#include <cmocka.h> /* last: it defines a macro fail */
+#include <cmocka.h> /* comes last because it defines a macro fail */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,13 +56,14 @@ static struct frame *floats(int64_t n)
     return f;
 }
 
-/* A server that answers each request with itself, in a thread, until its clients have ended. */
+/* A server in a thread that answers each request with the request itself until its clients have
+ * ended. */
 struct echo {
     pthread_t thread;
     struct server *server;
     enum server_result last;
     int answered;
-    struct fail_note note; /* of a failure */
+    struct fail_note note; /* message of a failure */
 };
 
 static void *echo_run(void *arg)
@@ -87,7 +88,7 @@ static void echo_start(struct echo *e, struct server *server)
     assert_int_equal(pthread_create(&e->thread, NULL, echo_run, e), 0);
 }
 
-/* Waits until all its clients have ended, well, and closes it. */
+/* Waits until all clients of the server have ended without a failure, and closes it. */
 static void echo_end(struct echo *e, int answered)
 {
     assert_int_equal(pthread_join(e->thread, NULL), 0);
@@ -96,7 +97,7 @@ static void echo_end(struct echo *e, int answered)
     assert_int_equal(server_end(e->server), 0);
 }
 
-/* Sends n floats and ends the link. The answer; NULL and fail_message(): there is none. */
+/* Sends n floats and ends the link. Returns the answer, or NULL with a message if there is none. */
 static struct frame *ask(const char *address, const struct link_config *config, int64_t n)
 {
     struct frame *reply = NULL;
@@ -219,13 +220,13 @@ static void *pipe_client_run(void *arg)
     fail_save(&c->note);
     sink_end(requests);
     for (enum source_result got = c->got; got == SOURCE_FRAME; got = source_next(replies, &f))
-        frame_free(f); /* until the server has ended */
+        frame_free(f); /* the server ends after this */
     source_close(replies);
     return NULL;
 }
 
-/* Runs a server over FIFOs with that limit, and a client that sends n floats. What the client got.
- */
+/* Runs a server over FIFOs with that limit, and a client that sends n floats. Returns what the
+ * client received. */
 static struct pipe_client over_pipes(int64_t max_frame, int64_t n)
 {
     const struct link_config config = settings(PATIENCE, max_frame, "");
@@ -259,7 +260,7 @@ static void test_pipes_beside_a_socket(void **state)
     struct pipe_client c = over_pipes(SMALL, 10000);
     assert_int_equal(c.got, SOURCE_FAILED);
     assert_non_null(strstr(c.note.text, "over the limit of 4096 (--max-frame)"));
-    expect_answer(address, &config, 10000); /* the socket's limit is another */
+    expect_answer(address, &config, 10000); /* the socket has another limit */
     c = over_pipes(SMALL, 100);
     assert_int_equal(c.got, SOURCE_FRAME);
     echo_end(&a, 1);

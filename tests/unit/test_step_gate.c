@@ -1,4 +1,4 @@
-/* step_gate: which requests wait, and when a step is complete. */
+/* Tests step_gate: which requests wait, and when a step is complete. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,9 +9,9 @@
 #include "base/fail.h"
 #include "program/step_gate.h"
 
-#include <cmocka.h> /* last: it defines a macro fail */
+#include <cmocka.h> /* comes last because it defines a macro fail */
 
-/* A client that joined at a step with that many parameters. */
+/* Adds a client that joined at a step and owes that many gradients. */
 static void join(struct step_gate *g, int client, int owes, int64_t step)
 {
     struct step_gate_client *c = step_gate_client(g, client);
@@ -28,7 +28,8 @@ static void put(struct step_gate *g, int client, int64_t step)
     assert_int_equal(step_gate_put(g, client, step, f), 0);
 }
 
-/* Takes the next request, which must be that one, and counts n gradients. */
+/* Takes the next request, asserts that it is the one of that client and step, and counts n
+ * gradients. */
 static void expect(struct step_gate *g, int client, int64_t step, int n)
 {
     struct step_gate_request r;
@@ -54,11 +55,11 @@ static void test_one_step_ahead_waits(void **state)
     join(g, 1, 1, 5);
     put(g, 0, 5);
     expect(g, 0, 5, 2);
-    assert_true(step_gate_under_way(g) == 5); /* client 1 has not begun it */
+    assert_true(step_gate_under_way(g) == 5); /* client 1 has not begun the step */
     put(g, 0, 6);
     assert_true(step_gate_holds(g));
     expect_none(g);
-    put(g, 1, 5); /* came later and is answered first */
+    put(g, 1, 5); /* comes later and is answered first */
     expect(g, 1, 5, 1);
     assert_true(step_gate_under_way(g) == 6);
     expect(g, 0, 6, 1);
@@ -82,7 +83,7 @@ static void test_order_of_one_client(void **state)
     put(g, 0, 0);
     expect(g, 0, 0, 1);
     put(g, 0, 1);
-    put(g, 0, STEP_GATE_NO_STEP); /* a join, held back by the request before it */
+    put(g, 0, STEP_GATE_NO_STEP); /* a join, which waits for the request before it */
     expect_none(g);
     put(g, 1, STEP_GATE_NO_STEP);
     struct step_gate_request r;
@@ -90,7 +91,7 @@ static void test_order_of_one_client(void **state)
     assert_int_equal(r.client, 1);
     frame_free(r.frame);
     expect_none(g);
-    step_gate_free(g); /* with two requests in it */
+    step_gate_free(g); /* two requests are still in it */
 }
 
 static void test_who_is_not_waited_for(void **state)
@@ -99,7 +100,7 @@ static void test_who_is_not_waited_for(void **state)
     struct step_gate *g = step_gate_new();
     join(g, 0, 1, 3);
     join(g, 1, 1, 3);
-    join(g, 2, 0, 0); /* owes nothing */
+    join(g, 2, 0, 0); /* this client owes nothing */
     put(g, 0, 3);
     expect(g, 0, 3, 1);
     put(g, 0, 4);
@@ -107,7 +108,8 @@ static void test_who_is_not_waited_for(void **state)
     step_gate_client(g, 1)->ended = true;
     expect(g, 0, 4, 1);
     assert_true(step_gate_under_way(g) == 5);
-    /* Two clients that leave out gradients of a step and go on to the next hold up nobody. */
+    /* Two clients that leave out gradients of a step and go on to the next must not make others
+     * wait. */
     join(g, 1, 2, 5);
     put(g, 1, 5);
     assert_false(step_gate_client(g, 1)->ended);

@@ -1,6 +1,6 @@
-/* Winograd's convolutions, all passes, on maps of floats and of bf16, by every kernel of floats
- * that this machine has and by one of another shape, against plain loops in double on the same
- * rounded inputs. Also: neither threads nor neighbours change a bit. */
+/* Tests all passes of Winograd's convolutions, on maps of floats and of bf16, with every kernel of
+ * floats that this machine has and with one of another shape, against plain loops in double on the
+ * same rounded inputs. Also tests that neither threads nor other images change a bit. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,8 +15,9 @@
 #include "engine/winograd.h"
 #include "gemm_8x12.h"
 
-/* Maps of less than a tile, of odd sizes, of many tiles; odd channels; strips of one part, of
- * several and with a rest; grains of one image and of several. images, h, w, c, o, grains */
+/* Shapes: maps of less than a tile, of odd sizes, of many tiles; odd channels; strips of one part,
+ * of several and with a remainder; grains of one image and of several. The columns are images, h,
+ * w, c, o, grains. */
 static const int64_t shapes[][6] = {
     {1, 1, 1, 1, 1, 1},    {1, 2, 3, 5, 7, 1},    {6, 4, 4, 64, 64, 3},   {3, 5, 9, 17, 35, 3},
     {2, 13, 6, 33, 20, 1}, {4, 7, 7, 96, 48, 2},  {2, 8, 8, 16, 130, 2},  {1, 40, 36, 24, 32, 1},
@@ -32,7 +33,7 @@ static void *room(int64_t count, size_t size)
     return p;
 }
 
-/* Room full of NaNs, should one be used that was never written. */
+/* Returns memory full of NaNs, which show if a value is used that was never written. */
 static void *room_of_nans(int64_t count, size_t size)
 {
     return memset(room(count, size), 0xff, (size_t)count * size);
@@ -48,7 +49,7 @@ static float rounded(float v, bool bf16)
     return bf16 ? bf16_widen(bf16_narrow(v)) : v;
 }
 
-/* What a map of x holds. */
+/* Returns the values of x as a map. */
 static void *map_of(const float *x, int64_t n, bool bf16)
 {
     void *map = room(n, value_size(bf16));
@@ -65,7 +66,7 @@ static float value_at(const void *map, int64_t i, bool bf16)
     return bf16 ? bf16_widen(((const uint16_t *)map)[i]) : ((const float *)map)[i];
 }
 
-/* About normal, or with `positive`, what a ReLU leaves of that. */
+/* Returns approximately normally distributed numbers, or with `positive`, these after a ReLU. */
 static float *numbers(uint64_t seed, int64_t n, bool positive)
 {
     float *x = room(n, sizeof *x);
@@ -111,7 +112,7 @@ static struct truth truth(const struct winograd_shape *s, const float *x, const 
     return t;
 }
 
-/* What is stored as bf16 may be off by that rounding more. */
+/* Asserts that errors are within a bound. A value stored as bf16 may have one more rounding. */
 static void assert_close(const char *what, const char *kernel, int shape, const double *right,
                          const float *shift, const void *got, bool bf16, int64_t n)
 {
@@ -136,7 +137,7 @@ static struct workspace workspace(const struct gemm_kernel *p, const struct wino
     return w;
 }
 
-/* All that the passes give for one shape. */
+/* The results of all passes for one shape. */
 struct results {
     void *y, *dx;
     float *dw;
@@ -172,7 +173,7 @@ static struct results run(const struct gemm_kernel *p, const struct winograd_sha
     return r;
 }
 
-/* y: as it was before rounding. */
+/* Checks sums against y as it was before rounding. */
 static void check_sums(const struct winograd_shape *s, const float *y, const double *sums)
 {
     const int64_t rows = winograd_sum_rows(s) / s->grains;
@@ -196,8 +197,8 @@ static void check_sums(const struct winograd_shape *s, const float *y, const dou
         }
 }
 
-/* Maps of bf16 must give what those of floats do that hold the same numbers, but for one rounding.
- */
+/* Maps of bf16 must give the same as maps of floats with the same numbers, except for one
+ * rounding. */
 static void check_rounding(const struct gemm_kernel *p, const struct winograd_shape *s,
                            const float *x, const float *w, const float *dy, const struct results *r)
 {
@@ -255,7 +256,7 @@ static void check_shape(const struct gemm_kernel *p, int shape, bool bf16)
         free_results(&other);
     }
 
-    /* Adding to what is there. */
+    /* Test adding to existing values. */
     struct workspace work = workspace(p, s, 2);
     float *packed = room_of_nans((int64_t)winograd_packed_bytes(p, s), 1);
     float *shift = numbers(4, ny, false);
@@ -264,7 +265,7 @@ static void check_shape(const struct gemm_kernel *p, int shape, bool bf16)
     winograd_forward(p, s, x_map, packed, y, NULL, true, &work);
     assert_close("added", p->name, shape, right.y, shift, y, bf16, ny);
 
-    /* The last image by itself. */
+    /* Test the last image by itself. */
     struct winograd_shape alone = *s;
     alone.images = alone.grains = 1;
     free(work.memory);
