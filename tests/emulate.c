@@ -1,18 +1,20 @@
 /* emulate: lets code for AMX-BF16 and AVX512-BF16 run on a machine without them.
  *
- * A test is started with LD_PRELOAD=emulate.so (tests/unit/emulated.h does that). The machine meets
- * an instruction that it lacks and raises SIGILL; the handler below decodes it, does its work on
- * the registers that the kernel saved, and resumes behind it. What the machine does have never gets
- * here.
+ * A test is started with LD_PRELOAD=emulate.so (tests/unit/emulated.h does so). When the machine
+ * meets an instruction that it lacks, it raises SIGILL. The handler below decodes the instruction,
+ * computes its result in the registers that the kernel saved, and resumes after it. Instructions
+ * that the machine has never reach the handler.
  *
- * What is known: LDTILECFG STTILECFG TILERELEASE TILEZERO TILELOADD TILELOADDT1 TILESTORED
- * TDPBF16PS, and with every length, mask, broadcast and address VDPBF16PS VCVTNE2PS2BF16
- * VCVTNEPS2BF16. All else, and every use that Intel's manual forbids, ends in one line on stderr
- * and death by SIGILL. A bad address is a segmentation fault in here, or AddressSanitizer's report
- * where this file is built with it. Stricter than the manual: a configuration with start_row (none
- * of ours restarts a load).
+ * The emulator knows LDTILECFG STTILECFG TILERELEASE TILEZERO TILELOADD TILELOADDT1 TILESTORED
+ * TDPBF16PS, and, with every length, mask, broadcast and address, VDPBF16PS VCVTNE2PS2BF16
+ * VCVTNEPS2BF16. For all other instructions, and for every use that Intel's manual forbids, it
+ * prints one line on stderr and the process dies of SIGILL. A bad address is a segmentation fault
+ * in this file, or a report of AddressSanitizer if this file is built with it. The emulator is
+ * stricter than the manual in one point: it refuses a configuration with start_row, since no kernel
+ * here restarts a load.
  *
- * Not a model of time: a trap takes 2 to 10 microseconds, and neighbours in the code share one. */
+ * It does not model time: a trap takes 2 to 10 microseconds, and instructions that follow one
+ * another share a trap. */
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <dlfcn.h>
@@ -27,7 +29,7 @@
 
 #include "base/multiversion.h"
 
-/* What dlsym finds in a program that runs under this file. */
+/* Exists so that dlsym() finds it in a program that runs with this emulator. */
 extern const int emulate_amx_bf16;
 const int emulate_amx_bf16 = 1;
 
@@ -36,11 +38,12 @@ enum { ROWS = 16, ROW_BYTES = 64, TILES = 8, VECTOR_BYTES = 64 };
 /* ---- the machine that is missing ---- */
 
 struct tile {
-    unsigned rows, bytes;         /* what LDTILECFG said; 0: there is no such tile */
+    unsigned rows, bytes;         /* as LDTILECFG set them; 0: there is no such tile */
     uint8_t row[ROWS][ROW_BYTES]; /* zero outside of rows and bytes */
 };
 
-/* Every thread has its own, reached without a call: a handler must not allocate. */
+/* Every thread has its own state and reaches it without a call, because a handler must not
+ * allocate. */
 static _Thread_local struct {
     bool configured;
     uint8_t config[64];
@@ -53,14 +56,14 @@ struct registers {
     uint8_t *area;
 };
 
-/* The parts of an XSAVE area that matter, by their numbers there. */
+/* The parts of an XSAVE area that are used here, by their numbers in it. */
 enum { XMM = 1, YMM_HIGH = 2, MASKS = 5, ZMM_HIGH = 6, ZMM_16_31 = 7, PARTS };
 static struct {
-    uint32_t offset, size; /* size 0: not on this machine */
+    uint32_t offset, size; /* size 0: this machine does not have it */
 } parts[PARTS] = {[XMM] = {160, 256}};
 
-/* A part whose bit is off in the header holds its initial state, zeros, whatever its memory says.
- */
+/* Returns the memory of a part. A part whose bit is off in the header has its initial state, which
+ * is zeros, whatever its memory holds. */
 static uint8_t *part(const struct registers *r, int number)
 {
     uint8_t *p = r->area + parts[number].offset;
@@ -102,16 +105,17 @@ static void write_vector(const struct registers *r, unsigned number, const uint8
 enum prefix { NONE, P66, PF3, PF2 };
 enum {
     INT3 = 0xCC
-}; /* once it has been here, the first byte of an EVEX instruction: see quicken */
+}; /* replaces the first byte of an EVEX instruction after the first trap: see quicken() */
 
 struct instruction {
-    bool evex; /* else VEX; both of map 0F38 with W 0 */
+    bool evex; /* otherwise VEX; both are of map 0F38 with W 0 */
     enum prefix prefix;
     unsigned opcode;
-    unsigned reg, vvvv, rm; /* rm: the register where memory is false */
+    unsigned reg, vvvv, rm; /* rm is a register unless `memory` is true */
     bool memory, sib;
-    uint64_t base, index; /* the address is their sum; base has the displacement, index its scale */
-    unsigned bytes;       /* of a vector; EVEX alone has the rest as well */
+    uint64_t base, index; /* the address is their sum; base includes the displacement, index its
+                             scale */
+    unsigned bytes;       /* bytes of a vector; only EVEX has the members after this one */
     unsigned mask;        /* 0: every element */
     bool zeroing, broadcast;
     const uint8_t *next;
@@ -134,7 +138,8 @@ static int32_t displacement(const uint8_t **code, unsigned bytes)
     return wide;
 }
 
-/* The ModRM byte and what follows it. rxb: the prefix's bits 8 that extend reg, index and rm. */
+/* Decodes the ModRM byte and the bytes after it. rxb: the prefix bits that extend reg, index and rm
+ * by 8. */
 static void decode_operands(struct instruction *i, const struct registers *r, const uint8_t *code,
                             unsigned rr, unsigned x, unsigned b)
 {
@@ -154,9 +159,9 @@ static void decode_operands(struct instruction *i, const struct registers *r, co
             i->index = general(r, index) << (*code >> 6);
         base = *code++ & 7;
     }
-    /* EVEX counts a short displacement in operands. */
+    /* In EVEX the unit of a short displacement is the operand's size. */
     const int32_t unit = !i->evex ? 1 : i->broadcast ? 4 : (int32_t)i->bytes;
-    const bool bare = mod == 0 && base == 5; /* 32 bits without a base, or from RIP */
+    const bool bare = mod == 0 && base == 5; /* 32 bits without a base, or relative to RIP */
     int32_t offset = 0;
     if (mod == 1)
         offset = displacement(&code, 1) * unit;
@@ -170,7 +175,7 @@ static void decode_operands(struct instruction *i, const struct registers *r, co
     i->next = code;
 }
 
-/* False for what can't be one of ours. */
+/* Decodes an instruction. Returns false if it cannot be one that the emulator knows. */
 static bool decode(struct instruction *i, const struct registers *r, const uint8_t *code)
 {
     *i = (struct instruction){.evex = code[0] == 0x62 || code[0] == INT3};
@@ -279,7 +284,7 @@ static const char *load_tile(const struct instruction *i, const struct registers
     if (wrong)
         return wrong;
     struct tile *t = &tiles.tile[i->reg];
-    for (unsigned m = 0; m < t->rows; m++) /* the rest is zero and stays so */
+    for (unsigned m = 0; m < t->rows; m++) /* the rest is zero already */
         memcpy(t->row[m], (const void *)(uintptr_t)(i->base + m * i->index), t->bytes);
     return NULL;
 }
@@ -296,9 +301,10 @@ static const char *store_tile(const struct instruction *i, const struct register
     return NULL;
 }
 
-/* The manual: even and odd products are summed apart, from zero, each with a fused multiply-add
- * that rounds to nearest even; then even + odd is rounded, then what is added to the old value. c
- * [rows][16], a [rows][depth] pairs, b [depth][16] pairs. */
+/* Computes a tile product as the manual describes it: even and odd products are summed separately,
+ * from zero, each with a fused multiply-add that rounds to nearest even; then even + odd is
+ * rounded, and then its sum with the old value. c [rows][16], a [rows][depth] pairs, b [depth][16]
+ * pairs. */
 MULTIVERSION static void multiply_tiles(struct tile *c, const struct tile *a, const struct tile *b)
 {
     for (unsigned m = 0; m < c->rows; m++) {
@@ -329,7 +335,7 @@ MULTIVERSION static void multiply_tiles(struct tile *c, const struct tile *a, co
             const float both = even[n] + odd[n];
             sum[n] += both;
         }
-        memcpy(c->row[m], sum, c->bytes); /* beyond its bytes it stays zero */
+        memcpy(c->row[m], sum, c->bytes); /* the bytes after these stay zero */
     }
 }
 
@@ -373,7 +379,7 @@ static uint64_t mask_of(const struct instruction *i, const struct registers *r)
     return mask;
 }
 
-/* The last operand's 32-bit lanes; memory is touched for lanes in needed alone. */
+/* Reads the last operand's 32-bit lanes. Reads memory only for lanes in `needed`. */
 static void read_lanes(const struct instruction *i, const struct registers *r, uint64_t needed,
                        uint32_t *lanes)
 {
@@ -388,7 +394,7 @@ static void read_lanes(const struct instruction *i, const struct registers *r, u
             memcpy(&lanes[n], (const void *)(uintptr_t)(address + (i->broadcast ? 0 : 4 * n)), 4);
 }
 
-/* Elements of size bytes into reg under the mask; beyond them zeros. */
+/* Writes elements of `size` bytes into reg under the mask, and zeros after them. */
 static void write_elements(const struct instruction *i, const struct registers *r, uint64_t mask,
                            const void *elements, unsigned count, unsigned size)
 {
@@ -402,7 +408,8 @@ static void write_elements(const struct instruction *i, const struct registers *
     write_vector(r, i->reg, result);
 }
 
-/* The manual: the odd product first, then the even one, each a fused multiply-add. */
+/* Computes products of pairs as the manual describes it: the odd product first, then the even one,
+ * each a fused multiply-add. */
 MULTIVERSION static void multiply_pairs(float sum[16], const uint32_t a[16], const uint32_t b[16])
 {
     for (int odd = 1; odd >= 0; odd--) {
@@ -460,7 +467,8 @@ static const char *convert_one(const struct instruction *i, const struct registe
     return NULL;
 }
 
-/* The last operand fills the lower half. Masked elements of it are read all the same. */
+/* Converts two vectors. The last operand fills the lower half. Its masked elements are read all the
+ * same. */
 static const char *convert_two(const struct instruction *i, const struct registers *r)
 {
     const char *wrong = bad_vector(i);
@@ -515,7 +523,7 @@ static const struct form *find_form(const struct instruction *i)
     return NULL;
 }
 
-/* Says why and ends the process where it stands. */
+/* Prints the reason and ends the process at the present instruction. */
 static void give_up(const char *name, const char *wrong, const uint8_t *code)
 {
     char line[160];
@@ -524,12 +532,12 @@ static void give_up(const char *name, const char *wrong, const uint8_t *code)
     if (write(STDERR_FILENO, line, (size_t)length) != length)
         _exit(126);
     sigaction(SIGILL, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
-    raise(SIGILL); /* waits until the handler is left */
+    raise(SIGILL); /* takes effect when the handler returns */
 }
 
-/* A virtual machine's host looks at every illegal instruction before the kernel does, so that the
- * trap takes 10 microseconds; int3 takes 2. Tile instructions do enough work for that not to
- * matter. */
+/* Replaces the first byte of an EVEX instruction by int3. The host of a virtual machine handles
+ * every illegal instruction before the kernel does, so that trap takes 10 microseconds, while int3
+ * takes 2. Tile instructions do so much work that this does not matter. */
 static void quicken(const uint8_t *code)
 {
     const uintptr_t page = (uintptr_t)code & ~(uintptr_t)4095;
@@ -544,7 +552,8 @@ static void on_trap(int number, siginfo_t *info, void *context)
     const uint8_t *code = (const uint8_t *)saved->gregs[REG_RIP] - (number == SIGTRAP);
     const uint8_t *first = code;
     const struct registers r = {saved->gregs, (uint8_t *)saved->fpregs};
-    /* All sums: denormals are zeros in and out, round to nearest even, no exceptions. */
+    /* Set the mode of all sums: denormals are zeros in operands and results, rounding is to nearest
+     * even, and there are no exceptions. */
     __builtin_ia32_ldmxcsr(0x9FC0);
     struct instruction i;
     const struct form *f;
@@ -563,7 +572,8 @@ static void on_trap(int number, siginfo_t *info, void *context)
         give_up("instruction", "unknown to this machine and to the emulator", code);
 }
 
-/* cmocka takes SIGILL to report a crash: it must not take it from us. */
+/* Ignores cmocka's request for SIGILL, which it wants for reporting crashes, so that the emulator
+ * keeps the signal. */
 __sighandler_t signal(int number, __sighandler_t handler)
 {
     if (number == SIGILL)

@@ -1,5 +1,6 @@
-/* coprocess: child.h as the fuzzer plays it: whatever command is started, its output is this
- * stream (see input_stream()), it takes all that is written to it, and exits with that status. */
+/* coprocess: the fuzzer's implementation of child.h. Whatever command is started, its output is
+ * this stream (see input_stream()), it reads everything that is written to it, and it exits with
+ * this status. */
 #ifndef COPROCESS_H
 #define COPROCESS_H
 

@@ -1,6 +1,7 @@
-/* Data of all formats: what lies in a folder, or a file of it, an archive, frames. Two bytes say
- * how to open it; the input's parts are a name, a newline and the file's bytes; "=" in their place
- * is a small PNG, and "#" some whole records of CIFAR-10 that are repeated from what follows. */
+/* Fuzzes data of all formats: the contents of a folder or of one of its files, an archive, and
+ * frames. Two bytes decide how to open the data. Each part of the input is a name, a newline and
+ * the bytes of the file. "=" instead of the bytes means a small PNG, and "#" means some whole
+ * records of CIFAR-10 that repeat the bytes after it. */
 #include "data/dataset.h"
 
 #include <assert.h>
@@ -14,7 +15,7 @@
 
 enum { RECORD = 3073 };
 
-/* 1 x 1 pixel, grey. */
+/* A grey PNG of 1 x 1 pixel. */
 static const uint8_t dot[] = {0x89, 'P',  'N', 'G',  '\r', '\n', 0x1a, '\n', 0,    0,    0, 13,
                               'I',  'H',  'D', 'R',  0,    0,    0,    1,    0,    0,    0, 1,
                               8,    0,    0,   0,    0,    0x3a, 0x7e, 0x9b, 0x55, 0,    0, 0,

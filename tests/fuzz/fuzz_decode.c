@@ -1,4 +1,5 @@
-/* A PNG or JPEG file. A PNG's checksums are put right first, else little would come past them. */
+/* Fuzzes a PNG or JPEG file. It corrects the checksums of a PNG first, because otherwise little
+ * would get past their check. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,8 @@ static size_t read_length(const uint8_t *b)
     return (size_t)b[0] << 24 | (size_t)b[1] << 16 | (size_t)b[2] << 8 | b[3];
 }
 
-/* After the signature: chunks of a length, a name, that many bytes and their CRC-32. */
+/* Corrects the checksums. After the signature come chunks, each of which has a length, a name, that
+ * many bytes and their CRC-32. */
 static void mend(uint8_t *bytes, size_t size)
 {
     for (size_t at = 8; size - at >= 12 && at < size;) {
@@ -27,7 +29,7 @@ static void mend(uint8_t *bytes, size_t size)
     }
 }
 
-/* Whole, and at the reduced sizes that a JPEG has; turned or not. */
+/* Decodes the picture at full size and at the reduced sizes that a JPEG has, turned or not. */
 static void decode(struct decoder *d, const struct sample *s)
 {
     struct image image = {0};
@@ -52,7 +54,7 @@ static void decode(struct decoder *d, const struct sample *s)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    static struct decoder *d; /* one for all, as a run has it */
+    static struct decoder *d; /* one decoder for all pictures, as in a run */
     if (!d)
         d = decoder_new();
     assert(d);

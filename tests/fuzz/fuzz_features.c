@@ -1,5 +1,5 @@
-/* Frames of features for the evaluator, one after the other, and each as a checkpoint of a head and
- * of a network. */
+/* Fuzzes frames of features for the evaluator, one after the other, and each also as a checkpoint
+ * of a head and of a network. */
 #include "evaluate/feature_set.h"
 
 #include <assert.h>

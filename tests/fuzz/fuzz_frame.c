@@ -1,4 +1,4 @@
-/* A whole frame in memory, as a message or a checkpoint brings it. */
+/* Fuzzes a whole frame in memory, as a message or a checkpoint contains it. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Several workers' rows, and the answers to all of them, through the program gather. */
+/* Fuzzes the rows of several workers, and the answers to all of them, with the program gather. */
 int gather_main(int argc, char **argv);
 #define main gather_main
 #include "../../cmd/gather/gather.c"

@@ -1,4 +1,4 @@
-/* A frame's header: JSON whose length is right, so that all that it can say is tried. */
+/* Fuzzes a frame's header: JSON with the right length, so that the fuzzer tries its contents. */
 #include "input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)

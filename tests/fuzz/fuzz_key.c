@@ -1,4 +1,5 @@
-/* Files of CURVE keys, read by the real sockets; their address is one that cannot be used. */
+/* Fuzzes files of CURVE keys, which the real sockets read. Their address is one that cannot be
+ * used. */
 #include <assert.h>
 #include <fcntl.h>
 #include <string.h>
@@ -23,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         assert(!server_open(&server_options));
     } else
         assert(!link_open("tcp://127.0.0.1:nowhere", &link_options));
-    /* No text has a 0, so no key has one. */
+    /* No text contains a 0, so no key does. */
     assert(!rest.size || !memchr(rest.bytes, 0, rest.size) || strstr(fail_message(), "key"));
     close(fd);
     return 0;

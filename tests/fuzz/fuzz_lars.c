@@ -1,5 +1,5 @@
-/* An optimizer and its clients: joins, gradients and ends in any order. With an uppercase first
- * byte it goes on from a saved state, which is the first part then. */
+/* Fuzzes an optimizer and its clients: joins, gradients and ends in any order. If the first byte is
+ * an uppercase letter, the optimizer resumes from a saved state, which is the first part. */
 #include <assert.h>
 #include <ctype.h>
 #include <unistd.h>

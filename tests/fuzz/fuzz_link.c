@@ -1,5 +1,5 @@
-/* The client's end of a link, over a coprocess or a socket that answers anything, and an
- * optimizer's client on it. The input's first part says what the client does. */
+/* Fuzzes the client's end of a link, over a coprocess or a socket that answers anything, and an
+ * optimizer's client on it. The first part of the input decides what the client does. */
 #include "link/link.h"
 
 #include <assert.h>
@@ -12,7 +12,7 @@
 
 static struct parameters *parameters;
 
-/* One step as a stage does it. */
+/* Trains one step as a stage does. */
 static int train(struct optimizer_client *c, const struct frame *request)
 {
     const char *lr;

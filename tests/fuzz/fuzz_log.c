@@ -1,4 +1,5 @@
-/* The table of a run that is gone on with: a file that was there, and two frames' rows. */
+/* Fuzzes the metrics table of a run that is resumed: a file that exists already, and the rows of
+ * two frames. */
 #include "report/metrics_log.h"
 
 #include <assert.h>

@@ -1,4 +1,4 @@
-/* A list of operations as --ops takes it, on images and on series; of a list that is understood, a
+/* Fuzzes a list of operations as --ops accepts it, on images and on series. If the list is valid, a
  * view is drawn and computed. */
 #include "views/policy.h"
 
@@ -11,7 +11,7 @@
 #include "input.h"
 #include "views/view.h"
 
-enum { MOST = 24 }; /* pixels a side */
+enum { MOST = 24 }; /* largest number of pixels a side */
 
 static void check_box(const struct box *b, int width, int height)
 {

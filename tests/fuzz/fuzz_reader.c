@@ -1,5 +1,5 @@
-/* A stream that arrives in pieces: whatever they are, the same frames come out, and the same
- * failure. The input's first part says how large the pieces are. */
+/* Fuzzes a stream that arrives in pieces. Whatever the pieces are, the same frames must result, and
+ * the same failure. The first part of the input decides how large the pieces are. */
 #include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -11,8 +11,8 @@
 #include "frame/frame_io.h"
 #include "input.h"
 
-/* Takes the next frame and compares it with what the whole stream gave; or, when that is at its
- * end as well, the failure. */
+/* Takes the next frame and compares it with that of the whole stream, or compares the failures if
+ * the whole stream is at its end as well. */
 static void compare(enum frame_reader_state state, struct frame *f, struct frame_reader *whole,
                     int fd)
 {
@@ -36,7 +36,8 @@ static void compare(enum frame_reader_state state, struct frame *f, struct frame
     frame_free(f);
 }
 
-/* Steps until the pipe is empty, or, once it is closed, to the end. false when there is no more. */
+/* Steps until the pipe is empty, or to the end if the pipe is closed. Returns false when there is
+ * no more. */
 static bool drain(struct frame_reader *r, int pipe, bool closed, struct frame_reader *whole, int fd)
 {
     int waiting;

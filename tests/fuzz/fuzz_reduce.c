@@ -1,4 +1,4 @@
-/* Several workers' frames, and the answers to their sum, through the program reduce. */
+/* Fuzzes the frames of several workers, and the answers to their sum, with the program reduce. */
 int reduce_main(int argc, char **argv);
 #define main reduce_main
 #include "../../cmd/reduce/reduce.c"

@@ -1,5 +1,5 @@
-/* The reading end of a stream: of a command, of a socket, whose frames may come out of turn, or of
- * both in turn. */
+/* Fuzzes the reading end of a stream: that of a command, that of a socket, whose frames may arrive
+ * out of order, or both in turn. */
 #include "link/stream.h"
 
 #include "coprocess.h"

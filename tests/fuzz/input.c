@@ -42,7 +42,7 @@ char *input_text(struct input part)
     return text;
 }
 
-/* What is before the first 0, and what is behind it. */
+/* Returns the text before the first 0, and sets *data to the bytes after it. */
 static struct input text_of(struct input part, struct input *data)
 {
     const uint8_t *zero = memchr(part.bytes, 0, part.size);
@@ -52,7 +52,8 @@ static struct input text_of(struct input part, struct input *data)
     return (struct input){part.bytes, length};
 }
 
-/* The JSON in memory of exactly its size, so that AddressSanitizer sees every byte too many. */
+/* Parses the JSON in memory of exactly its size, so that AddressSanitizer notices every byte read
+ * beyond it. */
 static struct frame *from_json(struct input json)
 {
     unsigned char *data;
@@ -64,7 +65,7 @@ static struct frame *from_json(struct input json)
     return f;
 }
 
-/* "z F32 4 2 128" */
+/* Reads a line such as "z F32 4 2 128". */
 static int read_spec(char *line, struct tensor_spec *spec)
 {
     char *rest = line, *word;
@@ -92,7 +93,7 @@ static struct frame *from_lines(char *text)
     struct tensor_spec specs[MOST_LINES];
     char *metas[MOST_LINES], *rest = text, *line;
     int n_specs = 0, n_metas = 0;
-    json_t *valid = json_string(text); /* what comes over a wire is UTF-8 */
+    json_t *valid = json_string(text); /* text that comes over a link is UTF-8 */
     if (!valid)
         return NULL;
     json_decref(valid);
@@ -138,7 +139,8 @@ static void write_frame(int fd, struct input part)
     }
     struct input fill, text = text_of(part, &fill);
     struct frame *f = input_frame(part);
-    if (*part.bytes == '{') { /* as it stands; what is refused above, the reader shall refuse too */
+    if (*part.bytes == '{') { /* used unchanged; the reader must also refuse what was refused
+                                 above */
         uint64_t length = text.size;
         assert(!write_all(fd, &length, sizeof length, "it"));
         assert(!write_all(fd, text.bytes, text.size, "it"));

@@ -15,13 +15,13 @@ static bool known[PEERS], gone[PEERS], guarded;
 
 struct socket {
     enum socket_role role;
-    bool lost; /* a client's server */
+    bool lost; /* a client has lost its server */
 };
 
 void peers_play(struct input rest)
 {
     messages = rest;
-    guarded = rest.size % 2; /* either, whatever the messages are */
+    guarded = rest.size % 2; /* either is possible for all messages */
     memset(known, 0, sizeof known);
     memset(gone, 0, sizeof gone);
 }
@@ -95,7 +95,8 @@ enum socket_result socket_receive(struct socket *s, double seconds, struct frame
         gone[peer] = true;
     if (kind == '-' || kind == '~')
         return client && fail("the connection was lost") ? SOCKET_FAILED : SOCKET_NOTHING;
-    if (gone[peer]) /* what it sends comes over a new connection; too much for this game */
+    if (gone[peer]) /* its messages would come over a new connection, which this fuzzer does not
+                       simulate */
         return SOCKET_NOTHING;
     known[peer] = true;
     if (from)

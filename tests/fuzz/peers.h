@@ -1,8 +1,10 @@
-/* peers: ZeroMQ as the fuzzer plays it: socket.h, whose messages are the parts of an input.
+/* peers: the fuzzer's implementation of ZeroMQ (socket.h), whose messages are the parts of an
+ * input.
  *
- * A part begins with a digit, which says who sends it, and goes on as an input_frame(). "-" and a
- * digit: that one is gone. "~": time passes. After the last part the program is asked to stop. All
- * sockets take their messages from the same input. What is sent is looked at. */
+ * A part begins with a digit, which identifies the sender, and continues as for input_frame(). "-"
+ * and a digit mean that this sender is gone, and "~" that time passes. After the last part the
+ * program receives a request to stop. All sockets take their messages from the same input. Messages
+ * that are sent are checked. */
 #ifndef PEERS_H
 #define PEERS_H
 

@@ -1,14 +1,15 @@
-/* tree: a scratch folder for data sets that lie in files. */
+/* tree: a scratch folder for data sets that consist of files. */
 #ifndef TREE_H
 #define TREE_H
 
 #include "input.h"
 
-/* An empty folder, made once a process and emptied by each call; in memory where there is room for
- * files in memory. It goes away when the process exits well. */
+/* Returns the path of an empty folder. The first call of a process creates it, and each later call
+ * empties it. It is in memory if there is room for files in memory. It is removed when the process
+ * exits normally. */
 const char *tree_new(void);
-/* A file in it with these bytes; its folders are made. A name with "." or ".." in it, or with more
- * than NAME_MAX bytes, is passed over. */
+/* Adds a file with these bytes and creates its folders. Skips a name that contains "." or ".." as a
+ * part, or that has more than NAME_MAX bytes. */
 void tree_add(const char *name, struct input bytes);
 
 #endif
