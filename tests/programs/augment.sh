@@ -11,15 +11,15 @@ same_text() { # FILE EXPECTED
     diff <(printf '%s\n' "$2") "$1" >&2
 }
 
-# ---- what needs no Python ----
+# ---- tests without Python ----
 augment --data shapes --batch 24 --steps 5 --threads 1 --out one.st --trace one.jsonl
 for n in 2 5; do
     augment --data shapes --batch 24 --steps 5 --threads $n --out many.st --trace many.jsonl
-    check "$n threads write the bytes of one" cmp one.st many.st
-    check "$n threads write the trace of one" cmp one.jsonl many.jsonl
+    check "$n threads write the same bytes as one" cmp one.st many.st
+    check "$n threads write the same trace as one" cmp one.jsonl many.jsonl
 done
-all=crop,$(augment --help | sed -n 's/^ *--target class|//p' | tr '|' ,) # on images
-has_all() { # FILE: every operation of --help, on images and on series, is an entry of the man page
+all=crop,$(augment --help | sed -n 's/^ *--target class|//p' | tr '|' ,) # the operations on images
+has_all() { # FILE: checks that the man page has every operation of --help as an entry
     local op n=0
     for op in $(augment --help | sed -n '/^Operations/,/^[AP]/s/^  \([a-z]*\)[: ].*/\1/p'); do
         grep -q "^\.It Cm $op\b" "$1" || { echo "no $op" && return 1; }
@@ -30,21 +30,21 @@ has_all() { # FILE: every operation of --help, on images and on series, is an en
 check "the man page has every operation" has_all "$ROOT/cmd/augment/augment.1"
 augment --data shapes --size 33 --batch 24 --steps 1 --ops "$all" --threads 1 --out every.st
 augment --data shapes --size 33 --batch 24 --steps 1 --ops "$all" --threads 3 --out every3.st
-check "every operation: 3 threads write the bytes of one" cmp every.st every3.st
+check "with every operation: 3 threads write the same bytes as one" cmp every.st every3.st
 augment --data shapes --batch 24 --steps 5 >stdout.st
-check "stdout gets what a file gets" cmp one.st stdout.st
+check "stdout receives the same bytes as a file" cmp one.st stdout.st
 augment --format shapes --batch 24 --steps 5 --policy simclr-cifar --seed 1 --out other.st
-check "another seed, other bytes" test "$(cksum <one.st)" != "$(cksum <other.st)"
+check "another seed gives other bytes" test "$(cksum <one.st)" != "$(cksum <other.st)"
 
-# A frame of this size is the same for every step but for its numbers, so the tail can be compared.
+# Frames of this size differ only in their numbers from step to step, so the tail can be compared.
 augment --data shapes --limit 50 --batch 24 --steps 9 --out whole.st
 augment --data shapes --limit 50 --batch 24 --steps 9 --start 3 --out tail.st
 size=$(stat -c %s tail.st)
 check "--start gives the frames of an uninterrupted run" \
     cmp tail.st <(tail -c "$size" whole.st)
-check "and there are six of nine" test $((size * 9)) -lt $(($(stat -c %s whole.st) * 6 + 3000))
+check "and these are six of nine frames" test $((size * 9)) -lt $(($(stat -c %s whole.st) * 6 + 3000))
 augment --data shapes --batch 24 --steps 9 --start 9 --out none.st
-check "--start at the end leaves nothing but the end" test "$(stat -c %s none.st)" -lt 200
+check "--start at the last step writes only the end frame" test "$(stat -c %s none.st)" -lt 200
 
 # ---- frames are made ahead of being written ----
 for bytes in 0 1 200K 1G; do
@@ -53,7 +53,7 @@ for bytes in 0 1 200K 1G; do
     check "--ahead $bytes writes the same trace" cmp one.jsonl ahead.jsonl
 done
 
-# Threads that spun until there is room would do so for as long as the reader sleeps.
+# Threads that spin while they wait for room would take processor time as long as the reader sleeps.
 seconds_taken() { # OMP_WAIT_POLICY
     local TIMEFORMAT=%U
     { time OMP_WAIT_POLICY=$1 augment --data shapes --batch 24 --steps 9 --threads 2 --ahead 0 \
@@ -70,7 +70,8 @@ else
     check "waiting for a slow reader takes no processor time" waits_asleep
 fi
 
-# Neither a frame that takes long to make nor input that does not come keeps the program from ending.
+# A frame that takes long to make, or input that does not come, must not keep the program from
+# ending.
 stopped() {
     local since=$SECONDS status=0
     augment --data shapes --size 8 --views 1024 --batch 1024 --steps 1 --threads 1 --policy simclr \
@@ -145,7 +146,7 @@ refuse "a label out of range" 'labels/data_batch_1.bin: record 0 has label 10' -
 mkdir -p set/a set/b
 cp "$ROOT"/tests/data/png/*.png set/a
 cp "$ROOT"/tests/data/png/grey*.png set/b
-check "PNG files of every kind" augment --data set --size 24 --batch 16 --epochs 1 --out png.st
+check "augment reads PNG files of every kind" augment --data set --size 24 --batch 16 --epochs 1 --out png.st
 head -c 60 "$ROOT/tests/data/png/rgb8.png" >set/b/zz.png
 check_fails 1 "a damaged PNG" 'set/b/zz.png: damaged PNG' \
     augment --data set --size 24 --policy eval --threads 3 --on-error stop --out damaged.st
@@ -161,9 +162,9 @@ fails_late() {
         inspect >late.frames 2>late.broken || return 1
     [ "$(grep -c '^frame ' late.frames)" = 3 ] && grep -q '^augment: late/a/z.png: ' late.txt
 }
-check "what fails ahead fails after the frames before it" fails_late
+check "a failure while making frames ahead is reported after the frames before it" fails_late
 mkfifo unread broken-off
-stops() { # augment's arguments: SIGTERM ends one whose reader does not read and whose data stops
+stops() { # ARGUMENTS: SIGTERM must end augment while its reader and its input wait
     local reader writer status=0 since=$SECONDS
     { exec sleep 100; } <unread &
     reader=$!
@@ -176,8 +177,8 @@ stops() { # augment's arguments: SIGTERM ends one whose reader does not read and
     [ $status = 1 ] && [ $((SECONDS - since)) -lt 50 ] &&
         [ "$(cat stopped.txt)" = 'augment: stopped by SIGTERM' ]
 }
-check "SIGTERM, while nobody reads" stops --data shapes --ahead 2M
-check "SIGTERM, while images are waited for" stops --data - --cache 0 --size 24
+check "SIGTERM ends it while nobody reads" stops --data shapes --ahead 2M
+check "SIGTERM ends it while it waits for images" stops --data - --cache 0 --size 24
 
 # ---- a reader that goes away ----
 {
@@ -186,9 +187,9 @@ check "SIGTERM, while images are waited for" stops --data - --cache 0 --size 24
     echo $? >broken.status
     set -e
 } | head -c 1000 >first.bytes
-check "a reader that goes away is a failure" grep -qx 1 broken.status
-check "told in one line" grep -q '^augment: ' broken.txt
-check "and one only" test "$(wc -l <broken.txt)" = 1
+check "when its reader goes away, it fails" grep -qx 1 broken.status
+check "it reports that in a line" grep -q '^augment: ' broken.txt
+check "and in one line only" test "$(wc -l <broken.txt)" = 1
 check_fails 1 "a full disk" 'No space left' augment --data shapes --batch 8 --steps 3 --out /dev/full
 
 if ! py describe one.st >describe.txt 2>/dev/null; then
@@ -197,10 +198,10 @@ if ! py describe one.st >describe.txt 2>/dev/null; then
     exit
 fi
 
-# ---- what is in the frames ----
+# ---- the contents of frames ----
 augment --data shapes --limit 50 --batch 24 --epochs 2 --out train.st
 py describe train.st >train.txt
-check "frames of training" same_text train.txt \
+check "frames of training have the expected tensors" same_text train.txt \
     'index[24] x[24,2,32,32,3] y[24] batch=24 classes=10 epoch=0 grains=8 images=50 step=0 steps=4 steps_per_epoch=2
 index[24] x[24,2,32,32,3] y[24] batch=24 classes=10 epoch=0 grains=8 images=50 step=1 steps=4 steps_per_epoch=2
 index[24] x[24,2,32,32,3] y[24] batch=24 classes=10 epoch=1 grains=8 images=50 step=2 steps=4 steps_per_epoch=2
@@ -216,13 +217,13 @@ index[10] x[10,1,32,32,3] y[10] batch=10 classes=10 epoch=0 grains=2 images=50 s
 check "evaluation keeps the order and labels" py rows eval.st 0 49
 for limit in 10 25 49; do
     augment --data cifar --split test --ops center --limit $limit --out limit.st
-    check "--limit $limit takes of each class in proportion" py sample limit.st $limit
-    check "the same for any seed and threads" cmp limit.st \
+    check "--limit $limit takes images of each class in proportion" py sample limit.st $limit
+    check "--limit $limit takes the same images with any seed and number of threads" cmp limit.st \
         <(augment --data cifar --split test --ops center --limit $limit --seed 5 --threads 3)
 done
 augment --data shapes --size 40 --views 3 --batch 6 --steps 1 --shard 1/4 --out big.st
 py describe big.st >big.txt
-check "size, views and uneven shards" same_text big.txt \
+check "the frames have the given size, views and uneven shards" same_text big.txt \
     'index[2] x[2,3,40,40,3] y[2] batch=6 classes=10 epoch=0 grains=2 images=10000 rank=1 step=0 steps=1 steps_per_epoch=1666 world=4'
 
 # ---- shards ----
@@ -233,14 +234,14 @@ for world in 2 3; do
         parts+=("part$rank.st")
     done
     augment --data cifar --batch 16 --epochs 2 --out whole.st
-    check "$world shards make the whole batch" py join whole.st "${parts[@]}"
+    check "$world shards together are the whole batch" py join whole.st "${parts[@]}"
 done
 
 # ---- the trace ----
 if ! python_has torchvision PIL; then
     skip "views redone from the trace" "python3-torchvision or python3-pil is not installed"
 else
-    redone() { # WHAT FOLDER SIZE BATCH LIST LIST2 KIND...: one Python redoes them all, below
+    redone() { # WHAT FOLDER SIZE BATCH LIST LIST2 KIND...: one Python process checks them all
         local what=$1 folder=$2 size=$3 batch=$4 list=$5 list2=$6 n=${#redone[@]}
         shift 6
         augment --data "$folder" --size "$size" --batch "$batch" --steps 4 --ops "$list" \
@@ -248,7 +249,7 @@ else
         echo redo "$folder" "redo$n.st" "redo$n.jsonl" "$@" >>redo.list
         redone+=("$what")
     }
-    redone_as_told() { # NUMBER
+    redone_as_told() { # NUMBER: succeeds if Python found the view right
         grep -qx "ok $1" redo.results || { cat redo.results && return 1; }
     }
     redone=()
@@ -261,7 +262,7 @@ else
         crop flip jitter gray blur
     redone "--ops2: solarize, noise, sobel, redone by torchvision and numpy" cifar 32 32 gray:0 $rest \
         crop jitter solarize noise sobel blur
-    check "--ops2 leaves the first view alone" \
+    check "--ops2 does not change the first view" \
         test "$(grep '"view":0' redo2.jsonl | grep -cv '"ops":\[{"op":"crop",[^{]*}\]}')" = 0
     mkdir pictures squares
     py pictures pictures 500x375 301x203 97x150 1x1 3x40 224x224 33x34 640x31

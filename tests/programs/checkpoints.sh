@@ -27,7 +27,7 @@ edit() { # IN OUT CODE
 tiny="--width 0.0625 --threads 1"
 augment --data shapes --size 8 --batch 4 --steps 2 >x.st
 augment --data shapes --size 8 --batch 4 --steps 1 --policy eval >one.st
-made() { # NAME ENCODER-FLAGS HEAD-FLAGS: NAME.st, NAME-head.st and the states they leave
+made() { # NAME ENCODER-FLAGS HEAD-FLAGS: makes NAME.st, NAME-head.st and their states
     encode $tiny $2 --in x.st --opt "exec:lars --model $1.st --state $1.state" \
         --next "exec:project --threads 1 --dim 6 $3 --opt 'exec:lars --model $1-head.st --state $1-head.state' \
             --next exec:ntxent" >"$1.metrics"
@@ -39,7 +39,7 @@ made sk50 '--arch resnet50 --sk' '--hidden 12'
 made wide '--width 0.125' ''
 made stem '--stem imagenet' ''
 encode $tiny --init r18.st <one.st >h.st
-# As `lars --listen` writes it: both stages' in one file.
+# Joins the parameters of both stages in one file, as `lars --listen` writes it.
 edit r18.st whole.st 't |= frames.read(open("r18-head.st", "rb"))[0]'
 
 embed() { # MODEL FLAGS...
@@ -73,14 +73,14 @@ classify_() {
 }
 check_fails 1 "other classes" 'fc.st: tensor fc.weight is .*another --classes' classify_ 4 fc.st
 
-silent() { # COMMAND...: works without a word
+silent() { # COMMAND...: succeeds without any message
     "$@" 2>err && [ ! -s err ]
 }
 own() {
     silent embed whole.st && cmp out.st h.st && silent project_ whole.st && silent classify_ 5 fc.st &&
         silent embed r18.state && cmp out.st h.st
 }
-check "this project's files for several programs" own
+check "this project's files for several programs are loaded" own
 edit whole.st foreign.st 't["fc.weight"] = t["fc.bias"] = t["head.0.w"] = np.ones(3, np.float32); m.clear()'
 told() { # LINE COMMAND...
     "${@:2}" 2>err && [ "$(wc -l <err)" = 1 ] && grep -q "$1" err
@@ -95,17 +95,17 @@ foreign() {
     told 'encode: foreign.st: not used: .*' embed foreign.st && cmp out.st h.st &&
         named fc head projector && told 'project: foreign.st: not used: ' project_ foreign.st && named conv1 layer4 fc head
 }
-check "what another program's file holds beside is told once" foreign
+check "a file of another program is loaded, and its further tensors are reported once" foreign
 
-check "a file of old, without num_batches_tracked" \
+check "a file without num_batches_tracked, as old versions wrote it, is loaded" \
     edit r18.st old.st 't = {k: v for k, v in t.items() if "num_batches" not in k}'
-old_trained() { # it counts from 0
+old_trained() { # the count starts at 0
     embed old.st && cmp out.st h.st &&
         encode $tiny --init old.st --in x.st --opt 'exec:lars --lr 0 --model counted.st' \
             --next "exec:project --dim 6 --opt 'exec:lars --lr 0 --model x' --next exec:ntxent" >out.st &&
         edit counted.st /dev/null 'assert t["bn1.num_batches_tracked"] == 2'
 }
-check "counts batches from 0" old_trained
+check "its batches are counted from 0" old_trained
 
 bad() { # NAME CODE
     edit r18.st "$1.st" "$2"
@@ -124,12 +124,12 @@ check_fails 1 "a negative variance" 'negative.st: bn1.running_var holds a negati
 check_fails 1 "NaN in BF16" 'half.st: conv1.weight holds NaN' embed half.st
 check_fails 1 "NaN in a head" 'headnan.st: projector.1.running_var holds NaN' project_ headnan.st
 check_fails 1 "NaN in a classifier" 'fcnan.st: fc.weight holds NaN' classify_ 5 fcnan.st
-check "what is not this program's may be NaN" classify_ 5 <(cat fc.st)
+check "tensors of other programs may be NaN" classify_ 5 <(cat fc.st)
 
 # ---- states ----
-# The stage that joins with another network, and the optimizer, end with one line each; the optimizer's
-# is the one that says why.
-resumes() { # STATE FLAGS..., the lines of the optimizer
+# The stage that joins with another network, and the optimizer, end with one line each; that of the
+# optimizer gives the reason.
+resumes() { # STATE FLAGS...: resumes, and prints the lines of the optimizer
     rm -f opt.err
     cp r18-head.state head.state
     encode $tiny "${@:2}" --in rest.st --opt "exec:lars --resume --state $1 2>opt.err" \
@@ -140,7 +140,7 @@ resumes() { # STATE FLAGS..., the lines of the optimizer
 augment --data shapes --size 8 --batch 4 --steps 4 --start 2 >rest.st
 check_fails 1 "a state of a ResNet-34 for a ResNet-18" 'r34.state has layer1.2.conv1.weight, which the client' resumes r34.state
 check_fails 1 "of a ResNet-18 for a ResNet-34" 'r18.state has no tensor layer1.2.conv1.weight' resumes r18.state --arch resnet34
-other_rank() { # it brings nothing and is told all
+other_rank() { # a rank that sends no tensors, and receives them all
     edit rest1.st rest2.st 'm |= {"rank": 1, "world": 2}'
     encode $tiny --in rest2.st --opt 'exec:lars --resume --state r34.state 2>opt.err' \
         --next "exec:project --layers 0 --next exec:ntxent 2>next.err" >out.st
@@ -152,14 +152,14 @@ goes_on() {
     resumes go.state && grep -q 'lars: go.state: the schedule is now of 4 steps, where it was of 2' opt.err &&
         [ "$(inspect --meta step go.state)" = 4 ] && [ "$(inspect --meta images go.state)" = "$(inspect --meta images x.st | head -n 1)" ]
 }
-check "more steps: told, and done" goes_on
+check "more steps: it reports them, and resumes" goes_on
 not_joined() {
     edit r18.state both.state 't["projector.0.weight"] = t["momentum/projector.0.weight"] = np.ones((2, 2), np.float32)'
     ! resumes both.state 2>both.err && tail -n 1 both.err >&2
     return 1
 }
 check_fails 1 "a state of which nobody joins with a part" 'both.state has projector.0.weight, which no client joined with' not_joined
-damage() { # CODE: resumes from r18.state after it
+damage() { # CODE: resumes from r18.state after running CODE on it
     edit r18.state damaged.state "$1"
     resumes damaged.state
 }
@@ -182,15 +182,15 @@ older() {
     resumes older.state && grep -q 'lars: older.state: does not say what it was made with' opt.err &&
         cp r18.state new.state && resumes new.state && cmp older.state new.state
 }
-check "a state that does not say what it was made with goes on, which is told" older
-join_of() { # CODE: a join of it
+check "a state that does not contain its settings is resumed, with a warning" older
+join_of() { # CODE: joins after running CODE on the join
     edit r18.st join.st "m.clear(); m['kind'] = 'join'; $1"
     lars --model none.st --in join.st --out out.st
 }
 check_fails 1 "a join with NaN" 'parameters of which conv1.weight holds NaN' join_of 't["conv1.weight"].flat[0] = np.nan'
 check_fails 1 "a join with a negative variance" 'of which bn1.running_var holds a neg' join_of 't["bn1.running_var"][0] = -1'
 
-# Settings of the run and of the optimizer, which the state was made with.
+# The settings of the run and of the optimizer with which the state was made.
 again() { # AUGMENT-FLAGS LARS-FLAGS
     cp r18.state again.state
     cp r18-head.state head.state
@@ -202,7 +202,7 @@ again() { # AUGMENT-FLAGS LARS-FLAGS
 }
 other() { # WHAT REGEX AUGMENT-FLAGS LARS-FLAGS
     check_fails 1 "another $1" "again.state: made with $2" again "$3" "$4"
-    check "leaves the state as it is" cmp again.state r18.state
+    check "$1: the state is unchanged" cmp again.state r18.state
 }
 images=$(inspect --meta images x.st | head -n 1)
 other "number of images" "$images images, and this run has 100: the data changed" '--limit 100' ''
@@ -218,8 +218,8 @@ same_again() {
     again '' '--momentum 0.9 --warmup 10.0 --eta 1e-3 --save-every 1 --model again.st' &&
         cp r18.state new.state && resumes new.state && cmp new.state again.state
 }
-check "the same, as given" same_again
-fewer() { # frames of a run that is shorter than what is done, as augment would not make them
+check "the same settings, given explicitly, are accepted" same_again
+fewer() { # the frames of a run that is shorter than the state, which augment would not make
     edit rest1.st short.st 'm["steps"] = 2'
     cp short.st rest.st
     resumes r18.state

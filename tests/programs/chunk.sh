@@ -23,24 +23,24 @@ first_loss() {
         "$1/metrics.tsv"
 }
 
-check "a batch at once" run whole --threads 2
+check "a run with a whole batch at once" run whole --threads 2
 for chunk in 24 100; do
-    check "in chunks of $chunk of 24" run chunk$chunk --chunk $chunk
-    check "chunks of $chunk: the same bits" same_model whole chunk$chunk
+    check "a run in chunks of $chunk of 24" run chunk$chunk --chunk $chunk
+    check "chunks of $chunk give the same bits" same_model whole chunk$chunk
 done
 for chunk in 6 7 1; do
-    check "in chunks of $chunk, 1 thread" run one$chunk --chunk $chunk --threads 1
-    check "in chunks of $chunk, 3 threads" run three$chunk --chunk $chunk --threads 3
-    check "chunks of $chunk: any number of threads, the same bits" same_model one$chunk three$chunk
+    check "a run in chunks of $chunk with 1 thread" run one$chunk --chunk $chunk --threads 1
+    check "a run in chunks of $chunk with 3 threads" run three$chunk --chunk $chunk --threads 3
+    check "chunks of $chunk give the same bits for any number of threads" same_model one$chunk three$chunk
 done
 check_fails 1 "batch norm's statistics are the chunk's: other bits than at once" '' \
     sh -c 'cmp whole/model.safetensors one6/model.safetensors >&2'
 check "but the first loss is about the same" \
     awk "BEGIN { d = $(first_loss whole) - $(first_loss one6); exit !(d != 0 && d * d < 0.04) }"
-check "bf16 in chunks of 7" run bf16 --chunk 7 --precision bf16
+check "a bf16 run in chunks of 7" run bf16 --chunk 7 --precision bf16
 check_fails 2 "less than no image is refused" 'chunk' encode --chunk -1
 
-# The largest process of a step.
+# Measures the largest process of a step.
 cat >peak.py <<'P'
 import resource, subprocess, sys
 status = subprocess.run(sys.argv[2:], stdout=subprocess.DEVNULL).returncode
@@ -54,8 +54,8 @@ peak() { # file, encode's options
     /usr/bin/python3 peak.py "$file" "$ROOT/pipelines/train" --run "$file-run" --batch 256 --steps 1 \
         --encoder "encode --width 0.125 $*"
 }
-check "512 views at once" peak whole.kib
-check "512 views in chunks of 32 images" peak chunk.kib --chunk 32
-check "take less than a third of the memory" \
+check "a step with 512 views at once" peak whole.kib
+check "a step with 512 views in chunks of 32 images" peak chunk.kib --chunk 32
+check "chunks take less than a third of the memory" \
     sh -c '[ $((3 * $(cat chunk.kib))) -lt "$(cat whole.kib)" ]'
 done_testing

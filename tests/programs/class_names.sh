@@ -25,7 +25,7 @@ for step in range(2):
     frames.write(sys.stdout.buffer, tensors, step=step, steps=2, steps_per_epoch=2, batch=8, **meta)
 frames.write_end(sys.stdout.buffer)
 END
-mentioned() { # FILE...: how often class_names stands in them
+mentioned() { # FILE...: prints how often class_names occurs in them
     cat "$@" | grep -ao class_names | wc -l
 }
 tiny='encode --width 0.0625 --threads 1'
@@ -36,7 +36,7 @@ forward() {
             [ "$(mentioned $file.st)" = 1 ] && inspect <$file.st | grep -F "$names" >/dev/null || return 1
         done
 }
-check "the forward stages pass them on, with the first frame" forward
+check "the forward stages pass class_names on with the first frame" forward
 training() {
     $tiny --opt 'exec:tee grads.st | lars' \
         --next "exec:tee h.st | project --dim 4 --opt 'exec:tee head.st | lars' --next 'exec:tee z.st | ntxent | tee dz.st'" \
@@ -44,5 +44,5 @@ training() {
         $tiny --opt 'exec:tee sup.st | sgd' --next "exec:tee h2.st | classify --opt 'exec:tee fc.st | sgd'" <x.st >super.st 2>err &&
         [ "$(mentioned grads.st h.st head.st z.st dz.st metrics.st metrics.tsv sup.st h2.st fc.st super.st)" = 0 ]
 }
-check "training tells neither head, loss, optimizer nor metrics of them" training
+check "in training, no head, loss, optimizer or metrics receive class_names" training
 done_testing

@@ -32,12 +32,12 @@ if python_has torchvision; then
     for name in "${cases[@]/chunk/layer4}"; do
         check "gradients and metrics are PyTorch's: $name" grep -q "^$name agrees" compare.txt
     done
-    check "what is frozen does not care for chunks" cmp chunk-head.st layer4-head.st
+    check "chunks do not change a frozen encoder's features" cmp chunk-head.st layer4-head.st
 else
     skip "gradients are PyTorch's" "python3-torchvision is not installed"
 fi
 
-# Training moves what is not frozen, and nothing else; the model holds it all.
+# Training changes everything that is not frozen and nothing else; the model contains both.
 views="augment --data shapes --views 1 --ops crop,flip --size 16 --batch 16 --steps 2"
 rate='--lr 1 --schedule constant'
 train() { # folder, options of encode
@@ -47,26 +47,26 @@ train() { # folder, options of encode
     $views | $small $2 --opt "ipc://$1/opt" --next "exec:classify --opt ipc://$1/opt" >"$1/metrics.st" &&
         wait $server
 }
-check "two steps" train all ''
+check "training of two steps" train all ''
 if python_has numpy; then
     for block in layer2 layer4; do
         freezing() {
             train $block "--init all/model.st --freeze $block" && py frozen all/model.st $block/model.st $block
         }
-        check "frozen up to $block: the rest moves, the model has it all" freezing
+        check "frozen up to $block: the rest changes, and the model contains everything" freezing
     done
 fi
 init_again() {
     augment --data shapes --size 16 --policy eval --batch 8 --limit 8 | $small --init layer4/model.st |
         classify --init layer4/model.st --threads 2 >logits.st && [ "$(inspect logits.st | grep -c 'logits.*\[8,1,10\]')" = 1 ]
 }
-check "a model of a run that froze something starts another" init_again
+check "the model of a run with frozen layers can start another run" init_again
 metrics_pass() {
     inspect --tsv layer4/metrics.st | head -n 1 | grep -q '^step.epoch.loss.accuracy.lr.views_per_s$'
 }
 check "loss, accuracy and rate reach the metrics; classes and index do not" metrics_pass
 
-# Optimizers behind a shard, of which perhaps one owns nothing but what is frozen.
+# Two optimizers with a shard before them, one of which may own only frozen tensors.
 sharded() { # folder, words of the optimizers
     local server
     mkdir -p "$1"
@@ -75,12 +75,12 @@ sharded() { # folder, words of the optimizers
     $views --start "$3" --steps "$4" | $small --init all/model.st --freeze layer4 --opt "ipc://$1/opt" \
         --next "exec:classify --opt ipc://$1/opt" >"$1/metrics.st" && wait $server
 }
-check "two optimizers behind a shard, all of encode frozen" sharded shard '' 0 2
+check "a run with two optimizers and a shard, with all of encode frozen" sharded shard '' 0 2
 same_parts() {
     py same layer4/model.st shard/m0 shard/m1
 }
-check "hold what one does" same_parts
-check "and go on" sharded shard --resume 2 4
+check "together they hold the same as one optimizer" same_parts
+check "and they resume" sharded shard --resume 2 4
 
 # Several workers.
 workers() { # how many, folder, options of encode
@@ -101,12 +101,12 @@ workers() { # how many, folder, options of encode
     done
     all_end "${pids[@]}"
 }
-check "two workers through gather" workers 2 two ''
-check "end in one's bits" cmp two/model.st all/model.st
-check "two workers, of which layer2 is frozen" workers 2 twice '--init all/model.st --freeze layer2'
-check "end in one's bits" cmp twice/model.st layer2/model.st
-check "two workers, of which all is frozen" workers 2 thrice '--init all/model.st --freeze layer4'
-check "end in one's bits" cmp thrice/model.st layer4/model.st
+check "a run of two workers with gather" workers 2 two ''
+check "its model has the bits of one worker's" cmp two/model.st all/model.st
+check "a run of two workers with layer2 frozen" workers 2 twice '--init all/model.st --freeze layer2'
+check "its model has the bits of one worker's" cmp twice/model.st layer2/model.st
+check "a run of two workers with everything frozen" workers 2 thrice '--init all/model.st --freeze layer4'
+check "its model has the bits of one worker's" cmp thrice/model.st layer4/model.st
 
 if python_has numpy; then
     py bad
@@ -121,6 +121,6 @@ if python_has numpy; then
     check_fails 1 "features that are no numbers" 'the loss is not finite in step 0' refuses nan.st
     check_fails 1 "no word of classes" 'how many classes\? .* --classes' refuses noclasses.st
     check_fails 1 "far too many classes" '1099511627776 classes' refuses many.st
-    check "nothing was written" [ ! -e no.st ]
+    check "no model was written" [ ! -e no.st ]
 fi
 done_testing

@@ -28,15 +28,15 @@ run_and_compare() {
     run "$@" && same "$1"
 }
 
-check "one process" "$ROOT/pipelines/train" --run alone "${options[@]}" "${small[@]}" --steps 12
+check "a run in one process" "$ROOT/pipelines/train" --run alone "${options[@]}" "${small[@]}" --steps 12
 for n in 1 2 4; do
     check "$n workers: the same bits" run_and_compare w$n --workers $n --steps 12 "${small[@]}"
 done
 
-# Over tcp, with keys for this run; by a command in ssh's place, which has another environment; and
-# by one in srun's.
+# Over tcp, with keys for this run; with a command in place of ssh, which has another environment;
+# and with one in place of srun.
 over_tcp=(--steps 12 "${small[@]}" --address "$LOOPBACK" --port 7000)
-check "over tcp with keys" run_and_compare tcp --workers 2 "${over_tcp[@]}"
+check "over tcp with keys: the same bits" run_and_compare tcp --workers 2 "${over_tcp[@]}"
 cat >fake-ssh <<'END'
 #!/bin/sh
 echo "$1" >>"$(dirname "$0")/hosts-asked"
@@ -64,15 +64,15 @@ on_hosts() {
     run_and_compare hosts-run --hosts hosts --ssh "$T/fake-ssh" "${over_tcp[@]}" &&
         [ "$(sort hosts-asked | tr '\n' ' ')" = "one two " ]
 }
-check "by a host file" on_hosts
-check "by srun" run_and_compare srun-run --workers 2 --srun "$T/fake-srun" "${over_tcp[@]}"
+check "with a host file: the same bits" on_hosts
+check "with srun: the same bits" run_and_compare srun-run --workers 2 --srun "$T/fake-srun" "${over_tcp[@]}"
 no_keys() {
     [ -z "$(find "$TMPDIR" -name '*.key')" ]
 }
-check "no key is left" no_keys
+check "no key is left in a file" no_keys
 check_fails 2 "--hosts and --srun" 'exclude each other' "$distributed" --hosts hosts --srun srun
 
-# Pre-emption: SIGTERM saves a state; the run goes on with fewer workers.
+# Preemption: SIGTERM saves a state, and the run is resumed with fewer workers.
 steps_made() { # FOLDER, N: waits until at least N steps are logged
     for _ in $(seq 1200); do
         [ "$(cut -f1 "$1/metrics.tsv" 2>/dev/null | tail -n 1)" -ge "$2" ] 2>/dev/null && return
@@ -80,7 +80,7 @@ steps_made() { # FOLDER, N: waits until at least N steps are logged
     done
     return 1
 }
-slow=(--loss "sh -c 'tee loss.in | ntxent'") # and by the way the whole batch in one place
+slow=(--loss "sh -c 'tee loss.in | ntxent'") # this also stores the whole batch in one place
 preempted() {
     local status=0 pid
     "$distributed" --run stopped --workers 4 "${options[@]}" "${small[@]}" --steps 12 --save-every 0 \
@@ -96,14 +96,14 @@ goes_on() {
     grep -q 'stopped after [0-9]* steps; --resume' stopped.out || same stopped || return 1
     run stopped --resume --workers 2 && same stopped
 }
-check "which goes on with 2 workers to the same bits" goes_on
+check "resumed with 2 workers, the run gives the same bits" goes_on
 complete() {
     "$distributed" --run stopped --resume | grep -q 'complete: 12 steps'
 }
-check "and then is complete" complete
+check "it is then complete" complete
 
-# A stage that dies after some steps: again from the last state.
-dies_once() { # in the place of the loss
+# A stage that dies after some steps: the run starts again from the last state.
+dies_once() { # a loss that fails once
     cat >once <<END
 #!/bin/sh
 [ -e once.done ] && exec ntxent
@@ -122,7 +122,7 @@ always_dies() {
     cat never.out
     [ $status = 1 ] && grep -q 'again in 1 s, from the last state (1 of 1)' never.out
 }
-check "one that always dies is given up" always_dies
+check "a run whose loss always dies is given up" always_dies
 broken() {
     local status=0
     in_time "$distributed" --run broken --workers 2 "${options[@]}" --steps 5 --encoder 'encode --arch lenet' \
@@ -130,6 +130,6 @@ broken() {
     cat broken.out
     [ $status = 1 ] && grep -q -- '--arch' broken.out && ! grep -q again broken.out
 }
-check "a worker that can't start: no second try" broken
-check "nothing is left running" sh -c '! pgrep -f "$PWD"'
+check "a worker that cannot start is not tried again" broken
+check "no process is left" sh -c '! pgrep -f "$PWD"'
 done_testing

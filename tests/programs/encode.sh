@@ -43,11 +43,11 @@ run() { encode $tiny "$@"; }
 run < x.st > h.st
 run < float.st > float.h
 run < one.st > one.h
-check "features of a batch, of floats, of one image; what passes through" /usr/bin/python3 compare.py "$ROOT"
+check "the features of a batch, of floats and of one image are right, and other tensors pass through" /usr/bin/python3 compare.py "$ROOT"
 run --threads 3 < x.st > h3.st
-check "threads change nothing" cmp h.st h3.st
+check "the number of threads changes nothing" cmp h.st h3.st
 run --seed 6 < x.st > other.st
-check "the seed matters" bash -c '! cmp -s h.st other.st'
+check "another seed gives other features" bash -c '! cmp -s h.st other.st'
 
 check_fails 1 "a missing tensor" 'x' encode --in none.st
 check_fails 1 "too few dimensions" 'x' encode --in flat.st
@@ -56,7 +56,7 @@ check_fails 1 "no views" 'x is empty' encode --in viewless.st
 no_rows() {
     encode --width 0.25 --in empty.st --out empty-h.st && inspect empty-h.st | grep -q 'h *F32 *\[0,2,128\]'
 }
-check "no images: no features" no_rows
+check "without images there are no features" no_rows
 check_fails 1 "a checkpoint that is not there" 'nowhere.st' encode --init nowhere.st --in x.st
 check_fails 1 "a checkpoint of something else" 'none.st: no tensor conv1.weight' \
     encode --init none.st --in x.st

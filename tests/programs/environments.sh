@@ -13,7 +13,7 @@ mkdir images
 PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/tiny_cifar.py" images 40 40
 mkdir tmp
 export TMPDIR=$T/tmp
-run() { # FOLDER, command before the pipeline, ...: in its environment
+run() { # FOLDER, command before the pipeline, ...: runs the pipeline in that environment
     local folder=$1
     shift
     in_time "$@" "$train" --run "$folder" --data images "${options[@]}" >out 2>&1 || { cat out "$folder/log.txt" && return 1; }
@@ -25,7 +25,7 @@ run_same() {
     rm -rf r
     run r "$@" && same r && [ -z "$(ls -A tmp)" ]
 }
-check "a plain environment" run plain
+check "a run in a plain environment" run plain
 [ -f plain/model.safetensors ] || exit 1
 
 # ---- environments ----
@@ -65,7 +65,7 @@ check "umask 077" run_same sh -c 'umask 077; exec "$@"' sh
 private() {
     [ "$(stat -c %a r/model.safetensors r/options r/metrics.tsv r/state.safetensors | sort -u)" = 600 ]
 }
-check "is respected" private
+check "umask 077 is respected" private
 for closed in '>&-' '2>&-' '>&- 2>&-' '<&- >&- 2>&-'; do
     check "with $closed" run_same sh -c "exec \"\$@\" $closed" sh
 done
@@ -74,7 +74,7 @@ check "functions of the environment" run_same env 'BASH_FUNC_dirname%%=() { touc
 for name in 'a b' '$(touch executed)' '`touch executed`' "quote's" 'comma,exec:touch executed' '-dash'; do
     mkdir -p "tmps/$name" && echo canary >"tmps/$name/canary" || exit 1
 done
-echo canary >a # what `>$TMPDIR/...` would empty
+echo canary >a # a file that `>$TMPDIR/...` without quotes would empty
 temporary() { # TMPDIR
     run_same env TMPDIR="$1" && { [ ! -d "$1" ] || [ "$(ls -A "$1")" = "${2-}" ]; }
 }
@@ -91,7 +91,7 @@ check "TMPDIR is too long for a socket" temporary "$long"
 canaries() {
     [ "$(cat tmps/*/canary | sort -u)" = canary ] && [ "$(find tmps -name canary | wc -l)" = 6 ] && [ "$(cat a)" = canary ]
 }
-check "nothing there was removed or emptied" canaries
+check "nothing in TMPDIR was removed or emptied" canaries
 
 # ---- names ----
 newline='new
@@ -106,20 +106,20 @@ for name in "$everything" -dash 'exec:touch executed' 'a=b'; do
     check "a run and data called ${name//[$'\n\t']/?}" named "$name"
     cd "$T"
 done
-judged() { # NAME: of the run, in the folder at hand
+judged() { # NAME: evaluates a run of that name in the current folder
     rm -rf judged && mkdir judged && cp -r images judged && cd judged || return 1
     in_time "$train" --run "$1" --data images "${options[@]}" >out 2>&1 || { cat out && return 1; }
     in_time "$ROOT/pipelines/evaluate" --run "$1" --on h --bootstrap 0 --limit 30 >out 2>err || { cat err && return 1; }
     [ -s "./$1/evaluation/results.tsv" ] && [ "$(find "./$1/evaluation" | grep -c work)" = 0 ]
 }
 for name in "${everything//\//}" 'exec:touch executed'; do
-    check "a run called ${name//[$'\n\t']/?} is judged" judged "$name"
+    check "a run called ${name//[$'\\n\\t']/?} is evaluated" judged "$name"
     cd "$T"
 done
 check "nothing was executed" test -z "$(find . -name executed)"
 
 # ---- no room ----
-cut_off() { # a limit on files that the state is over: no half of it stays, and the run goes on
+cut_off() { # a limit on file sizes below that of the state: no part of it may stay
     local status=0
     rm -rf full
     (ulimit -f 40 && in_time "$train" --run full --data images "${options[@]}" --save-every 1 >/dev/null 2>full.err) || status=$?
@@ -127,7 +127,7 @@ cut_off() { # a limit on files that the state is over: no half of it stays, and 
     [ $status = 1 ] && grep -qE 'the optimizer (was killed by SIGXFSZ|exited with status 1)' full.err && [ ! -e full/model.safetensors ] || return 1
     "$train" --run full --data images "${options[@]}" --save-every 1 >out 2>&1 && same full && [ -z "$(find full -name '*.tmp-*')" ]
 }
-check "a state that is cut off leaves nothing, and the run goes on" cut_off
+check "a truncated state leaves no file, and the run can be resumed" cut_off
 if unshare -m sh -c 'mkdir -p small && mount -t tmpfs -o size=32k none small' 2>/dev/null; then
     rm -rf r
     full_disk() {
@@ -141,7 +141,7 @@ if unshare -m sh -c 'mkdir -p small && mount -t tmpfs -o size=32k none small' 2>
         cat small.err
         [ "$(cat small.status)" = 1 ] && [ -s small.err ] && [ ! -s small.left ] && same r && [ -z "$(ls -A tmp)" ]
     }
-    check "a full disk for the run: it fails; for what is temporary: another is taken" full_disk
+    check "a run fails if its disk is full; if that of TMPDIR is full, another folder is used" full_disk
 else
     skip "full disks" "no mounts here"
 fi
@@ -154,7 +154,7 @@ linked() {
         folder/evaluate --help >/dev/null && folder/finetune --help >/dev/null && folder/distributed --help >/dev/null &&
         folder/ablate --help >/dev/null
 }
-check "behind symbolic links" linked
+check "pipelines started through symbolic links" linked
 
 # ---- several at once ----
 at_once() {
@@ -178,7 +178,7 @@ at_once() {
     done
     [ $won = 1 ]
 }
-check "three in one second: one goes, with its own seed" at_once
+check "three runs started in one second: one starts, with its own seed" at_once
 own_names() {
     local i pids=()
     for i in 1 2 3; do
@@ -187,7 +187,7 @@ own_names() {
     done
     all_end "${pids[@]}" && [ "$(find runs -name model.safetensors | wc -l)" = 3 ]
 }
-check "without --run each has a folder of its own" own_names
+check "without --run each run has a folder of its own" own_names
 
 # ---- a run's options are data ----
 for line in 'touch executed' 'data="$(touch executed)"' '--data $(touch executed)' '--batch 16; touch executed'; do
@@ -199,11 +199,11 @@ for line in 'touch executed' 'data="$(touch executed)"' '--data $(touch executed
             [ "$(wc -l <err)" = 1 ] || { cat err && return 1; }
         done
     }
-    check "options with the line: $line" poisoned
+    check "options that contain the line: $line" poisoned
 done
-check "none of it was executed" test -z "$(find . -name executed)"
+check "no option was executed" test -z "$(find . -name executed)"
 
-# ---- a run goes on with its own settings ----
+# ---- a resumed run has its own settings ----
 state_of() {
     sha256sum plain/options plain/state.safetensors plain/model.safetensors
 }
@@ -212,14 +212,14 @@ for option in '--batch 32' '--seed 8' '--limit 20' '--data shapes' '--steps 1' '
     '--loss ntxent --temperature 1' '--optimizer sgd' '--augment augment --size 16' '--hold 0.5' '--epochs 3'; do
     check_fails 1 "--resume $option" "plain was started (with|without) ${option%% *}" "$train" --run plain --resume "${option%% *}" "${option#* }"
 done
-check "and nothing of it is left" test "$before" = "$(state_of)"
-check "what changes no figure may differ" "$train" --run plain --resume --restarts 2 --save-every 7 --timeout 30
+check "a refused run leaves no change" test "$before" = "$(state_of)"
+check "options that change no figure may differ" "$train" --run plain --resume --restarts 2 --save-every 7 --timeout 30
 longer() {
     rm -rf further && cp -r plain further
     "$train" --run further --resume --steps 5 >out 2>&1 && grep -q 'train: --steps is 5 now, after 2' out &&
         [ "$(inspect --meta step <further/state.safetensors)" = 5 ] && grep -qx -- '--steps 5' further/options
 }
-check "--resume --steps 5 goes on from step 2" longer
+check "--resume --steps 5 resumes from step 2" longer
 
 # ---- usage ----
 for option in '--batch 0' '--batch x' '--batch -1' '--restarts x' '--steps 1.5' '--epochs 0' '--limit 1e3' '--seed' '--seed x' \
@@ -236,7 +236,7 @@ done
 for option in '--k 0' '--k x' '--limit x' '--bootstrap x' '--hold x' '--l2 x' '--on q' '--timeout 0' '--seed -1'; do
     check_fails 2 "evaluate $option" "^evaluate: ${option%% *}" "$ROOT/pipelines/evaluate" --run plain "${option%% *}" "${option#* }"
 done
-check "no run was begun by any of them" test "$(find runs -mindepth 1 -maxdepth 1 | wc -l)" = 3
+check "none of the refused runs was begun" test "$(find runs -mindepth 1 -maxdepth 1 | wc -l)" = 3
 printf '%s\n' '-oProxyCommand=touch executed' >hosts
 check_fails 1 "a host that looks like an option" 'is no name of a host' "$ROOT/pipelines/distributed" --run h --hosts hosts
 done_testing

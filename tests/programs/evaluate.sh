@@ -22,23 +22,23 @@ done
 : >empty.st
 
 if python_has sklearn; then
-    check "the probe is scikit-learn's at a given l2" py sklearn_agrees train.st test.st --l2 0.003
-    check "and at the l2 that it chooses" py sklearn_agrees train.st test.st
-    check "on few rows, many features, separable and rare classes" \
+    check "the probe agrees with scikit-learn at a given l2" py sklearn_agrees train.st test.st --l2 0.003
+    check "the probe agrees with scikit-learn at the l2 that it chooses" py sklearn_agrees train.st test.st
+    check "it agrees on few rows, many features, separable and rare classes" \
         against_python probe iris wine digits wide separable rare
-    check "small sets: k and l2 that the rows allow" against_python few
-    check "the sweep that it reports is scikit-learn's on the rows held out" against_python sweep
+    check "for small sets it chooses k and l2 that the rows allow" against_python few
+    check "the reported trials of l2 agree with scikit-learn on the held-out rows" against_python sweep
 else
     skip "the probe against scikit-learn" "python3-sklearn is not installed"
 fi
 
-check "neighbours of 5000 rows are numpy's" against_python neighbours 5000 24 20 0.1 float
-check "where many rows are equal" against_python neighbours 5000 6 20 0.1 grid
-check "and where few neighbours weigh much" against_python neighbours 400 3 200 0.02 grid
+check "nearest neighbours of 5000 rows agree with numpy" against_python neighbours 5000 24 20 0.1 float
+check "nearest neighbours agree where many rows are equal" against_python neighbours 5000 6 20 0.1 grid
+check "nearest neighbours agree where a few neighbours have most of the weight" against_python neighbours 400 3 200 0.02 grid
 check "a class without a vote or training rows is in no top 5" against_python unvoted
-check "logits of a classifier" against_python classifier
-check "classes are the same by name" against_python named
-check "intervals are those of a bootstrap in numpy" against_python intervals
+check "the logits of a classifier are evaluated as numpy evaluates them" against_python classifier
+check "classes are matched by name" against_python named
+check "intervals agree with a bootstrap in numpy" against_python intervals
 
 knn() {
     evaluate --method knn --k 20 "$@"
@@ -54,11 +54,11 @@ pipes() {
     knn --train 'exec:cat train.st' --test - <test.st >piped.json &&
         knn --train train.st --test test.st | cmp - piped.json
 }
-check "a coprocess and stdin serve as well as files" pipes
+check "a command and stdin give the same result as files" pipes
 raw() {
     evaluate --train pixels.st --test pixels.st --l2 1e-3 | grep -q '"on": "x"'
 }
-check "raw pixels, where there are no features" raw
+check "raw pixels are evaluated if there are no features" raw
 
 judge() { # TRAIN TEST OPTION...
     local train=$1 test=$2
@@ -92,7 +92,7 @@ check_fails 1 "a classifier without logits" "no tensor 'logits'" \
 check_fails 1 "too few rows to hold out a share that is given" '40 training rows are too few to choose l2' \
     evaluate --train good.st --test good.st --holdout 0.04
 
-name() { # NAMES: rows of four classes called so
+name() { # NAMES: makes rows of four classes with these names
     py rows good "$1"
 }
 name '["a","b","c","d"]' >abcd.st
@@ -114,7 +114,7 @@ check_fails 1 "names in an object" 'object.st: class_names: not a JSON array' ju
 check_fails 1 "names that are no JSON" 'broken.st: class_names: not JSON' judge broken.st abcd.st
 check_fails 1 "streams of different names put together" 'class_names of a later frame are not those of the first' \
     judge 'exec:cat abcd.st efgh.st' abcd.st
-by_number() { # each alone is refused above
+by_number() { # each stream alone is refused above
     local file
     judge good.st good.st >want.json
     for file in abcd efgh abc twice number object broken nameless; do
@@ -122,14 +122,14 @@ by_number() { # each alone is refused above
             judge good.st "$file.st" --match numbers | cmp - want.json || return 1
     done
 }
-check "numbers alone, whatever the names" by_number
+check "--match numbers ignores the names" by_number
 logits_named() {
     py rows few-labels "$1" >logits-named.st
     evaluate --method classifier --test logits-named.st "${@:2}"
 }
 check_fails 1 "other names than logits" '3 logits, where class_names has 4 names.*--match numbers' \
     logits_named '["a","b","c","d"]'
-check "unless numbers count" logits_named '["a","b","c","d"]' --match numbers
+check "with --match numbers the names do not matter" logits_named '["a","b","c","d"]' --match numbers
 check_fails 2 "a confidence that is none" '--confidence' judge good.st good.st --confidence 1
 check_fails 2 "no test stream" '--test' evaluate --train train.st
 done_testing

@@ -19,14 +19,14 @@ if ! evaluate --help | grep -q classifier; then
 fi
 
 fixture run
-check "from random parameters" finetune scratch --steps 4 --labels 0.05 --encoder "$small"
-check "from a run, of which a part is frozen" finetune tuned --from run --steps 3 --labels 0.1 --freeze layer2
+check "training from random parameters" finetune scratch --steps 4 --labels 0.05 --encoder "$small"
+check "training from a run, with a part frozen" finetune tuned --from run --steps 3 --labels 0.1 --freeze layer2
 check "linear evaluation" finetune linear --from run/model.safetensors --encoder "$small" --steps 3 --freeze layer4
 one_line() {
     [ "$(grep -c 'top-1 on the test split: [0-9.]* %' "$1.out")" = 1 ] && grep -q '"top1"' "$1/test.json"
 }
 for run in scratch tuned linear; do
-    check "$run: top-1 in a line and as JSON" one_line $run
+    check "$run: top-1 is printed as a line and stored as JSON" one_line $run
 done
 if python_has numpy; then
     numpy_counts() {
@@ -37,12 +37,12 @@ if python_has numpy; then
         have=$(sed -n 's/.*"top1": *\([0-9.eE+-]*\).*/\1/p' tuned/test.json)
         awk -v a="$want" -v b="$have" 'BEGIN { exit !(a - b < 1e-6 && b - a < 1e-6) }'
     }
-    check "it is what numpy counts" numpy_counts
+    check "$run: top-1 agrees with numpy" numpy_counts
     moved() {
         /usr/bin/python3 "$ROOT/tests/programs/classify.py" "$ROOT" frozen run/model.safetensors \
             linear/model.safetensors layer4
     }
-    check "linear evaluation leaves the encoder alone" moved
+    check "linear evaluation does not change the encoder" moved
 fi
 interrupted() {
     printf '#!/bin/sh\nif mkdir began 2>/dev/null; then exec "%s" 2 classify "$@"; fi\nexec classify "$@"\n' \
@@ -52,8 +52,8 @@ interrupted() {
     [ ! -e stopped/test.json ] && finetune stopped --resume &&
         cmp stopped/model.safetensors scratch/model.safetensors && cmp stopped/test.json scratch/test.json
 }
-check "interrupted and resumed, it ends in the same bits" interrupted
-check "a complete run tells its accuracy again" sh -c \
+check "a run that was interrupted and resumed has the same bits" interrupted
+check "a complete run prints its accuracy again" sh -c \
     '"$0" --run scratch --resume | grep -q "top-1 on the test split"' "$ROOT/pipelines/finetune"
 check_fails 1 "from nothing that is there" 'nowhere: no such model' \
     "$ROOT/pipelines/finetune" --run x --from nowhere

@@ -14,10 +14,11 @@ import numpy as np
 from PIL import Image
 
 weights = {"conv1.weight": np.ones((2, 2), np.float32)}
-# As torch.save() lays them out: an archive without compression, and the magic number of the old form.
+# Files in the two layouts of torch.save(): an archive without compression, and the magic number of
+# the old form.
 with zipfile.ZipFile("model.pth", "w") as file:
     file.writestr("archive/data.pkl", pickle.dumps(weights, 2))
-# Without a version or flags, its first eight bytes are the length of a header that could be.
+# This file has no version or flags, and its first eight bytes are a possible length of a header.
 open("plain.zip", "wb").write(b"PK\3\4\0\0\0\0" + b"\0" * 100)
 with open("old.pth", "wb") as file:
     pickle.dump(0x1950A86A20F9469CFC6C, file, protocol=2)
@@ -64,7 +65,7 @@ check_fails 1 "a state" 'lars: model.pth: not a frame but a zip' lars --resume -
 check_fails 1 "a stream" 'ntxent: stdin: not a frame but text' sh -c 'ntxent <labels.csv'
 check_fails 1 "features" 'evaluate: model.pth: not a frame but a zip' evaluate --train model.pth --test model.pth
 if python_has torch; then
-    check "torch itself" /usr/bin/python3 -c 'import torch
+    check "a file that torch itself has written" /usr/bin/python3 -c 'import torch
 torch.save({"a": torch.ones(2)}, "new.pth")
 torch.save({"a": torch.ones(2)}, "legacy.pth", _use_new_zipfile_serialization=False)'
     is new.pth "a zip archive, as PyTorch's"

@@ -13,14 +13,14 @@ if ! python_has PIL numpy; then
 fi
 fixture inputs
 
-# ---- the same images, however they come ----
+# ---- the same images from every kind of source ----
 views=(--batch 16 --epochs 2 --seed 3)
 augment --data set "${views[@]}" --out set.frames
-same() { # ARGUMENTS...: the frames of the folder
+same() { # ARGUMENTS...: succeeds if the frames are those of the folder
     augment "$@" "${views[@]}" --out other.frames && cmp set.frames other.frames
 }
 drop_class_names set.frames >unnamed.frames
-same_unnamed() { # ARGUMENTS...: the same of a set whose classes have no names
+same_unnamed() { # ARGUMENTS...: does the same for a set whose classes have no names
     augment "$@" "${views[@]}" | drop_class_names | cmp unnamed.frames -
 }
 check "an archive" same --data set.tar
@@ -31,8 +31,8 @@ check "folders of splits in an archive" same --data both.tar
 check "frames in a file" same_unnamed --data set.st
 check "any format by its name" same_unnamed --data set.st --format frames
 check "decoded each time" same --data set --cache 0
-check "kept as far as there is room" same --data set --cache 100K
-check "a budget for an archive's bytes and some decoded images" same --data set.tar.gz --cache 500K
+check "decoded images are kept as far as there is room" same --data set --cache 100K
+check "a budget for the bytes of an archive and for some decoded images" same --data set.tar.gz --cache 500K
 zst() {
     zstd -q set.tar -o set.tar.zst && same --data set.tar.zst
 }
@@ -51,7 +51,7 @@ check "frames on stdin" from_stdin set.st
 slow_writer() {
     { head -c 5 set.st && sleep 0.3 && tail -c +6 set.st; } | augment --data - "${views[@]}" | drop_class_names | cmp unnamed.frames -
 }
-check "frames on stdin that begin slowly" slow_writer
+check "frames on stdin whose writer is slow to begin" slow_writer
 fifo() {
     augment --data <(cat set.tar.gz) "${views[@]}" | cmp set.frames -
 }
@@ -59,7 +59,7 @@ check "a FIFO" fifo
 command_of_frames() {
     augment --data 'exec:cat set.st' --format frames "${views[@]}" | drop_class_names | cmp unnamed.frames -
 }
-check "frames of a command" command_of_frames
+check "frames from a command" command_of_frames
 test_split() {
     [ "$(augment --data set --split test --policy eval | inspect --meta batch)" = 3 ] &&
         [ "$(augment --data both.tar --split test --policy eval | inspect --meta batch)" = 1 ]
@@ -78,30 +78,30 @@ for split in train test; do
     done
 done
 augment --data idx/train-images-idx3-ubyte --policy eval --out grey.frames
-check "one IDX file" py grey train grey.frames
-check "its size is that of the views" grep -q '"shape":\[120,1,28,28,3\]' grey.frames
-cifar10() { # the archive has its files in an order of its own
+check "one IDX file alone" py grey train grey.frames
+check "the views have the size of its images" grep -q '"shape":\[120,1,28,28,3\]' grey.frames
+cifar10() { # the archive has its files in another order
     cmp <(augment --data cifar-10-batches-bin --batch 32 --epochs 2) \
         <(augment --data cifar-10-binary.tar.gz --batch 32 --epochs 2)
 }
-check "CIFAR-10 as it is distributed" cifar10
+check "CIFAR-10's archive as it is distributed" cifar10
 cifar10_names() {
     augment --data cifar-10-binary.tar.gz --batch 32 --steps 2 | inspect --meta class_names |
         head -n 1 | grep -q '^\["airplane","automobile",.*"truck"\]$'
 }
-check "the names of its classes" cifar10_names
+check "CIFAR-10's class names" cifar10_names
 
 # ---- decoding, against PIL ----
 augment --data jpegs --policy eval --out jpegs.frames
 check "JPEG and PNG of every kind have PIL's pixels" py pictures jpegs jpegs.frames
 augment --data jpegs --policy eval --orient --out turned.frames
-check "--orient turns them as PIL does" py pictures jpegs turned.frames turned
-check "and without it some differ" test "$(cksum <jpegs.frames)" != "$(cksum <turned.frames)"
+check "--orient turns pictures as PIL does" py pictures jpegs turned.frames turned
+check "without --orient some pictures differ" test "$(cksum <jpegs.frames)" != "$(cksum <turned.frames)"
 for kind in jpg png; do
     augment --data large-$kind --policy simclr --size 64 --batch 8 --steps 2 --out full.frames
     augment --data large-$kind --policy simclr --size 64 --batch 8 --steps 2 --reduced --out reduced.frames
 done
-check "PNG is not reduced" cmp full.frames reduced.frames
+check "--reduced does not change PNG" cmp full.frames reduced.frames
 augment --data large-jpg --policy simclr --size 64 --batch 8 --steps 2 --out full.frames
 augment --data large-jpg --policy simclr --size 64 --batch 8 --steps 2 --reduced --out reduced.frames
 check "--reduced changes JPEG" test "$(cksum <full.frames)" != "$(cksum <reduced.frames)"
@@ -110,21 +110,21 @@ reduced_views() {
     py reduced large-jpg crops.frames reduced.jsonl
 }
 check "PIL's draft mode makes the same views from the trace" reduced_views
-check "slightly" py near full.frames reduced.frames 2
+check "reduced views differ only slightly" py near full.frames reduced.frames 2
 
-# ---- a stream: what does not fit into --cache ----
+# ---- streams: sets that do not fit into --cache ----
 stream=(--data 'wds-{000..001}.tar.gz' --cache 0 --shuffle 20 --batch 12 --epochs 3)
 augment "${stream[@]}" --out stream.frames
-check "each epoch has each image once, in an order of its own" py epochs stream.frames 60
+check "each epoch has each image once, in its own order" py epochs stream.frames 60
 for n in 1 2 5; do
-    check "$n threads, the same bytes" cmp stream.frames <(augment "${stream[@]}" --threads $n)
+    check "$n threads give the same bytes" cmp stream.frames <(augment "${stream[@]}" --threads $n)
 done
 size=$(($(augment "${stream[@]}" --start 8 | wc -c) - $(augment "${stream[@]}" --start 9 | wc -c)))
 restarted() { # STEP
     cmp <(augment "${stream[@]}" --start "$1") <(tail -c +$((size * $1 + 1)) stream.frames)
 }
 for step in 3 7 15; do
-    check "a stream that begins at step $step" restarted $step
+    check "a stream that is started at step $step" restarted $step
 done
 shards() { # WORLD
     local r parts=()
@@ -136,7 +136,7 @@ shards() { # WORLD
 }
 check "2 shards of a stream" shards 2
 check "5 shards of a stream" shards 5
-check "a small shuffle buffer, another order" \
+check "a small shuffle buffer gives another order" \
     test "$(augment "${stream[@]}" --shuffle 4 | cksum)" != "$(cksum <stream.frames)"
 ordered() {
     cmp <(augment --data set --policy eval --batch 7) <(augment --data set.tar.gz --cache 0 --policy eval --batch 7)
@@ -147,13 +147,13 @@ once() {
         [ "$(inspect --meta step once.frames | tr '\n' ' ')" = "0 1 2 3 4 " ] &&
         augment --data - --cache 0 --batch 12 --limit 60 <set.st | inspect --meta step | tail -n 1 | grep -qx 4
 }
-check "stdin that does not fit, once" once
+check "stdin that does not fit is read once" once
 from() { # FILE ARGUMENTS...
     local file=$1
     shift
     augment "$@" <"$file" >/dev/null
 }
-stopped() { # while it waits for a writer that says nothing
+stopped() { # while it waits for a writer that sends nothing
     local writer augment status=0
     [ -p says-nothing ] || mkfifo says-nothing
     sleep 100 >says-nothing &
@@ -165,8 +165,8 @@ stopped() { # while it waits for a writer that says nothing
     kill $writer
     [ $status = 1 ] && grep -q 'stopped by SIGTERM' stopped.err
 }
-check "SIGTERM while the first bytes are waited for" stopped
-check "and by the reader of archives" stopped --format tar
+check "SIGTERM ends it while it waits for the first bytes" stopped
+check "SIGTERM ends it while the reader of archives waits" stopped --format tar
 check_fails 1 "stdin that does not fit, and nobody says how much" 'to say how much of it' \
     from set.tar --data - --cache 0 --batch 12
 check_fails 1 "stdin that does not fit, for several epochs" 'comes once' \
@@ -175,7 +175,7 @@ check_fails 1 "stdin that ends too soon" 'ended after 60 images, and step 5 need
     from set.tar --data - --cache 0 --batch 12 --steps 6
 
 # ---- damage ----
-rows() { # FRAMES: how many
+rows() { # FRAMES: prints the number of rows
     local n sum=0
     for n in $(inspect --meta batch "$1"); do
         sum=$((sum + n))
@@ -191,7 +191,7 @@ skipping() {
         [ "$(grep -cE ': skipped( \(.*\))?$' skipped.err)" = 5 ] &&
         grep -q 'skipped images that cannot be read: 6$' skipped.err
 }
-check "six in 707 are skipped, five named, all counted" skipping
+check "six damaged images of 707 are skipped, five of them named, all counted" skipping
 check "their rows are left out of an evaluation" py distinct skipped.frames 701
 if [[ ${BIN:-} == */san/bin ]]; then
     skip "memory stays bounded" "sanitizers need some of their own"
@@ -199,13 +199,13 @@ else # a picture of 8000 x 8000 pixels is 192 MB
     check "memory stays bounded" py memory 300000000 "$(command -v augment)" \
         --data many --size 16 --batch 50 --epochs 1 --threads 1 --out /dev/null
 fi
-rm many/bomb.png # it takes a second each time
+rm many/bomb.png # reading it takes a second each time
 training() { # THREADS
     augment --data many --size 16 --batch 50 --epochs 2 --threads "$1" 2>/dev/null
 }
 training 1 >trained.frames
 for n in 2 5; do
-    check "rows that stand in for others are the same of $n threads" cmp trained.frames <(training $n)
+    check "$n threads replace damaged images by the same ones" cmp trained.frames <(training $n)
 done
 damaged_shards() {
     local r parts=()
@@ -215,16 +215,16 @@ damaged_shards() {
     done
     PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/augment.py" "$ROOT" join trained.frames "${parts[@]}"
 }
-check "and of 3 shards" damaged_shards
+check "3 shards replace damaged images by the same ones" damaged_shards
 tar cf many.tar --sort=name -C many .
-check "and of an archive" cmp trained.frames \
+check "an archive's damaged images are replaced by the same ones" cmp trained.frames \
     <(augment --data many.tar --size 16 --batch 50 --epochs 2 2>/dev/null)
 cp many/00* bad
 too_many() {
     augment --data bad --size 16 --batch 4 --epochs 1 --threads 1 --out refused.frames 2>refused.err && return 1
     tail -n 1 refused.err | grep -q 'unreadable one of [0-9]* images, and more than 1 %' || return 1
 }
-check "more than 1 % end the run" too_many
+check "more than 1 % damaged images end the run" too_many
 
 head -c 100000 set.tar >cut.tar
 head -c 60000 set.tar.gz >cut.tar.gz
@@ -233,7 +233,7 @@ for archive in cut.tar cut.tar.gz; do
         augment --data "$archive" --policy eval --out cut.frames 2>cut.err &&
             grep -q "$archive: .*damaged archive: .*: the rest is skipped" cut.err
     }
-    check "$archive: what is whole is taken" cut
+    check "$archive: the complete entries are read" cut
     check_fails 1 "$archive with --on-error stop" "augment: $archive: " \
         augment --data "$archive" --policy eval --on-error stop --out stopped.frames
 done

@@ -17,26 +17,26 @@ pair() {
         (umask 077 && keygen own) && [ "$(stat -c %a own.key own.pub)" = $'600\n600' ] &&
         [ "$(cat wide.key wide.pub own.key own.pub | sort -u | grep -cE '^[!-~]{40}$')" = 4 ]
 }
-check "a pair of files, the secret one private whatever the umask" pair
-untouched() { # NAME, what was there: that file is as it was, and no other one is new
+check "keygen makes two files, the secret one private whatever the umask" pair
+untouched() { # NAME, its content: checks that this file is unchanged, and that there is no new one
     [ "$(cat "$1")" = before ] && [ "$(find . -name "${1%.*}.*" | wc -l)" = 1 ]
 }
 echo before >a.key
 check_fails 1 "no overwriting of a secret key" "^keygen: a.key: is there already" keygen a
-check "which stays as it was" untouched a.key
+check "the existing key is unchanged" untouched a.key
 echo before >b.pub
 check_fails 1 "nor of a public one" "^keygen: b.pub: is there already" keygen b
-check "and no secret key is left then" untouched b.pub
+check "no secret key is left then" untouched b.pub
 ln -s elsewhere c.key
 check_fails 1 "nor through a link" "c.key: is there already" keygen c
-check "which leads nowhere still" test ! -e elsewhere -a ! -e c.pub
+check "the link still leads nowhere" test ! -e elsewhere -a ! -e c.pub
 check_fails 1 "a folder that is not there" "^keygen: none/a.key: No such file" keygen none/a
 check_fails 2 "no name" "one NAME is needed, not 0" keygen
 check_fails 2 "two names" "one NAME is needed, not 2" keygen a b
 check_fails 2 "an empty name" "an empty NAME" keygen ''
 check_fails 2 "an option that is none" "unknown option" keygen --name a
 
-# ---- who is let in ----
+# ---- which clients are accepted ----
 for name in server one two other; do
     keygen $name
 done
@@ -63,9 +63,9 @@ listed() { # NAME
     serve --curve-clients clients
     ask "$1" && wait $server && [ ! -s server.err ] && [ "$(inspect replies | grep -c ^frame)" = 2 ]
 }
-check "a client that is listed" listed one
-check "and one with a name, behind spaces" listed two
-check "a public key is a list of one" eval 'cp one.pub clients && listed one'
+check "a client that is in the list is accepted" listed one
+check "a client with a name, written after spaces, is accepted" listed two
+check "a public key file is a list of one client" eval 'cp one.pub clients && listed one'
 refused() {
     local status=0
     next_port
@@ -78,13 +78,13 @@ check_fails 1 "a client that is not, at once" \
 told() {
     [ "$(cat server.err)" = "ntxent: $at: refused a client whose key is not in clients ($(cat other.pub))" ]
 }
-check "the server names its key and serves the others" told
+check "the server prints the key of a refused client and serves the others" told
 without() {
     next_port
     serve
     ask other && wait $server
 }
-check "without a list it is let in" without
+check "without a list any client with a key is accepted" without
 unencrypted() {
     local status=0
     next_port
@@ -102,7 +102,7 @@ many() {
     ask one && wait $server && [ "$(grep -c "refused a client" server.err)" = 10 ] &&
         [ "$(sed -n '11,$p' server.err)" = "ntxent: $at: more clients were refused; these are not shown" ]
 }
-check "many refusals are ten lines and one" many
+check "many refusals are reported in ten lines and a summary" many
 
 # ---- streams ----
 stream() { # NAME of the writer's keys
@@ -125,7 +125,7 @@ check_fails 1 "a stream's writer that is not listed" "refused this program's key
 reader_told() {
     grep -qF "inspect: $at: refused a client whose key is not in clients ($(cat other.pub))" reader.err
 }
-check "its reader names it and reads from the other one" reader_told
+check "the reader prints the key of a refused writer and reads from the other one" reader_told
 writer_dies() {
     local status=0
     next_port
@@ -136,11 +136,11 @@ writer_dies() {
     [ $status = 137 ] && ! wait $reader &&
         grep -q "ended without an end frame: its producer died" reader.err
 }
-check "and still sees that one die" writer_dies
+check "the reader still notices that the other writer dies" writer_dies
 
 # ---- lists with a defect ----
 next_port
-list() { # TEXT: what a server says to it
+list() { # TEXT: starts a server with this list and prints its message
     printf '%b' "$1" >list
     in_time ntxent --timeout 0.2 --curve-key server.key --curve-clients list --listen "$at"
 }

@@ -19,26 +19,27 @@ py run 0 6 6 >all.st
 whole() {
     lars_ --state state.st --model model.st --save-every 0 <all.st >replies && py simulate replies
 }
-check "six steps as in float64" whole
-check "state and model" py states state.st model.st
+check "six steps agree with float64" whole
+check "the state and the model contain the right tensors" py states state.st model.st
 
 resumed() {
-    # the state after step 4, then the rest
+    # Resumes from the state after step 4.
     py run 0 4 6 | lars_ --state part.st --save-every 2 >first && py step part.st 4 &&
         py run 4 6 6 | lars_ --resume --state part.st --model part_model.st >second &&
         cmp part.st state.st && cmp part_model.st model.st
 }
-check "resumed, bit for bit" resumed
+check "a resumed run has the same bits" resumed
 interval() {
-    # dies in step 5: the file is that of step 4
+    # A NaN ends it in step 5, so the state is that of step 4.
     py run 0 6 6 nan | lars_ --state every.st --save-every 4 --model none.st >out 2>err && return 1
     py step every.st 4 && [ ! -e none.st ] && py run 4 6 6 | lars_ --resume --state every.st >out &&
         cmp every.st state.st
 }
-check "killed by a NaN, and resumed from the last state" interval
+check "ended by a NaN and resumed from the last state, it has the same bits" interval
 
 kept() {
-    # every second step, as the model that a run of so many steps leaves; the last one is the model
+    # Compares the model of every second step with that of a run that ends there, and the last one
+    # with the model.
     lars_ --state kept.st --model dir.d/kept.st --keep-every 2 <all.st >out &&
         cmp dir.d/kept.st model.st && cmp dir.d/kept-6.st model.st &&
         [ "$(cd dir.d && echo *)" = "kept-2.st kept-4.st kept-6.st kept.st" ] &&
@@ -48,13 +49,13 @@ mkdir dir.d
 py run 0 4 6 | lars_ --model part_at_4.st >out
 check "models of every second step are kept" kept
 kept_and_resumed() {
-    # dies in step 5, after the state of step 4
+    # A NaN ends it in step 5, after the state of step 4.
     py run 0 6 6 nan | lars_ --state again.st --model again_model.st --save-every 4 --keep-every 1 >out 2>err && return 1
     cp again_model-4.st before.st && [ ! -e again_model-6.st ] &&
         py run 4 6 6 | lars_ --resume --state again.st --model again_model.st --keep-every 2 >out &&
         cmp again_model-4.st before.st && cmp again_model-4.st dir.d/kept-4.st && cmp again_model-6.st model.st
 }
-check "and by a run that went on" kept_and_resumed
+check "a resumed run keeps them, too" kept_and_resumed
 check_fails 1 "kept models without a model" '--keep-every needs --model' lars_ --state x.st --keep-every 2 --in all.st
 
 bad() { # words of `run`
@@ -78,7 +79,7 @@ check_fails 1 "no end frame" 'ended without an end frame' sh -c 'cat noend.st | 
 nothing_written() {
     [ ! -e none.st ] && [ ! -e none_state.st ] && [ -z "$(find . -name '*.tmp-*')" ]
 }
-check "nothing was written by any of them" nothing_written
+check "none of the refused requests wrote a file" nothing_written
 
 resume() { # words of `run`, for a state of step 6
     py run "$@" >bad.st
@@ -88,7 +89,7 @@ cp state.st kept.st
 check_fails 1 "resuming at another step" 'client 0 sent step 4, where step 6 is under way' resume 4 5 6
 check_fails 1 "resuming with a tensor more" 'state.st has no tensor extra.weight' resume 6 7 8 extra
 check_fails 1 "resuming with another shape" 'fc.weight has another shape' resume 6 7 8 narrow
-check "leaves the state alone" cmp state.st kept.st
+check "a refused state is unchanged" cmp state.st kept.st
 check_fails 1 "resuming from nothing" 'nothing.st: No such file' \
     lars --resume --state nothing.st --in all.st --out out
 check_fails 1 "resuming from a model" 'model.st: not an optimizer' \
@@ -101,7 +102,7 @@ check_fails 1 "--resume alone" '--resume needs --state' lars --model m.st --resu
 idle() {
     tail -c 64 all.st | lars_ --state state.st --model model.st >out && cmp state.st kept.st
 }
-check "a run in which nobody joins leaves the old files" idle
+check "a run that no client joins leaves the old files unchanged" idle
 
 stopped() {
     local status=0
@@ -121,15 +122,15 @@ stopped() {
 mkfifo fifo
 check "SIGTERM between two steps saves the state" stopped
 
-stopped_alone() { # nobody has come: there is no step to finish, for which it would wait 20 s
+stopped_alone() { # no client has joined, so there is no step to wait for, which would take 20 s
     local since=$SECONDS status=0
     lars --listen ipc://alone.ipc --model alone.st 2>err &
     catches_signals $! && kill $! && { wait $! || status=$?; }
     [ $status = 1 ] && [ $((SECONDS - since)) -lt 15 ] && grep -q 'stopped by SIGTERM' err && [ ! -e alone.st ]
 }
-check "SIGTERM before a client has come ends at once" stopped_alone
+check "SIGTERM before a client has joined ends it at once" stopped_alone
 
-# A small file system: the old state stays whole when the new one does not fit.
+# On a small file system, the old state must stay complete if the new one does not fit.
 mkdir disk
 if mount -t tmpfs -o size=48k tmpfs disk 2>/dev/null; then
     trap 'umount "$T/disk"; rm -rf "$T"' EXIT
@@ -143,7 +144,7 @@ if mount -t tmpfs -o size=48k tmpfs disk 2>/dev/null; then
     whole_still() {
         cmp disk/state.st small.st && [ "$(find disk -type f | wc -l)" = 2 ]
     }
-    check "the old state is whole, and nothing lies beside it" whole_still
+    check "the old state is complete, and there is no other file" whole_still
     umount disk
     trap 'rm -rf "$T"' EXIT
 else
@@ -164,8 +165,8 @@ if python_has zmq; then
         py share "ipc://$T/opt.ipc" 1 6 0 && wait $one && wait $server && py states shared.st shared_model.st &&
             py same shared_model.st model.st
     }
-    check "two clients, of which one is ahead" shared
-    beside_strangers() { # they come when both clients are there; the run ends as without them
+    check "two clients, one of which is a step ahead" shared
+    beside_strangers() { # strangers come after both clients; the run ends as without them
         rm -f joined.*
         local server one other
         lars --warmup-steps 2 --listen "ipc://$T/both.ipc" --model both.st 2>both.err &
@@ -177,14 +178,14 @@ if python_has zmq; then
         py intrude "ipc://$T/both.ipc" && wait $one && wait $other && wait $server && cat both.err &&
             py same both.st model.st
     }
-    check "two clients, beside strangers" beside_strangers
+    check "two clients while strangers connect" beside_strangers
     told() {
         [ "$(wc -l <both.err)" = 2 ] && grep -qE 'refused a peer: clients [0-9] and [0-9] both joined with' both.err &&
             grep -qE 'refused a peer: client [0-9] sent gradients and has not joined' both.err
     }
-    check "who are told about" told
+    check "the strangers are reported" told
     dead() {
-        rm -f joined.* # those of the cases before: the first client would not wait for the second
+        rm -f joined.* # otherwise the first client would not wait for the second
         lars --listen "ipc://$T/dead.ipc" --state dead.st --save-every 1 &
         local server=$!
         (py share "ipc://$T/dead.ipc" 0 6 0.02 >/dev/null 2>&1 &)
@@ -195,7 +196,8 @@ if python_has zmq; then
 else
     skip "clients over ZeroMQ" "python3-zmq is not installed"
 fi
-# A device stays a device: nothing is renamed over it. A FIFO stands for it, which needs no root.
+# A device must stay a device, so no file may be renamed over it. The test uses a FIFO, which does
+# not need root.
 to_fifo() {
     mkfifo model.fifo
     cat model.fifo >from-fifo.st &
@@ -204,5 +206,5 @@ to_fifo() {
             --next "exec:project --opt 'exec:lars --model model.st' --next exec:ntxent" >metrics.st &&
         wait && [ -p model.fifo ] && [ "$(inspect --meta kind from-fifo.st)" = model ]
 }
-check "a model written to a FIFO leaves it one" to_fifo
+check "a model written to a FIFO leaves it a FIFO" to_fifo
 done_testing
