@@ -16,7 +16,7 @@ py() {
 }
 py make
 
-agrees() { # input, program, number's option or -, number, FLAG...
+agrees() { # input, program, option for the number or -, number, FLAG...
     local input=$1 program=$2 option=$3 number=$4
     shift 4
     local given=()
@@ -25,13 +25,13 @@ agrees() { # input, program, number's option or -, number, FLAG...
         py judge "$input" reply.st "$program" "$number" "$@"
 }
 check "ntxent --no-normalize" agrees z.st ntxent temperature 0.2 no-normalize
-check "supcon as it is" agrees z.st supcon - 0.1
-check "supcon of one, three, four views" agrees views.st supcon temperature 0.3
+check "supcon with its defaults" agrees z.st supcon - 0.1
+check "supcon of one, three and four views" agrees views.st supcon temperature 0.3
 check "supcon --no-normalize" agrees views.st supcon temperature 0.3 no-normalize
-check "ntlogistic as it is" agrees z.st ntlogistic - 0.5
+check "ntlogistic with its defaults" agrees z.st ntlogistic - 0.5
 check "ntlogistic --no-normalize" agrees z.st ntlogistic temperature 0.2 no-normalize
 check "ntlogistic --semi-hard" agrees z.st ntlogistic temperature 0.2 semi-hard
-check "triplet as it is" agrees z.st triplet - 0.4
+check "triplet with its defaults" agrees z.st triplet - 0.4
 check "triplet --margin 0.8 --no-normalize" agrees z.st triplet margin 0.8 no-normalize
 check "triplet --semi-hard" agrees z.st triplet margin 0.3 semi-hard
 check "triplet --semi-hard --no-normalize" agrees z.st triplet margin 0.3 semi-hard no-normalize
@@ -50,7 +50,7 @@ refuses() { # program
     check_fails 2 "$1: no threads" '--threads: 0 is not between' "$1" --threads 0
 }
 for program in supcon ntlogistic triplet; do
-    check "$program: the same bytes from one and from three threads" same_bytes "$program"
+    check "$program: the same bytes with one and with three threads" same_bytes "$program"
     refuses "$program"
 done
 for program in ntlogistic triplet; do
@@ -65,7 +65,7 @@ check_fails 2 "a temperature of zero" '--temperature: 0 is not between' supcon -
 check_fails 2 "a margin below zero" '--margin: -1 is not between' triplet --margin -1
 check_fails 2 "semi-hard without a margin" 'semi-hard needs a --margin above 0' triplet --semi-hard --margin 0
 
-# In training: labels come as far as the loss, and what it does not tell is nowhere missed.
+# In training, labels reach the loss; metrics that a loss does not send are not needed anywhere.
 train() { # loss
     augment --data shapes --batch 8 --steps 2 |
         encode --width 0.125 --opt 'exec:lars --warmup-steps 1' \
@@ -76,7 +76,7 @@ train() { # loss
 check "supcon trains" train supcon
 check "ntlogistic trains" train 'ntlogistic --semi-hard'
 check "triplet trains" train triplet
-gathered() { # one image a worker: the loss sees both
+gathered() { # one image for each worker; the loss receives both
     local r pids=()
     for r in 0 1; do
         augment --data shapes --size 8 --batch 2 --steps 1 --shard $r/2 | encode --width 0.0625 >h$r.st

@@ -19,20 +19,20 @@ for t in 0.1 0.5; do
             /usr/bin/python3 "$ROOT/examples/ntxent.py" --temperature "$t" <losses.st >python.st &&
             py same_losses c.st python.st
     }
-    check "as the stage in Python, temperature $t" agrees
+    check "agrees with the stage in Python, temperature $t" agrees
 done
 threads() {
     ntxent --threads 1 <losses.st >one.st && ntxent --threads 3 <losses.st | cmp - one.st
 }
-check "the same bytes from one and from three threads" threads
-check "nothing at all, in order" sh -c 'tail -c 64 losses.st | ntxent | cmp - one_end.st'
+check "the same bytes with one and with three threads" threads
+check "an empty stream is answered by an empty stream" sh -c 'tail -c 64 losses.st | ntxent | cmp - one_end.st'
 
 check_fails 1 "a NaN" 'the loss is not finite in step 3' sh -c 'ntxent <nan.st >nan.out'
 reported() {
-    # the failure travels on, and no end frame
+    # The failure must reach the reader, as a stream without an end frame.
     inspect nan.out 2>&1 | grep -q 'ntxent: the loss is not finite in step 3'
 }
-check "travels on to the reader" reported
+check "a failure reaches the reader" reported
 check_fails 1 "one view" 'tensor z is F32 \[3,1,4\], not F32 \[\?,2,\?\]' sh -c 'ntxent <view.st >out'
 check_fails 1 "no z" 'the frame has no tensor z' sh -c 'ntxent <noz.st >out'
 check_fails 1 "another type" 'tensor z is U8' sh -c 'ntxent <bytes.st >out'

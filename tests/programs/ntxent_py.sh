@@ -9,7 +9,7 @@ if ! python_has numpy; then
     exit
 fi
 export PYTHONDONTWRITEBYTECODE=1
-check "loss, gradient, accuracy and entropy as PyTorch's in float64" \
+check "loss, gradient, accuracy and entropy agree with PyTorch in float64" \
     /usr/bin/python3 "$ROOT/tests/programs/ntxent_py.py" "$ROOT"
 check_fails 1 "a stream that breaks off" 'without an end frame' \
     /usr/bin/python3 "$ROOT/examples/ntxent.py" </dev/null

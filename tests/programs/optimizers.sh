@@ -32,7 +32,7 @@ if python_has torch; then
         'adam=Adam()' 'coupled=Adam(betas=(0.8, 0.95), eps=1e-4, weight_decay=0.1)' \
         'adamw=AdamW(weight_decay=0.2)' 'weights=AdamW(weight_decay=0.2, decay="weights")' >torch.txt
     for name in sgd nesterov adam coupled adamw weights; do
-        check "$name is torch's to 1e-6" grep -q "^$name agrees" torch.txt
+        check "$name agrees with torch to 1e-6" grep -q "^$name agrees" torch.txt
     done
 else
     skip "sgd and adam are torch's" "python3-torch is not installed"
@@ -46,7 +46,7 @@ for command in 'sgd --nesterov --weight-decay 0.01' 'adam --weight-decay 0.01'; 
             py run 4 10 10 | $command --resume --state part.st --model part_model.st >out &&
             cmp part.st whole.st && cmp part_model.st whole_model.st
     }
-    check "$name: resumed after four steps, bit for bit" resumed
+    check "$name: resumed after four steps, it has the same bits" resumed
     broken() {
         py run 0 6 10 nan | $command --state nan.st --save-every 4 --model none.st >out
     }
@@ -56,43 +56,43 @@ for command in 'sgd --nesterov --weight-decay 0.01' 'adam --weight-decay 0.01'; 
         [ ! -e none.st ] && py step nan.st 4 && py run 4 10 10 | $command --resume --state nan.st >out &&
             cmp nan.st whole.st
     }
-    check "$name: leaves the state of the last step" goes_on
+    check "$name: the state is that of the last step" goes_on
 done
 adam --state adam.st --save-every 0 <all.st >out
 check_fails 1 "a state of another optimizer" 'adam.st: the state of adam, not of sgd' \
     sh -c 'sgd --resume --state adam.st --in all.st --out out'
 check_fails 2 "Nesterov's momentum of 0" 'nesterov needs --momentum' sgd --nesterov --momentum 0
 
-# The rate without --lr, at a batch of 256 and in the middle of the cosine.
+# The learning rate without --lr, at a batch of 256 and in the middle of the cosine schedule.
 rate() { # command, words, expected
     [ "$("$@" --model rate.st --in all.st | inspect --meta lr | sed -n 12p)" = "$want" ]
 }
 want=0.0500000007
 check "sgd's rate is 0.1 at a batch of 256" rate sgd
-check "also by the root" rate sgd --scaling sqrt
+check "also with --scaling sqrt" rate sgd --scaling sqrt
 want=0.000500000024
 check "adam's rate is 0.001 at a batch of 256" rate adam
-check "also by the root" rate adam --scaling sqrt
+check "also with --scaling sqrt" rate adam --scaling sqrt
 want=0.150000006
 check "lars' rate is 0.3 at a batch of 256" rate lars --warmup 0
 help_tells() { # program, rates
     "$1" --help | grep -A 1 -e --base-lr | grep -q "without: $2 for linear, $3 for sqrt"
 }
-check "sgd --help tells its rates" help_tells sgd 0.1 0.00625
-check "adam --help tells its rates" help_tells adam 0.001 6.25e-05
-check "lars --help tells its rates" help_tells lars 0.3 0.075
+check "sgd --help has its learning rates" help_tells sgd 0.1 0.00625
+check "adam --help has its learning rates" help_tells adam 0.001 6.25e-05
+check "lars --help has its learning rates" help_tells lars 0.3 0.075
 
-# What is frozen is kept and neither waited for nor taken.
+# Frozen tensors keep their values, and an optimizer neither expects nor accepts gradients for them.
 frozen() {
     py run 0 3 3 frozen=conv1,bn1 | adam --state frozen.st --save-every 1 --model frozen_model.st >out &&
         py frozen frozen.st frozen_model.st
 }
-check "frozen tensors are stored as they came" frozen
+check "frozen tensors are stored unchanged" frozen
 resumed_frozen() {
     py run 0 2 3 frozen=conv1,bn1 | adam --state freeze.st >out &&
         py run 2 3 3 frozen=conv1,bn1 | adam --resume --state freeze.st >out && cmp freeze.st frozen.st
 }
-check "also after resuming" resumed_frozen
+check "they are also unchanged after resuming" resumed_frozen
 check_fails 1 "a gradient of a frozen tensor" 'a gradient of bn1.weight, which is frozen' \
     sh -c '"$@" | adam --state x.st >out' - /usr/bin/python3 "$ROOT/tests/programs/optimizer.py" "$ROOT" \
     run 0 1 3 frozen=bn1.weight

@@ -9,8 +9,8 @@ augment --data shapes --size 8 --batch 4 --steps 1 --policy eval >one.st
 encode --width 0.0625 <x.st >h.st
 for _ in $(seq 60); do cat x.st; done >long.st
 
-# ---- a reader that has seen enough ----
-enough() { # COMMAND: its status is 0 and it says nothing when its reader reads one line, or none
+# ---- readers that stop early ----
+enough() { # COMMAND: must exit with 0, without a message, when its reader reads one line or none
     local lines status
     for lines in 0 1; do
         "$@" 2>err | head -n $lines >/dev/null
@@ -22,27 +22,27 @@ enough() { # COMMAND: its status is 0 and it says nothing when its reader reads 
         fi
     done
 }
-check "inspect ends silently when its reader has seen enough" enough inspect long.st
-check "also --tsv" enough inspect --tsv long.st
-check "also --meta" enough inspect --meta step long.st
-check "evaluate" enough evaluate --train one.st --test one.st --method knn --k 3 --bootstrap 0
+check "inspect ends silently when its reader stops early" enough inspect long.st
+check "inspect --tsv does so, too" enough inspect --tsv long.st
+check "inspect --meta does so, too" enough inspect --meta step long.st
+check "evaluate ends silently when its reader stops early" enough evaluate --train one.st --test one.st --method knn --k 3 --bootstrap 0
 helps() {
     local program
     for program in "${BIN:-$ROOT/bin}"/*; do
         enough "$program" --help || return 1
     done
 }
-check "--help of each program" helps
+check "--help of each program does so, too" helps
 check_fails 1 "--help to a full disk" 'augment: stdout: No space left' sh -c 'augment --help >/dev/full'
 check_fails 1 "text to a full disk" 'inspect: stdout: No space left' sh -c 'inspect long.st >/dev/full'
 
 # ---- closed streams ----
-# A file or socket in the place of a standard stream would get what was meant for that.
+# A file or socket that gets the number of a closed stream would receive what is printed there.
 check_fails 1 "inspect without stdout" 'inspect: stdout: Bad file descriptor' sh -c 'inspect x.st >&-'
 check_fails 1 "frames without stdout" 'encode: stdout: ' sh -c 'encode --width 0.0625 --in x.st >&-'
 check_fails 1 "a stage without stdin" 'ntxent: stdin: ' sh -c 'ntxent <&-'
 check_fails 1 "--help without stdout" 'lars: stdout: Bad file' sh -c 'lars --help >&-'
-closed() { # FLAGS of the shell: training leaves the same model
+closed() { # FLAGS of the shell: training must give the same model
     rm -f closed.st
     sh -c "exec $1
         augment --data shapes --size 8 --batch 4 --steps 4 --out x2.st &&
@@ -54,11 +54,11 @@ training() {
     encode --width 0.0625 --in x.st --out m.st --opt 'exec:tee grads.st | lars --model open.st' \
         --next "exec:project --dim 4 --opt 'exec:lars --model open-head.st' --next exec:ntxent"
 }
-check "training with streams" training
-check "without stdin" closed '<&-'
-check "without stdout" closed '>&-'
-check "without stderr" closed '2>&-'
-check "without any" closed '<&- >&- 2>&-'
+check "training with all standard streams" training
+check "training without stdin" closed '<&-'
+check "training without stdout" closed '>&-'
+check "training without stderr" closed '2>&-'
+check "training without any standard stream" closed '<&- >&- 2>&-'
 
 # ---- files that cannot grow ----
 limited() { # KIBIBYTES COMMAND...
@@ -69,10 +69,10 @@ check_fails 1 "a limit on the size of files" 'lars: m2.st: File too large' \
 nothing_left() {
     [ -z "$(find . -name '*.tmp-*')" ]
 }
-check "leaves nothing" nothing_left
+check "no temporary file is left" nothing_left
 metrics_to() { # FILE
     progress --log "$1" <m.st >/dev/null 2>log.err && return
-    tail -n 1 log.err >&2 # after the bar
+    tail -n 1 log.err >&2 # the line after the progress bar
     return 1
 }
 if [ -w /dev/full ]; then
@@ -81,7 +81,7 @@ fi
 mkdir disk
 if mount -t tmpfs -o size=16k tmpfs disk 2>/dev/null; then
     trap 'umount "$T/disk"; rm -rf "$T"' EXIT
-    resumed_full() { # the old rows do not fit twice
+    resumed_full() { # there is no room for the old rows and their copy
         {
             printf 'step\tloss\tlr\n'
             for step in $(seq 0 400); do printf '%d\t0.5\t0.25\n' "$step"; done
@@ -91,15 +91,15 @@ if mount -t tmpfs -o size=16k tmpfs disk 2>/dev/null; then
     }
     augment --data shapes --size 8 --batch 4 --steps 404 --start 400 >m.st
     check_fails 1 "a log that goes on on a full disk" 'disk/m.tsv: No space left' resumed_full
-    check "leaves the old one" test "$(wc -l <disk/m.tsv)" = 402
+    check "the old metrics are unchanged" test "$(wc -l <disk/m.tsv)" = 402
     umount disk
     trap 'rm -rf "$T"' EXIT
 else
     skip "a log on a full disk" "no right to mount a tmpfs"
 fi
 
-# ---- what a killed writer leaves ----
-killed() { # a file that is being written, and its writer is killed
+# ---- files that a killed writer leaves ----
+killed() { # kills a program while it writes a file
     local folder=$1
     mkdir -p "$folder"
     mkfifo "$folder/in"
@@ -123,17 +123,17 @@ stale() {
         encode --width 0.0625 --in x.st --out stale/out.st && [ ! -e "$writing" ] &&
         [ "$(ls stale)" = "$(printf '%s\n' other.st.tmp-abcdef out.st out.st.backup out.st.tmp-abc)" ]
 }
-check "what a killed writer left goes with the next save, and nothing else" stale
+check "the next save removes the file of a killed writer, and no other file" stale
 living() {
     killed living
     encode --width 0.0625 --in x.st --out living/out.st && [ -e "$writing" ] && cmp living/out.st h.st || return 1
     kill $writer && kill $sleeper
     ! wait $writer 2>/dev/null
 }
-check "what is being written stays" living
+check "a file that is being written stays" living
 at_start() {
     : >opt.st.tmp-abcdef && : >opt.state.tmp-000000 && tail -c 64 x.st | lars --model opt.st --state opt.state >out &&
         [ ! -e opt.st.tmp-abcdef ] && [ ! -e opt.state.tmp-000000 ]
 }
-check "an optimizer looks when it starts" at_start
+check "an optimizer removes such files when it starts" at_start
 done_testing

@@ -19,23 +19,23 @@ same_model() {
     cmp "$1/model.safetensors" "$2/model.safetensors"
 }
 
-# Ten steps on one, two and three threads; the loss's threads differ as well.
+# Ten steps with one, two and three threads, which also change the threads of the loss.
 for n in 1 2 3; do
     check "10 steps on $n threads" run threads$n --steps 10 --encoder "$small --threads $n" \
         --projector "project --threads $n" --loss "ntxent --threads $n" \
         --augment "augment --size 16 --threads $n"
 done
-check "1 and 2 threads end in the same bits" same_model threads1 threads2
-check "1 and 3 threads end in the same bits" same_model threads1 threads3
-model_again() { # the state of a complete run has its model, to the byte
+check "1 and 2 threads give the same bits" same_model threads1 threads2
+check "1 and 3 threads give the same bits" same_model threads1 threads3
+model_again() { # the state of a complete run contains its model, byte for byte
     cp -r threads1 again && rm again/model.safetensors &&
         "$ROOT/pipelines/train" --run again --resume 2>/dev/null && cmp threads1/model.safetensors again/model.safetensors
 }
-check "a model that is gone is made again from the state" model_again
-check "another seed ends elsewhere" run other --steps 10 --seed 8 --encoder "$small"
+check "a deleted model is made again from the state" model_again
+check "a run with another seed" run other --steps 10 --seed 8 --encoder "$small"
 check_fails 1 "so the comparison can fail" '' sh -c 'cmp threads1/model.safetensors other/model.safetensors >&2'
 
-# Coprocesses on pipes, each stage with an optimizer of its own, against sockets.
+# Coprocesses on pipes, where each stage has its own optimizer, against sockets.
 over_pipes() {
     augment --data shapes --size 16 --batch 32 --steps 5 --seed 7 |
         $small --seed 7 --opt "exec:lars --warmup-steps 2 --model pipes-encoder.st" \
@@ -56,14 +56,14 @@ over_sockets() {
     ! ls o1 o2 loss head views 2>/dev/null
 }
 check "5 steps over pipes" over_pipes
-check "5 steps over ipc, all stages end and no socket file is left" over_sockets
-check "pipes and sockets: the same encoder" cmp pipes-encoder.st sockets-encoder.st
-check "pipes and sockets: the same head" cmp pipes-head.st sockets-head.st
+check "5 steps over ipc: all stages end and no socket file is left" over_sockets
+check "pipes and sockets give the same encoder" cmp pipes-encoder.st sockets-encoder.st
+check "pipes and sockets give the same head" cmp pipes-head.st sockets-head.st
 
-# A stage in another language. Losses that differ by a rounding make runs that part about tenfold a
-# step once weights move, so all steps are compared where they stand still, and the first few where
-# gradients move them.
-same_losses() { # steps, at most so far apart, folder, folder
+# A stage in another language. If losses differ by a rounding error, runs diverge about tenfold in
+# each step once the weights change. So all steps are compared with fixed weights, and only the
+# first few while gradients change them.
+same_losses() { # steps, largest difference, folder, folder
     awk -F'\t' -v steps="$1" -v most="$2" '
         FNR == 1 { for (i = 1; i <= NF; i++) if ($i == "loss") c = i; next }
         NR == FNR { loss[$1] = $c; next }
@@ -73,15 +73,15 @@ same_losses() { # steps, at most so far apart, folder, folder
 if python_has numpy; then
     in_python="$python $ROOT/examples/ntxent.py"
     check "the loss as a Python program" run python --steps 10 --encoder "$small" --loss "$in_python"
-    check "its first losses are ntxent's to 1e-4" same_losses 5 1e-4 threads1 python
+    check "its first losses agree with ntxent's to 1e-4" same_losses 5 1e-4 threads1 python
     run still --steps 10 --encoder "$small" --optimizer 'lars --base-lr 0'
     run python-still --steps 10 --encoder "$small" --optimizer 'lars --base-lr 0' --loss "$in_python"
-    check "without updates all its losses are ntxent's to 1e-5" same_losses 10 1e-5 still python-still
+    check "without updates all its losses agree with ntxent's to 1e-5" same_losses 10 1e-5 still python-still
 else
     skip "the loss as a Python program" "no numpy"
 fi
 
-# Interrupted and taken up again.
+# A run that is interrupted and resumed.
 stop_and_resume() {
     printf '#!/bin/sh\nif mkdir began 2>/dev/null; then exec "%s" 6 ntxent; fi\nexec ntxent\n' \
         "$ROOT/tests/programs/fail-after" >once && chmod +x once
@@ -90,15 +90,15 @@ stop_and_resume() {
     [ "$(inspect --meta step stopped/state.safetensors)" = 4 ] || return 1
     run stopped --resume
 }
-check "a run whose loss died goes on from the last state" stop_and_resume
-check "and ends in the bits of one that was never stopped" same_model threads1 stopped
+check "a run whose loss died is resumed from the last state" stop_and_resume
+check "it has the bits of a run that was never stopped" same_model threads1 stopped
 check "its log has each step once" \
     sh -c '[ "$(cut -f1 stopped/metrics.tsv)" = "$(cut -f1 threads1/metrics.tsv)" ]'
-check "a complete run is left alone" run stopped --resume
+check "a complete run is not started again" run stopped --resume
 check_fails 1 "a run's folder is not used twice" 'holds a run already' "$train" --run threads1
 check_fails 2 "an unknown option" "unknown option '--lose'" "$train" --lose x
 
-# A stage that fails: everything ends, and the culprit is named.
+# A stage that fails: all processes end, and the message names the stage.
 fails() {
     ! in_time "$train" --run broken --batch 32 --steps 5 --restarts 0 --encoder "$small" "$@" \
         >broken.out 2>&1
@@ -107,24 +107,25 @@ for stage in augment encoder projector loss optimizer; do
     rm -rf broken
     check "$stage fails: the run ends" fails --$stage "sh -c 'echo $stage: broken on purpose >&2; exit 3'"
     check "$stage fails: its message is shown" grep -q "$stage: broken on purpose" broken.out
-    # Nor of what the shell has to say, or of those that were ended because of it.
-    check "$stage fails: no other words" sh -c '! grep -E "line [0-9]+:|Killed|not ZeroMQ" broken.out'
-    check "$stage fails: nothing is left running" sh -c '! pgrep -f "$PWD/broken"'
+    # Messages of the shell, or of processes that were ended because of the failure, must not be
+    # shown.
+    check "$stage fails: no other messages are shown" sh -c '! grep -E "line [0-9]+:|Killed|not ZeroMQ" broken.out'
+    check "$stage fails: no process is left" sh -c '! pgrep -f "$PWD/broken"'
 done
 
-# One that is stopped after a frame or two: its neighbours wait at a pipe, and hear nothing.
+# A stage that is stopped after a frame or two: its neighbours wait at a pipe without an error.
 halted() {
     in_time "$train" --run halted --batch 32 --steps 50 --restarts 0 --timeout 3 --encoder "$small" \
         --augment "sh -c 'augment --size 16 \"\$@\" | (head -c 120000; kill -STOP \$\$)' _" >halted.out 2>&1 && return 1
     cat halted.out
     grep -q 'the augment has been stopped for 3 s' halted.out && [ -s halted/metrics.tsv ]
 }
-check "augment is stopped: the run ends, and says so" halted
+check "augment is stopped: the run ends with a message" halted
 
-# Features, probe and neighbours, beside a random encoder and pixels.
+# Linear probe and nearest neighbours on features, a random encoder and pixels.
 evaluation() {
     "$ROOT/pipelines/evaluate" --run threads1 --limit 300 --test-limit 100 >evaluation.out &&
         [ "$(awk '$NF + 0 > 5 && $NF + 0 <= 100' evaluation.out | wc -l)" = 3 ]
 }
-check "pipelines/evaluate prints three rows of plausible figures" evaluation
+check "pipelines/evaluate prints three rows of plausible accuracies" evaluation
 done_testing

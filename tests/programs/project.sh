@@ -36,15 +36,16 @@ for layers in 0 1 2 3 4; do
     project --layers $layers --dim 10 --hidden 12 < h.st > z$layers.st
 done
 project --dim 10 --next exec:ntxent --opt 'exec:lars --lr 0.1 --model m.st' < step.st > dh.st
-check "heads of 0 to 4 layers; the gradient of a step" /usr/bin/python3 compare.py "$ROOT"
+check "heads of 0 to 4 layers, and the gradient of a step" /usr/bin/python3 compare.py "$ROOT"
 project --dim 10 --threads 3 --next exec:ntxent --opt 'exec:lars --lr 0.1 --model m3.st' \
     < step.st > dh3.st
-check "threads change no gradient" cmp dh.st dh3.st
-check "threads change no parameter" cmp m.st m3.st
+check "the number of threads changes no gradient" cmp dh.st dh3.st
+check "the number of threads changes no parameter" cmp m.st m3.st
 project --dim 10 --init m.st < h.st > trained.st
-check "a model can be loaded again" test -s trained.st
+check "a trained model can be loaded" test -s trained.st
 cat > sequential.py <<'P'
-# A trained head of so many layers, in evaluation mode, redone by numpy: Linear, BatchNorm1d, ReLU, ...
+# numpy computes a trained head of that many layers in evaluation mode: Linear, BatchNorm1d, ReLU,
+# ...
 import sys; sys.path.insert(0, sys.argv[1] + "/tests")
 import numpy as np, frames
 layers = int(sys.argv[2])
@@ -70,7 +71,7 @@ as_sequential() { # layers
     /usr/bin/python3 sequential.py "$ROOT" "$1"
 }
 for layers in 1 2 3 4; do
-    check "a trained head of $layers layers, as numpy computes it" as_sequential $layers
+    check "a trained head of $layers layers agrees with numpy" as_sequential $layers
 done
 check_fails 1 "a wrong shape" 'h' project --in wrong.st
 check_fails 1 "a model of another shape" 'm.st' project --dim 11 --init m.st --in h.st

@@ -28,19 +28,19 @@ check "views of one step" py redo one.st one.jsonl three crop scaling
 augment --data three.npy --policy simclr-series --batch 10 --steps 12 --out policy.st --trace policy.jsonl
 check "the policy" py redo policy.st policy.jsonl three crop scaling trend jitter
 augment --data three.npy --batch 10 --steps 12 --out default.st
-check "which is the default" cmp policy.st default.st
+check "the policy is the default" cmp policy.st default.st
 augment --data three.npy --ops crop --ops2 mask:1 --batch 10 --steps 3 --out two.st --trace two.jsonl
 check "other operations for the second view" py redo two.st two.jsonl three crop mask
 for n in 2 5; do
     augment --data three.npy --ops $all --batch 10 --steps 6 --views 3 --threads $n --ahead 0 --out many.st --trace many.jsonl
-    check "$n threads write the bytes of one" cmp three.st many.st
-    check "$n threads write the trace of one" cmp three.jsonl many.jsonl
+    check "$n threads write the same bytes as one" cmp three.st many.st
+    check "$n threads write the same trace as one" cmp three.jsonl many.jsonl
 done
 augment --data three.npy --batch 10 --steps 6 --out whole.st
 for r in 0 1 2; do
     augment --data three.npy --batch 10 --steps 6 --shard $r/3 --out shard$r.st
 done
-check "--shard: the ranks have the rows of one" py join whole.st shard0.st shard1.st shard2.st
+check "--shard: together the ranks have the rows of one process" py join whole.st shard0.st shard1.st shard2.st
 augment --data three.npy --batch 10 --steps 6 --start 4 --out tail.st
 drop_class_names tail.st >bare.st
 size=$(stat -c %s bare.st)
@@ -48,34 +48,34 @@ check "--start gives the frames of an uninterrupted run" cmp bare.st <(tail -c "
 for t in 0 1; do
     augment --data three.npy --batch 10 --steps 6 --turn $t/2 --out turn$t.st
 done
-check "--turn: alternate steps" test "$(inspect --meta step turn1.st | tr '\n' ' ')" = '1 3 5 '
-check "waves are drawn the same for any number of threads" cmp \
+check "--turn gives alternate steps" test "$(inspect --meta step turn1.st | tr '\n' ' ')" = '1 3 5 '
+check "waves are the same for any number of threads" cmp \
     <(augment --data waves --batch 50 --steps 4 --threads 1) \
     <(augment --format series --data waves --batch 50 --steps 4 --threads 3)
 augment --data waves --policy eval --steps 1 --batch 20 --out waves.st
-check "waves: ten classes in turn" py labels waves.st {0..9} {0..9}
+check "waves have ten classes in turn" py labels waves.st {0..9} {0..9}
 augment --data waves --split test --policy eval --steps 1 --batch 20 --out waves-test.st
 check_fails 1 "waves: the test's are others" differ sh -c 'cmp waves.st waves-test.st >&2'
 
 # ---- files ----
 for name in three double flat; do
     augment --data $name.npy --policy eval --batch 7 --out eval.st
-    check "$name.npy: an evaluation has all of it as it is" py whole eval.st $name
+    check "$name.npy: an evaluation has all values unchanged" py whole eval.st $name
 done
 augment --data three.npy --policy eval --batch 8 --steps 1 --out eval.st
-check "labels lie beside an array" py labels eval.st 0 1 2 3 0 1 2 3
+check "labels are in a file beside the array" py labels eval.st 0 1 2 3 0 1 2 3
 augment --data double.npy --policy eval --batch 3 --steps 1 --out eval.st
-check "an array without labels" py labels eval.st -1 -1 -1
+check "an array without labels has labels of -1" py labels eval.st -1 -1 -1
 for file in flat.csv flat.tsv crlf.csv; do
     augment --data $file --policy eval --batch 7 --out eval.st
     check "$file: the same values" py whole eval.st flat
 done
 augment --data Ucr --format series --policy eval --batch 8 --out eval.st
-check "a folder of the archive: labels become classes" py labels eval.st 0 2 1 3 2
+check "a folder of the UCR archive: labels become classes" py labels eval.st 0 2 1 3 2
 augment --data Ucr --format series --split test --policy eval --batch 8 --out eval.st
-check "which are the same in the test set" py labels eval.st 3 0 3
+check "the test set has the same classes" py labels eval.st 3 0 3
 augment --data arrays --format series --split test --policy eval --batch 3 --steps 1 --out eval.st
-check "a folder of arrays" py labels eval.st 0 1 2
+check "a folder of arrays is read" py labels eval.st 0 1 2
 
 refuses() { # FILE, REGEX
     check_fails 1 "$1" "^augment: $1: $2" augment --data "$1" --batch 2 --steps 1 --out refused.st
@@ -97,20 +97,20 @@ refuses mac.csv 'line 1: a carriage return inside; '
 printf '\n\n\n' >blanks.csv
 refuses blanks.csv 'no series in it$'
 augment --data flat.csv --policy eval --batch 8 --out plain.frames
-variant() { # FORMAT of printf for what comes before, SED SCRIPT, FORMAT for what comes after: the same series
+variant() { # FORMAT of printf for the beginning, SED SCRIPT, FORMAT for the end: must give the same series
     # shellcheck disable=SC2059 # formats
     { printf "$1" && sed "$2" flat.csv && printf "$3"; } >variant.csv &&
         augment --data variant.csv --policy eval --batch 8 | cmp - plain.frames
 }
-check "a byte-order mark" variant '\357\273\277' '' ''
-check "lines that end as on Windows" variant '' 's/$/\r/' ''
-check "blank lines at the end" variant '' '' '\n\n'
-check "all of it, with blanks" variant '\357\273\277' 's/$/ \r/' ' \r\n\t\r\n'
-marked() { # and in the other part, of which the classes are read
+check "a byte-order mark is ignored" variant '\357\273\277' '' ''
+check "Windows line endings are accepted" variant '' 's/$/\r/' ''
+check "blank lines at the end are ignored" variant '' '' '\n\n'
+check "all of these together, with blanks, are accepted" variant '\357\273\277' 's/$/ \r/' ' \r\n\t\r\n'
+marked() { # also in the test part, from which the classes are read
     mkdir -p marked && cp flat.csv marked/test.csv && { printf '\357\273\277' && cat flat.csv && echo; } >marked/train.csv &&
         augment --data marked --format series --split test --policy eval --batch 8 | cmp - plain.frames
 }
-check "and in the part beside" marked
+check "the same in the test part" marked
 refuses lone.csv 'line 1: a label and no values$'
 refuses zero.csv "line 2: '4' is not a number$"
 refuses empty.csv 'no series in it$'
@@ -146,7 +146,7 @@ augment --data three.npy --batch 8 --steps 2 --out x.st
 for precision in fp32 bf16; do
     encode --arch resnet1d --width 0.25 --precision $precision --threads 1 <x.st >h1.st
     encode --arch resnet1d --width 0.25 --precision $precision --threads 3 <x.st >h3.st
-    check "$precision: threads change nothing" cmp h1.st h3.st
+    check "$precision: the number of threads changes nothing" cmp h1.st h3.st
 done
 py bytes
 check_fails 1 "bytes" 'x is U8: resnet1d takes F32' encode --arch resnet1d --in u8.st
@@ -181,14 +181,14 @@ two_workers() {
 }
 check "one process trains" alone
 check "2 workers train" two_workers
-check "and end in the same bits" cmp alone.st two.st
+check "2 workers give the same bits as one process" cmp alone.st two.st
 
-# ---- a sheet of plots ----
-check "series are drawn" inspect --png sheet.png three.st
+# ---- the contact sheet of series ----
+check "inspect draws series" inspect --png sheet.png three.st
 py plots
 inspect --png plots.png plots.st >plots.txt
 if python_has PIL; then
-    check "as lines over time" py plots plots.png
+    check "the plots are lines over time" py plots plots.png
 else
     skip "as lines over time" "python3-pil is not installed"
 fi

@@ -24,13 +24,13 @@ links() { # K, NAME, options: K optimizers that write NAME.k.model and NAME.k.st
     echo "$list"
 }
 
-# ---- as one optimizer ----
+# ---- the same results as with one optimizer ----
 
 train() { # NAME, LINK of encode's optimizer, LINK of project's, options of augment; LOSS
     augment --data shapes --size 16 --batch 16 --steps 4 "${@:4}" |
         encode --width 0.125 --opt "$2" --next "exec:project --opt '$3' --next 'exec:${LOSS:-ntxent}'" >"$1.metrics"
 }
-check "a run with one optimizer a stage" train alone "exec:$lars --model alone.model" "exec:$lars --model head.model"
+check "a run with one optimizer for each stage" train alone "exec:$lars --model alone.model" "exec:$lars --model head.model"
 same_metrics() { # NAME, NAME
     cmp <(inspect --meta loss "$1.metrics") <(inspect --meta loss "$2.metrics") &&
         cmp <(inspect --meta lr "$1.metrics") <(inspect --meta lr "$2.metrics") && [ -s "$1.metrics" ]
@@ -41,7 +41,7 @@ spread() { # K
         cmp head.model head2.model
 }
 for k in 1 2 3; do
-    check "$k shards" spread $k
+    check "$k shards give the same results" spread $k
 done
 shared() {
     local pids=() k
@@ -54,7 +54,7 @@ shared() {
     train shared ipc://shared.ipc ipc://shared.ipc && all_end "${pids[@]}" &&
         py same alone.model,head.model shared.*.model
 }
-check "two clients and two optimizers by sockets" shared
+check "two clients and two optimizers over sockets" shared
 
 reduced() { # NAME, LINK of the optimizer
     local pids=() rank
@@ -74,25 +74,25 @@ behind_reduce() {
     reduced one "exec:$lars --model one.model" &&
         reduced two "exec:shard --next \"$(links 2 two)\"" && py same one.model two.*.model
 }
-check "behind reduce, for two workers" behind_reduce
+check "after reduce, for two workers" behind_reduce
 
 optimizer_py run 0 6 6 >all.st
 same_replies() {
     $lars --model plain.model <all.st >plain.replies &&
         shard --next "$(links 2 replies)" <all.st >shard.replies && cmp plain.replies shard.replies
 }
-check "answers with one optimizer's bytes" same_replies
+check "shard answers with the bytes of one optimizer" same_replies
 commas() {
     shard --next "exec:$lars --model a,b.model --state x,y.state,
         exec:$lars --model c,d.model" <all.st >out && py same plain.model a,b.model c,d.model && [ -e x,y.state ]
 }
-check "commas within a command, and blanks after one that separates" commas
-meet() { # each answers when the other has its request, too
+check "commas within a command, and blanks after a separating comma" commas
+meet() { # each optimizer answers only after the other has its request
     local peer="exec /usr/bin/python3 $ROOT/tests/programs/shard.py $ROOT answer meet"
     py large >large.st && shard --next "exec:$peer met0 met1,exec:$peer met1 met0" <large.st >out &&
         cmp large.st out
 }
-check "the optimizers work at the same time, on more than a pipe holds" meet
+check "the optimizers work at the same time, with more bytes than a pipe holds" meet
 
 if python_has zmq; then
     ahead() {
@@ -102,7 +102,7 @@ if python_has zmq; then
         one=$!
         optimizer_py share "ipc://$T/ahead.ipc" 1 6 0 && all_end $one $server && py same plain.model ahead.*.model
     }
-    check "two clients, of which one is ahead" ahead
+    check "two clients, one of which is a step ahead" ahead
     far_ahead() {
         shard --listen "ipc://$T/far.ipc" --next "$(links 2 far '2>/dev/null')" &
         local server=$!
@@ -116,7 +116,7 @@ if python_has zmq; then
         local server=$!
         py rank "ipc://$T/rank.ipc" && wait $server
     }
-    check "a rank that brings nothing gets everything" brings_nothing
+    check "a rank that sends no parameters receives all of them" brings_nothing
 else
     skip "clients over ZeroMQ" "python3-zmq is not installed"
 fi
@@ -133,7 +133,7 @@ resumed() {
         py same alone.model half.*.model && cmp head.model half-head.model &&
         cmp half.0.state spread2.0.state && cmp half.1.state spread2.1.state
 }
-check "stopped and resumed, bit for bit" resumed
+check "stopped and resumed, the run has the same bits" resumed
 refuses() { # regex, NAME of the run
     local status=0
     train "$2" "exec:shard --next \"$(links 2 "$2" --resume)\"" "exec:$lars --model none.model" --start 2 \
@@ -146,14 +146,15 @@ different_steps() {
         refuses 'exec:.* apart\.0\.state .* is at step 2, exec:.* apart\.1\.state .* at step 4: the states belong to different steps' apart &&
         cmp half.0.kept apart.0.state && cmp half.1.state apart.1.state
 }
-check "states of different steps are refused, and stay" different_steps
+check "states of different steps are refused and unchanged" different_steps
 another_order() {
     cp half.0.kept order.1.state && cp half.1.kept order.0.state &&
         refuses 'exec:.*order\.[01]\.state.*: lars: order\.[01]\.state has no tensor .*, which a client joined with' order
 }
-check "so are states in another order" another_order
+check "states in another order are refused and unchanged" another_order
 
-# A shard at each worker, a reduce in front of each optimizer: what one reduce and one optimizer do.
+# A shard for each worker, and a reduce before each optimizer, must compute the same as one reduce
+# and one optimizer.
 workers() { # NAME, optimizers
     local k rank pids=() list='' head="exec:project --opt 'exec:$lars --model $1.head' --next exec:ntxent"
     for k in $(seq 0 $(($2 - 1))); do
@@ -177,7 +178,7 @@ check "two workers, one reduce, one optimizer" workers one 1
 same_by_workers() { # K
     workers "by$1" "$1" && py same one.0.model "by$1".*.model && cmp one.head "by$1.head"
 }
-check "two workers with a shard each, three reduces, three optimizers" same_by_workers 3
+check "two workers with a shard each, three reduces and three optimizers" same_by_workers 3
 
 # ---- failures ----
 
@@ -190,8 +191,8 @@ dies() {
         grep -qE '^encode: exec:shard.*: shard: exec:.*fail-after.*: exited with status 9' dead.err &&
         [ ! -e dead.0.model ] && [ ! -e dead.1.model ]
 }
-check "an optimizer that dies ends the run, and is named" dies
-wrong() { # HOW: of the second of two
+check "an optimizer that dies ends the run, and the message names it" dies
+wrong() { # HOW: the misbehaviour of the second of two optimizers
     local peer="exec /usr/bin/python3 $ROOT/tests/programs/shard.py $ROOT answer"
     shard --timeout 60 --next "exec:$peer ok,exec:$peer $*" --in all.st --out out
 }

@@ -28,7 +28,7 @@ evaluate() {
     in_time "$ROOT/pipelines/evaluate" "$@" --bootstrap 0 >judged.out 2>judged.err || { cat judged.err && return 1; }
     cat judged.out judged.err
 }
-top1() { # OUT NAME: of the linear probe and of neighbours
+top1() { # OUT NAME: top-1 of the linear probe and of nearest neighbours
     awk -F '\t' -v name="$2" '$1 == name { printf "%s ", $4 }' <"$1/results.tsv"
 }
 check "a run on 18 images" train --run r --data few
@@ -36,51 +36,51 @@ of_18() {
     evaluate --run r --on x --out few.out && [ "$(top1 few.out pixels)" = '1.0 1.0 ' ] &&
         grep -q '18 training rows are too few to choose l2' judged.err && grep -q 'all 18 training rows vote' judged.err
 }
-check "18 images of 3 classes are judged, and what is taken for l2 and k is said" of_18
+check "18 images of 3 classes are evaluated, and the values for l2 and k are printed" of_18
 given() {
     evaluate --run r --on x --out given.out --l2 0.5 --k 3 &&
         grep -qE '"l2": *0.5' given.out/pixels-linear.json && grep -qE '"k": *3' given.out/pixels-knn.json && ! grep -q rows judged.err
 }
-check "as they are given, if they are" given
-of_60() { # a class that the test part lacks
+check "l2 and k are used if they are given" given
+of_60() { # the test part lacks a class
     evaluate --run r --data some --on x --out some.out && [ "$(top1 some.out pixels)" = '1.0 1.0 ' ]
 }
-check "60 images, and a test part that lacks a class" of_60
-one_line() { # REGEX COMMAND...: beside lines on what is done
+check "60 images with a test part that lacks a class are evaluated" of_60
+one_line() { # REGEX COMMAND...: one line of this kind is printed, beside lines about the progress
     "${@:2}" >one.out 2>one.err && return 1
     grep -v ' \.\.\.$' one.err >one.line || true
     cat one.err
     [ "$(wc -l <one.line)" = 1 ] && grep -qE "$1" one.line
 }
-check "no labels: the line names the data" one_line '^evaluate: unlabelled: images of its test part have no labels' \
+check "without labels, the message names the data" one_line '^evaluate: unlabelled: images of its test part have no labels' \
     "$ROOT/pipelines/evaluate" --run r --data unlabelled --on x --out unlabelled.out
-check "no test part: the line says what to do" one_line '^augment: whole has no test part .*--hold' \
+check "without a test part, the message says what to do" one_line '^augment: whole has no test part .*--hold' \
     "$ROOT/pipelines/evaluate" --run r --data whole --on x --out whole.out
 check_fails 1 "finetune says so before it trains" '^augment: whole has no test part .*--hold' \
     "$ROOT/pipelines/finetune" --run tuned --data whole "${short[@]}"
-check "and makes no folder" test ! -e tuned
+check "the refused finetune made no folder" test ! -e tuned
 
 held() {
     evaluate --run r --data whole --hold 0.2 --on x --out held.out && [ "$(top1 held.out pixels)" = '1.0 1.0 ' ] &&
         [ "$(awk -F '\t' '$1 == "pixels" { print $8, $9 }' <held.out/results.tsv | sort -u)" = '48 12' ]
 }
-check "--hold 0.2: a fifth of each class is judged" held
+check "--hold 0.2: a fifth of each class is evaluated" held
 recorded() {
     train --run held --data whole --hold 0.2 && evaluate --run held --on x &&
         [ "$(awk -F '\t' '$1 == "pixels" { print $8, $9 }' <held/evaluation/results.tsv | sort -u)" = '48 12' ] &&
         "$ROOT/pipelines/finetune" --run tuned --from held --batch 4 --steps 2 >tuned.out 2>&1 &&
         grep -qx -- '--hold 0.2' tuned/options && [ "$(sed -n 's/.*"n_test": *\([0-9]*\).*/\1/p' tuned/test.json)" = 12 ]
 }
-check "a run's own is the default where it is judged, and where it is tuned" recorded
-check "and what it trains without" grep -q 'augment .*--hold 0.2 ' held/commands.sh
-stale() { # a score belongs to a model
+check "a run's own --hold is the default for its evaluation and fine-tuning" recorded
+check "the run trains without the held-out images" grep -q 'augment .*--hold 0.2 ' held/commands.sh
+stale() { # a score belongs to one model
     local before
     before=$(stat -c %y tuned/test.json)
     "$ROOT/pipelines/finetune" --run tuned --resume >again.out 2>&1 && [ "$before" = "$(stat -c %y tuned/test.json)" ] || return 1
     "$ROOT/pipelines/finetune" --run tuned --resume --steps 4 >longer.out 2>&1 || { cat longer.out && return 1; }
     [ "$before" != "$(stat -c %y tuned/test.json)" ] && grep -q 'top-1 on the test split: [0-9.]* %' longer.out
 }
-check "a run that goes further is judged anew" stale
+check "a run that was continued is evaluated again" stale
 for state in cut empty zeros; do
     broken() {
         rm -rf broken && cp -r tuned broken || return 1

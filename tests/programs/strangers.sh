@@ -22,22 +22,22 @@ lars --listen "ipc://$T/alone" --model alone.st --state alone.state &
 server=$!
 train "ipc://$T/alone" && wait $server
 
-beside() { # the file of the model, FLAG...: strangers come before the run
+beside() { # the file of the model, FLAG...: strangers connect before the run begins
     lars --listen "ipc://$T/opt" --model "$1" --state "$1.state" "${@:2}" 2>told &
     server=$!
     come end "ipc://$T/opt" && come nonsense "ipc://$T/opt" && come garbage "ipc://$T/opt" &&
         come gradients "ipc://$T/opt" && come join "ipc://$T/opt" && train "ipc://$T/opt" && wait $server && cat told
 }
-check "an optimizer, before its clients come" beside beside.st
-check "ends in the same model" cmp beside.st alone.st
-check "and in the same state" cmp beside.st.state alone.state
+check "an optimizer to which strangers connect before its clients" beside beside.st
+check "it ends with the same model" cmp beside.st alone.st
+check "it ends with the same state" cmp beside.st.state alone.state
 lines() {
     grep -q 'refused a peer: client . sent gradients and has not joined' told &&
         grep -q 'refused a peer: a message: ' told &&
         grep -q 'client . went away without an end frame: forgotten, having sent nothing but its join' told &&
         [ "$(wc -l <told)" = 4 ]
 }
-check "each is told about, but for who says nothing" lines
+check "each stranger is reported, except those that send nothing" lines
 augment --data shapes --size 8 --batch 4 --steps 4 --start 2 >rest.st
 resumed() {
     cp alone.state "$1"
@@ -46,22 +46,22 @@ resumed() {
     ${2:-:} && cp x.st first.st && cp rest.st x.st && train "ipc://$T/opt" && wait $server && mv first.st x.st
 }
 resumed undisturbed.state
-visited() { # nobody's tensors fit the state, so whoever joins with others is refused
+visited() { # no stranger's tensors fit the state, so one that joins is refused
     ! come join "ipc://$T/opt" 2>/dev/null && come end "ipc://$T/opt"
 }
 resumed_beside() {
     resumed visited.state visited && cmp visited.state undisturbed.state
 }
-check "one that resumes" resumed_beside
+check "an optimizer that resumes" resumed_beside
 
-loss() { # and other servers, of which a stranger asks nonsense first
+loss() { # the loss, like other servers, first receives a meaningless request of a stranger
     ntxent --listen "ipc://$T/loss" 2>told &
     server=$!
     come end "ipc://$T/loss" && come nonsense "ipc://$T/loss" && come garbage "ipc://$T/loss" &&
         $tiny <x.st | project --layers 0 --next "ipc://$T/loss" >z.st && wait $server &&
         grep -q 'refused a peer: the frame has no tensor z' told
 }
-check "a loss" loss
+check "a loss to which strangers connect" loss
 stage() {
     $tiny --listen "ipc://$T/stage" 2>told &
     server=$!
@@ -72,15 +72,15 @@ t, m = frames.read(open("x.st", "rb")); s.send(frames.pack(t, **m))
 assert "h" in frames.read(io.BytesIO(s.recv()))[0]
 s.send(frames.pack(end=1)); s.close(5000); zmq.Context.instance().term()' "$ROOT/tests" "ipc://$T/stage" && wait $server
 }
-check "an encoder" stage
+check "an encoder to which strangers connect" stage
 
-only_end() { # nobody else comes: they had nothing to ask, and that is well
+only_end() { # nobody else connects: these clients had no request, which is not a failure
     ntxent --timeout 12 --listen "ipc://$T/none" &
     server=$!
     come end "ipc://$T/none" && wait $server
 }
-check "end frames alone: an end when nobody comes within the timeout" only_end
-of_the_run() { # with an ID, at once
+check "only end frames: it ends if nobody else comes within the timeout" only_end
+of_the_run() { # with an ID it ends at once
     in_time ntxent --timeout 1000 --run mine --listen "ipc://$T/mine" 2>/dev/null &
     server=$!
     come end "ipc://$T/mine" && come end "ipc://$T/mine" mine && wait $server
@@ -102,7 +102,7 @@ if [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -ge 300 ]; then
         server=$!
         come crowd "tcp://$LOOPBACK:7000" 300 $server && wait $server && [ "$(inspect --meta step crowd.st)" = 3 ]
     }
-    check "idle connections take no descriptor from a save" crowd
+    check "idle connections do not use up the descriptors that a save needs" crowd
 fi
 if grep -q __asan_init "$(command -v ntxent)"; then
     skip "memory of clients that went" "freed memory is kept back in this build"
@@ -112,7 +112,7 @@ else
         server=$!
         come flow "ipc://$T/flow" $server && wait $server
     }
-    check "a client that came and went leaves less than 3 kB" flow
+    check "a client that has left costs the server less than 3 kB" flow
 fi
 read -r port < <(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 localhost() {

@@ -6,21 +6,21 @@ set -eu
 export OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE=1
 steps=7
 
-py() { # of augment.py
+py() { # runs augment.py
     in_time /usr/bin/python3 "$ROOT/tests/programs/augment.py" "$ROOT" "$@"
 }
 peer="/usr/bin/python3 $ROOT/tests/programs/peer.py $ROOT"
 python='' zmq=''
 ! python_has numpy || python=1
 ! python_has numpy zmq || zmq=1
-address() { # of a number
+address() { # the address for a number
     if [ "${network:-ipc}" = tcp ]; then
         echo "tcp://$LOOPBACK:$((7000 + $1))"
     else
         echo "ipc://$T/$1.ipc"
     fi
 }
-addresses() { # of K
+addresses() { # the addresses of K augmenters
     local i list=
     for ((i = 0; i < $1; i++)); do
         list+=${list:+,}$(address "$i")
@@ -28,36 +28,37 @@ addresses() { # of K
     echo "$list"
 }
 views="augment --data shapes --batch 16 --steps $steps --threads 1"
-commands() { # K, options of augment: a list
+commands() { # K, options of augment: a list of commands
     local i list=
     for ((i = 0; i < $1; i++)); do
         list+="${list:+, }exec:$views --turn $i/$1 ${*:2}"
     done
     echo "$list"
 }
-# A stream as it comes: `progress` passes on what it is given.
+# `progress` passes a stream on unchanged.
 copy() { # options
     progress "$@" 2>/dev/null
 }
 
-# ---- as one ----
+# ---- the same frames as those of one augmenter ----
 $views --out whole.st
 merged() { # K
     copy --in "$(commands "$1")" --out merged.st && cmp merged.st whole.st
 }
 for k in 1 2 3 $((steps + 2)); do
-    check "$k augmenters in turn write the bytes of one" merged $k
+    check "$k augmenters in turn give the bytes of one" merged $k
 done
 shares() {
     $views --turn 2/3 --out share.st && [ "$(inspect --meta step share.st | tr '\n' ' ')" = "2 5 " ]
 }
-check "each makes its own steps alone" shares
-# A run that stopped and goes on, as one that never stopped: whatever number of augmenters it had.
+check "each augmenter makes only its own steps" shares
+# A run that is resumed must have the frames of one that was never stopped, with any number of
+# augmenters.
 resumed() { # K
     $views --start 3 --out rest.st && copy --in "$(commands "$1" --start 3)" --out merged.st && cmp merged.st rest.st
 }
 for k in 2 3; do
-    check "$k in turn from a later step on" resumed $k
+    check "$k augmenters in turn from a later step on" resumed $k
 done
 sharded() {
     $views --shard 1/3 --out part.st && copy --in "$(commands 2 --shard 1/3)" --out merged.st &&
@@ -92,7 +93,7 @@ optimizer=(lars --warmup-steps 2 --lr 0.5)
 projector() {
     echo "exec:project --threads 1 --opt '$1' --next 'exec:ntxent --threads 1'"
 }
-train() { # NAME, options of encode; its frames are on stdin or come by --in
+train() { # NAME, options of encode; its frames come on stdin or by --in
     local name=$1
     shift
     "${optimizer[@]}" --listen "ipc://$T/opt.ipc" --model "$name.model" &
@@ -103,12 +104,12 @@ train() { # NAME, options of encode; its frames are on stdin or come by --in
 alone() {
     $views | train alone
 }
-metrics() { # NAME: all that is not the clock's
+metrics() { # NAME: all metrics except times
     inspect --tsv "$1.metrics" | awk -F '\t' '
         NR == 1 { for (i = 1; i <= NF; i++) if ($i == "views_per_s") clock = i }
         { $clock = ""; print }'
 }
-as_alone() { # NAME
+as_alone() { # NAME: succeeds if the run has the results of the one with one augmenter
     cmp "$1.model" alone.model && diff <(metrics "$1") <(metrics alone) &&
         [ "$(inspect --meta loss "$1.metrics" | wc -l)" = $steps ]
 }
@@ -121,15 +122,15 @@ over_sockets() { # NAME, K
     done
     train "$1" --in "$(addresses "$2")" && all_end "${pids[@]}" && as_alone "$1"
 }
-check "2 augmenters, 1 encoder, over ipc: the same bits" over_sockets ipc 2
+check "2 augmenters and 1 encoder over ipc: the same bits" over_sockets ipc 2
 network=tcp
-check "over tcp" over_sockets tcp 2
+check "over tcp: the same bits" over_sockets tcp 2
 network=ipc
 by_commands() {
     train exec --in "$(commands 3)" && as_alone exec
 }
-check "3 augmenters, by commands" by_commands
-# Each of two machines has an augmenter for each of two encoders.
+check "3 augmenters as commands: the same bits" by_commands
+# On each of two machines there is an augmenter for each of two encoders.
 two_by_two() {
     local i rank pids=()
     "${optimizer[@]}" --listen "$(address 10)" --model both.model &
@@ -154,7 +155,7 @@ two_by_two() {
         cmp <(inspect --meta loss both1.metrics) <(inspect --meta loss alone.metrics)
 }
 network=tcp
-check "2 augmenters, 2 encoders, over tcp: the same bits" two_by_two
+check "2 augmenters and 2 encoders over tcp: the same bits" two_by_two
 network=ipc
 swapped() {
     in_time "${encoder[@]}" --in "exec:$views --turn 1/2 2>/dev/null,exec:$views --turn 0/2 2>/dev/null" \
@@ -175,8 +176,9 @@ check "evaluate takes a list" judged
 first() {
     [ "$(in_time inspect --limit 3 --meta step --in "$(commands 2 --epochs 100)" | tr '\n' ' ')" = "0 1 2 " ]
 }
-check "a reader that wants the first few" first
-# A server answers the end soon, although its clients keep their pipes open; it waits for all at once.
+check "a reader that reads only the first few frames" first
+# A server answers the end soon, although its clients keep their pipes open. The reader waits for
+# all of them at once.
 held_open() {
     local i list=
     for i in 0 1 2 3; do
@@ -186,10 +188,10 @@ held_open() {
     done
     in_time project --layers 0 --in "$list" >held.st && [ "$(inspect --meta step held.st | wc -l)" = 4 ]
 }
-check "ends that stay open" held_open
+check "writers that end without closing their pipes" held_open
 
-# ---- one that is slow, one that fails ----
-late() { # A comes a second after B
+# ---- writers that are slow or fail ----
+late() { # A starts a second after B
     { sleep 1 && exec $views --turn 0/2 --out "$(address 0)"; } &
     local pids=($!)
     $views --turn 1/2 --out "$(address 1)" &
@@ -197,8 +199,8 @@ late() { # A comes a second after B
     [ "$(in_time inspect --meta step --in "$(addresses 2)" | tr '\n' ' ')" = "$(seq -s' ' 0 $((steps - 1))) " ] &&
         all_end "${pids[@]}"
 }
-check "one that comes late" late
-over_ipc() { # reads K streams; stdin is not theirs
+check "a writer that starts late" late
+over_ipc() { # reads K streams, and nothing from stdin
     in_time inspect --meta step --in "$(addresses "$1")" "${@:2}" >steps.read
 }
 ends_early() {
@@ -207,7 +209,7 @@ ends_early() {
     over_ipc 2
 }
 check_fails 1 "one that ends early" "^inspect: ipc://$T/1.ipc: ended, and ipc://$T/0.ipc goes on\$" ends_early
-check "after the frames up to there" test "$(tr '\n' ' ' <steps.read)" = "0 1 2 "
+check "the frames before its end were read" test "$(tr '\n' ' ' <steps.read)" = "0 1 2 "
 ends_early_by_command() {
     over_ipc 0 --in "exec:$views --turn 0/2 --steps 1,exec:$views --turn 1/2 2>/dev/null"
 }
@@ -226,7 +228,7 @@ never() {
     over_ipc 2 --timeout 5
 }
 check_fails 1 "one that never comes" "^inspect: ipc://$T/1.ipc: nobody sent anything within 5 s\$" never
-in_use() { # an address that nobody else calls; writers of the cases before may still try theirs
+in_use() { # an address of its own, since writers of the cases before may still try theirs
     over_ipc 0 --in "$(address 9),$(address 9)"
 }
 check_fails 1 "one address twice" "^inspect: ipc://$T/9.ipc: stands twice among the streams\$" in_use
@@ -253,7 +255,7 @@ else
         copy --in "$(addresses 2)" --out merged.st && all_end "${pids[@]}" && py same whole.st merged.st
     }
     check "over ipc, frame by frame" frames_over
-    # How far the quick one is ahead is told by its trace, which has a line a view.
+    # The trace, which has a line for each view, shows how far the quick writer is ahead.
     slow() {
         local views="augment --data shapes --batch 64 --steps 24 --threads 1 --ahead 0" pids=() step lines
         $views --turn 0/2 --trace quick.jsonl --out "$(address 0)" &
@@ -267,12 +269,12 @@ else
         cat ahead
         all_end "${pids[@]}" && [ "$(cut -d' ' -f1 ahead)" = "$(seq 0 23)" ]
     }
-    check "one that is slow" slow
-    # Beside what the sockets hold, one frame is made ahead and one is being written.
+    check "a writer that is slow" slow
+    # In addition to what the sockets hold, one frame is made ahead and one is being written.
     not_ahead() {
         awk '$2 > 9 { bad = 1; print } END { exit bad || NR != 24 }' ahead
     }
-    check "the other one waits for it, and fills no memory" not_ahead
+    check "the other writer waits for it instead of filling memory" not_ahead
 fi
 
 # ---- wrong usage ----
@@ -280,7 +282,7 @@ for turn in 2/2 -1/2 0/0 1of2 1/2/3 1/ /2 0/65537; do
     check_fails 2 "--turn $turn" "^augment: --turn $turn: should be I/K, with I from 0 to K - 1" \
         augment --data shapes --turn "$turn" --out refused.st
 done
-check "no output" test ! -e refused.st
+check "a wrong --turn makes no output" test ! -e refused.st
 
 nothing_left() {
     local i

@@ -8,7 +8,7 @@ encoder=(encode --width 0.125 --threads 1)
 head='project --threads 1'
 optimizer=(lars --save-every 0 --warmup-steps 2 --lr 0.5)
 
-address() { # of a filter
+address() { # the address of a filter
     if [ $network = tcp ]; then
         echo "tcp://$LOOPBACK:$((7000 + $1))"
     else
@@ -21,7 +21,8 @@ views() {
 projector() { # OPTIMIZER
     echo "exec:$head --opt '$1' --next 'exec:ntxent --threads 1'"
 }
-# How a worker reaches a filter: with pipes, by one that adds or gathers what it alone sends.
+# How a worker reaches a filter: with pipes, through a reduce or gather of its own that serves only
+# this worker.
 via() { # FILTER, its number
     if [ $network = pipes ]; then
         echo "exec:$1 --world 1 --next $(address "$2")"
@@ -29,7 +30,7 @@ via() { # FILTER, its number
         address "$2"
     fi
 }
-# No gather, no reduce; one optimizer for both networks.
+# A run without gather and reduce; one optimizer serves both networks.
 alone() { # NAME, more for augment
     local name=$1
     shift
@@ -38,7 +39,7 @@ alone() { # NAME, more for augment
     views "$@" | "${encoder[@]}" --opt "$(address 0)" --next "$(projector "$(address 0)")" >"$name.0.metrics" &&
         wait $server
 }
-spread() { # NAME, WORLD, more for the optimizer; START begins elsewhere
+spread() { # NAME, WORLD, more for the optimizer; the variable START sets the first step
     local name=$1 world=$2 rank pids=() extra=()
     shift 2
     "${optimizer[@]}" --listen "$(address 0)" --model "$name.st" "$@" &
@@ -77,7 +78,7 @@ network=pipes
 check "float32: 2 workers over pipes" same fpipes 2
 network=ipc
 
-# Stopped at 4 workers, after the second step; gone on with by 2.
+# A run of 4 workers is stopped after the second step and resumed with 2.
 stopped_and_resumed() {
     local saved=(--state part.state --save-every 2) well=("${encoder[@]}")
     local encoder=("$ROOT/tests/programs/fail-after" 2 "${well[@]}" --timeout 20)
@@ -93,32 +94,32 @@ same_bf16() {
     alone bf16 && spread "b$1" "$1" && cmp "b$1.st" bf16.st
 }
 check "bf16: 2 workers end in the same bits as one process" same_bf16 2
-check "bf16: 8 as well" same_bf16 8
+check "bf16: 8 workers end in the same bits as one process" same_bf16 8
 check_fails 1 "which are not float32's: the comparison can fail" '' sh -c 'cmp bf16.st alone.st >&2'
 
-# Selective kernels have norms of one value an image.
+# Selective kernels have norms with one value for each image.
 same_sk() {
     local steps=3 encoder=(encode --arch resnet50 --sk --width 0.0625 --threads 1)
     alone sk && spread sk2 2 && cmp sk2.st sk.st && [ "$(inspect sk.st | grep -c 'sk\.1\.running_var')" = 16 ]
 }
 check "--sk: 2 workers end in the same bits as one process" same_sk
 
-# Without shared statistics each worker normalizes by its own rows.
-apart() { # NAME, FIRST, LATER: its losses' distances from the single one's
+# Without --sync each worker normalizes its rows by its own statistics.
+apart() { # NAME, FIRST, LATER: bounds for the differences of its losses from those of one process
     paste <(losses "$1") <(losses alone) | awk -v first="$2" -v later="$3" '
         { d = $1 - $2; if (d < 0) d = -d; sum += d; n++; if (n == 1) start = d }
         END { print start, sum / n; exit !(start <= first && sum / n <= later) }'
 }
 sync=0
-check "without --sync: 2 workers" spread unsynced 2
+check "a run of 2 workers without --sync" spread unsynced 2
 sync=1
 check_fails 1 "without --sync the first loss is another one" '' bash -c "steps=$steps; $(declare -f apart losses)
     apart unsynced 1e-3 10 >&2"
 
-# Three workers hold no whole grains: sums are rounded otherwise, and that is all.
-check "3 workers of unequal shards" spread three 3
-check "3 workers: the first loss to 1e-5, later ones alike" apart three 1e-5 0.05
-first_change() { # of weights, against the single process's
+# Three workers do not have whole grains, so sums are rounded differently; nothing else may differ.
+check "a run of 3 workers with unequal shards" spread three 3
+check "3 workers: the first loss agrees to 1e-5, later ones approximately" apart three 1e-5 0.05
+first_change() { # of weights, compared with that of one process
     local steps=1 optimizer=(lars --save-every 0 --warmup-steps 0 --lr 0)
     alone start || return 1
     optimizer=(lars --save-every 0 --warmup-steps 0 --lr 1)
@@ -126,11 +127,11 @@ first_change() { # of weights, against the single process's
         /usr/bin/python3 "$ROOT/tests/programs/first_change.py" "$ROOT" start.st one.st third.st
 }
 if python_has numpy; then
-    check "3 workers: the first change of weights to 2e-2" first_change
+    check "3 workers: the first change of the weights agrees to 2e-2" first_change
 else
     skip "3 workers: the first change of weights" "no numpy"
 fi
-# The head at the workers: gather has projections to put together, and only the loss sees all.
+# The head is at the workers: gather collects projections, and only the loss receives all of them.
 head_at_workers() {
     local rank pids=() to
     "${optimizer[@]}" --listen "$(address 0)" --model own.st &
@@ -153,16 +154,16 @@ head_at_workers() {
     done
     all_end "${pids[@]}" && cmp own.st alone.st && cmp <(losses own) <(losses alone)
 }
-check "2 workers, each with a head of its own" head_at_workers
-# Half the bytes of gradients and weights, for a rounding.
+check "2 workers with a head each" head_at_workers
+# Gradients and weights have half the bytes, and are rounded once more.
 halved() {
     local encoder=("${encoder[@]}" --wire bf16)
     spread halved 2 && apart halved 1e-5 0.2
 }
-check "--wire bf16: losses alike" halved
+check "--wire bf16: losses agree approximately" halved
 check_fails 1 "--wire bf16: other bits" '' sh -c 'cmp halved.st alone.st >&2'
 
-# Chunks of a batch share their statistics with the other workers' chunks.
+# The chunks of a batch share their statistics with the chunks of the other workers.
 in_chunks() {
     local encoder=("${encoder[@]}" --chunk 4)
     spread chunks 2 && [ "$(losses chunks | wc -l)" = $steps ]

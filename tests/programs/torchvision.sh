@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checkpoints are exchanged with torchvision in both directions, and features agree.
+# Tests that checkpoints can be exchanged with torchvision in both directions, and that features
+# agree.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 if ! python_has torch torchvision; then
@@ -38,7 +39,7 @@ with open("want18.st", "wb") as f:
     frames.write(f, {"h": h.numpy()})
 P
 encode --arch resnet50 --init theirs.st < x.st > got.st
-check "torchvision's ResNet-50 computes the same here" /usr/bin/python3 agree.py "$ROOT" got.st want.st
+check "torchvision's ResNet-50 gives the same features here" /usr/bin/python3 agree.py "$ROOT" got.st want.st
 
 augment --data shapes --size 16 --batch 8 --steps 3 > train.st
 lars --lr 0.1 --listen ipc://opt.ipc --model ours.st &
@@ -48,6 +49,6 @@ wait $!
 augment --data shapes --size 16 --batch 3 --views 2 --steps 1 > views.st
 encode --init ours.st < views.st > ours.h
 /usr/bin/python3 back.py "$ROOT"
-check "a model trained here computes the same in torchvision" \
+check "a model trained here gives the same features in torchvision" \
     /usr/bin/python3 agree.py "$ROOT" ours.h want18.st
 done_testing

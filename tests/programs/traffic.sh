@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests of SIMCLR_EDGES: the bytes and messages that programs report are those that they exchanged.
+# Tests of SIMCLR_EDGES: programs must report exactly the bytes and messages that they exchanged.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive SIMCLR_EDGES=1
@@ -9,7 +9,7 @@ views() {
 }
 encoder=(encode --width 0.25 --threads 1)
 head='project --threads 1'
-# What a line says: program, edge, what is counted, 3 out 7 in 8 waited 0.123
+# A line has: program, edge, what is counted, 3 out 7 in 8 waited 0.123
 edge() { # FILE, regex of program and edge, what is counted
     sed -n "s#^$2: $3 \([0-9]* out [0-9]* in [0-9]* waited [0-9]*\.[0-9]\{3\}\)\$#\1#p" "$1"
 }
@@ -32,18 +32,18 @@ stream() {
         inspect h.st 2>inspect.err >/dev/null
 }
 check "a stream" stream
-check "its writer" is augment.err 'augment: edge stdout' frames 3 "$(size views.st)" 0
-check "its reader" is encode.err 'encode: edge stdin' frames 3 0 "$(size views.st)"
-check "what that writes" is encode.err 'encode: edge stdout' frames 3 "$(size h.st)" 0
-check "a file" is inspect.err 'inspect: edge h.st' frames 3 0 "$(size h.st)"
-check "are all the lines" test "$(cat ./*.err | wc -l)" = 4
+check "its writer reports its bytes" is augment.err 'augment: edge stdout' frames 3 "$(size views.st)" 0
+check "its reader reports its bytes" is encode.err 'encode: edge stdin' frames 3 0 "$(size views.st)"
+check "what the reader writes is reported" is encode.err 'encode: edge stdout' frames 3 "$(size h.st)" 0
+check "the reader of a file reports its bytes" is inspect.err 'inspect: edge h.st' frames 3 0 "$(size h.st)"
+check "there are no other lines" test "$(cat ./*.err | wc -l)" = 4
 to_files() {
     views --out copy.st 2>copy.err && is copy.err 'augment: edge copy.st' frames 3 "$(size copy.st)" 0 &&
         views --out /dev/null 2>null.err &&
         is null.err 'augment: edge /dev/null' frames 3 "$(size copy.st)" 0
 }
-check "to a file and to /dev/null" to_files
-over_a_socket() { # each frame has `seq` there, for which a header may have room or not
+check "streams to a file and to /dev/null" to_files
+over_a_socket() { # each frame has the key `seq` there, for which its header may have room or not
     local count out
     "${encoder[@]}" --in ipc://views.ipc 2>pull.err >/dev/null &
     views --out ipc://views.ipc 2>push.err && wait $! || return 1
@@ -51,7 +51,7 @@ over_a_socket() { # each frame has `seq` there, for which a header may have room
     [ "$count" = 3 ] && [ "$out" -ge "$(size views.st)" ] && [ "$out" -le $(($(size views.st) + 4 * 64)) ] &&
         is pull.err 'encode: edge ipc://views.ipc' frames 3 0 "$out"
 }
-check "over a socket" over_a_socket
+check "a stream over a socket" over_a_socket
 
 # ---- links ----
 link() {
@@ -61,14 +61,14 @@ link() {
 }
 check "a link by exec" link
 link='encode: edge exec:tee out.st | lars .*'
-check "its client" is client.err "$link" requests "$(frames out.st)" "$(size out.st)" "$(size in.st)"
-check "its server's requests" is lars.err 'lars: edge stdin' frames "$(frames out.st)" 0 "$(size out.st)"
-check "its server's replies" is lars.err 'lars: edge stdout' frames "$(frames in.st)" "$(size in.st)" 0
+check "a client of a link by exec" is client.err "$link" requests "$(frames out.st)" "$(size out.st)" "$(size in.st)"
+check "the requests of its server" is lars.err 'lars: edge stdin' frames "$(frames out.st)" 0 "$(size out.st)"
+check "the replies of its server" is lars.err 'lars: edge stdout' frames "$(frames in.st)" "$(size in.st)" 0
 two_lines() {
     project --layers 0 --next $'exec:true\nexec ntxent' <h.st >/dev/null 2>lines.err
     grep -q '^project: edge exec:true?exec ntxent: requests 3 ' lines.err
 }
-check "a command of two lines is told in one" two_lines
+check "a command of two lines is reported in one line" two_lines
 
 cat >proxy.py <<'END_OF_PROXY'
 """Between one client and one server: prints bytes of requests and of replies, ends included."""
@@ -103,12 +103,12 @@ through_a_proxy() {
 if python_has zmq; then
     check "a link over ipc" through_a_proxy
     read -r out in <sizes
-    check "its client" is ipc.err 'project: edge ipc://proxy.ipc' requests 3 "$out" "$in"
-    check "its server" is loss.err 'ntxent: edge ipc://loss.ipc' served 3 "$in" "$out"
+    check "the client of a link over ipc" is ipc.err 'project: edge ipc://proxy.ipc' requests 3 "$out" "$in"
+    check "the server of a link over ipc" is loss.err 'ntxent: edge ipc://loss.ipc' served 3 "$in" "$out"
 else
     skip "a link over ipc" "python3-zmq is not installed"
 fi
-# What two workers say that they sent is what reduce says that it got.
+# The bytes that two workers report as sent must be those that reduce reports as received.
 workers() {
     local rank pids=()
     reduce --world 2 --listen ipc://reduce.ipc --next 'exec:lars --model /dev/null' 2>reduce.err &
@@ -123,7 +123,7 @@ workers() {
     done
     wait "${pids[@]}"
 }
-check "two workers" workers
+check "a run of two workers" workers
 sums() {
     local name=$1 a b
     a=$(edge worker0.err "encode: edge ipc://$name.ipc" requests)
@@ -132,24 +132,24 @@ sums() {
         awk '{ n += $1; out += $3; in_ += $5 } END { print n, "out", out, "in", in_ }')"
     is "$name.err" "$name: edge ipc://$name.ipc" served "$count" "$out" "$in"
 }
-check "are together what reduce served" sums reduce
-check "are together what gather served" sums gather
+check "together they report what reduce served" sums reduce
+check "together they report what gather served" sums gather
 
 # ---- waiting ----
-waits() { # FILE, regex, what: some time
+waits() { # FILE, regex, what is counted: the line has a waiting time
     edge "$1" "$2" "$3" | awk '{ print } END { exit !($NF >= 0.3 && $NF < 100) }'
 }
 slow() {
     { sleep 1 && cat h.st; } | project --layers 0 --next 'exec:sleep 4; exec ntxent' >/dev/null 2>slow.err
 }
-check "who waits" slow
-check "for a stream" waits slow.err 'project: edge stdin' frames
-check "for a reply" waits slow.err 'project: edge exec:sleep 4; exec ntxent' requests
-large() { # than a pipe holds
+check "a program that waits" slow
+check "it reports that it waits for a stream" waits slow.err 'project: edge stdin' frames
+check "it reports that it waits for a reply" waits slow.err 'project: edge exec:sleep 4; exec ntxent' requests
+large() { # a stream that is larger than a pipe
     views --size 224 --policy eval 2>large.err | { sleep 3 && cat >/dev/null; }
 }
-check "who waits" large
-check "for a reader" waits large.err 'augment: edge stdout' frames
+check "a writer that waits" large
+check "it reports that it waits for a reader" waits large.err 'augment: edge stdout' frames
 
 # ---- nothing ----
 silent() {
@@ -159,10 +159,10 @@ silent() {
 }
 for value in '' 0; do
     export SIMCLR_EDGES=$value
-    check "with SIMCLR_EDGES='$value' nothing is said" silent
+    check "with SIMCLR_EDGES='$value' there is no report" silent
 done
 unset SIMCLR_EDGES
-check "nor without it" silent
+check "without SIMCLR_EDGES there is no report" silent
 export SIMCLR_EDGES=1
 broken() {
     head -c 100 h.st | project --layers 0 --next 'exec:cat >/dev/null'

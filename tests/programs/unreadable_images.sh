@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Images that cannot be read: how many are tolerated depends on the data set, not on its batches.
+# Tests with images that cannot be read. How many are tolerated depends on the data set, not on its
+# batches.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 
@@ -22,7 +23,7 @@ sources=(one one.tar one.tar.gz 'one.tar.gz --cache 0 --shuffle 7')
 
 # ---- evaluation: the row is left out ----
 augment --data one --policy eval --batch 60 --out whole.frames 2>whole.err
-check "an image that cannot be read is left out" py left_out whole.frames 0 59
+check "the row of an image that cannot be read is left out" py left_out whole.frames 0 59
 batches() { # B
     local i words made=()
     for i in "${!sources[@]}"; do
@@ -36,23 +37,23 @@ batches() { # B
 for batch in 59 7 1; do
     check "batches of $batch have the same rows" batches $batch
 done
-check "a batch of none is a frame of no rows" py first_rows small.frames 0
+check "a batch without readable images is a frame without rows" py first_rows small.frames 0
 stages() {
     encode --width 0.1 --in small.frames --out h.frames && project --in h.frames --out z.frames && py first_rows z.frames 0 &&
         augment --data one --policy eval --batch 60 | encode --width 0.1 | project --out want.frames && py same z want.frames z.frames &&
         evaluate --train want.frames --test z.frames "${knn[@]/x/z}" >score.json && grep -q '"n_test": 59,' score.json
 }
-check "through encode, project and evaluate" stages
+check "encode, project and evaluate accept a frame without rows" stages
 inspect small.frames >inspected
-check "inspect tells of it" grep -q 'x  *U8  *\[0,1,48,48,3\]' inspected
-check "and augment reads it" cmp <(augment --data small.frames --policy eval --batch 60) \
+check "inspect prints a frame without rows" grep -q 'x  *U8  *\[0,1,48,48,3\]' inspected
+check "augment reads a frame without rows" cmp <(augment --data small.frames --policy eval --batch 60) \
     <(augment --data whole.frames --policy eval --batch 60)
 turns() {
     augment --data one --policy eval --batch 1 --turn 0/2 --out turn0.frames &&
         augment --data one --policy eval --batch 1 --turn 1/2 --out turn1.frames &&
         encode --width 0.1 --in 'exec:cat turn0.frames,exec:cat turn1.frames' --out turns.frames && py same h h.frames turns.frames
 }
-check "producers that take turns" turns
+check "augmenters that take turns" turns
 shards() { # BATCH
     local r parts=()
     for r in 0 1 2; do
@@ -61,18 +62,18 @@ shards() { # BATCH
     done
     py joined whole.frames "${parts[@]}"
 }
-check "shards" shards 12
-check "shards of one row" shards 3
-check "a training step needs rows" grep -q 'x has no rows, and a training step needs some$' \
+check "shards leave out the same rows" shards 12
+check "shards of one row leave out the same rows" shards 3
+check "a training step reports that it needs rows" grep -q 'x has no rows, and a training step needs some$' \
     <(encode --in small.frames --opt exec:lars --next exec:project 2>&1)
 
-# ---- training: another one stands in ----
+# ---- training: another image replaces it ----
 cp -r set/train good && rm good/notes.txt
 tar czf good.tar.gz --sort=name -C good .
 for source in one 'one.tar.gz --cache 0'; do
     views=(--ops crop:1-1:1:1-1 --views 1 --size 16 --epochs 2) kind=indexed
     if [[ $source = *cache* ]]; then
-        views+=(--shuffle 1) kind=stream # the first one stays the first
+        views+=(--shuffle 1) kind=stream # keeps the order, so the first image stays the first
     fi
     read -ra good <<<"${source/one/good}"
     read -ra hurt <<<"${source/one/hurt}"
@@ -90,7 +91,7 @@ for source in one 'one.tar.gz --cache 0'; do
             train --batch 1 --start 60 --out named.frames && drop_class_names named.frames >late.frames &&
             tail -c "$(wc -c <late.frames)" train.frames | cmp - late.frames
     }
-    check "$source: the first one of an epoch, in batches of one" single
+    check "$source: the first image of an epoch, in batches of one" single
     shared() {
         local r parts=()
         for r in 0 1 2; do
@@ -100,12 +101,12 @@ for source in one 'one.tar.gz --cache 0'; do
         train --batch 3 --out train.frames && py stands_in good.frames train.frames "$damaged" "$kind" &&
             py joined train.frames "${parts[@]}"
     }
-    check "$source: and in three shards" shared
+    check "$source: the same in three shards" shared
     rm -r hurt hurt.tar.gz
 done
 mkdir none
 : >none/1.png
-last_line() { # of the two that it writes
+last_line() { # the last line that it prints
     augment --data none --batch 1 --epochs 1 --size 16 --out out.frames 2>none.err && return
     tail -n 1 none.err >&2
     return 1

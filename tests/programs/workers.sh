@@ -4,10 +4,10 @@ set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE=1
 
-worker() { # ADDRESS, HOW
+worker() { # ADDRESS, HOW it behaves
     in_time /usr/bin/python3 "$ROOT/tests/programs/workers.py" "$ROOT" "$@"
 }
-serves() { # HOW, command of a server: both end with 0
+serves() { # HOW, command of a server: both must end with 0
     local how=$1 server status=0
     shift
     "$@" --listen ipc://server.ipc 2>server.err &
@@ -17,7 +17,7 @@ serves() { # HOW, command of a server: both end with 0
     [ $status = 0 ] || cat server.err
     return $status
 }
-# The line names the rank; the worker that is well is told.
+# The message names the rank, and the correct worker receives it.
 refuses() { # HOW, regex, command of a server
     local how=$1 regex=$2 server status=0
     shift 2
@@ -32,14 +32,14 @@ refuses() { # HOW, regex, command of a server
 if python_has numpy zmq; then
     for world in 1 2 3 4 8; do
         export WORLD=$world
-        check "reduce: the tree's sums over $world" serves sums reduce --world $world
+        check "reduce: sums over $world workers are those of the tree" serves sums reduce --world $world
     done
     export WORLD=4
     through_another() {
         serves sums reduce --world 4 --next "exec:cat"
     }
-    check "reduce: the answer of --next goes to all" through_another
-    tree_of_reduces() { # ranks 0 and 1, 2 and 3, and these two
+    check "reduce: the answer of --next goes to all workers" through_another
+    tree_of_reduces() { # one for ranks 0 and 1, one for 2 and 3, and one for these two
         local pids=()
         reduce --world 2 --listen ipc://top.ipc &
         pids+=($!)
@@ -49,21 +49,22 @@ if python_has numpy zmq; then
         pids+=($!)
         worker 'ipc://half{}.ipc' sums && all_end "${pids[@]}"
     }
-    check "reduce: a tree of them makes the same sums" tree_of_reduces
-    check "gather: rows in the order of ranks, and back" serves rows \
+    check "reduce: a tree of reduces gives the same sums" tree_of_reduces
+    check "gather: rows are in the order of ranks, and answers are split again" serves rows \
         gather --world 3 --next 'exec:tee joined.st'
     two=(reduce --world 2)
-    check "a rank that is ahead" refuses ahead "^reduce: rank 0 is at step 3, rank 1 at step 4" "${two[@]}"
-    check "another kind of frame" refuses kind "rank 0 is at kind none, rank 1 at kind join" "${two[@]}"
-    check "another shape" refuses shape "g has not the same shape" "${two[@]}"
-    check "rows that differ" refuses shape "rows of g differ between workers 0 and 1" gather --world 2
-    check "a rank that ends before the others" refuses ends "rank 1 has ended, rank 0 goes on" "${two[@]}"
-    check "a rank whose step is no number" refuses step "step.*many" "${two[@]}"
-    # So long that both clients come on any machine; what is tested is that it ends.
+    check "a rank that is ahead of the others is reported" refuses ahead "^reduce: rank 0 is at step 3, rank 1 at step 4" "${two[@]}"
+    check "a frame of another kind is reported" refuses kind "rank 0 is at kind none, rank 1 at kind join" "${two[@]}"
+    check "a tensor of another shape is reported" refuses shape "g has not the same shape" "${two[@]}"
+    check "rows of another shape are reported" refuses shape "rows of g differ between workers 0 and 1" gather --world 2
+    check "a rank that ends before the others is reported" refuses ends "rank 1 has ended, rank 0 goes on" "${two[@]}"
+    check "a rank whose step is not a number is reported" refuses step "step.*many" "${two[@]}"
+    # The timeout is long enough for both clients to connect on any machine; the test is that the
+    # server ends.
     PATIENCE=8 check "a rank that falls silent" refuses silent "rank 1 sent nothing within 7.2 s" "${two[@]}"
     PATIENCE=8 check "a rank that does not come" refuses missing "(1 of 2 clients came within 8 s|rank 1 sent nothing within 7.2 s)" "${two[@]}"
 
-    # Who does not belong is told about, and the sums go on as if it had not been.
+    # Peers that do not belong to the run must be reported, and must not change the sums.
     beside() { # HOW, regex, lines, ADDRESS
         local server status=0
         "${two[@]}" --timeout 60 --listen "$4" 2>server.err &
@@ -74,7 +75,7 @@ if python_has numpy zmq; then
         [ $status = 0 ] && [ "$(grep -cE "$2" server.err)" = "$3" ] && [ "$(wc -l <server.err)" = "$3" ]
     }
     port=7000
-    of_its_own() { # HOW, regex, lines: at an address that no other case has used
+    of_its_own() { # HOW, regex, lines: uses an address that no other case has used
         port=$((port + 1))
         case $of in
         ipc) beside "$@" "ipc://server$port.ipc" ;;
@@ -123,18 +124,18 @@ alone() {
 same_model() {
     run one 1 && alone && cmp one.st alone.st
 }
-check "one worker by gather and reduce is none at all" same_model
+check "one worker with gather and reduce gives the same model as one process" same_model
 two_workers() {
     run two 2 && inspect --meta loss two.0.metrics >a && inspect --meta loss two.1.metrics >b &&
         cmp a b && [ "$(wc -l <a)" = 3 ]
 }
-check "two workers have one loss" two_workers
-# Each worker's batch norm sees its own rows only, so this loss is another; the losses over the first
-# batch are about alike.
+check "two workers report one loss" two_workers
+# Each worker's batch norm uses only its own rows, so this loss differs. The losses over the first
+# batch agree approximately.
 another_loss() {
     paste <(inspect --meta loss two.0.metrics) <(inspect --meta loss alone.metrics) |
         awk '{ d = $1 - $2; if (d < 0) d = -d; if (d > 1e-4) different++; if (d > 1) far++ }
             END { exit !(different && !far) }'
 }
-check "which without shared statistics is not the single one's" another_loss
+check "without shared statistics the loss differs from that of one process" another_loss
 done_testing
