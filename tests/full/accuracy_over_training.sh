@@ -19,7 +19,7 @@ kept_whole() {
         [ "$(cd whole && echo model*)" = "model-10.safetensors model-5.safetensors model.safetensors" ] &&
         [ "$(inspect --meta step whole/model-5.safetensors)" = 5 ]
 }
-check "a run keeps models" kept_whole
+check "a run keeps its models" kept_whole
 kept_stopped() {
     printf '#!/bin/sh\nif mkdir began 2>/dev/null; then exec "%s" 7 ntxent; fi\nexec ntxent\n' \
         "$ROOT/tests/programs/fail-after" >once && chmod +x once
@@ -28,9 +28,9 @@ kept_stopped() {
         cmp whole/model-5.safetensors stopped/model-5.safetensors &&
         cmp whole/model-10.safetensors stopped/model-10.safetensors
 }
-check "one that was stopped and went on keeps the same ones" kept_stopped
+check "a run that was stopped and resumed keeps the same models" kept_stopped
 
-judged() { # folder: the rows of each step are what evaluate says of its model
+judged() { # folder: the rows of each step must be the results of evaluate for its model
     local step model images="augment --data images --policy eval --batch 250" method
     for step in 5 10 12; do
         model=$1/model-$step.safetensors
@@ -48,20 +48,20 @@ checkpoints() {
     cat table && judged whole >rows && tail -n +2 whole/evaluation/checkpoints.tsv | diff - rows &&
         [ "$(awk '$1 == "step" { print $2 }' table | paste -sd ' ')" = '5 10 12' ]
 }
-check "each of them is judged" checkpoints
+check "each kept model is evaluated" checkpoints
 if command -v gnuplot >/dev/null; then
-    check "and drawn" grep -q '</svg>' whole/evaluation/checkpoints.svg
+    check "the accuracies are drawn" grep -q '</svg>' whole/evaluation/checkpoints.svg
 else
     skip "and drawn" "gnuplot is not installed"
 fi
 known_rows_stay() {
-    sed -i 's/^5\t[0-9.]*/5\t0.125/' whole/evaluation/checkpoints.tsv # not what it would find
+    sed -i 's/^5\t[0-9.]*/5\t0.125/' whole/evaluation/checkpoints.tsv # a wrong value
     sed -i '/^10\t/d' whole/evaluation/checkpoints.tsv
     "$evaluate" --run whole --checkpoints --bootstrap 300 >table || return 1
     grep -q $'^5\t0.125' whole/evaluation/checkpoints.tsv && ! grep -q 'step 5' table &&
         [ "$(cut -f 1 whole/evaluation/checkpoints.tsv | paste -s -d ' ')" = 'step 5 10 12' ]
 }
-check "steps that were judged are not judged again" known_rows_stay
+check "steps that were evaluated are not evaluated again" known_rows_stay
 without_gnuplot() {
     local program
     mkdir few
@@ -73,43 +73,44 @@ without_gnuplot() {
     grep -q 'starts anew' said && grep -q 'no picture, for gnuplot is not installed' said &&
         ! grep -q $'^5\t0.125' whole/evaluation/checkpoints.tsv
 }
-check "other options judge all anew, and a missing gnuplot is told" without_gnuplot
+check "with other options all steps are evaluated again, and a missing gnuplot is reported" without_gnuplot
 
-# ---- a run at work ----
+# ---- a run in progress ----
 follow() {
     run followed --steps 30 --save-every 5 --loss "sh -c 'sleep 2; exec ntxent'" &
     local trainer=$!
     "$evaluate" --run followed --follow --bootstrap 300 >tap.out 2>&1 || { cat tap.out && return 1; }
     wait $trainer || return 1
     cat tap.out
-    # steps ascend, are states', and end with the last one; whose figures are the model's
+    # Steps must ascend, be those of states, and end with the last one, whose accuracy is the
+    # model's.
     cut -f 1 followed/evaluation/checkpoints.tsv | awk 'NR > 1 { if ($1 <= last || $1 % 5) exit 1; last = $1; n++ }
         END { exit !(last == 30 && n >= 1) }'
 }
-check "a run is judged while it is at work" follow
+check "a run is evaluated while it is in progress" follow
 untouched() {
     run alone --steps 30 --save-every 5 && cmp alone/model.safetensors followed/model.safetensors &&
         cmp alone/state.safetensors followed/state.safetensors
 }
-check "which changes none of its bits" untouched
+check "the evaluation changes no bit of the run" untouched
 last_row() {
     "$evaluate" --run alone --checkpoints --bootstrap 300 >/dev/null &&
         diff <(tail -n 1 alone/evaluation/checkpoints.tsv) <(tail -n 1 followed/evaluation/checkpoints.tsv)
 }
-check "the state's figures are the model's" last_row
+check "the accuracies of the last state are the model's" last_row
 again() {
     cp followed/evaluation/checkpoints.tsv before.tsv
     "$evaluate" --run followed --follow --bootstrap 300 && cmp before.tsv followed/evaluation/checkpoints.tsv
 }
-check "a run that is complete and judged is left alone" again
-check "nothing is left behind" test -z "$(find . -name 'work.*')"
+check "a run that is complete and evaluated is left alone" again
+check "no temporary folder is left" test -z "$(find . -name 'work.*')"
 halted() {
     run halted --steps 12 --save-every 4 --restarts 0 --loss "$ROOT/tests/programs/fail-after 7 ntxent" && return 1
     ! "$evaluate" --run halted --follow --bootstrap 0 >said 2>&1 &&
         grep -q 'halted stopped after 4 steps; --follow again once it goes on' said &&
         [ "$(cut -f 1,3 halted/evaluation/checkpoints.tsv | tail -n 1)" = $'4\tnan' ]
 }
-check "one that stopped is judged as far as it came" halted
+check "a run that stopped is evaluated up to its last state" halted
 check_fails 1 "one that never begins" 'nothing: no run begins there within 1 s' \
     "$evaluate" --run nothing --follow --timeout 1
 mkdir bare && cp whole/options bare/

@@ -23,10 +23,10 @@ build() {
     env -u MAKEFLAGS -u MAKELEVEL make --no-print-directory -s -C "$ROOT" CC=aarch64-linux-gnu-gcc AR=aarch64-linux-gnu-ar \
         BUILD="$build" BIN="$build/bin" CFLAGS=-O2 WERROR=1 all
 }
-check "it is built without a warning" build
+check "the programs are built without a warning" build
 unset PKG_CONFIG_LIBDIR
 mkdir arm
-for program in "$build"/bin/*; do # a stage that is called by its name is the one for arm64, too
+for program in "$build"/bin/*; do # a stage called by its name must also be the one for arm64
     name=$(basename "$program")
     printf '#!/bin/sh\nexec qemu-aarch64 "%s" "$@"\n' "$program" >"arm/$name"
     chmod +x "arm/$name"
@@ -64,14 +64,14 @@ near() { # FILE FILE BOUND
 augment --data shapes --size 16 --batch 8 --steps 1 >views.st
 for precision in fp32 bf16; do
     bound=1e-5
-    [ $precision = fp32 ] || bound=2e-2 # as many roundings to bf16
+    [ $precision = fp32 ] || bound=2e-2 # both are rounded to bf16 equally often
     features() {
         encode --width 0.25 --precision "$precision" <views.st >here.st &&
             there encode --width 0.25 --precision "$precision" <views.st >there.st && near there.st here.st "$bound"
     }
     check "encode --precision $precision: the same features" features
 done
-train() { # NAME: one step, whose gradients come from a loss with a head
+train() { # NAME: one step; the gradients come from a loss with a head
     encode --width 0.125 --opt "exec:lars --warmup-steps 0 --lr 0.01 --model $1.st" \
         --next "exec:project --opt 'exec:lars --warmup-steps 0 --lr 0.01 --model $1.head' --next exec:ntxent" <views.st |
         inspect --meta loss >"$1.loss"
@@ -80,5 +80,5 @@ trained() {
     train here && there train there && cat here.loss there.loss &&
         paste here.loss there.loss | awk '{ d = $1 - $2; exit !($1 > 0 && d < 1e-5 && d > -1e-5) }' && near there.st here.st 1e-3
 }
-check "a training step: the same loss and model" trained
+check "a training step has the same loss and model" trained
 done_testing

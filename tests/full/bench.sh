@@ -7,7 +7,7 @@ BUILD=${BUILD:-$ROOT/build}
 parts=$BUILD/tests/bench
 run=$ROOT/tests/bench/run
 
-is_positive() { # fields of figures.tsv's lines that begin with a table's name and a row's
+is_positive() { # checks the values of the lines in figures.tsv that begin with these names of a table and a row
     awk -F '\t' -v table="$1" -v row="$2" '
         $1 ~ table && $2 ~ row { n++; if ($4 + 0 <= 0) bad = 1 }
         END { exit bad || n != 1 }' figures.tsv
@@ -18,29 +18,29 @@ measures() {
 has_two_tables() {
     [ "$(grep -c '^### ' tables.md)" = 2 ] && [ "$(grep -c '^| --- ' tables.md)" = 2 ]
 }
-check "two sections" measures
-check "are tables in Markdown" has_two_tables
-check "of the loss" is_positive NT-Xent 'B = 256'
-check "of its arithmetic" is_positive NT-Xent arithmetic
-check "of the optimizer" is_positive optimizer lars
+check "two sections are measured" measures
+check "their results are tables in Markdown" has_two_tables
+check "the loss has positive figures" is_positive NT-Xent 'B = 256'
+check "its arithmetic has positive figures" is_positive NT-Xent arithmetic
+check "the optimizer has positive figures" is_positive optimizer lars
 
 no_section() {
     local status=0
     "$run" nonesuch 2>error || status=$?
     [ $status = 2 ] && grep -q "no section 'nonesuch'" error
 }
-check "a section that does not exist" no_section
+check "a section that does not exist is reported" no_section
 not_built() {
     local status=0
     BUILD=$T/none "$run" optimizer 2>error || status=$?
     [ $status = 1 ] && [ "$(wc -l <error)" = 1 ] && grep -q "has everything been built" error
 }
-check "without having been built" not_built
+check "a missing build is reported" not_built
 check_fails 2 "a part that does not exist" "^bench: which part" "$parts" nonesuch
 check_fails 1 "a link that ends" "ended before it had answered" "$parts" --link exec:true echo
 
-# torchvision counts 1.814 and 4.089 billion multiplications for a view of 224 pixels: with the
-# last linear map, forward. The first convolution has no gradient for its input.
+# torchvision counts 1.814 and 4.089 billion multiplications for the forward pass of a view of 224
+# pixels, including the last linear map. The first convolution has no gradient for its input.
 counts() { # depth, features, billions
     "$parts" --depth "$1" --pixels 224 --views 2 work |
         awk -v features="$2" -v want="$3" '{
@@ -48,8 +48,8 @@ counts() { # depth, features, billions
             exit !(forward / 1e9 > want - 0.0006 && forward / 1e9 < want + 0.0006)
         }'
 }
-check "operations of a ResNet-18" counts 18 512 1.814
-check "operations of a ResNet-50" counts 50 2048 4.089
+check "the operations of a ResNet-18 are counted right" counts 18 512 1.814
+check "the operations of a ResNet-50 are counted right" counts 50 2048 4.089
 
 pipeline() {
     PYTHONPATH=$ROOT/tests/bench /usr/bin/python3 -B - <<END
@@ -61,7 +61,7 @@ with Pipeline(18, 32, 8, "fp32", 2, grains=2) as step:
     assert 50 < encode < stages, (encode, stages)
 END
 }
-check "a step of the whole pipeline" pipeline
+check "a step of the whole pipeline is measured" pipeline
 
 views() {
     "$parts" --pixels 40 --height 30 --batch 3 images >images.st
@@ -73,7 +73,7 @@ views = Views("simclr", 32, "images.st", 2, 20, wall=True)
 assert views.work == 80 and views.round() > 0
 END
 }
-check "views of images that were drawn for it" views
+check "views of images that were drawn for it are measured" views
 
 printf '# comment\nstep\tloss\n0\t8\n1\t6\n2\t3\n3\t1\n' >log.tsv
 curve() {
@@ -81,6 +81,6 @@ curve() {
     printf 'mean loss, epoch 1\t7.0000\nmean loss, epoch 2\t2.0000\nmean loss, last 4 of 4 steps\t4.5000\n' |
         diff - means
 }
-check "a curve's means" curve
+check "the means of a curve are right" curve
 check_fails 2 "a curve of nothing" "^curve: --data DIR is missing" "$ROOT/tests/bench/curve"
 done_testing

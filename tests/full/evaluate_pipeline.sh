@@ -17,7 +17,7 @@ beside() {
         [ "$(cut -f 1-3 run/evaluation/results.tsv | tail -n +2 | tr '\t' / | paste -s -d ' ')" = \
             "trained/h/linear trained/h/knn projected/z/linear projected/z/knn random/h/linear random/h/knn pixels/x/linear pixels/x/knn" ]
 }
-check "h, z, random features and x beside each other" beside
+check "h, z, random features and x are in one table" beside
 z_is_the_heads() {
     for part in train test; do
         augment --data images --policy eval --batch 250 --split $part | $small --init run/model.safetensors |
@@ -25,7 +25,7 @@ z_is_the_heads() {
     done
     evaluate --train z-train.st --test z-test.st --bootstrap 100 | cmp - run/evaluation/projected-linear.json
 }
-check "z is what the head makes of h" z_is_the_heads
+check "z is what the head computes from h" z_is_the_heads
 cat >classify.py <<END
 """Stands for a classifier: the logits are the first ten features."""
 import sys
@@ -44,7 +44,7 @@ classified() {
             run/evaluation/results.tsv
 }
 if python_has numpy; then
-    check "logits of a classifier in the projector's place" classified
+    check "logits of a classifier in place of the projector" classified
 else
     skip "logits of a classifier" "python3-numpy is not installed"
 fi
@@ -52,7 +52,7 @@ transfer() {
     "$evaluate" --run run --data shapes --limit 300 --test-limit 90 --bootstrap 0 --out shapes >table &&
         [ "$(awk -F '\t' 'NR > 1 && $9 == 90' shapes/results.tsv | wc -l)" = 6 ]
 }
-check "features judged on other data" transfer
+check "features are evaluated on other data" transfer
 check_fails 2 "a task of random features" 'tasks are judged on' "$evaluate" --run run --on h,random --task flip
 check_fails 2 "an unknown tensor" "'y' is none of h, z, logits, random, x" "$evaluate" --run run --on h,y
 done_testing

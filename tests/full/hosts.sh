@@ -47,7 +47,7 @@ if [ -n "$why" ]; then
     done_testing
     exit
 fi
-on() { # HOST, command: in its network; its files are here
+on() { # HOST, command: runs it in that host's network; the files of the host are here
     local host=$1
     shift
     ip netns exec "$prefix-$host" "$@"
@@ -86,7 +86,7 @@ start_worker() { # NAME, RANK
         >"$1.$2.metrics" 2>"$1.$2.err" &
     workers+=($!)
 }
-end_well() { # NAME: the losses are one, and stand in NAME.loss
+end_well() { # NAME: all workers have the same losses, which are in NAME.loss
     local rank status=0
     all_end "${workers[@]}" "${servers[@]}" || status=1
     cat "$1".*.err
@@ -104,16 +104,17 @@ undisturbed() {
     done
     end_well alone && [ -z "$(cat alone.*.err)" ]
 }
-check "workers on three hosts have one loss" undisturbed
+check "workers on three hosts have the same losses" undisturbed
 
-# ---- strangers: they come while a run waits for its last worker, and say that they are it ----
+# ---- strangers that connect while a run waits for its last worker, and claim to be that worker
+# ----
 start_servers visited
 start_worker visited 0
 start_worker visited 1
 stranger() { # options
     worker x 2 "$@" >x.metrics
 }
-at_once() { # command: without waiting for --timeout
+at_once() { # command: must end without waiting for --timeout
     local started=$SECONDS status=0
     "$@" || status=$?
     [ $((SECONDS - started)) -lt 200 ] || status=99
@@ -127,21 +128,22 @@ refused() {
     grep -hE "^(gather: $gather_at|reduce: $reduce_at): " visited.gather.err visited.reduce.err |
         grep -qF ": refused a client whose key is not in clients ($(cat stranger.pub))"
 }
-check "and the server names its key" refused
+check "the server prints the stranger's key" refused
 check_fails 1 "a host without keys is refused" \
     "^encode: tcp://10.77.0.1:700[01]: refused the handshake" stranger --timeout 10 --insecure
 check_fails 1 "so is one with the key of another server" \
     "^encode: tcp://10.77.0.1:700[01]: refused the handshake" \
     stranger --timeout 10 --curve-key worker2.key --curve-server-key stranger.pub
 start_worker visited 2
-check "the run goes on with its last worker" end_well visited
+check "the run continues with its last worker" end_well visited
 same_end() {
     cmp alone.loss visited.loss && cmp alone.st visited.st
 }
-check "to the same end" same_end
+check "the run ends with the same losses" same_end
 
-# ---- a host that vanishes: no process ends, no connection is closed; nothing comes any more ----
-# The timeout is one that sanitized programs on a busy machine keep while all hosts are there.
+# ---- a host that vanishes: no process ends and no connection is closed, but nothing arrives any
+# more ----
+# The timeout is long enough for sanitized programs on a busy machine while all hosts exist.
 vanishes() {
     local pid started rank steps=1000 listed=("${listed[@]}" --timeout 10)
     start_servers gone
@@ -161,17 +163,17 @@ vanishes() {
     done
     tail -n 3 gone.*.err
     echo "after $((SECONDS - started)) s"
-    [ $((SECONDS - started)) -lt 200 ] # or it hangs
+    [ $((SECONDS - started)) -lt 200 ] # otherwise it hangs
 }
-check "a host that vanishes: all ends soon" vanishes
+check "when a host vanishes, all processes end soon" vanishes
 named() {
     grep -hqE '^(reduce|gather): .*(client [0-2] went away|rank 2 sent nothing within)' gone.reduce.err gone.gather.err &&
         grep -qE '10.77.0.1:700[01]: (the connection was lost|no answer within)' gone.2.err
 }
-check "and both sides say whom they miss" named
+check "both sides report which peer is missing" named
 ip -n "$prefix-2" link set eth0 up
 
-# ---- the pipeline: two workers on hosts of their own, started by what stands for ssh here ----
+# ---- the pipeline: two workers on hosts of their own, started by a replacement of ssh ----
 cat >into-host <<END
 #!/bin/sh
 exec ip netns exec "$prefix-\$1" env -i PATH=/usr/bin:/bin sh -c "\$2"
@@ -184,7 +186,7 @@ pipeline() {
         --address 10.77.0.1 "${small[@]}" >spread.out 2>&1 || { cat spread.out spread/log.txt && return 1; }
     "$ROOT/pipelines/train" --run alone "${small[@]}" && cmp spread/model.safetensors alone/model.safetensors
 }
-check "pipelines/distributed on hosts ends in the bits of one process" pipeline
+check "pipelines/distributed on several hosts ends in the bits of one process" pipeline
 
 # ---- without keys ----
 check_fails 1 "no listening beyond a machine without keys" \

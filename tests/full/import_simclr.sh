@@ -9,7 +9,7 @@ if ! /usr/bin/python3 -c 'import importlib.util as u; assert u.find_spec("torchv
     done_testing
     exit 0
 fi
-check "what fits is imported; of what does not: one line, and nothing is written" \
+check "a checkpoint that fits is imported; for any other there is one line and no file" \
     /usr/bin/python3 "$ROOT/tests/full/import_simclr.py" "$ROOT"
 /usr/bin/python3 "$ROOT/examples/import_simclr.py" v2sk.pth v2sk.st > v2sk.commands
 cat > agree.py <<'P'
@@ -24,7 +24,7 @@ assert a.shape == b.shape and b.std() > 0 and off < 1e-4, (a.shape, b.shape, off
 P
 agree() { /usr/bin/python3 agree.py "$ROOT" "$@"; }
 
-same() { # NAME, the commands that the import printed, z: of a projector too
+same() { # NAME, the commands that the import printed, z: also compares projections
     diff - "$1.commands" <<< "$2" || return 1
     local command
     command=$(sed -n 1p "$1.commands")
@@ -33,14 +33,14 @@ same() { # NAME, the commands that the import printed, z: of a projector too
     command=$(sed -n 2p "$1.commands")
     $command < "$1.h" > "$1.z" && agree "$1.z" "$1.z.want" z
 }
-check "torchvision's own" same torchvision \
+check "a checkpoint of torchvision" same torchvision \
     'encode --arch resnet18 --width 1 --stem imagenet --init torchvision.st'
-check "SimCLR's, by simclr-converter's names" same v1 \
+check "a SimCLR checkpoint of simclr-converter" same v1 \
     'encode --arch resnet50 --width 0.25 --stem imagenet --init v1.st'
-check "SimCLRv2's, by SimCLRv2-Pytorch's names, with its head" same v2 \
+check "a SimCLRv2 checkpoint of SimCLRv2-Pytorch, with its head" same v2 \
     'encode --arch resnet50 --width 0.25 --stem imagenet --init v2.st
 project --layers 2 --hidden 512 --dim 24 --init v2.st' z
-check "SimCLRv2's with selective kernels and a head of 3 layers" same v2sk \
+check "a SimCLRv2 checkpoint with selective kernels and a head of 3 layers" same v2sk \
     'encode --arch resnet50 --width 0.25 --sk --stem imagenet --init v2sk.st
 project --layers 3 --hidden 512 --dim 24 --init v2sk.st' z
 

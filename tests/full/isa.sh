@@ -21,7 +21,7 @@ off = np.linalg.norm(a - b) / np.linalg.norm(b)
 assert a.shape == b.shape and b.std() > 0, a.shape
 assert off < float(sys.argv[4]), off
 P
-near() { # PRECISION, bound: float32 sums in another order, or as many roundings to bf16
+near() { # PRECISION, bound for float32 sums in another order, or for as many roundings to bf16
     SIMCLR_ISA=$level encode --width 0.5 --precision "$1" <views.st >there.st &&
         /usr/bin/python3 near.py "$ROOT" there.st "here.$1" "$2"
 }

@@ -3,5 +3,5 @@
 set -eu
 . "$(dirname "$0")/../lib.sh"
 
-check "two workers, killed three times" "$ROOT/tests/soak/kill-resume" --kills 3 --seed 1
+check "a run of two workers that is killed three times" "$ROOT/tests/soak/kill-resume" --kills 3 --seed 1
 done_testing

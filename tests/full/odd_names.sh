@@ -14,7 +14,7 @@ PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/programs/tiny_cifar.py" 
 newline='new
 line'
 
-all_of() { # RUN DATA TUNED OUT: every pipeline, with these names
+all_of() { # RUN DATA TUNED OUT: runs every pipeline with these names
     pipelines=$ROOT/pipelines
     "$pipelines/train" --run "$1" --data "$2" "${small[@]}" "${encoder[@]}" &&
         "$pipelines/distributed" --run "$1.2" --workers 2 --data "$2" "${small[@]}" "${encoder[@]}" &&
@@ -33,7 +33,7 @@ same_results() { # NAME
 plainly() {
     all_of run plain tuned out >said 2>&1 || { cat said && return 1; }
 }
-check "plain names" plainly
+check "every pipeline with plain names" plainly
 named() { # NAME
     rm -rf here && mkdir here && cp -r plain "here/$1" && cd here || return 1
     all_of "run $1" "$1" "tuned $1" "out $1" >said 2>&1 ||
@@ -49,7 +49,7 @@ done
 check "nothing was executed" test -z "$(find . -name executed)"
 check "nothing is left in TMPDIR" test -z "$(ls -A tmp)"
 
-# Places that have such names: the folder of it all.
+# Folders with such names, in which everything else is.
 in_place() { # NAME
     rm -rf place && mkdir -p "place/$1/tmp" && cp -r plain "place/$1" && cd "place/$1" || return 1
     (

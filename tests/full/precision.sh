@@ -15,13 +15,13 @@ py() {
     PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/full/precision.py" "$ROOT" "$@"
 }
 
-lacking() { # options that this machine lacks the instructions for
+lacking() { # options for which this machine lacks the instructions
     encode --width 0.0625 "$@" <"views.${seeds[0]}" 2>&1 >/dev/null | grep -q 'this machine lacks'
 }
 
-# One training step of each seed makes gradients.RUN.SEED and features.RUN.SEED. No loss follows,
-# but one gradient of the features, the same for all that are compared; and what is sent to the
-# optimizer comes back, as there is no second step.
+# One training step for each seed writes gradients.RUN.SEED and features.RUN.SEED. There is no loss:
+# the gradient of the features is the same for all that are compared. The optimizer's reply repeats
+# the gradients, since there is no second step.
 steps() { # RUN, options
     local run=$1 seed
     shift
@@ -38,7 +38,7 @@ compare() { # precision, RUN, options
     steps "$run" --precision "$precision" "$@" && py "$precision" "$run" "${seeds[@]}"
 }
 
-judge() { # what it shall be, precision, RUN, options
+judge() { # expected result, precision, RUN, options
     local what=$1
     shift
     if lacking --precision "$1" "${@:3}"; then
@@ -63,7 +63,7 @@ for kernel in bf16-amx bf16-avx512 "$plain"; do
     judge "bf16 by $kernel: as close as PyTorch's autocast" bf16 "$kernel" --kernel "$kernel"
 done
 all=("${seeds[@]}")
-seeds=("${seeds[0]}") # one is enough where bounds leave room for chance
+seeds=("${seeds[0]}") # one is enough if bounds leave room for chance
 judge "fp32x3: 2^8 times closer than PyTorch's autocast" fp32x3 fp32x3
 judge "fp32: as close as two float32 computations are" fp32 fp32
 [ "${1-}" != --table ] || py table "$runs" "${all[@]}"

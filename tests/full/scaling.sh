@@ -6,7 +6,7 @@ set -eu
 export OMP_WAIT_POLICY=passive
 scaling=$ROOT/tests/bench/scaling
 
-# A ResNet-18 has 11176512 - 9600 values that are no norm's, 9600 of norms: 4 bytes each.
+# A ResNet-18 has 11176512 - 9600 values outside norms and 9600 in norms, of 4 bytes each.
 weights=11159232 norms=9600
 
 predict() { # options
@@ -24,23 +24,23 @@ near() { # number, number, relative
 star() {
     local n
     predict --workers 1,2,8,32 --images 32 || return 1
-    for n in 1 2 8 32; do # gradients of all, and of rank 0 the buffers: 2 floats a norm's channel
+    for n in 1 2 8 32; do # gradients of all ranks, and buffers of rank 0: 2 floats for each channel of a norm
         near "$(column 5 $n)" "$(awk -v n=$n -v w=$weights -v c=$norms \
             'BEGIN { print n * 4 * (w + c) / 1e6 + 4 * c / 1e6 }')" 2e-3 || return 1
     done
 }
-check "a star's root gets N times the gradients" star
+check "the root of a star receives N times the gradients" star
 halved() {
     predict --workers 8 --wire bf16 &&
         near "$(column 5 8)" "$(awk -v w=$weights -v c=$norms 'BEGIN { print 8 * (2 * w + 4 * c) / 1e6 }')" 2e-3
 }
-check "--wire bf16: half of the weights'" halved
+check "--wire bf16 halves the bytes of the weights" halved
 tree() {
     predict --workers 64 --fan-in 8 &&
         near "$(column 5 64)" "$(awk -v w=$weights -v c=$norms 'BEGIN { print 8 * 4 * (w + c) / 1e6 }')" 2e-3
 }
-check "a tree's root gets F times" tree
-bound_by_the_card() { # in and out at once: the step is no shorter than the bytes take
+check "the root of a tree receives F times the gradients" tree
+bound_by_the_card() { # both directions at once: a step takes at least as long as its bytes
     local a b
     predict --workers 64 --gbit 1 && a=$(column 3 64) &&
         awk -v a="$a" -v mb="$(column 5 64)" 'BEGIN { print a, mb; exit !(a >= mb / 125 && a < 2.5 * mb / 125) }' &&
@@ -48,39 +48,39 @@ bound_by_the_card() { # in and out at once: the step is no shorter than the byte
         awk -v a="$a" -v b="$b" 'BEGIN { print a, b; exit !(b < a / 3) }'
 }
 check "a slow card bounds the step" bound_by_the_card
-alone() { # nothing to wait for but the head: 4 ms + 37 us an image and 27 ns a pair, over 2 cores
+alone() { # only the head to wait for: 4 ms + 37 us an image and 27 ns a pair, on 2 cores
     predict --workers 1 --gbit 100000 --latency 0 --images 64 --views-per-s 12.8 &&
         near "$(column 3 1)" 10.04 5e-3
 }
 check "one worker takes the time of its computation" alone
-latency() { # 20 norms, twice, there and back
+latency() { # 20 norms, two passes, both directions
     local with
     predict --workers 2 --sync --latency 10000 --gbit 100000 && with=$(column 8 2) &&
         predict --workers 2 --sync --latency 0 --gbit 100000 &&
         near "$(awk -v a="$with" -v b="$(column 8 2)" 'BEGIN { print a - b }')" 0.8 1e-2
 }
 check "--sync waits for 40 round trips" latency
-cheaper() { # what costs nothing is never waited for
+cheaper() { # without costs there must be no waiting
     local name
     for name in reduce gather io client; do
         printf '"%s message": 0, "%s byte": 0, ' $name $name
     done | sed 's/.*/{&"lars byte": 0}/' >free.json
     predict --workers 32 --costs free.json --gbit 1e9 --latency 0 && awk -v s="$(column 9 32)" 'BEGIN { exit !(s < 1e-6) }'
 }
-check "without costs nobody waits for parameters" cheaper
+check "without costs no worker waits for parameters" cheaper
 check_fails 1 "the comparison can fail" '' bash -c "$(declare -f near); near 1 1.01 2e-3 >&2"
 no_workers() {
     local status=0
     /usr/bin/python3 "$scaling" --workers 0 2>error || status=$?
     [ $status = 2 ] && grep -q 'at least one worker' error
 }
-check "no workers" no_workers
+check "zero workers are refused" no_workers
 
-# ---- against real edges ----
-predicted() { # bytes of an edge, of the first worker and of the others, and in
+# ---- comparison with real edges ----
+predicted() { # predicted bytes of an edge, of the first worker and of the others, out and in
     /usr/bin/python3 "$scaling" bytes --images 8 --tsv bytes.tsv "$@" >table
 }
-step() { # RANK, edge: bytes out and in of one step: of two steps less those of one
+step() { # RANK, edge: bytes out and in of one step, which is two steps less one
     local one two
     one=$(sed -n "s#^encode: edge $2: .* out \([0-9]*\) in \([0-9]*\) .*#\1 \2#p" "worker$1.1.err")
     two=$(sed -n "s#^encode: edge $2: .* out \([0-9]*\) in \([0-9]*\) .*#\1 \2#p" "worker$1.2.err")
@@ -117,6 +117,6 @@ same_bytes() { # options of encode and of the simulator
         [ "$edge" != parameters ] || near "$a" "$out" 2e-4 || return 1
     done
 }
-check "a ResNet-18's edges have the bytes that are predicted" same_bytes
-check "and with --wire bf16" same_bytes --wire bf16
+check "the edges of a ResNet-18 have the predicted bytes" same_bytes
+check "also with --wire bf16" same_bytes --wire bf16
 done_testing

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs pipelines/slurm.sbatch under a Slurm of its own: the bits must be those of a run without Slurm,
-# also after the job was requeued, warned of its time limit, or cancelled and submitted again.
+# Runs pipelines/slurm.sbatch in its own Slurm cluster. The bits must be those of a run without
+# Slurm, also after the job was requeued, warned of its time limit, or cancelled and submitted
+# again.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 
@@ -12,7 +13,7 @@ if [[ ${BIN:-} == */san/bin ]]; then
     done_testing
     exit
 fi
-if [ -z "${SLURM_CLUSTER:-}" ]; then # this script once more, with a Slurm beside it
+if [ -z "${SLURM_CLUSTER:-}" ]; then # runs this script again inside a Slurm cluster
     chmod 711 "$T" # for munged's socket
     mkdir tmp
     status=0
@@ -21,9 +22,9 @@ if [ -z "${SLURM_CLUSTER:-}" ]; then # this script once more, with a Slurm besid
         skip "jobs of Slurm" "$(head -n 1 cluster.err)"
     else
         sed 's/^/# /' cluster.err
-        check "all tests within the cluster" test $status = 0
-        check "it leaves no file" rmdir tmp
-        check "and no process" no_process
+        check "all tests within the cluster pass" test $status = 0
+        check "the cluster leaves no file" rmdir tmp
+        check "the cluster leaves no process" no_process
     fi
     done_testing
     exit
@@ -32,7 +33,7 @@ fi
 export SIMCLR_PIPELINES=$ROOT/pipelines TMPDIR=$T
 settings=(--data shapes --batch 16 --steps 40 --save-every 5 --encoder 'encode --width 0.25')
 
-submit() { # NAME: of the run; its folder and its log are called so
+submit() { # NAME of the run, of its folder and of its log
     job=$(sbatch --parsable --ntasks=2 --output="$T/$1.log" "$ROOT/pipelines/slurm.sbatch" \
         "${settings[@]}" --run "$T/$1")
 }
@@ -50,7 +51,7 @@ within() { # SECONDS, command
 has_ended() {
     case $(field JobState) in COMPLETED | FAILED | CANCELLED | TIMEOUT | NODE_FAIL) ;; *) return 1 ;; esac
 }
-ends() { # STATE, how often it was restarted
+ends() { # STATE, number of restarts
     within 200 has_ended && [ "$(field JobState) $(field Restarts)" = "$1 $2" ] && return
     echo "$(field JobState), restarted $(field Restarts) times; it said:"
     tail -n 12 "$(field StdOut)"
@@ -62,49 +63,49 @@ has_steps() { # NAME
 same_end() { # NAME, restarts
     ends COMPLETED "$2" && cmp "$1/model.safetensors" alone/model.safetensors
 }
-went_on() { # NAME: said so, and did not begin at step 0 again
+went_on() { # NAME: its log reports this, and it did not begin at step 0 again
     grep -q "run $T/$1, which goes on" "$1.log" &&
         tail -n 1 <(grep 'from step' "$1/commands.sh") | grep 'from step [1-9]'
 }
 
-check "without Slurm" "$ROOT/pipelines/distributed" --workers 2 "${settings[@]}" --run alone
+check "a run without Slurm" "$ROOT/pipelines/distributed" --workers 2 "${settings[@]}" --run alone
 
-plain() { # found where it is submitted
+plain() { # the job finds its files in the folder where it was submitted
     job=$(cd "$ROOT" && unset SIMCLR_PIPELINES && submit plain && echo "$job") && same_end plain 0
 }
 check "a job ends in the same bits" plain
 again() {
     submit plain && ends COMPLETED 0 && grep 'is complete: 40 steps' plain.log
 }
-check "submitted again, it finds that complete" again
+check "a complete job that is submitted again does nothing" again
 
 requeued() {
     submit requeued && within 100 has_steps requeued && scontrol requeue "$job" && same_end requeued 1
 }
-check "requeued in the middle, it ends in the same bits" requeued
-check "and went on from a saved state" went_on requeued
+check "a job that is requeued in the middle ends in the same bits" requeued
+check "the requeued job resumed from a saved state" went_on requeued
 
-# What Slurm does before the time limit, as --signal=B:TERM@60 asks.
+# Simulates what Slurm does before the time limit, as --signal=B:TERM@60 requests.
 warned() {
     submit warned && within 100 has_steps warned && scancel --batch --signal=TERM "$job" && same_end warned 1
 }
-check "warned of its time limit, it requeues itself and ends in the same bits" warned
-check "and saved a state for that" grep 'stopped after [0-9]* steps' warned.log
-check "with which it went on" went_on warned
+check "a job that is warned of its time limit requeues itself and ends in the same bits" warned
+check "the warned job saved a state" grep 'stopped after [0-9]* steps' warned.log
+check "the warned job resumed from that state" went_on warned
 
 cancelled() {
     submit cancelled && within 100 has_steps cancelled && scancel "$job" && ends CANCELLED 0 &&
         [ -z "$(squeue --noheader)" ] && [ ! -e cancelled/model.safetensors ]
 }
-check "cancelled, it stays so" cancelled
+check "a job that is cancelled is not requeued" cancelled
 submitted_again() {
     submit cancelled && same_end cancelled 0 && went_on cancelled
 }
-check "submitted again, it ends in the same bits" submitted_again
+check "a cancelled job that is submitted again ends in the same bits" submitted_again
 
 misplaced() {
     SIMCLR_PIPELINES=/nowhere submit misplaced && ends FAILED 0 && grep SIMCLR_PIPELINES misplaced.log
 }
-check "a job that does not find pipelines/ says so" misplaced
+check "a job that does not find pipelines/ reports it" misplaced
 check_fails 1 "without sbatch" 'this is for sbatch' "$ROOT/pipelines/slurm.sbatch"
 done_testing
