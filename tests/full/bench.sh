@@ -7,7 +7,7 @@ BUILD=${BUILD:-$ROOT/build}
 parts=$BUILD/tests/bench
 run=$ROOT/tests/bench/run
 
-is_positive() { # checks the values of the lines in figures.tsv that begin with these names of a table and a row
+is_positive() { # TABLE ROW: checks the values in this line of figures.tsv
     awk -F '\t' -v table="$1" -v row="$2" '
         $1 ~ table && $2 ~ row { n++; if ($4 + 0 <= 0) bad = 1 }
         END { exit bad || n != 1 }' figures.tsv

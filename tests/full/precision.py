@@ -13,7 +13,7 @@ from ReLUs that rounding flips. Their number grows with the size of the rounding
 1 - cosine, in which an error is squared.
 
 Which ReLUs flip is chance. A gradient's error has about as many independent parts as the layer has
-channels, C, so the logarithm of the ratio of two errors' squares has a deviation of 2 / sqrt(C):
+channels, C, so the logarithm of the ratio of two errors' squares has a standard deviation of 2 / sqrt(C):
 0.25, 0.18, 0.13, 0.09 for 64, 128, 256, 512 channels. Measured over 13 seeds: 0.20, 0.14, 0.10,
 0.07 for norms, 0.21 to 0.25 for the stem's layers, 0.08 to 0.02 for other convolutions."""
 
@@ -26,17 +26,17 @@ root, action, *words = sys.argv[1:]
 sys.path.insert(0, root + "/tests")
 import frames  # noqa: E402
 
-# Deviations: chance takes none of 60 layers that far.
+# A bound in standard deviations, which chance exceeds in none of 60 layers.
 BEYOND = 4
-# Of the median over layers, relative to 1 - cosine. Measured over 13 seeds of 32 views ours is 0.02
-# below PyTorch's, with a deviation of 0.02 from seed to seed: three seeds' mean lies four of its
-# deviations below this.
+# A bound for the median over layers, relative to 1 - cosine. Measured over 13 seeds of 32 views, ours
+# is 0.02 below PyTorch's, with a standard deviation of 0.02 from seed to seed. The mean of three seeds
+# is four of its standard deviations below this bound.
 MEDIAN = 0.03
-# Rounding to nearest shortens no gradient, rounding towards zero does, and no cosine sees it. The
-# logarithm of our length over float64's, a mean over convolutions, has a deviation of 0.007 from
-# seed to seed around 0, so BEYOND of them are this much for three seeds.
+# Rounding to nearest does not shorten gradients. Rounding towards zero does, which no cosine shows.
+# The logarithm of our length over float64's, averaged over convolutions, has a standard deviation of
+# 0.007 from seed to seed around 0, so BEYOND standard deviations are this much for three seeds.
 LENGTH = 0.016
-# Between two float32 computations: relative errors of gradients and of features.
+# The relative errors of gradients and of features between two float32 computations.
 GRADIENT_FP32, FEATURE_FP32 = 2e-2, 1e-5
 
 

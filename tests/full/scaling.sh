@@ -24,7 +24,7 @@ near() { # number, number, relative
 star() {
     local n
     predict --workers 1,2,8,32 --images 32 || return 1
-    for n in 1 2 8 32; do # gradients of all ranks, and buffers of rank 0: 2 floats for each channel of a norm
+    for n in 1 2 8 32; do # all gradients, and the buffers of rank 0: 2 floats a channel
         near "$(column 5 $n)" "$(awk -v n=$n -v w=$weights -v c=$norms \
             'BEGIN { print n * 4 * (w + c) / 1e6 + 4 * c / 1e6 }')" 2e-3 || return 1
     done

@@ -1,4 +1,4 @@
-"""What augment.sh and streams.sh need in numpy: python3 augment.py ROOT COMMAND ARGUMENTS...
+"""The numpy part of augment.sh and streams.sh: python3 augment.py ROOT COMMAND ARGUMENTS...
 
     data FOLDER [FILE...]      writes 50 images each as CIFAR-10 files (default: two and the test's)
     describe FILE              a line per frame: shapes and metadata
@@ -23,7 +23,7 @@ from gaussian_noise import gaussian_of  # noqa: E402
 
 
 def images(file):
-    """50 images (NHWC) and labels, the same for the same name."""
+    """Returns 50 images (NHWC) and labels, which are the same for the same name."""
     rng = np.random.default_rng(sum(file.encode()))
     y, x = np.mgrid[:32, :32]
     waves = rng.uniform(0.05, 0.9, (50, 1, 1, 3, 2)) * [1, -1]
@@ -62,7 +62,7 @@ def rows(path, first, last):
 
 
 def sample(path, count):
-    """Each class in its share, in the order of the data, and not its first images."""
+    """Each class must have its share, in the data's order, and not only its first images."""
     index = np.concatenate([t["index"] for t, _ in stream(path)])
     labels = np.concatenate([t["y"] for t, _ in stream(path)])
     every = images("test_batch.bin")[1]
@@ -111,7 +111,7 @@ def pictures(folder, *sizes):
 
 
 def source_images(folder):
-    """In the order of their indices."""
+    """Returns them in the order of their indices."""
     from PIL import Image
 
     files = sorted(os.listdir(folder))
@@ -130,7 +130,7 @@ def sobel(view):
 
 
 def redo_view(pixels, ops, size):
-    """The view in float32 (C,H,W), times 255."""
+    """Returns the view in float32 (C,H,W), times 255."""
     import torch
     import torchvision.transforms.functional as F
     from PIL import Image
@@ -167,7 +167,7 @@ def redo_view(pixels, ops, size):
 
 
 def outcomes(operation, path, trace, *shares):
-    """y is what the trace says of that operation, and every outcome is as frequent as it should be."""
+    """Checks that y is the operation's outcome in the trace, with the right shares."""
     lines = [json.loads(line) for line in open(trace)]
     seen = []
     for tensors, _ in stream(path):
@@ -195,7 +195,7 @@ def redo(folder, path, trace, *expected):
                 size = tensors["x"].shape[2]
                 view = redo_view(source[index], line["ops"], size)
                 difference = np.abs(tensors["x"][row, v] - view.transpose(1, 2, 0))
-                # PIL rounds a crop that resizes twice on its way; nothing else rounds but the end.
+                # PIL rounds between the two passes of a crop; all others round only at the end.
                 crop = line["ops"][0]
                 resized = (crop["w"], crop["h"]) != (size, size)
                 assert difference.max() <= (2 if resized else 0.5 + 1e-3), (line, difference.max())
@@ -207,7 +207,7 @@ def redo(folder, path, trace, *expected):
 
 
 def each(path):
-    """Runs the commands in the lines of a file, each as if it were the only one; says how each went."""
+    """Runs the commands in the lines of a file, each as if alone, and prints their results."""
     with open(path) as file:
         for n, line in enumerate(file):
             name, *words = line.split()

@@ -1,4 +1,4 @@
-"""Input and expectations for classify.sh.
+"""Input and expected results for classify.sh.
 
     classify.py ROOT make      init.st and step.st: a ResNet-18 of torchvision, an eighth as wide, with
                                a classifier and parts of another head; and one batch
@@ -49,14 +49,14 @@ def network():
 
 
 def freeze(m, name):
-    """As encode --freeze NAME; what does not name a block freezes nothing."""
+    """Freezes what encode --freeze NAME freezes; nothing if NAME is not a block's."""
     parts = [[m.conv1, m.bn1], [m.layer1], [m.layer2], [m.layer3], [m.layer4]]
     for part in sum(parts[: BLOCKS.index(name) if name in BLOCKS else 0], []):
         part.eval().requires_grad_(False)
 
 
 def distance_to_kinks(m, x):
-    """The smallest magnitude that any ReLU sees, however much is frozen."""
+    """Returns the smallest magnitude of any ReLU's input, however much is frozen."""
     import copy
 
     import torch
@@ -73,8 +73,8 @@ def distance_to_kinks(m, x):
 
 
 def make():
-    # Where a ReLU's input is as small as float32's rounding, its gradient is chance: such networks
-    # are drawn again.
+    # If a ReLU's input is as small as float32's rounding, its gradient depends on chance, so such
+    # networks are drawn again.
     for seed in range(1000):
         m, torch = network()
         torch.manual_seed(seed)
@@ -83,7 +83,7 @@ def make():
                 p.copy_(torch.randn(p.shape) * (2 / max(p[0].numel(), 1)) ** 0.5 if p.ndim > 1
                         else torch.rand(p.shape) + (0.5 if name.endswith("weight") else -0.5))
         x = torch.randn(B, V, S, S, 3)
-        m.train()(torch.randn(64, 3, S, S))  # running statistics of their own
+        m.train()(torch.randn(64, 3, S, S))  # gives the network other running statistics
         if distance_to_kinks(m, x) > 1e-5:
             break
     else:
@@ -99,7 +99,7 @@ def make():
 
 
 def beside_torch(name):
-    """One training step in float64, and what was sent in NAME-encoder.st and NAME-head.st."""
+    """Compares NAME-encoder.st and NAME-head.st with one training step in float64."""
     m, torch = network()
     m.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in load("init.st")[0][0].items()},
                       strict=False)
@@ -172,7 +172,7 @@ def frozen(before, after, block):
 
 
 def same(whole, *parts):
-    """The parts of a model, put together."""
+    """Checks that the parts together are the whole model."""
     want, have = load(whole)[0][0], {}
     for part in parts:
         have |= load(part)[0][0]

@@ -1,4 +1,4 @@
-"""Odd PNG and JPEG files against PIL: python3 decode.py ROOT AUGMENT
+"""Compares the decoding of odd PNG and JPEG files with PIL: python3 decode.py ROOT AUGMENT
 
 Each file is written by hand or by PIL, read by augment, and compared with PIL's convert("RGB"). What
 PIL reads and we refuse, what we read and PIL refuses, and what has other pixels is listed below, with
@@ -20,16 +20,16 @@ import frames  # noqa: E402
 
 AUGMENT, SIDE = sys.argv[2], 24
 
-# What the message says of files that only PIL reads.
+# The messages for files that only PIL reads.
 REFUSED = {
-    # the image's data is cut, or its checksums are wrong, which PIL does not look at
+    # the image's data is truncated, or has wrong checksums, which PIL does not check
     "idat-no-crc.png": "truncated",
     "idat-half-crc.png": "truncated",
     "idat-no-adler.png": "truncated",
     "idat-whole-no-adler.png": "Not enough image data",
     "idat-without-last-row.png": "Not enough image data",
     "idat-wrong-crc.png": "IDAT: CRC error",
-    # libpng demands what the standard does
+    # libpng requires what the standard requires
     "critical-before.png": "ABCD: unhandled critical chunk",
     "ihdr-twice.png": "IHDR: out of place",
     "ihdr-long.png": "IHDR: invalid",
@@ -39,7 +39,8 @@ REFUSED = {
     "palette-empty.png": "Invalid palette",
     "palette-late.png": "Missing PLTE before IDAT",
 }
-# The image is whole, and something else of the file is not: we take its pixels, and PIL refuses it.
+# The image is complete, but another part of the file is damaged: augment reads its pixels, and PIL
+# refuses it.
 LENIENT = {"text-wrong-crc.png", "text-after-cut.png", "gamma-short.png", "trns-short.png",
            "trns-empty.png", "adobe-short.jpg"}
 
@@ -251,7 +252,7 @@ def run(folder, *names):
 def check():
     want = {name: pil(bytes_of) for name, bytes_of in files.items()}
     for name in "grey16", "grey16-trns":
-        assert (want[name + ".png"] == 255).mean() > 0.9  # and this is why:
+        assert (want[name + ".png"] == 255).mean() > 0.9  # this is the reason:
         want[name + ".png"] = np.repeat((WIDE >> 8).astype(np.uint8)[..., None], 3, -1)
     for name in LENIENT:
         assert want[name] is None, name
@@ -274,7 +275,7 @@ def check():
 
 
 def limits():
-    """Sizes that are too large are named, and so is the limit, before any memory is taken."""
+    """Sizes above the limit must be refused, with the limit, before memory is allocated."""
     wide = jpeg(Image.new("L", (40000, 1)))
     files["wide.jpg"] = wide
     files["wider.jpg"] = patched(wide, b"\xff\xc0", 7, struct.pack(">H", 65535))

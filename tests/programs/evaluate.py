@@ -15,7 +15,7 @@ import frames  # noqa: E402
 
 
 def write(path, x, y, name="h", classes=None):
-    """class_names stand in the first frame alone, as augment writes them."""
+    """Writes class_names only in the first frame, as augment does."""
     with open(path, "wb") as file:
         for at in range(0, len(x), 500):
             meta = {} if classes is None or at else {"class_names": json.dumps(classes)}
@@ -32,28 +32,28 @@ def evaluate(*options, told=None):
 
 
 def halves(x, y):
-    """Every second row, after a shuffle."""
+    """Returns every second row, after a shuffle."""
     order = np.random.default_rng(2).permutation(len(x))
     x, y = np.asarray(x, np.float32)[order], np.asarray(y, np.int64)[order]
     return x[::2], y[::2], x[1::2], y[1::2]
 
 
 def data_set(name):
-    """Train and test rows. Those of scikit-learn come with it."""
+    """Returns training and test rows. The real data sets come with scikit-learn."""
     from sklearn import datasets
 
     random = np.random.default_rng(4)
     if name in ("iris", "wine", "breast_cancer", "digits"):
         loaded = getattr(datasets, "load_" + name)()
         return halves(loaded.data, loaded.target)
-    if name == "wide":  # more features than rows: whatever the labels, they can be separated
+    if name == "wide":  # more features than rows, so any labels can be separated
         x = random.normal(size=(160, 300)) @ (random.normal(size=(300, 300)) / 17)
         x[:, :20] += 2 * random.normal(size=(4, 20))[np.arange(160) % 4]
         return halves(x, np.arange(160) % 4)
     if name == "separable":
         y = random.integers(0, 3, 600)
         return halves(random.normal(size=(600, 5)) + 20 * np.eye(5)[y], y)
-    if name == "rare":  # a class of three rows, and a label that never occurs
+    if name == "rare":  # a class of three rows, and a label that does not occur
         y = np.r_[np.zeros(500), np.full(490, 1), np.full(10, 3)].astype(np.int64)
         return halves(random.normal(size=(1000, 8)) + np.eye(8)[y], y)
     raise ValueError(name)
@@ -69,8 +69,8 @@ def probe(*names):
         write("judged-train.st", x, y)
         write("judged-test.st", xt, yt)
         x, xt = x.astype(np.float64), xt.astype(np.float64)
-        deviation = np.where(x.std(axis=0) > 0, x.std(axis=0), np.inf)
-        scaled, scaled_test = (x - x.mean(axis=0)) / deviation, (xt - x.mean(axis=0)) / deviation
+        std = np.where(x.std(axis=0) > 0, x.std(axis=0), np.inf)
+        scaled, scaled_test = (x - x.mean(axis=0)) / std, (xt - x.mean(axis=0)) / std
         classes = int(max(y.max(), yt.max())) + 1
         for l2 in (1e-1, 1e-3):
             ours = evaluate("--train", "judged-train.st", "--test", "judged-test.st", "--l2", l2)
@@ -89,7 +89,7 @@ def probe(*names):
 
 
 def sweep():
-    """The reported sweep is what separate runs find on the rows that are held out."""
+    """Checks that the reported trials are the results of separate runs on the held-out rows."""
     random = np.random.default_rng(6)
     y = random.integers(0, 4, 300)
     x = (random.normal(size=(300, 6)) + np.eye(6)[y]).astype(np.float32)
@@ -109,7 +109,7 @@ def sweep():
 
 
 def on_held_out(x, y, kept, held, l2):
-    """Rows are standardized by all of them, as evaluate does while it chooses l2."""
+    """Standardizes by all rows, as evaluate does while it chooses l2."""
     from sklearn.linear_model import LogisticRegression
 
     x = x.astype(np.float64)
@@ -119,11 +119,11 @@ def on_held_out(x, y, kept, held, l2):
 
 
 def neighbours(n, width, k, temperature, kind):
-    """Confusion, top-1 and top-5 are exactly those of all similarities in float64."""
+    """Confusion, top-1 and top-5 must be exactly those of all similarities in float64."""
     n, width, k, temperature = int(n), int(width), int(k), float(temperature)
     random = np.random.default_rng(n)
     classes = 9
-    if kind == "grid":  # a few values: many equal rows and equal similarities
+    if kind == "grid":  # a few values, so many rows and similarities are equal
         x = random.integers(-1, 2, (n + 300, width)).astype(np.float32)
     else:
         x = random.normal(size=(n + 300, width)).astype(np.float32)
@@ -138,18 +138,18 @@ def neighbours(n, width, k, temperature, kind):
     train, test = x[:n].astype(np.float64), x[n:].astype(np.float64)
     norms = np.sqrt((test**2).sum(axis=1))[:, None] * np.sqrt((train**2).sum(axis=1))
     s = np.divide(test @ train.T, norms, out=np.zeros_like(norms), where=norms > 0)
-    s = np.round(s, 13)  # sums in another order
+    s = np.round(s, 13)  # sums may be in another order
     nearest = np.argsort(-s, axis=1, kind="stable")[:, :k]
     chosen = np.take_along_axis(s, nearest, axis=1)
     votes = np.zeros((300, classes))
-    # Neighbour by neighbour, the nearest first: the order of the sums counts where votes are equal.
+    # Adds the neighbours from the nearest on: the order of the sums matters where votes are equal.
     for j in range(k):
         weight = np.exp((chosen[:, j] - chosen[:, 0]) / temperature)
         votes[np.arange(300), y[nearest[:, j]]] += weight
     order = np.argsort(-votes, axis=1, kind="stable")
     rank = (order == y[n:, None]).argmax(axis=1)
     voted = (y[nearest] == y[n:, None]).any(axis=1)
-    rank[~voted] = classes  # a class without a vote is no candidate
+    rank[~voted] = classes  # a class without a vote cannot be predicted
     confusion = np.zeros((classes, classes), int)
     np.add.at(confusion, (y[n:], order[:, 0]), 1)
     assert (np.array(found["confusion"]) == confusion).all(), np.array(found["confusion"]) - confusion
@@ -158,7 +158,7 @@ def neighbours(n, width, k, temperature, kind):
 
 
 def unvoted():
-    """The top 5 hold no class that got no vote, whatever the number of classes; nor do the intervals."""
+    """Neither the top 5 nor the intervals may count a class without a vote."""
     x = np.random.default_rng(12).normal(size=(40, 4))
     for train, truth, k, right in ((9, 1, 1, 0), (9, 1, 40, 0), (0, 1, 1, 0), (1, 1, 1, 1)):
         write("judged-train.st", x, np.full(40, train))
@@ -167,7 +167,7 @@ def unvoted():
             "--method", "knn", "--k", k, "--train", "judged-train.st", "--test", "judged-test.st", "--bootstrap", 20
         )
         assert [found[key] for key in ("top1", "top5", "top5_low", "top5_high")] == [right] * 4, found
-    # Of the linear probe's candidates none is a class that has no training rows.
+    # The linear probe must not predict a class without training rows.
     write("judged-train.st", x, np.arange(40) % 2)
     write("judged-test.st", x, np.full(40, 2))
     found = evaluate("--l2", 0.1, "--train", "judged-train.st", "--test", "judged-test.st", "--bootstrap", 20)
@@ -175,7 +175,7 @@ def unvoted():
 
 
 def named():
-    """Labels mean what class_names says: nearest neighbours by name, counted here in numpy."""
+    """Labels must be matched by class_names. Counts the nearest neighbours by name in numpy."""
     random = np.random.default_rng(14)
     names = ["Zwiebel", "ü\U0001f415", "a\nb", 'say "x"', "", "東京"] + ["class %d" % i for i in range(2000)]
     for a, b in (([0, 1, 2, 3], [2, 0, 5, 4]), ([7, 3], [3, 7]), (range(1999, 4, -1), [9, 1000, 1, 5])):
@@ -203,21 +203,21 @@ def named():
         assert any(line in t for t in told) == bool(alone), (told, line)
         unlearned = {a[i] for i in y} - {n for n in truth}
         assert any("without test rows: %d:" % len(unlearned) in t for t in told) == bool(unlearned), told
-        # As numbers, they are other classes.
+        # By their numbers, they are other classes.
         found = evaluate(
             "--method", "knn", "--k", 1, "--match", "numbers", "--train", "judged-train.st", "--test", "judged-test.st"
         )
         assert "class_names" not in found
         same = y[(unit[600:] @ unit[:600].T).argmax(axis=1)] == yt
         assert abs(found["top1"] - same.mean()) < 1e-8
-    # A classifier's logits are in the test data's own order.
+    # The logits of a classifier are in the order of the test data.
     write("judged-logits.st", np.eye(3)[[0, 1, 2, 0]], np.array([0, 1, 1, 0]), "logits", ["x", "y", "z"])
     found = evaluate("--method", "classifier", "--test", "judged-logits.st")
     assert found["top1"] == 0.75 and found["class_names"] == ["x", "y", "z"]
 
 
 def few():
-    """Sets that are too small for the usual k and l2: all rows vote; l2 is 1/n, scikit-learn's own."""
+    """In sets too small for the usual k and l2, all rows vote and l2 is 1/n as in scikit-learn."""
     from sklearn.linear_model import LogisticRegression
 
     random = np.random.default_rng(15)
@@ -230,21 +230,22 @@ def few():
     found = evaluate(*both, told=told)
     assert len(told) == 1 and "18 training rows are too few to choose l2" in told[0], told
     assert abs(found["l2"] - 1 / 18) < 1e-9 and found["l2_sweep"] == []
-    mean, deviation = x.astype(float).mean(axis=0), x.astype(float).std(axis=0)
-    model = LogisticRegression(tol=1e-8, max_iter=10000).fit((x - mean) / deviation, y)
-    assert abs(model.score(((x[::2] + np.float32(0.1)) - mean) / deviation, y[::2]) - found["top1"]) < 1e-8
+    mean, std = x.astype(float).mean(axis=0), x.astype(float).std(axis=0)
+    model = LogisticRegression(tol=1e-8, max_iter=10000).fit((x - mean) / std, y)
+    assert abs(model.score(((x[::2] + np.float32(0.1)) - mean) / std, y[::2]) - found["top1"]) < 1e-8
     found = evaluate("--method", "knn", *both, told=told)
     assert found["k"] == 18 and len(told) == 1 and "all 18 training rows vote" in told[0], (found, told)
     explicit = evaluate("--method", "knn", "--k", 18, *both, told=told)
     assert explicit == found and not told
-    # The only row of a class is never held out, whichever place it has: each class can be learned.
-    # 10 classes of one row and one of 90: of every tenth row in order of class, those of the 90 count.
+    # A class's only row must never be held out, wherever it is, so each class can be learned.
+    # With 10 classes of one row and one of 90, only the 90 rows count for every tenth row in order
+    # of class.
     y = np.r_[np.arange(10), np.full(90, 10)]
     x = np.r_[10 * np.eye(10), np.full((90, 10), -3.0) + random.normal(size=(90, 10)) / 9]
     write("judged-train.st", x, y)
     found = evaluate("--train", "judged-train.st", "--test", "judged-train.st", told=told)
     assert not told and len(found["l2_sweep"]) == 9 and all(t["accuracy"] == 1 for t in found["l2_sweep"]), found
-    # Eighteen classes of one row each, and two of one more: nothing can be held out.
+    # With eighteen classes of one row and two of two rows, no row can be held out.
     y = np.r_[np.arange(18), 18, 18]
     write("judged-train.st", random.normal(size=(20, 4)), y)
     found = evaluate("--train", "judged-train.st", "--test", "judged-train.st", told=told)
@@ -252,10 +253,10 @@ def few():
 
 
 def classifier():
-    """Logits are judged as they are: rank counts what is above, and of equal ones what is before."""
+    """The rank must count larger logits, and equal ones of lower classes."""
     random = np.random.default_rng(8)
     logits = random.integers(-3, 4, (400, 7)).astype(np.float32)
-    y = random.integers(0, 6, 400)  # class 6 never occurs
+    y = random.integers(0, 6, 400)  # class 6 does not occur
     own = logits[np.arange(400), y][:, None]
     rank = (logits > own).sum(axis=1) + ((logits == own) & (np.arange(7) < y[:, None])).sum(axis=1)
     confusion = np.zeros((7, 7), int)
@@ -271,10 +272,10 @@ def classifier():
 
 
 def intervals():
-    """As a bootstrap in numpy has it, within what a few thousand samples leave open."""
+    """Compares with a bootstrap in numpy, within the error of a few thousand samples."""
     random = np.random.default_rng(10)
     for n, classes, right in ((250, 10, 0.6), (1500, 6, 0.9), (80, 3, 0.3)):
-        y = np.minimum(random.geometric(0.4, n) - 1, classes - 1)  # classes of very unequal sizes
+        y = np.minimum(random.geometric(0.4, n) - 1, classes - 1)  # classes of very different sizes
         logits = random.normal(size=(n, classes)).astype(np.float32)
         logits[np.arange(n), y] += np.where(random.random(n) < right, 4, 0)
         write("judged-logits.st", logits, y, "logits")
@@ -292,7 +293,8 @@ def intervals():
             low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
             for i, key in enumerate(("top1", "top5", "mean_per_class")):
                 got = np.array([found[key + "_low"], found[key + "_high"]])
-                # A quantile scatters by about 3 % of the interval here; and scores come in steps.
+                # A quantile has an error of about 3 % of the interval here, and scores are
+                # multiples of a step.
                 most = 0.08 * (high[i] - low[i]) + (1.01 / n if key != "mean_per_class" else 0)
                 assert (np.abs(got - [low[i], high[i]]) <= most).all(), (key, n, got, low[i], high[i])
                 assert found[key + "_low"] <= found[key] <= found[key + "_high"]

@@ -1,4 +1,4 @@
-"""Streams for the tests of evaluate, inspect and progress, and checks of what they print.
+"""Streams for the tests of evaluate, inspect and progress, and checks of their output.
 
     evaluate_inspect_progress.py ROOT COMMAND ARGUMENTS...
 """
@@ -17,7 +17,7 @@ out = sys.stdout.buffer
 
 
 def features(train, test, views=1):
-    """Ten overlapping classes, in frames of up to 100 rows."""
+    """Makes ten overlapping classes, in frames of up to 100 rows."""
     random = np.random.default_rng(5)
     centers = random.normal(size=(10, 24)) * 0.5
     for path, n in ((train, 600), (test, 300)):
@@ -36,7 +36,7 @@ def load(path):
 
 
 def sklearn_agrees(train, test, *l2):
-    """The probe's accuracy is scikit-learn's at the same l2, within 0.2 points."""
+    """Checks that the probe's accuracy is scikit-learn's at the same l2, within 0.2 points."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
@@ -57,7 +57,7 @@ def sklearn_agrees(train, test, *l2):
 
 
 def rows(class_names=None, **changes):
-    """One frame of features with something wrong, or nothing."""
+    """Writes one frame of features, with a defect or without one."""
     tensors = {"h": np.ones((40, 1, 3), np.float32), "y": np.arange(40) % 4}
     tensors |= changes
     meta = {} if class_names is None else {"class_names": class_names}
@@ -66,7 +66,7 @@ def rows(class_names=None, **changes):
 
 
 def images(path):
-    """Three images of two views; each view is one colour, to be found again on the sheet."""
+    """Writes three images of two views, each of one colour, by which the sheet's test finds it."""
     x = np.zeros((3, 2, 8, 8, 3), np.uint8)
     for b in range(3):
         for v in range(2):
@@ -82,7 +82,7 @@ def images(path):
 
 
 def sheet(path):
-    """Every view is there, in its place, as a block scaled up by 12."""
+    """Checks that every view is in its place, as a block scaled up by 12."""
     from PIL import Image
 
     page = np.asarray(Image.open(path))
@@ -120,7 +120,7 @@ def metrics(first, last, steps, loss="falling", end="end"):
 
 
 def terminal(stream, columns):
-    """progress on a terminal of that width: a bar that is redrawn in place and fits."""
+    """Runs progress on a terminal of that width: the bar must be redrawn in place and fit."""
     import fcntl
     import os
     import pty
@@ -137,7 +137,7 @@ def terminal(stream, columns):
         while chunk := os.read(master, 65536):
             text += chunk
     except OSError:
-        pass  # how Linux says that the other side is closed
+        pass  # Linux reports in this way that the other side is closed
     lines = text.decode().replace("\x1b[K", "").replace("\r\n", "\n").split("\r")
     assert text.count(b"\n") == 1 and text.endswith(b"\n"), text
     assert max(map(len, (line.rstrip("\n") for line in lines))) < int(columns), lines

@@ -1,4 +1,4 @@
-"""What inputs.sh needs in numpy and PIL: python3 inputs.py ROOT COMMAND ARGUMENTS...
+"""The parts of inputs.sh that need numpy and PIL: python3 inputs.py ROOT COMMAND ARGUMENTS...
 
     data FOLDER           the same 60 images of three classes, 48 x 48, as folder, archives, frames
     idx FOLDER            120 grey images of 28 x 28 as MNIST has them, and 5 for testing
@@ -36,7 +36,7 @@ CLASSES, EACH, SIDE = ("bird", "cat", "dog"), 20, 48
 
 
 def scene(seed, height, width):
-    """Something like a photograph: a sky, waves, a few rectangles, some noise."""
+    """Draws something like a photograph: a sky, waves, a few rectangles and some noise."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width] / max(height, width)
     picture = np.zeros((height, width, 3))
@@ -86,7 +86,7 @@ def data(folder):
     members = [("./README", b"nothing")] + list(zip(names, pngs))
     archive(f"{folder}/set.tar", "w", members)
     archive(f"{folder}/set.tar.gz", "w:gz", members)
-    # With folders for the splits, out of order, and names of more than 100 letters.
+    # Folders for the splits, not in order, and names of more than 100 letters.
     both = [(f"{'long' * 30}/train/{n}", p) for n, p in zip(names, pngs)]
     both.insert(7, (f"{'long' * 30}/val/cat/9.png", pngs[9]))
     archive(f"{folder}/both.tar", "w", both)
@@ -139,7 +139,7 @@ def cifar100(folder):
         put(f"{folder}/cifar-100-binary/{split}.bin", records)
         members.append((f"cifar-100-binary/{split}.bin", records))
     archive(f"{folder}/cifar-100-binary.tar.gz", "w:gz", members)
-    # CIFAR-10 in the order in which it is distributed, which is not that of the names.
+    # CIFAR-10's files in the order in which they are distributed, which is not that of their names.
     files = {"data_batch_1": 1, "test_batch": 7, "data_batch_5": 5, "data_batch_2": 2,
              "data_batch_4": 4, "data_batch_3": 3}
     for file, label in files.items():
@@ -158,7 +158,7 @@ def cifar100(folder):
 def jpegs(folder):
     from PIL import Image
 
-    side, number = 47, iter(range(1000))  # no multiple of a block
+    side, number = 47, iter(range(1000))  # not a multiple of a block
     for quality in 60, 95:
         for sampling in 0, 1, 2:
             for progressive in False, True:
@@ -188,7 +188,7 @@ def png_of(width, height, pixels=b"", before=b""):
 
 
 def jpeg_of(width, height):
-    """A JPEG that claims to be of that size."""
+    """Returns a JPEG whose header has that size."""
     small = bytearray(encode(scene(1, 16, 16), "JPEG"))
     at = small.index(b"\xff\xc0")
     small[at + 5:at + 9] = struct.pack(">2H", height, width)
@@ -230,7 +230,7 @@ def pictures(folder, path, turned=None):
     for pixels, name in zip(x[:, 0], files):
         image = Image.open(f"{folder}/{name}")
         image = ImageOps.exif_transpose(image) if turned and name.endswith(".jpeg") else image
-        # PIL makes grey of 1 and LA, whose alpha it drops as we do.
+        # PIL opens these as 1 and LA; it drops the alpha, as augment does.
         want = np.array(image.convert("RGB"))
         assert np.array_equal(pixels, want), (name, np.abs(pixels.astype(int) - want).max())
 

@@ -1,4 +1,4 @@
-"""Input and judge for losses.sh.
+"""Input and expected results for losses.sh.
 
     losses.py ROOT make                 z.st, views.st, and faulty ones
     losses.py ROOT judge A REPLY LOSS NUMBER [semi-hard] [no-normalize]   in float64"""
@@ -52,7 +52,7 @@ def sigmoid(x):
 
 
 def row_loss(loss, s, i, same, number, semi_hard):
-    """The loss of row i and its derivative by s[i]; None for a row that does not count."""
+    """Returns the loss of row i and its derivative by s[i]; None if the row does not count."""
     n = len(s)
     others = np.arange(n) != i
     c = np.zeros(n)

@@ -98,7 +98,7 @@ def gradients(step):
 
 
 def requests(first, last, steps, **fault):
-    """A join and the gradients of steps first to last - 1, in two buckets each."""
+    """Sends a join and the gradients of steps first to last - 1, in two buckets each."""
     join = initial()
     if "half" in fault:
         join["conv1.weight"] = join["conv1.weight"].astype(np.float16)
@@ -142,7 +142,7 @@ def requests(first, last, steps, **fault):
 
 
 def run(first, last, steps, *faults):
-    """KEY=VALUE: what goes wrong; `noend` leaves the end frame out."""
+    """KEY=VALUE sets a defect; `noend` leaves out the end frame."""
     fault = dict((f + "=").split("=")[:2] for f in faults)
     for tensors, meta in requests(int(first), int(last), int(steps), **fault):
         frames.write(sys.stdout.buffer, tensors, **meta)
@@ -154,7 +154,7 @@ def run(first, last, steps, *faults):
 
 
 def simulate(path):
-    """LARS in float64 over six steps: every reply of `run 0 6 6` to lars --warmup-steps 2."""
+    """Computes LARS in float64: the replies of lars --warmup-steps 2 to `run 0 6 6`."""
     replies = load(path)
     w = {n: v.astype(np.float64) for n, v in initial().items()}
     v = {n: 0 for n in w}
@@ -183,7 +183,7 @@ def simulate(path):
 
 
 def frozen(state, model):
-    """Of a run in which conv1 and bn1 were frozen."""
+    """Checks the files of a run in which conv1 and bn1 were frozen."""
     s, m = load(state)[0][0], load(model)[0][0]
     start = initial()
     assert set(m) == set(SHAPES)
@@ -195,7 +195,7 @@ def frozen(state, model):
 
 
 def torch(*cases):
-    """Prints each case's name, and what is wrong with it."""
+    """Prints each case's name and its defect."""
     for case in cases:
         name, call = case.split("=", 1)
         kind, settings = call[:-1].split("(", 1)
@@ -207,7 +207,7 @@ def torch(*cases):
 
 
 def beside_torch(path, state, kind, settings):
-    """The parameters after each of ten steps, and what is kept of the gradients."""
+    """Returns the parameters after each of ten steps, and the optimizer's state."""
     import torch
 
     replies, (s, meta) = load(path), load(state)[0]
@@ -240,7 +240,7 @@ def beside_torch(path, state, kind, settings):
 
 
 def states(state, model):
-    """What the two files of a run of six steps hold."""
+    """Checks the contents of the two files of a run of six steps."""
     (s, meta), (m, model_meta) = load(state)[0], load(model)[0]
     assert meta["kind"] == "state" and meta["step"] == "6" and meta["optimizer"] == "lars", meta
     assert model_meta["kind"] == "model" and set(m) == set(SHAPES)
@@ -252,7 +252,7 @@ def states(state, model):
 
 
 def same(a, b):
-    """The same tensors, whatever their order."""
+    """Returns True for the same tensors in any order."""
     a, b = load(a)[0][0], load(b)[0][0]
     assert a.keys() == b.keys()
     for name in a:
@@ -270,10 +270,10 @@ def share(address, part, steps, seconds):
 
     socket = zmq.Context.instance().socket(zmq.DEALER)
     socket.connect(address)
-    socket.rcvtimeo = 5000  # a server that failed does not answer
-    # the second brings what comes after the second tensor
+    socket.rcvtimeo = 5000  # a server that has failed does not answer
+    # the second client has the tensors after the second one
     names = list(SHAPES)[: 2] if part == "0" else list(SHAPES)[2:]
-    # Buffers first: a step is complete with its last gradient.
+    # Buffers come first, since a step is complete with its last gradient.
     names.sort(key=lambda name: name not in BUFFERS)
 
     def receive():
@@ -306,7 +306,7 @@ def share(address, part, steps, seconds):
 
 
 def intrude(address):
-    """Two strangers: one joins with a tensor that a client has joined with, one sends gradients."""
+    """Sends as two strangers: one joins with a tensor of a client, one sends gradients."""
     import zmq
 
     while not all(os.path.exists(f"joined.{i}") for i in "01"):

@@ -1,4 +1,4 @@
-"""A table of small data sets as strangers have them, each with one oddity or defect.
+"""A table of small data sets as users have them, each with one oddity or defect.
 
     python3 own_data.py ROOT BIN [WORD...]    all of them, or those whose names hold a word
 
@@ -50,7 +50,7 @@ drawn = 0
 
 
 def draw(kind, width=SIDE, height=SIDE):
-    """A picture of that class, or of noise; no two are the same."""
+    """Returns a picture of that class, or of noise; no two pictures are the same."""
     global drawn
     drawn += 1
     rng = np.random.default_rng(drawn)
@@ -70,7 +70,7 @@ def png(pixels):
 
 
 def unpng(data):
-    """The pixels of a file that png() made; None of any other."""
+    """Returns the pixels of a file that png() made, or None for any other file."""
     if not data.startswith(b"\x89PNG"):
         return None
     width, height = struct.unpack(">II", data[16:24])
@@ -86,7 +86,7 @@ def put(path, data):
 
 
 def make(folder, **counts):
-    """make(f, train__a=20) draws 20 pictures of class a into f/train/a; of class `noise` noise."""
+    """make(f, train__a=20) draws 20 pictures of class a in f/train/a; class `noise` has noise."""
     for place, n in counts.items():
         parts = place.split("__")
         for i in range(n):
@@ -109,7 +109,7 @@ def pack_members(path, members, mode="w"):
     return path
 
 
-# ---- readers: what belongs to a split, as [(label, pixels)] and the names of classes ----
+# ---- readers: the images of a split, as [(label, pixels)], and the names of the classes ----
 
 PARTS = {"train": ["train", "training"], "test": ["test", "val", "valid", "validation"],
          "unlabeled": ["unlabeled"]}
@@ -117,7 +117,7 @@ NO_PART = object()
 
 
 def files_below(folder):
-    """Paths of files, relative, in the order of bytes; hidden ones are left out."""
+    """Returns the relative paths of files in byte order, without hidden ones."""
     found = []
     for path, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [f for f in folders if not f.startswith(".")]
@@ -126,7 +126,7 @@ def files_below(folder):
 
 
 def split_members(members, split):
-    """Members are (path, data). Those of the split, without the part's folder; and all of any part."""
+    """Returns the members (path, data) of the split, without its folder, and those of any part."""
     pictures = [(path.split("/"), data) for path, data in members
                 if path.lower().endswith(PICTURES) and not any(p.startswith(".") and p != "." for p in path.split("/"))]
     pictures = [([p for p in path if p not in (".", "..", "")], data) for path, data in pictures]
@@ -141,7 +141,7 @@ def split_members(members, split):
     depth = depth_of_parts()
     if depth is None:
         while (len({path[0] for path, _ in pictures}) == 1 and min(len(path) for path, _ in pictures) > 2):
-            pictures = [(path[1:], data) for path, data in pictures]  # a folder that wraps all
+            pictures = [(path[1:], data) for path, data in pictures]  # a folder around all
         return (pictures if split == "train" else NO_PART), pictures
     parts = {}
     for path, data in pictures:
@@ -236,7 +236,7 @@ def need(truth, what):
 
 
 def run(name, *arguments, stdin=None):
-    """The output, the lines on stderr, the status."""
+    """Returns the output, the lines on stderr and the status."""
     done = subprocess.run([os.path.join(BIN, name), *map(str, arguments)], stdin=stdin or subprocess.DEVNULL,
                           capture_output=True, timeout=300)
     return done.stdout, done.stderr.decode(errors="replace").splitlines(), done.returncode
@@ -263,7 +263,7 @@ class Stream:
         need(all("class_names" not in meta for _, meta in parts[1:]), "class_names in later frames too")
 
     def labels(self):
-        """By name, where classes have names."""
+        """Returns the labels, by name if the classes have names."""
         if self.names is None:
             return [int(y) for y in self.y]
         need(self.y.max(initial=-1) < len(self.names), "a label without a name")
@@ -274,7 +274,7 @@ class Stream:
 
 
 def check_lines(lines, says, may):
-    """Each line is one of those, and each that has to be there is a line."""
+    """Checks that each line is one of these, and that each required one is printed."""
     for line in lines:
         need(any(re.search(pattern, line) for pattern in (*says, *may)), f"a line that nobody wants: {line}")
     for pattern in says:
@@ -307,7 +307,7 @@ def no_part(data, split="test", *arguments):
 
 
 def nearest(train, test, k):
-    """Top-1 of weighted nearest neighbours: cosines s vote with exp(s / 0.1)."""
+    """Returns the top-1 of weighted nearest neighbours: cosines s vote with exp(s / 0.1)."""
     def unit(rows):
         x = np.stack([pixels for _, pixels in rows]).reshape(len(rows), -1).astype(float) / 255
         return x / np.linalg.norm(x, axis=1, keepdims=True)
@@ -322,7 +322,7 @@ def nearest(train, test, k):
 
 
 def judge(train, test, k=5, truth=None):
-    """evaluate's top-1 of two streams is that of the rows as they are in the files."""
+    """Checks that evaluate's top-1 for two streams is that of the rows in the files."""
     out, lines, status = run("evaluate", "--train", train.path, "--test", test.path, "--on", "x", "--method", "knn",
                              "--k", k, "--bootstrap", 0)
     need(status == 0, f"evaluate: {lines}")
@@ -339,7 +339,7 @@ def case(function):
 
 
 def both(folder, data, reader, k=5, truth=None, **more):
-    """Both parts of a set against the reader, and evaluate."""
+    """Compares both parts of a set with the reader, and runs evaluate."""
     streams = []
     for split in ("train", "test"):
         rows, names = reader(split)
@@ -553,12 +553,12 @@ def hold(t, set_, rows, share=0.5, k=3):
 
 @case
 def hold_of_a_folder(t):
-    for kind in "xy":  # noise: nobody can tell these
+    for kind in "xy":  # noise, which cannot be predicted
         make(t + "/set", **{kind: 40})
     train, test = hold(t, t + "/set", read_folder(t + "/set")[0])
     top1 = nearest(train.rows(), test.rows(), 3)
     need(0.25 < top1 < 0.75, f"top-1 {top1} of noise")
-    need(judge(Stream(t, t + "/set"), test, k=1) == 1, "rows that were seen")  # what it would be
+    need(judge(Stream(t, t + "/set"), test, k=1) == 1, "rows that were seen")  # as in training
     again = Stream(t, t + "/set", "--hold", 0.5, "--split", "test", "--threads", 1, "--seed", 5)
     need(again.bytes == test.bytes, "other rows are held")
     path = pack(t + "/set.tar", t + "/set")
@@ -612,7 +612,7 @@ def cifar_reader(folder, split):
 
 
 def both_of_numbers(t, data, reader, **more):
-    """Sets whose classes have numbers; they may have names too."""
+    """Checks sets whose classes have numbers; they may have names too."""
     streams = []
     for split in ("train", "test"):
         rows, _ = reader(split)
@@ -719,7 +719,7 @@ def frames_of_augment(t):
     need(again.bytes == first.bytes, "other frames")
     with open(first.path, "rb") as file:
         need(Stream(t, "-", "--cache", 0, "--limit", 12, stdin=file).bytes == first.bytes, "other frames on stdin")
-    make(t + "/one", train__a=6, train__b=6, test__b=3)  # a class that this part has none of
+    make(t + "/one", train__a=6, train__b=6, test__b=3)  # a class without images in this part
     test = Stream(t, t + "/one", "--split", "test")
     again = Stream(t, test.path)
     need(again.names == ["a", "b"] and again.labels() == ["b"] * 3, f"{again.names}: {again.labels()}")
@@ -779,7 +779,7 @@ def arrays(t):
 
 @case
 def tiny_imagenet(t):
-    ids = ["n03", "n01", "n02"]  # wnids.txt has an order of its own
+    ids = ["n03", "n01", "n02"]  # wnids.txt has another order
     put(t + "/set/wnids.txt", "".join(i + "\n" for i in ids).encode())
     put(t + "/set/words.txt", b"n01\ta fish\n")
     want = {"train": [], "test": []}
@@ -803,7 +803,7 @@ def tiny_imagenet(t):
 # ---- the table: limits ----
 
 def shares(labels, n):
-    """No class has more than one image more or less than its share of n."""
+    """Checks that no class differs by more than one image from its share of n."""
     counts = Counter(labels)
     return {label: (count * n / len(labels)) for label, count in counts.items()}
 
@@ -866,17 +866,17 @@ def limit_of_a_stream_is_its_beginning(t):
     make(t + "/set", a=20, b=20)
     path = pack(t + "/set.tar.gz", t + "/set", "w:gz")
     want = counted((0, x) for _, x in read_tars([path])[0][:8])
-    with open(path, "rb") as file:  # which comes once, so that somebody has to say how much to take
+    with open(path, "rb") as file:  # it comes once, so the user must say how much of it to take
         streams = [Stream(t, path, "--cache", 0, "--limit", 8, says=[r"first 8"]),
                    Stream(t, "-", "--cache", 0, "--limit", 8, stdin=file, may=[r"first 8"])]
     for stream in streams:
         need(counted((0, x) for x in stream.x) == want, "not the first ones")
 
 
-# ---- the table: what is passed over ----
+# ---- the table: files that are not read ----
 
 def kinds(**counts):
-    """A line that has each kind with its count."""
+    """Returns a regular expression for a line that has each kind with its count."""
     return "".join(rf"(?=.*\b{n}\b[^,;]*{kind}|.*{kind}[^,;]*\b{n}\b)" for kind, n in counts.items())
 
 
@@ -983,7 +983,7 @@ def names_in_capitals(t):
     make(t + "/set", a=3, b=3)
     for kind in "ab":
         put(f"{t}/set/{kind}/X.PNG", png(draw(kind)))
-        put(f"{t}/set/{kind}/y.jpg", png(draw(kind)))  # a PNG all the same
+        put(f"{t}/set/{kind}/y.jpg", png(draw(kind)))  # it is a PNG whatever its name
     compare(Stream(t, t + "/set"), *read_folder(t + "/set"))
 
 
@@ -1126,7 +1126,7 @@ def an_icon_among_photos(t):
     path = pack(t + "/set.tar.gz", t + "/set", "w:gz")
     for more in [], ["--cache", 0]:
         need(frames_of_sizes(t, path, *more, says=says) == 224, "a compressed archive")
-    Stream(t, t + "/set", size=16)  # says nothing
+    Stream(t, t + "/set", size=16)  # prints nothing
 
 
 @case

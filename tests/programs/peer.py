@@ -1,4 +1,4 @@
-"""Peers for links.sh, streams.sh and lars.sh: what answers, what asks, and what misbehaves.
+"""Peers for links.sh, streams.sh and lars.sh, which answer, send requests, or misbehave.
 
     peer.py ROOT make                     writes the input files
     peer.py ROOT serve HOW                answers requests on stdin, on stdout
@@ -56,7 +56,7 @@ def make():
 
 
 def answer(request, how):
-    """The bytes of a reply, or None for none."""
+    """Returns the bytes of a reply, or None if there is none."""
     tensors, meta = request
     step, seq = int(meta["step"]), int(meta["seq"])
     if how == "kill" or (how == "kill-later" and step == 2):
@@ -98,7 +98,7 @@ def serve(how):
 
 
 def last_words():
-    """An optimizer that takes a join, then says why it fails, and exits at once."""
+    """An optimizer that accepts a join, then sends the reason of a failure, and exits at once."""
     tensors, meta = frames.read(sys.stdin.buffer)
     frames.write(sys.stdout.buffer, tensors, **{**meta, "step": 0})
     sys.stdout.flush()
@@ -219,5 +219,5 @@ def keys():
 
 try:
     globals()[action](*words)
-except BrokenPipeError:  # who asked has gone; its message is what counts
+except BrokenPipeError:  # the client has gone; its message is what the test checks
     os._exit(1)

@@ -1,4 +1,4 @@
-"""What series.sh needs in numpy: python3 series.py ROOT COMMAND ARGUMENTS...
+"""The parts of series.sh that need numpy: python3 series.py ROOT COMMAND ARGUMENTS...
 
     make                       writes the files of series that the test reads
     redo STREAM TRACE SOURCE OP...  fails unless numpy makes the same views of the series in
@@ -46,7 +46,7 @@ def make():
     with open("crlf.csv", "w") as file:
         file.write("".join(f"  {i % 4}.0 ,{', '.join('%.9g' % v for v in row)}\r\n"
                            for i, row in enumerate(x[:, :, 0].astype("<f4"))))
-    # The archive's names; the test's labels are not all of the training set's.
+    # Names as in the UCR archive; the test set has not all labels of the training set.
     os.mkdir("Ucr")
     csv("Ucr/Ucr_TRAIN.tsv", [-1, 2.5, 1, 7, 2.5], x[:5, :, 0], "\t")
     csv("Ucr/Ucr_TEST.tsv", [7, -1, 7], x[5:8, :, 0], "\t")
@@ -108,7 +108,7 @@ def normals(n, key, counter):
 
 
 def redo_view(series, ops, size):
-    """The view in float64 (T,C)."""
+    """Returns the view in float64 (T,C)."""
     for op in ops:
         kind = op["op"]
         if kind in ("crop", "center"):
@@ -180,7 +180,7 @@ def bytes():
         frames.write(file, {"x": np.zeros((4, 1, 1, 40, 3), np.uint8)})
     with open("tall.st", "wb") as file:
         frames.write(file, {"x": np.zeros((4, 1, 2, 40, 3), np.float32)})
-    with open("turns.st", "wb") as file:  # a network of five channels that is then given bytes
+    with open("turns.st", "wb") as file:  # a network of five channels, which then receives bytes
         frames.write(file, {"x": np.zeros((4, 1, 1, 40, 5), np.float32)})
         frames.write(file, {"x": np.zeros((4, 1, 1, 40, 5), np.uint8)})
 

@@ -41,7 +41,7 @@ def same(wholes, *parts):
 
 
 def meet(here, there):
-    """Answers only when the other has all of its request, too."""
+    """Answers only when the other optimizer has all of its request, too."""
     open(here, "w").close()
     for _ in range(500):
         if os.path.exists(there):
@@ -76,7 +76,7 @@ def answer(how, *names):
 
 
 def large():
-    """4 MiB for each of two."""
+    """Sends 4 MiB to each of two."""
     names = ["a.weight", "b.weight", "c.weight", "d.weight"]
     values = {n: np.full((1 << 19,), i, np.float32) for i, n in enumerate(names)}
     assert sorted(zlib.crc32(n.encode()) % 2 for n in names) == [0, 0, 1, 1]
@@ -123,7 +123,7 @@ def rank(address):
 
 
 def far(address):
-    """The first has not begun; the second, which has completed step 0, leaves out step 1."""
+    """The first client has not begun; the second has completed step 0 and leaves out step 1."""
     first, second = connect(address), connect(address)
     one, two = ({n: np.ones((2, 2), np.float32)} for n in ("a.weight", "b.weight"))
     ask(first, one, kind="join", seq=0)
@@ -134,5 +134,5 @@ def far(address):
 
 try:
     globals()[action](*words)
-except BrokenPipeError:  # who asked has gone; its message is what counts
+except BrokenPipeError:  # the client has gone; its message is what the test checks
     os._exit(1)

@@ -45,7 +45,7 @@ def end():
 
 
 def nonsense():
-    """A frame that is no request of any server: it is answered by an error frame."""
+    """Sends a frame that is not a request of any server; the reply is an error frame."""
     s = dealer()
     _, meta = ask(s, {"mine": np.ones(3, np.float32)}, kind="mine")
     assert "error" in meta, meta
@@ -60,7 +60,7 @@ def gradients():
 
 
 def join():
-    """Joins, is answered, and leaves without an end frame."""
+    """Joins, receives the answer, and leaves without an end frame."""
     s = dealer()
     _, meta = ask(s, WEIGHTS, kind="join", **({"run": words[0]} if words else {}))
     assert meta["step"] == "0", meta
@@ -74,7 +74,7 @@ def garbage():
 
 
 def crowd():
-    """A client that trains, while idle connections take all descriptors that the server may have."""
+    """Trains as a client, while idle connections take all descriptors that the server may have."""
     limit = int(words[0])
     host, port = address.removeprefix("tcp://").split(":")
     s = dealer()
@@ -83,7 +83,7 @@ def crowd():
     idle = []
     for i in range(limit + 50):
         if i % 40 == 39:
-            time.sleep(0.05)  # a full backlog drops them, and the next try is seconds later
+            time.sleep(0.05)  # a full backlog drops connections, and the next try is seconds later
         one = socket.socket()
         one.setblocking(False)
         one.connect_ex((host, int(port)))
@@ -102,7 +102,7 @@ def crowd():
 
 
 def flow():
-    """How many bytes the server keeps for each client that came and went."""
+    """Measures the bytes that the server keeps for each client that has left."""
     pid = int(words[0])
 
     def visit(n):

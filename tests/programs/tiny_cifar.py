@@ -1,4 +1,4 @@
-"""A CIFAR-10 folder with few images, for tests of pipelines: blocks of colour, by class.
+"""A CIFAR-10 folder with few images, for tests of pipelines: blocks of colour for each class.
 
     tiny_cifar.py FOLDER TRAIN TEST
 """

@@ -51,7 +51,7 @@ def add(a, b):
 
 
 def tree(parts):
-    """((0+1)+(2+3))+..., by float32 additions; None is a rank that has nothing to add."""
+    """Returns ((0+1)+(2+3))+... in float32 additions; None is a rank that has nothing to add."""
     while len(parts) > 1:
         parts = parts + [None] * (len(parts) % 2)
         parts = [add(*pair) for pair in zip(parts[::2], parts[1::2])]
@@ -64,7 +64,7 @@ def values(rank, step, shape=(5, 37)):
 
 
 def check_sums(world):
-    """Rounds in flight, ranks in any order; each gets every sum, exactly."""
+    """Sends rounds in flight, with the ranks in any order; each must get every sum exactly."""
     workers = [Worker(r, world) for r in range(world)]
     for step in range(3):
         for w in reversed(workers):
@@ -97,7 +97,7 @@ def check_sums(world):
 
 
 def check_rows():
-    """Unequal rows go to --next in the order of the ranks; each rank gets its own of the answer."""
+    """--next must get the rows in the order of ranks, and each rank its part of the answer."""
     workers = [Worker(r, 3) for r in range(3)]
     rows = [2, 5, 1]
     for step in range(2):
@@ -122,7 +122,7 @@ def check_rows():
 
 
 def misbehave():
-    """Rank 0 of 2 is well; it has to be told."""
+    """Rank 0 of 2 behaves correctly and must receive the message."""
     good = Worker(0, 2)
     good.send({"g": values(0, 3)}, step=3)
     other = None if how == "missing" else Worker(1, 2)
@@ -152,7 +152,7 @@ def misbehave():
 
 
 def raw(*sent, stay=0.0):
-    """A connection that does not speak ZeroMQ."""
+    """Connects without speaking ZeroMQ."""
     if address.startswith("ipc://"):
         s = socket.socket(socket.AF_UNIX)
         s.connect(address[6:])
@@ -165,7 +165,7 @@ def raw(*sent, stay=0.0):
 
 
 def stranger():
-    """Its frame would be taken for a sum if it was let in; it is told, where it speaks of frames."""
+    """Sends what would spoil a sum; must get a message if it sends frames."""
     if how == "scanner":
         raw()
         raw(b"GET / HTTP/1.1\r\n\r\n", stay=0.3)
@@ -185,7 +185,7 @@ def stranger():
         other.send({"g": values(0, 7)}, step=1)
     if how in ("twice", "unknown", "nobody"):
         assert "error" in other.receive()[1]
-        other.send({"g": values(0, 7)}, step=1)  # once more, and nobody listens
+        other.send({"g": values(0, 7)}, step=1)  # again, without reading the reply
     time.sleep(0.3)
     other.socket.close(0)
 
@@ -195,7 +195,7 @@ def beside():
     for step in range(4):
         for w in workers:
             w.send({"g": values(w.meta["rank"], step)}, step=step)
-        if how == "late" and step:  # rank 1 itself, with a frame of the step before
+        if how == "late" and step:  # rank 1 itself sends a frame of the step before
             workers[1].send({"g": values(1, 7)}, step=step - 1)
         got = [w.receive() for w in workers + [workers[1]] * (how == "late" and step > 0)]
         for tensors, meta in got:
