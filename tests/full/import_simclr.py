@@ -1,5 +1,5 @@
-"""Checkpoints as PyTorch's converters of the official SimCLR models leave them, of small networks
-with random weights; and what these networks make of images.
+"""Writes checkpoints in the layouts of PyTorch's converters of the official SimCLR models, for small
+networks with random weights, and the features that these networks compute from images.
 
   import_simclr.py ROOT    writes *.pth, x.st, and the features NAME.want; imports those that do
                            not fit, and all but one of those that do: PyTorch is slow to load
@@ -95,8 +95,8 @@ def v1(base):
     return m
 
 def settle(m, x):
-    """Norms that do something: scales, biases, and running statistics from real batches. Scales at
-    a block's end are small, as training leaves them."""
+    """Gives norms random scales and biases, and running statistics from real batches. The scales at
+    a block's end are small, as after training."""
     with torch.no_grad():
         for part in m.modules():
             if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)):
@@ -171,7 +171,7 @@ def fits():
             import_simclr.main()
 
 def misfits():
-    """Each ends with one line and leaves nothing."""
+    """Checks that each misfit ends with one line and leaves no file."""
     cases = {f"{name}.pth: {why}": [name + ".pth", "bad.st"] for name, why in MISFITS.items()}
     cases["nowhere/bad.st: No such file or directory"] = ["v1.pth", "nowhere/bad.st"]
     for why, arguments in cases.items():

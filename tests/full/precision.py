@@ -8,14 +8,14 @@
     precision.py ROOT table RUN,... SEED...
                                         prints the cosines by layer
 
-All are compared with PyTorch's float64. How far a gradient is off is 1 - cosine. Most of it comes
+All are compared with PyTorch's float64. The error of a gradient is 1 - cosine. Most of it comes
 from ReLUs that rounding flips. Their number grows with the size of the roundings, and so does
 1 - cosine, in which an error is squared.
 
-Which ReLUs flip is chance. A gradient's error has about as many independent parts as the layer has
-channels, C, so the logarithm of the ratio of two errors' squares has a standard deviation of 2 / sqrt(C):
-0.25, 0.18, 0.13, 0.09 for 64, 128, 256, 512 channels. Measured over 13 seeds: 0.20, 0.14, 0.10,
-0.07 for norms, 0.21 to 0.25 for the stem's layers, 0.08 to 0.02 for other convolutions."""
+Which ReLUs flip depends on chance. A gradient's error has about as many independent parts as the layer has
+channels, C, so the logarithm of the ratio of two errors' squares has a standard deviation of
+2 / sqrt(C): 0.25, 0.18, 0.13, 0.09 for 64, 128, 256, 512 channels. Measured over 13 seeds it is 0.20,
+0.14, 0.10, 0.07 for norms, 0.21 to 0.25 for the stem's layers, 0.08 to 0.02 for other convolutions."""
 
 import os
 import sys
@@ -41,7 +41,7 @@ GRADIENT_FP32, FEATURE_FP32 = 2e-2, 1e-5
 
 
 def load(path):
-    """All tensors of a stream, without what a stage sends to join."""
+    """Returns all tensors of a stream, without those that a stage sends to join."""
     with open(path, "rb") as file:
         parts = [tensors for tensors, meta in frames.read_all(file) if meta.get("kind") != "join"]
     return {name: value.astype(np.float64) for part in parts for name, value in part.items()}
@@ -75,7 +75,7 @@ def make(*seeds):
 
 
 def resnet():
-    """--stem cifar. Its residual branches are alive: their last norms' scales are 1."""
+    """Returns the network of --stem cifar. The last norms of its blocks have weights of 1, not 0."""
     import torch
     import torchvision
 
@@ -102,8 +102,8 @@ def step(run, network, x, dh):
 
 
 class Errors:
-    """Of a run's gradients, arrays (seeds, layers): 1 - cosine, relative error, and the logarithm
-    of the length over float64's; and of its features, (seeds): relative error."""
+    """The errors of a run. For gradients these are arrays (seeds, layers): 1 - cosine, relative error,
+    and the logarithm of the length over float64's. For features, (seeds), it is the relative error."""
 
     def __init__(self, run, seeds):
         cosines, gradients, lengths, features = [], [], [], []
@@ -140,8 +140,8 @@ def relative(a, b):
 
 
 def bf16(run, *seeds):
-    """At least as close as PyTorch's autocast: the median over layers, every layer, features; and
-    as long as they should be."""
+    """Gradients must be at least as close as those of PyTorch's autocast (the median over layers and
+    every layer), and have the right length. Features must be at least as close."""
     ours, theirs = Errors(run, seeds), Errors("autocast", seeds)
     worse = np.log(ours.one_minus_cosine / theirs.one_minus_cosine).mean(axis=0)
     allowed = BEYOND * np.sqrt(4 / ours.channels / len(seeds))
@@ -158,9 +158,9 @@ def bf16(run, *seeds):
 
 
 def fp32x3(run, *seeds):
-    """Products of 16 bits in place of 8: 2^8 times closer than PyTorch's autocast. That is the
-    median and the most of all layers. In the last layers so few ReLUs flip that a single layer may
-    be off by more: of 11 seeds, at one some of layer4 were off by up to 1.5 times that."""
+    """Products have 16 bits instead of 8, so the median and the largest error of all layers must be
+    2^8 times smaller than those of PyTorch's autocast. In the last layers so few ReLUs flip that a
+    single layer may have a larger error: with one of 11 seeds, some in layer4 were 1.5 times that."""
     ours, theirs = Errors(run, seeds), Errors("autocast", seeds)
     print(f"{run}: {ours}\nautocast: {theirs}")
     for of in np.median, np.max:
@@ -169,7 +169,7 @@ def fp32x3(run, *seeds):
 
 
 def fp32(run, *seeds):
-    """As two correct float32 computations are to each other."""
+    """Errors must be at most those between two correct float32 computations."""
     ours = Errors(run, seeds)
     print(f"{run}: {ours}; gradients off by at most {ours.gradients.max():.2e}")
     assert (ours.gradients < GRADIENT_FP32).all()
@@ -177,7 +177,7 @@ def fp32(run, *seeds):
 
 
 def table(runs, *seeds):
-    """Means over those seeds that were run."""
+    """Prints means over the seeds that were run."""
     errors = {run: Errors(run, [s for s in seeds if os.path.exists(f"gradients.{run}.{s}")])
               for run in runs.split(",")}
     print("layer", *errors, sep="\t")
