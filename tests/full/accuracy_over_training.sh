@@ -111,9 +111,9 @@ halted() {
         [ "$(cut -f 1,3 halted/evaluation/checkpoints.tsv | tail -n 1)" = $'4\tnan' ]
 }
 check "a run that stopped is evaluated up to its last state" halted
-check_fails 1 "one that never begins" 'nothing: no run begins there within 1 s' \
+check_fails 1 "a run that never begins" 'nothing: no run begins there within 1 s' \
     "$evaluate" --run nothing --follow --timeout 1
 mkdir bare && cp whole/options bare/
 check_fails 1 "no models" 'bare: no models; pipelines/train --keep-every' "$evaluate" --run bare --checkpoints
-check_fails 2 "a task of checkpoints" 'exclude each other' "$evaluate" --run whole --checkpoints --task color
+check_fails 2 "--task with --checkpoints" 'exclude each other' "$evaluate" --run whole --checkpoints --task color
 done_testing

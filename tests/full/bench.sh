@@ -82,5 +82,5 @@ curve() {
         diff - means
 }
 check "the means of a curve are right" curve
-check_fails 2 "a curve of nothing" "^curve: --data DIR is missing" "$ROOT/tests/bench/curve"
+check_fails 2 "a curve without --data" "^curve: --data DIR is missing" "$ROOT/tests/bench/curve"
 done_testing

@@ -53,6 +53,6 @@ transfer() {
         [ "$(awk -F '\t' 'NR > 1 && $9 == 90' shapes/results.tsv | wc -l)" = 6 ]
 }
 check "features are evaluated on other data" transfer
-check_fails 2 "a task of random features" 'tasks are judged on' "$evaluate" --run run --on h,random --task flip
+check_fails 2 "a task on random features" 'tasks are judged on' "$evaluate" --run run --on h,random --task flip
 check_fails 2 "an unknown tensor" "'y' is none of h, z, logits, random, x" "$evaluate" --run run --on h,y
 done_testing

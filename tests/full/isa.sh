@@ -49,5 +49,5 @@ for level in portable avx2 avx512 avx512-bf16; do
     check "$level: features in bf16" near bf16 2e-2
     unset SIMCLR_ISA
 done
-check_fails 2 "a level that is none" "SIMCLR_ISA is 'sse', not one of portable" env SIMCLR_ISA=sse encode --in views.st
+check_fails 2 "an unknown level" "SIMCLR_ISA is 'sse', not one of portable" env SIMCLR_ISA=sse encode --in views.st
 done_testing

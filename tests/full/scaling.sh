@@ -68,7 +68,7 @@ cheaper() { # without costs there must be no waiting
     predict --workers 32 --costs free.json --gbit 1e9 --latency 0 && awk -v s="$(column 9 32)" 'BEGIN { exit !(s < 1e-6) }'
 }
 check "without costs no worker waits for parameters" cheaper
-check_fails 1 "the comparison can fail" '' bash -c "$(declare -f near); near 1 1.01 2e-3 >&2"
+check_fails 1 "the comparison fails where it should" '' bash -c "$(declare -f near); near 1 1.01 2e-3 >&2"
 no_workers() {
     local status=0
     /usr/bin/python3 "$scaling" --workers 0 2>error || status=$?

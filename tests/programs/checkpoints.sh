@@ -52,8 +52,8 @@ check_fails 1 "a ResNet-50 for a ResNet-18" 'r50.st: tensor layer1.0.conv1.weigh
 check_fails 1 "a ResNet-18 for a ResNet-50" 'r18.st: tensor layer1.0.conv1.weight is' embed r18.st --arch resnet50
 check_fails 1 "another width" 'wide.st: tensor conv1.weight is .*\[8,3,3,3\], not .*\[4,3,3,3\]' embed wide.st
 check_fails 1 "another stem" 'stem.st: tensor conv1.weight is' embed stem.st
-check_fails 1 "selective kernels for none" 'sk50.st: ' embed sk50.st --arch resnet50
-check_fails 1 "none for selective kernels" 'r50.st: ' embed r50.st --arch resnet50 --sk
+check_fails 1 "a network with selective kernels for one without" 'sk50.st: ' embed sk50.st --arch resnet50
+check_fails 1 "a network without selective kernels for one with them" 'r50.st: ' embed r50.st --arch resnet50 --sk
 check_fails 1 "a state of a deeper network" 'r34.state: the network has no tensor layer1.2' embed r34.state
 edit r50.st r101.st 't |= {k.replace("layer3.5", "layer3.22"): v for k, v in t.items() if k.startswith("layer3.5.")}; m.clear()'
 check_fails 1 "another program's ResNet-101 for a ResNet-50" \
@@ -62,16 +62,16 @@ project_() { # MODEL FLAGS...
     project --threads 1 --dim 6 --init "$1" "${@:2}" --in h.st --out out.st
 }
 edit r34-head.st head3.st 'pass'
-check_fails 1 "a head of three layers for one of one" 'head3.st: .*; is the file of another --layers' project_ head3.st --layers 1
-check_fails 1 "for one of two" 'head3.st: ' project_ head3.st --layers 2
-check_fails 1 "for none" 'head3.st: the network has no tensor projector.0.weight' project_ head3.st --layers 0
-check_fails 1 "a head of two layers for one of three" 'r18-head.st: tensor projector.3.weight is' project_ r18-head.st --layers 3
+check_fails 1 "a head of three layers for one of one layer" 'head3.st: .*; is the file of another --layers' project_ head3.st --layers 1
+check_fails 1 "a head of three layers for one of two layers" 'head3.st: ' project_ head3.st --layers 2
+check_fails 1 "a head of three layers for one without layers" 'head3.st: the network has no tensor projector.0.weight' project_ head3.st --layers 0
+check_fails 1 "a head of two layers for one of three layers" 'r18-head.st: tensor projector.3.weight is' project_ r18-head.st --layers 3
 check_fails 1 "a model without a head" 'r18.st: no tensor projector.0.weight' project_ r18.st
 edit r18.st fc.st 't["fc.weight"] = np.ones((5, 32), np.float32); t["fc.bias"] = np.zeros(5, np.float32)'
 classify_() {
     classify --threads 1 --classes "$1" --init "$2" --in h.st --out out.st
 }
-check_fails 1 "other classes" 'fc.st: tensor fc.weight is .*another --classes' classify_ 4 fc.st
+check_fails 1 "another number of classes" 'fc.st: tensor fc.weight is .*another --classes' classify_ 4 fc.st
 
 silent() { # COMMAND...: succeeds without any message
     "$@" 2>err && [ ! -s err ]
@@ -139,14 +139,14 @@ resumes() { # STATE FLAGS...: resumes, and prints the lines of the optimizer
 }
 augment --data shapes --size 8 --batch 4 --steps 4 --start 2 >rest.st
 check_fails 1 "a state of a ResNet-34 for a ResNet-18" 'r34.state has layer1.2.conv1.weight, which the client' resumes r34.state
-check_fails 1 "of a ResNet-18 for a ResNet-34" 'r18.state has no tensor layer1.2.conv1.weight' resumes r18.state --arch resnet34
+check_fails 1 "a state of a ResNet-18 for a ResNet-34" 'r18.state has no tensor layer1.2.conv1.weight' resumes r18.state --arch resnet34
 other_rank() { # a rank that sends no tensors, and receives them all
     edit rest1.st rest2.st 'm |= {"rank": 1, "world": 2}'
     encode $tiny --in rest2.st --opt 'exec:lars --resume --state r34.state 2>opt.err' \
         --next "exec:project --layers 0 --next exec:ntxent 2>next.err" >out.st
 }
 augment --data shapes --size 8 --batch 4 --steps 3 --start 2 | head -c "$(($(stat -c %s x.st) / 2))" >rest1.st
-check_fails 1 "of a ResNet-34 for another worker's ResNet-18" 'the optimizer has layer1.2' other_rank
+check_fails 1 "a state of a ResNet-34 for another worker's ResNet-18" 'the optimizer has layer1.2' other_rank
 goes_on() {
     cp r18.state go.state
     resumes go.state && grep -q 'lars: go.state: the schedule is now of 4 steps, where it was of 2' opt.err &&
@@ -158,25 +158,25 @@ not_joined() {
     ! resumes both.state 2>both.err && tail -n 1 both.err >&2
     return 1
 }
-check_fails 1 "a state of which nobody joins with a part" 'both.state has projector.0.weight, which no client joined with' not_joined
+check_fails 1 "a state with parameters that no client has" 'both.state has projector.0.weight, which no client joined with' not_joined
 damage() { # CODE: resumes from r18.state after running CODE on it
     edit r18.state damaged.state "$1"
     resumes damaged.state
 }
 check_fails 1 "NaN in a state's momentum" 'damaged.state: momentum/conv1.weight holds NaN' damage 't["momentum/conv1.weight"].flat[0] = np.nan'
-check_fails 1 "NaN in its parameters" 'damaged.state: conv1.weight holds NaN' damage 't["conv1.weight"].flat[0] = np.nan'
-check_fails 1 "a momentum that is missing" 'damaged.state: momentum/conv1.weight is missing' damage 't.pop("momentum/conv1.weight")'
-check_fails 1 "a step that is negative" 'damaged.state: step' damage 'm["step"] = -2'
-check_fails 1 "that is no number" 'damaged.state: step' damage 'm["step"] = "two"'
-check_fails 1 "that is beyond the run" "damaged.state: step '3' of '2' is no count" damage 'm["step"] = 3'
+check_fails 1 "NaN in a state's parameters" 'damaged.state: conv1.weight holds NaN' damage 't["conv1.weight"].flat[0] = np.nan'
+check_fails 1 "a state without a momentum" 'damaged.state: momentum/conv1.weight is missing' damage 't.pop("momentum/conv1.weight")'
+check_fails 1 "a state with a negative step" 'damaged.state: step' damage 'm["step"] = -2'
+check_fails 1 "a state whose step is not a number" 'damaged.state: step' damage 'm["step"] = "two"'
+check_fails 1 "a state whose step is after the end of the run" "damaged.state: step '3' of '2' is no count" damage 'm["step"] = 3'
 check_fails 1 "a state of adam" 'damaged.state: the state of adam, not of lars' damage 'm["optimizer"] = "adam"'
-check_fails 1 "a model" 'r18.st: not an optimizer' resumes r18.st
+check_fails 1 "a model in place of a state" 'r18.st: not an optimizer' resumes r18.st
 : >empty.state
 head -c 4096 /dev/zero >zeros.state
 head -c 5000 r18.state >cut.state
 check_fails 1 "an empty state" 'empty.state: empty' resumes empty.state
 check_fails 1 "a state of zeros" 'zeros.state: not a frame' resumes zeros.state
-check_fails 1 "half a state" 'cut.state: truncated' resumes cut.state
+check_fails 1 "a truncated state" 'cut.state: truncated' resumes cut.state
 older() {
     edit r18.state older.state 'for k in ("settings", "images", "batch", "grains", "steps_per_epoch"): m.pop(k)'
     resumes older.state && grep -q 'lars: older.state: does not say what it was made with' opt.err &&
@@ -224,5 +224,5 @@ fewer() { # the frames of a run that is shorter than the state, which augment wo
     cp short.st rest.st
     resumes r18.state
 }
-check_fails 1 "fewer steps than are done" 'step 2 of a run of 2 steps: give more --steps' fewer
+check_fails 1 "fewer steps than the state has made" 'step 2 of a run of 2 steps: give more --steps' fewer
 done_testing

@@ -33,12 +33,12 @@ for chunk in 6 7 1; do
     check "a run in chunks of $chunk with 3 threads" run three$chunk --chunk $chunk --threads 3
     check "chunks of $chunk give the same bits for any number of threads" same_model one$chunk three$chunk
 done
-check_fails 1 "batch norm's statistics are the chunk's: other bits than at once" '' \
+check_fails 1 "batch norm uses the chunk's statistics, so the bits differ from those of a whole batch" '' \
     sh -c 'cmp whole/model.safetensors one6/model.safetensors >&2'
 check "but the first loss is about the same" \
     awk "BEGIN { d = $(first_loss whole) - $(first_loss one6); exit !(d != 0 && d * d < 0.04) }"
 check "a bf16 run in chunks of 7" run bf16 --chunk 7 --precision bf16
-check_fails 2 "less than no image is refused" 'chunk' encode --chunk -1
+check_fails 2 "a negative chunk is refused" 'chunk' encode --chunk -1
 
 # Measures the largest process of a step.
 cat >peak.py <<'P'

@@ -113,13 +113,13 @@ if python_has numpy; then
     refuses() { # file, options
         classify --in "$@" --opt 'exec:sgd --model no.st 2>/dev/null' --out out.st
     }
-    check_fails 1 "a label beyond the classes" 'y is 4 in row 2: labels of 4 classes are 0 to 3' refuses label.st
+    check_fails 1 "a label that is not below the number of classes" 'y is 4 in row 2: labels of 4 classes are 0 to 3' refuses label.st
     check_fails 1 "a label below -1" 'y is -5 in row 0' refuses negative.st
-    check_fails 1 "no label at all" 'no image of the batch has a label' refuses unlabelled.st
-    check_fails 1 "no y" 'no tensor y' refuses noy.st
-    check_fails 1 "a y too short" 'y is I64 \[2\]' refuses short.st
-    check_fails 1 "features that are no numbers" 'the loss is not finite in step 0' refuses nan.st
-    check_fails 1 "no word of classes" 'how many classes\? .* --classes' refuses noclasses.st
+    check_fails 1 "a batch without labels" 'no image of the batch has a label' refuses unlabelled.st
+    check_fails 1 "a frame without y" 'no tensor y' refuses noy.st
+    check_fails 1 "a y that is too short" 'y is I64 \[2\]' refuses short.st
+    check_fails 1 "features that are NaN" 'the loss is not finite in step 0' refuses nan.st
+    check_fails 1 "an unknown number of classes" 'how many classes\? .* --classes' refuses noclasses.st
     check_fails 1 "far too many classes" '1099511627776 classes' refuses many.st
     check "no model was written" [ ! -e no.st ]
 fi

@@ -57,12 +57,12 @@ no_rows() {
     encode --width 0.25 --in empty.st --out empty-h.st && inspect empty-h.st | grep -q 'h *F32 *\[0,2,128\]'
 }
 check "without images there are no features" no_rows
-check_fails 1 "a checkpoint that is not there" 'nowhere.st' encode --init nowhere.st --in x.st
-check_fails 1 "a checkpoint of something else" 'none.st: no tensor conv1.weight' \
+check_fails 1 "a missing checkpoint" 'nowhere.st' encode --init nowhere.st --in x.st
+check_fails 1 "a checkpoint of another network" 'none.st: no tensor conv1.weight' \
     encode --init none.st --in x.st
 check_fails 2 "--next without --opt" '--next needs --opt' encode --next exec:cat --in x.st
 check_fails 2 "--opt without --next" '--opt needs --next' encode --opt exec:cat --in x.st
-check_fails 2 "a normalization that is none" '--normalize 1,2' encode --normalize 1,2 --in x.st
+check_fails 2 "an incomplete normalization" '--normalize 1,2' encode --normalize 1,2 --in x.st
 check_fails 2 "an unknown option" 'colour' encode --colour red
 check_fails 1 "grains that do not divide the batch" '4 grains' \
     encode --next 'exec:cat' --opt 'exec:cat' --in grains.st

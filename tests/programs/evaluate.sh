@@ -76,7 +76,7 @@ check_fails 1 "two views" '2 views of each image.*--views 1' judge views.st good
 check_fails 1 "NaN" "nan.st: row 23 of 'h' holds NaN" judge good.st nan.st
 check_fails 1 "widths that differ" '3 features, test rows 2' judge good.st narrow.st
 check_fails 1 "a width that changes" 'changes from 24 to 3' judge 'exec:cat train.st good.st' test.st
-check_fails 1 "a tensor that is not there" "no tensor 'z'" \
+check_fails 1 "a missing tensor" "no tensor 'z'" \
     evaluate --train good.st --test good.st --on z
 check_fails 1 "a missing file" 'missing.st' judge missing.st good.st
 check_fails 1 "a full disk" 'No space left' sh -c 'evaluate --method knn --k 1 --train good.st --test good.st >/dev/full'
@@ -89,7 +89,7 @@ check_fails 1 "a label above the logits" '3 logits, where the highest label is 3
 check_fails 2 "training rows of a classifier" 'no --train' logits --train good.st
 check_fails 1 "a classifier without logits" "no tensor 'logits'" \
     evaluate --method classifier --test good.st
-check_fails 1 "too few rows to hold out a share that is given" '40 training rows are too few to choose l2' \
+check_fails 1 "too few rows for a given --holdout" '40 training rows are too few to choose l2' \
     evaluate --train good.st --test good.st --holdout 0.04
 
 name() { # NAMES: makes rows of four classes with these names
@@ -103,16 +103,16 @@ name '["a","b",3,"d"]' >number.st
 name '{"a":1}' >object.st
 name '["a"' >broken.st
 name '[]' >nameless.st
-check_fails 1 "names in one stream" 'abcd.st has class names and good.st has none.*--match numbers' judge abcd.st good.st
-check_fails 1 "names in the other" 'abcd.st has class names and good.st has none' judge good.st abcd.st
-check_fails 1 "no name in common" 'abcd.st and efgh.st have no class in common.*a.*e' judge abcd.st efgh.st
+check_fails 1 "class names in the training stream only" 'abcd.st has class names and good.st has none.*--match numbers' judge abcd.st good.st
+check_fails 1 "class names in the test stream only" 'abcd.st has class names and good.st has none' judge good.st abcd.st
+check_fails 1 "no class name in common" 'abcd.st and efgh.st have no class in common.*a.*e' judge abcd.st efgh.st
 check_fails 1 "a label without a name" 'abc.st: row 3 has label 3, where class_names has 3 names' judge abc.st abcd.st
-check_fails 1 "no names at all" 'nameless.st: row 0 has label 0, where class_names has 0' judge abcd.st nameless.st
-check_fails 1 "a name twice" "twice.st: class_names: 'a' stands there twice" judge abcd.st twice.st
-check_fails 1 "a name that is a number" 'number.st: class_names: entry 2 is not a string' judge number.st abcd.st
-check_fails 1 "names in an object" 'object.st: class_names: not a JSON array' judge object.st abcd.st
-check_fails 1 "names that are no JSON" 'broken.st: class_names: not JSON' judge broken.st abcd.st
-check_fails 1 "streams of different names put together" 'class_names of a later frame are not those of the first' \
+check_fails 1 "an empty list of class names" 'nameless.st: row 0 has label 0, where class_names has 0' judge abcd.st nameless.st
+check_fails 1 "a class name twice" "twice.st: class_names: 'a' stands there twice" judge abcd.st twice.st
+check_fails 1 "a class name that is a number" 'number.st: class_names: entry 2 is not a string' judge number.st abcd.st
+check_fails 1 "class names in a JSON object" 'object.st: class_names: not a JSON array' judge object.st abcd.st
+check_fails 1 "class names that are not JSON" 'broken.st: class_names: not JSON' judge broken.st abcd.st
+check_fails 1 "concatenated streams with different class names" 'class_names of a later frame are not those of the first' \
     judge 'exec:cat abcd.st efgh.st' abcd.st
 by_number() { # each stream alone is refused above
     local file
@@ -127,9 +127,9 @@ logits_named() {
     py rows few-labels "$1" >logits-named.st
     evaluate --method classifier --test logits-named.st "${@:2}"
 }
-check_fails 1 "other names than logits" '3 logits, where class_names has 4 names.*--match numbers' \
+check_fails 1 "another number of class names than of logits" '3 logits, where class_names has 4 names.*--match numbers' \
     logits_named '["a","b","c","d"]'
 check "with --match numbers the names do not matter" logits_named '["a","b","c","d"]' --match numbers
-check_fails 2 "a confidence that is none" '--confidence' judge good.st good.st --confidence 1
+check_fails 2 "a confidence out of range" '--confidence' judge good.st good.st --confidence 1
 check_fails 2 "no test stream" '--test' evaluate --train train.st
 done_testing

@@ -55,6 +55,6 @@ interrupted() {
 check "a run that was interrupted and resumed has the same bits" interrupted
 check "a complete run prints its accuracy again" sh -c \
     '"$0" --run scratch --resume | grep -q "top-1 on the test split"' "$ROOT/pipelines/finetune"
-check_fails 1 "from nothing that is there" 'nowhere: no such model' \
+check_fails 1 "a missing model" 'nowhere: no such model' \
     "$ROOT/pipelines/finetune" --run x --from nowhere
 done_testing

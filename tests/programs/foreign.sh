@@ -60,7 +60,7 @@ is labels.csv text
 is bom.csv text
 check_fails 1 "noise" 'inspect: noise: not a frame: a header of 18446744073709551615 bytes is longer than' inspect noise
 check_fails 1 "a model" 'encode: model.pth: not a frame but a zip' encode --init model.pth --in x.st
-check_fails 1 "a model of old" 'encode: old.pth: not a frame but a pickle' encode --init old.pth --in x.st
+check_fails 1 "a model in the old format of torch" 'encode: old.pth: not a frame but a pickle' encode --init old.pth --in x.st
 check_fails 1 "a state" 'lars: model.pth: not a frame but a zip' lars --resume --state model.pth --in x.st
 check_fails 1 "a stream" 'ntxent: stdin: not a frame but text' sh -c 'ntxent <labels.csv'
 check_fails 1 "features" 'evaluate: model.pth: not a frame but a zip' evaluate --train model.pth --test model.pth

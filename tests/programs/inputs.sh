@@ -167,7 +167,7 @@ stopped() { # while it waits for a writer that sends nothing
 }
 check "SIGTERM ends it while it waits for the first bytes" stopped
 check "SIGTERM ends it while the reader of archives waits" stopped --format tar
-check_fails 1 "stdin that does not fit, and nobody says how much" 'to say how much of it' \
+check_fails 1 "stdin that does not fit, without --limit and --steps" 'to say how much of it' \
     from set.tar --data - --cache 0 --batch 12
 check_fails 1 "stdin that does not fit, for several epochs" 'comes once' \
     from set.tar --data - --cache 0 --batch 12 --epochs 2
@@ -258,20 +258,20 @@ END
 }
 mkdir -p folder && tar cf one.tar folder && head -c 512 one.tar >header
 check_fails 1 "an archive of folders without an end" 'entries in a row are no files$' endless
-check_fails 1 "labels that are none" 'bad.tar: a.cls: not a number' \
+check_fails 1 "labels that are not numbers" 'bad.tar: a.cls: not a number' \
     bash -c 'echo cat >a.cls && cp set/train/cat/020.png a.png && tar cf bad.tar a.png a.cls && augment --data bad.tar --on-error stop --out stopped.frames'
 check_fails 1 "an IDX file that ends early" 'truncated: 1[0-9] of 120 items' \
     bash -c 'head -c 10000 idx/train-images-idx3-ubyte >short-images-idx3 && augment --data short-images-idx3 --out stopped.frames'
-check_fails 1 "an IDX file of nothing" 'short-images-idx3: ' \
+check_fails 1 "an empty IDX file" 'short-images-idx3: ' \
     bash -c 'printf "\0\0\10\3\177\377\377\377\177\377\377\377\177\377\377\377" >short-images-idx3 && augment --data short-images-idx3 --out stopped.frames'
 check_fails 1 "frames without images" 'without x U8' \
     bash -c '(augment --data shapes --batch 4 --steps 1 | encode --width 0.25) 2>/dev/null | augment --data - --out stopped.frames'
 check_fails 1 "frames of two views" 'x has 2 views' \
     bash -c 'augment --data shapes --batch 4 --steps 1 2>/dev/null | augment --data - --out stopped.frames'
-check_fails 1 "frames that break off" 'truncated' \
+check_fails 1 "truncated frames" 'truncated' \
     bash -c 'head -c 20000 set.st | augment --data - --out stopped.frames'
 check_fails 1 "a brace that does not close" 'a brace does not close' augment --data 'x{1..3.tar'
-check_fails 1 "more shards than there are" 'wds-002.tar: No such file' augment --data 'wds-{000..002}.tar'
-check_fails 1 "a file that is nothing" 'notes.txt: no folder, archive, IDX file or frames' \
+check_fails 1 "a brace list with a shard that does not exist" 'wds-002.tar: No such file' augment --data 'wds-{000..002}.tar'
+check_fails 1 "a file in an unknown format" 'notes.txt: no folder, archive, IDX file or frames' \
     augment --data set/train/notes.txt
 done_testing

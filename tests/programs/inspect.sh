@@ -41,8 +41,8 @@ if python_has PIL; then
 else
     skip "the contact sheet's pixels" "python3-pil is not installed"
 fi
-check_fails 1 "nothing to draw" "no tensor 'x'" inspect --png none.png metrics.st
-check_fails 1 "a folder that is not there" 'nowhere/sheet.png' inspect --png nowhere/sheet.png images.st
+check_fails 1 "--png without images" "no tensor 'x'" inspect --png none.png metrics.st
+check_fails 1 "--png in a missing folder" 'nowhere/sheet.png' inspect --png nowhere/sheet.png images.st
 nothing_left() {
     test ! -e none.png && test "$(find . -name 'sheet.png*')" = ./sheet.png
 }
@@ -56,8 +56,8 @@ table() {
 check "--tsv prints the metrics as a table" table
 
 head -c 1000 images.st >cut.st
-check_fails 1 "a frame that is cut off" 'cut.st: .*truncated' inspect cut.st
-check_fails 1 "no frame at all" 'expect' inspect expect
+check_fails 1 "a truncated frame" 'cut.st: .*truncated' inspect cut.st
+check_fails 1 "a file that is not a frame" 'expect' inspect expect
 check_fails 1 "a missing file" 'missing.st' inspect missing.st
 check_fails 1 "a full disk" 'No space left' sh -c 'inspect images.st >/dev/full'
 check_fails 2 "two files" 'one stream' inspect images.st metrics.st

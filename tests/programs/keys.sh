@@ -22,19 +22,19 @@ untouched() { # NAME, its content: checks that this file is unchanged, and that 
     [ "$(cat "$1")" = before ] && [ "$(find . -name "${1%.*}.*" | wc -l)" = 1 ]
 }
 echo before >a.key
-check_fails 1 "no overwriting of a secret key" "^keygen: a.key: is there already" keygen a
+check_fails 1 "an existing secret key" "^keygen: a.key: is there already" keygen a
 check "the existing key is unchanged" untouched a.key
 echo before >b.pub
-check_fails 1 "nor of a public one" "^keygen: b.pub: is there already" keygen b
+check_fails 1 "an existing public key" "^keygen: b.pub: is there already" keygen b
 check "no secret key is left then" untouched b.pub
 ln -s elsewhere c.key
-check_fails 1 "nor through a link" "c.key: is there already" keygen c
+check_fails 1 "a symbolic link in place of the key" "c.key: is there already" keygen c
 check "the link still leads nowhere" test ! -e elsewhere -a ! -e c.pub
-check_fails 1 "a folder that is not there" "^keygen: none/a.key: No such file" keygen none/a
+check_fails 1 "a missing folder" "^keygen: none/a.key: No such file" keygen none/a
 check_fails 2 "no name" "one NAME is needed, not 0" keygen
 check_fails 2 "two names" "one NAME is needed, not 2" keygen a b
 check_fails 2 "an empty name" "an empty NAME" keygen ''
-check_fails 2 "an option that is none" "unknown option" keygen --name a
+check_fails 2 "an unknown option" "unknown option" keygen --name a
 
 # ---- which clients are accepted ----
 for name in server one two other; do
@@ -73,7 +73,7 @@ refused() {
     ask other || status=$?
     ask one && wait $server && return $status
 }
-check_fails 1 "a client that is not, at once" \
+check_fails 1 "a client that is not in the list is refused at once" \
     "^project: tcp://[0-9.:]*: refused this program's key: it is not among the clients" refused
 told() {
     [ "$(cat server.err)" = "ntxent: $at: refused a client whose key is not in clients ($(cat other.pub))" ]
@@ -146,20 +146,20 @@ list() { # TEXT: starts a server with this list and prints its message
 }
 key=$(cat one.pub)
 text=${key//\\/\\\\}
-check_fails 1 "a list that is not there" "^ntxent: none: No such file" \
+check_fails 1 "a missing list" "^ntxent: none: No such file" \
     ntxent --curve-key server.key --curve-clients none --listen "$at"
-check_fails 1 "a folder" "^ntxent: [.]: Is a directory" \
+check_fails 1 "a folder as the list" "^ntxent: [.]: Is a directory" \
     ntxent --curve-key server.key --curve-clients . --listen "$at"
 check_fails 1 "an empty list" "^ntxent: list: no key in it" list ""
-check_fails 1 "one of comments" "^ntxent: list: no key in it" list "# $text\n#$text\n\n"
+check_fails 1 "a list with only comments" "^ntxent: list: no key in it" list "# $text\n#$text\n\n"
 check_fails 1 "a short key" "^ntxent: list: line 3: a key has 40 characters, and this word 39" \
     list "$text\n\n${text%?}\n"
-check_fails 1 "a secret's neighbour" "line 1: a key has 40 characters, and this word 81" \
+check_fails 1 "a key that is too long" "line 1: a key has 40 characters, and this word 81" \
     list "$text,$text\n"
 check_fails 1 "a character that keys don't have" "line 2: not a CURVE key" \
     list "# a list\n${text%?}_ name\n"
-check_fails 1 "bytes that are no text" "line 1: no text" list "$text\\0000\n"
-check_fails 1 "a key may have a # in it, and a carriage return behind" "no client came within" \
+check_fails 1 "bytes that are not text" "line 1: no text" list "$text\\0000\n"
+check_fails 1 "a key may contain a #, and a carriage return may follow it" "no client came within" \
     list "00#0000#0000#0000#0000#0000#0000#0000#00\r\n"
 check_fails 1 "a list without a key of the server's own" "curve-key is missing" \
     ntxent --insecure --curve-clients clients --listen "$at"

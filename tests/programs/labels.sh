@@ -89,8 +89,8 @@ check_fails 1 "a stream" 'few.st: labels cannot be chosen from a stream' \
 py images none.st unlabelled
 check_fails 1 "no labels at all" 'none.st: none of the images has a label' \
     augment --data none.st --batch 1 --labels 0.5 --out out.st
-check_fails 2 "a share of nothing" 'labels' some --labels 0
-check_fails 2 "both ways at once" 'exclude each other' some --labels 0.5 --labels-per-class 3
+check_fails 2 "a share of 0" 'labels' some --labels 0
+check_fails 2 "--labels and --labels-per-class together" 'exclude each other' some --labels 0.5 --labels-per-class 3
 
 # The number of classes, for each format that knows it.
 check "shapes have 10 classes" [ "$(inspect --meta classes one.st | sort -u)" = 10 ]

@@ -56,7 +56,7 @@ kept_and_resumed() {
         cmp again_model-4.st before.st && cmp again_model-4.st dir.d/kept-4.st && cmp again_model-6.st model.st
 }
 check "a resumed run keeps them, too" kept_and_resumed
-check_fails 1 "kept models without a model" '--keep-every needs --model' lars_ --state x.st --keep-every 2 --in all.st
+check_fails 1 "--keep-every without --model" '--keep-every needs --model' lars_ --state x.st --keep-every 2 --in all.st
 
 bad() { # words of `run`
     py run "$@" >bad.st
@@ -64,13 +64,13 @@ bad() { # words of `run`
 }
 check_fails 1 "a NaN in a gradient" 'the gradient of fc.weight is not finite in step 2' bad 0 3 6 nan
 check_fails 1 "a gradient of an unknown name" 'a gradient of fc.bias, which nobody joined with' bad 0 2 6 unknown
-check_fails 1 "another shape" 'fc.weight has another shape' bad 0 2 6 shape
-check_fails 1 "twice in a step" 'the gradient of fc.weight came twice in step 1' bad 0 2 6 twice
-check_fails 1 "a step too far" 'client 0 sent step 4, where step 2 is under way' bad 0 3 6 jump=2
-check_fails 1 "a step left out" 'client 0 sent step 3, where step 2 is under way' bad 0 3 6 jump=1
-check_fails 1 "a step that is past" 'client 0 sent step 1, where step 2 is under way' bad 0 3 6 jump=-1
+check_fails 1 "a gradient of another shape" 'fc.weight has another shape' bad 0 2 6 shape
+check_fails 1 "a gradient twice in a step" 'the gradient of fc.weight came twice in step 1' bad 0 2 6 twice
+check_fails 1 "a gradient of a later step" 'client 0 sent step 4, where step 2 is under way' bad 0 3 6 jump=2
+check_fails 1 "a gradient of the next step" 'client 0 sent step 3, where step 2 is under way' bad 0 3 6 jump=1
+check_fails 1 "a gradient of an earlier step" 'client 0 sent step 1, where step 2 is under way' bad 0 3 6 jump=-1
 check_fails 1 "a step far below zero" 'sent step -9223372036854775' bad 0 3 6 jump=-9223372036854775800
-check_fails 1 "no number of steps" "metadata steps is 'many', not an integer" bad 0 2 6 words
+check_fails 1 "a number of steps that is not an integer" "metadata steps is 'many', not an integer" bad 0 2 6 words
 check_fails 1 "a batch of nothing" 'must be positive' bad 0 2 6 zero
 check_fails 1 "a parameter that is not F32" 'conv1.weight is F16, not F32' bad 0 2 6 half
 check_fails 1 "a name with a slash" "a/b: a parameter's name has no '/'" bad 0 2 6 slash

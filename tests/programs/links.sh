@@ -259,7 +259,7 @@ in_use() { # address
     return $status
 }
 check_fails 1 "an address in use, tcp" "Address already in use" in_use "tcp://127.0.0.1:$p3"
-check_fails 1 "and ipc" "Address already in use" in_use "ipc://$T/used.ipc"
+check_fails 1 "an address in use, ipc" "Address already in use" in_use "ipc://$T/used.ipc"
 echo precious >file
 check_fails 1 "a file where the socket should be" "a file that is no socket is in the way" \
     ntxent --listen "ipc://$T/file"
@@ -295,13 +295,13 @@ check_fails 1 "a wrong key of the server" "refused the handshake" \
     curve "$p4" --timeout 5 --curve-key client.key --curve-server-key other.pub
 check_fails 1 "no keys at all" "nobody answered|refused the handshake" curve "$p4" --timeout 5
 check "the server served neither of them" grep -q 'no client came' server.err
-check_fails 1 "half of the keys" "curve-server-key is missing" \
+check_fails 1 "only the client's key" "curve-server-key is missing" \
     project --layers 0 --curve-key client.key --next "tcp://127.0.0.1:$p4" --in h.st
 chmod 644 client.key
 check_fails 1 "a secret key that others can read" "client.key: .*chmod 600" \
     ntxent --curve-key client.key --listen "tcp://127.0.0.1:$p4"
 chmod 600 other.key && echo short >other.key
-check_fails 1 "a key that is none" "other.key: not a CURVE key" \
+check_fails 1 "a file that is not a key" "other.key: not a CURVE key" \
     ntxent --curve-key other.key --listen "tcp://127.0.0.1:$p4"
 
 # ---- streams over ZeroMQ ----

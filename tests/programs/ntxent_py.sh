@@ -11,7 +11,7 @@ fi
 export PYTHONDONTWRITEBYTECODE=1
 check "loss, gradient, accuracy and entropy agree with PyTorch in float64" \
     /usr/bin/python3 "$ROOT/tests/programs/ntxent_py.py" "$ROOT"
-check_fails 1 "a stream that breaks off" 'without an end frame' \
+check_fails 1 "a truncated stream" 'without an end frame' \
     /usr/bin/python3 "$ROOT/examples/ntxent.py" </dev/null
 single() {
     /usr/bin/python3 -c 'import sys; sys.path.insert(0, sys.argv[1]); import numpy as np, frames

@@ -90,7 +90,7 @@ if mount -t tmpfs -o size=16k tmpfs disk 2>/dev/null; then
         metrics_to disk/m.tsv
     }
     augment --data shapes --size 8 --batch 4 --steps 404 --start 400 >m.st
-    check_fails 1 "a log that goes on on a full disk" 'disk/m.tsv: No space left' resumed_full
+    check_fails 1 "a log that is resumed on a full disk" 'disk/m.tsv: No space left' resumed_full
     check "the old metrics are unchanged" test "$(wc -l <disk/m.tsv)" = 402
     umount disk
     trap 'rm -rf "$T"' EXIT

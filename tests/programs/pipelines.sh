@@ -33,7 +33,7 @@ model_again() { # the state of a complete run contains its model, byte for byte
 }
 check "a deleted model is made again from the state" model_again
 check "a run with another seed" run other --steps 10 --seed 8 --encoder "$small"
-check_fails 1 "so the comparison can fail" '' sh -c 'cmp threads1/model.safetensors other/model.safetensors >&2'
+check_fails 1 "another seed gives another model" '' sh -c 'cmp threads1/model.safetensors other/model.safetensors >&2'
 
 # Coprocesses on pipes, where each stage has its own optimizer, against sockets.
 over_pipes() {

@@ -43,7 +43,7 @@ breaks() {
     # shellcheck disable=SC2002 # in a file that ends on a frame, nothing would be broken
     cat broken.st | progress --log cut.tsv >broke.st
 }
-check_fails 1 "a stream that breaks off" 'end frame' message breaks
+check_fails 1 "a truncated stream" 'end frame' message breaks
 no_end() {
     # shellcheck disable=SC2002 # as above
     test "$(wc -l <cut.tsv)" = 351 && ! cat broke.st | inspect >/dev/null 2>&1
@@ -73,7 +73,7 @@ cp notes.txt notes.old
 logged() {
     progress --log "$1" <all.st >/dev/null
 }
-check_fails 1 "a log that is something else" 'notes.txt: .*no log' message logged notes.txt
+check_fails 1 "a log that is another file" 'notes.txt: .*no log' message logged notes.txt
 check "the other file is unchanged" cmp notes.txt notes.old
 check_fails 1 "a log that cannot be written" 'nowhere/log.tsv' message logged nowhere/log.tsv
 check_fails 1 "a log on a full disk" '/dev/full: No space left on device' message logged /dev/full

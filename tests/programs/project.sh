@@ -75,7 +75,7 @@ for layers in 1 2 3 4; do
 done
 check_fails 1 "a wrong shape" 'h' project --in wrong.st
 check_fails 1 "a model of another shape" 'm.st' project --dim 11 --init m.st --in h.st
-check_fails 1 "a step that is not the optimizer's" 'start it with --start 0' \
+check_fails 1 "another step than the optimizer's" 'start it with --start 0' \
     project --next 'exec:ntxent 2>ntxent.err' --opt 'exec:lars --lr 0.1 --model late.model 2>lars.err' \
     --in late.st
 check_fails 2 "five layers" 'layers' project --layers 5

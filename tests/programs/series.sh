@@ -55,7 +55,7 @@ check "waves are the same for any number of threads" cmp \
 augment --data waves --policy eval --steps 1 --batch 20 --out waves.st
 check "waves have ten classes in turn" py labels waves.st {0..9} {0..9}
 augment --data waves --split test --policy eval --steps 1 --batch 20 --out waves-test.st
-check_fails 1 "waves: the test's are others" differ sh -c 'cmp waves.st waves-test.st >&2'
+check_fails 1 "waves: the test series differ from the training series" differ sh -c 'cmp waves.st waves-test.st >&2'
 
 # ---- files ----
 for name in three double flat; do
@@ -130,15 +130,15 @@ refuses twice.npy 'cannot make sense of its header$'
 refuses cut.npy '(cannot make sense of its header|its header is|its shape)'
 refuses version.npy 'version 4.0 of the format$'
 refuses few.npy '4 series, and 3 labels beside it$'
-check_fails 1 "labels that are no integers" 'mixed-labels.npy: not labels' augment --data mixed.npy --steps 1 --batch 2
+check_fails 1 "labels that are not integers" 'mixed-labels.npy: not labels' augment --data mixed.npy --steps 1 --batch 2
 check_fails 1 "a folder without the split" 'half has no test part \(train, test, val\); --hold 0.1' \
     sh -c 'mkdir half && cp flat.csv half/train.csv && augment --format series --data half --split test'
-check_fails 1 "a file that is not there" 'nowhere.npy: No such file' augment --format series --data nowhere.npy
+check_fails 1 "a missing file" 'nowhere.npy: No such file' augment --format series --data nowhere.npy
 check_fails 2 "an operation on images" "unknown operation 'blur' \(there are crop, center, jitter" \
     augment --data waves --ops crop,blur
 check_fails 2 "a policy for images" '--policy simclr: not for series' augment --data waves --policy simclr
 check_fails 2 "a policy for series" '--policy simclr-series: not for images' augment --data shapes --policy simclr-series
-check_fails 2 "half a segment" 'permutation: 2.5-3: not whole numbers' augment --data waves --ops permutation:1:2.5-3
+check_fails 2 "a number of segments that is not whole" 'permutation: 2.5-3: not whole numbers' augment --data waves --ops permutation:1:2.5-3
 check_fails 2 "too many segments" 'permutation: 17 is not between 1 and 16' augment --data waves --ops permutation:1:17
 
 # ---- the network ----

@@ -198,7 +198,7 @@ wrong() { # HOW: the misbehaviour of the second of two optimizers
 }
 named='^shard: exec:exec .* answer'
 check_fails 1 "an answer that lacks a tensor" "$named drop: its answer: the frame has no tensor bn1" wrong drop
-check_fails 1 "an answer with one more" "$named more: answered with more.weight, which it was not sent" wrong more
+check_fails 1 "an answer with one more tensor" "$named more: answered with more.weight, which it was not sent" wrong more
 check_fails 1 "an answer of another shape" "$named shape: its answer: tensor .* is .*, not " wrong shape
 check_fails 1 "an answer of another dtype" "$named dtype: its answer: tensor .* is I32 .*, not F32" wrong dtype
 check_fails 1 "an answer that is an error" "$named error: it hurts" wrong error
@@ -207,11 +207,11 @@ check_fails 1 "an answer to a join at another step" \
 check_fails 1 "an answer that does not come" "exec:sleep 60: no answer within 5 s" \
     shard --timeout 5 --next "exec:cat,exec:sleep 60" --in all.st --out out
 optimizer_py run 0 2 6 noend >noend.st
-check_fails 1 "no end frame" '^shard: stdin: ended without an end frame' \
+check_fails 1 "a stream without an end frame" '^shard: stdin: ended without an end frame' \
     sh -c 'cat noend.st | shard --next exec:cat,exec:cat >out'
 
 check_fails 2 "no --next" "^shard: --next: '' is no link" shard
-check_fails 2 "a list that begins with no link" "'model.st' is no link" shard --next 'model.st,exec:lars'
+check_fails 2 "a list whose first entry is not a link" "'model.st' is no link" shard --next 'model.st,exec:lars'
 check_fails 2 "a link that is empty" "'exec:lars,' is no link" shard --next 'exec:lars,,exec:lars'
 check_fails 2 "a comma at the end" "'exec:lars,' is no link" shard --next 'exec:lars,'
 # shellcheck disable=SC2046 # one word

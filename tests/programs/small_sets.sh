@@ -56,7 +56,7 @@ check "without labels, the message names the data" one_line '^evaluate: unlabell
     "$ROOT/pipelines/evaluate" --run r --data unlabelled --on x --out unlabelled.out
 check "without a test part, the message says what to do" one_line '^augment: whole has no test part .*--hold' \
     "$ROOT/pipelines/evaluate" --run r --data whole --on x --out whole.out
-check_fails 1 "finetune says so before it trains" '^augment: whole has no test part .*--hold' \
+check_fails 1 "finetune reports it before it trains" '^augment: whole has no test part .*--hold' \
     "$ROOT/pipelines/finetune" --run tuned --data whole "${short[@]}"
 check "the refused finetune made no folder" test ! -e tuned
 

@@ -121,6 +121,6 @@ localhost() {
     $tiny <x.st | project --layers 0 --next "tcp://localhost:$port" >z.st && wait $server
 }
 check "--listen on localhost" localhost
-check_fails 1 "on a host that is not there" 'tcp://nowhere.invalid:7000: there is no device or host nowhere.invalid' \
+check_fails 1 "--listen on an unknown host" 'tcp://nowhere.invalid:7000: there is no device or host nowhere.invalid' \
     ntxent --insecure --timeout 5 --listen tcp://nowhere.invalid:7000
 done_testing

@@ -208,7 +208,7 @@ ends_early() {
     $views --turn 1/2 --steps 3 --out "$(address 1)" &
     over_ipc 2
 }
-check_fails 1 "one that ends early" "^inspect: ipc://$T/1.ipc: ended, and ipc://$T/0.ipc goes on\$" ends_early
+check_fails 1 "a writer that ends early" "^inspect: ipc://$T/1.ipc: ended, and ipc://$T/0.ipc goes on\$" ends_early
 check "the frames before its end were read" test "$(tr '\n' ' ' <steps.read)" = "0 1 2 "
 ends_early_by_command() {
     over_ipc 0 --in "exec:$views --turn 0/2 --steps 1,exec:$views --turn 1/2 2>/dev/null"
@@ -218,21 +218,21 @@ check_fails 1 "a command that ends early" \
 fails() {
     over_ipc 0 --in "exec:$views --turn 0/2; exit 3,exec:$views --turn 1/2 2>/dev/null"
 }
-check_fails 1 "one that fails at its end" '^inspect: exec:.*--turn 0/2; exit 3: exited with status 3$' fails
+check_fails 1 "a command that fails at its end" '^inspect: exec:.*--turn 0/2; exit 3: exited with status 3$' fails
 breaks_off() {
     over_ipc 0 --in "exec:$views --turn 0/2 2>/dev/null,exec:$views --turn 1/2 2>/dev/null | head -c 150000"
 }
-check_fails 1 "one that breaks off" '^inspect: exec:.*head -c 150000: truncated in the data' breaks_off
+check_fails 1 "a truncated stream" '^inspect: exec:.*head -c 150000: truncated in the data' breaks_off
 never() {
     ($views --turn 0/2 --out "$(address 0)" 2>/dev/null &)
     over_ipc 2 --timeout 5
 }
-check_fails 1 "one that never comes" "^inspect: ipc://$T/1.ipc: nobody sent anything within 5 s\$" never
+check_fails 1 "a writer that never starts" "^inspect: ipc://$T/1.ipc: nobody sent anything within 5 s\$" never
 in_use() { # an address of its own, since writers of the cases before may still try theirs
     over_ipc 0 --in "$(address 9),$(address 9)"
 }
 check_fails 1 "one address twice" "^inspect: ipc://$T/9.ipc: stands twice among the streams\$" in_use
-check_fails 1 "too many" '^inspect: a list of more than 64 streams$' inspect --in "$(addresses 65)"
+check_fails 1 "a list with too many streams" '^inspect: a list of more than 64 streams$' inspect --in "$(addresses 65)"
 if [ -z "$zmq" ]; then
     skip "one that dies" "python3-zmq is not installed"
 else
@@ -241,7 +241,7 @@ else
         $peer push "$(address 1)" 0 1 &
         over_ipc 2
     }
-    check_fails 1 "one that dies" "^inspect: ipc://$T/1.ipc: ended without an end frame: its producer died\$" dies
+    check_fails 1 "a writer that dies" "^inspect: ipc://$T/1.ipc: ended without an end frame: its producer died\$" dies
 fi
 if [ -z "$python" ]; then
     skip "over sockets, frame by frame" "python3-numpy is not installed"

@@ -66,11 +66,11 @@ check "a status that looks like that of a signal is reported as a status" fails_
 no_success() {
     supervised nothing --restarts 0 optimizer=true
 }
-check_fails 1 "no model is no success" 'nothing/model.safetensors: No such file' no_success
+check_fails 1 "a run without a model has failed" 'nothing/model.safetensors: No such file' no_success
 half() {
     supervised half --restarts 0 optimizer='cp middle.st "$RUN/state.safetensors"; cp model.st "$RUN/model.safetensors"'
 }
-check_fails 1 "nor is a state in the middle" 'half has made 2 of 4 steps' half
+check_fails 1 "a run whose state is incomplete has failed" 'half has made 2 of 4 steps' half
 counts() { # two failures with a new state each, then one without, and another one
     local status=0
     rm -rf counted n
@@ -157,7 +157,7 @@ race() {
     [ $won = 1 ] && [ "$(wc -l <raced/who)" = 1 ]
 }
 check "of three runs started at once one begins, and the others print a line" race
-check_fails 1 "a folder holds one run" 'well holds a run already; --resume goes on with it' supervised well optimizer=true
+check_fails 1 "a folder that holds a run already" 'well holds a run already; --resume goes on with it' supervised well optimizer=true
 mkdir link && ln -s "$T/precious" link/lock
 check_fails 1 "a lock that is a link" 'link/lock: a symbolic link' supervised link optimizer=true
 check "no file is made outside the folder" test ! -e precious
@@ -313,8 +313,8 @@ killed_longer() { # the new number of steps stays if a signal, and not a failure
 check "also after a signal before the next state" killed_longer
 
 # ---- usage ----
-check_fails 2 "no folder" '--run PATH is missing' supervise a=b
+check_fails 2 "a missing --run" '--run PATH is missing' supervise a=b
 check_fails 2 "no process" 'no process is named' supervise --run x
 check_fails 2 "a process without a name" "'b' is not NAME=CMD" supervise --run x b
-check_fails 2 "a name twice" 'two processes are called a' supervise --run x a=b a=c
+check_fails 2 "two processes with the same name" 'two processes are called a' supervise --run x a=b a=c
 done_testing

@@ -95,7 +95,7 @@ same_bf16() {
 }
 check "bf16: 2 workers end in the same bits as one process" same_bf16 2
 check "bf16: 8 workers end in the same bits as one process" same_bf16 8
-check_fails 1 "which are not float32's: the comparison can fail" '' sh -c 'cmp bf16.st alone.st >&2'
+check_fails 1 "bf16 and float32 give different bits" '' sh -c 'cmp bf16.st alone.st >&2'
 
 # Selective kernels have norms with one value for each image.
 same_sk() {
@@ -113,7 +113,7 @@ apart() { # NAME, FIRST, LATER: bounds for the differences of its losses from th
 sync=0
 check "a run of 2 workers without --sync" spread unsynced 2
 sync=1
-check_fails 1 "without --sync the first loss is another one" '' bash -c "steps=$steps; $(declare -f apart losses)
+check_fails 1 "without --sync the first loss differs" '' bash -c "steps=$steps; $(declare -f apart losses)
     apart unsynced 1e-3 10 >&2"
 
 # Three workers do not have whole grains, so sums are rounded differently; nothing else may differ.
@@ -161,7 +161,7 @@ halved() {
     spread halved 2 && apart halved 1e-5 0.2
 }
 check "--wire bf16: losses agree approximately" halved
-check_fails 1 "--wire bf16: other bits" '' sh -c 'cmp halved.st alone.st >&2'
+check_fails 1 "--wire bf16 gives other bits" '' sh -c 'cmp halved.st alone.st >&2'
 
 # The chunks of a batch share their statistics with the chunks of the other workers.
 in_chunks() {

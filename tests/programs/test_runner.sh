@@ -26,8 +26,8 @@ check "the quick tier, with the script that runs alone at the end" closes '2 pas
 check "--all runs both tiers" closes '3 passed, 0 failed, 1 skipped' --all
 check "the slowest script is in the last row" sh -c 'tail -n 2 out | head -n 1 | grep -q fine'
 check "a script of the other tier, by its name" closes '1 passed, 0 failed, 0 skipped' long
-check_fails 2 "a name that no test has" '^no test matches: nonesuch$' bash tests/run nonesuch
-check_fails 2 "a name that no test has, after one that a test has" '^no test matches: nonesuch$' bash tests/run long nonesuch
+check_fails 2 "a word that matches no test" '^no test matches: nonesuch$' bash tests/run nonesuch
+check_fails 2 "a word that matches no test, after one that does" '^no test matches: nonesuch$' bash tests/run long nonesuch
 
 fails() { # EXPECTED MESSAGE, LINES of the script
     script programs/bad.sh "${@:2}"

@@ -167,5 +167,5 @@ export SIMCLR_EDGES=1
 broken() {
     head -c 100 h.st | project --layers 0 --next 'exec:cat >/dev/null'
 }
-check_fails 1 "of what breaks off nothing either" '^project: stdin: truncated' broken
+check_fails 1 "the traffic of a truncated stream is not reported either" '^project: stdin: truncated' broken
 done_testing

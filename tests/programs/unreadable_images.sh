@@ -111,5 +111,5 @@ last_line() { # the last line that it prints
     tail -n 1 none.err >&2
     return 1
 }
-check_fails 1 "a set of which no image can be read" 'none/1.png: empty: and none of the 0 images before it' last_line
+check_fails 1 "a set without readable images" 'none/1.png: empty: and none of the 0 images before it' last_line
 done_testing
