@@ -45,13 +45,13 @@ test[89] = 0
 
 def logistic(l2):
     x = train.astype(np.float64)
-    mean, deviation = x.mean(axis=0), x.std(axis=0)
-    deviation[7] = 1
+    mean, std = x.mean(axis=0), x.std(axis=0)
+    std[7] = 1
     model = LogisticRegression(
         C=1 / (len(x) * l2), solver="newton-cg", tol=1e-8, max_iter=100000, multi_class="multinomial"
     )
-    model.fit((x - mean) / deviation, train_y)
-    standardized = (test.astype(np.float64) - mean) / deviation
+    model.fit((x - mean) / std, train_y)
+    standardized = (test.astype(np.float64) - mean) / std
     f32 = np.float32
     return {
         "coef": model.coef_.astype(f32),

@@ -2,13 +2,13 @@
 
     data FOLDER [FILE...]      writes 50 images each as CIFAR-10 files (default: two and the test's)
     describe FILE              a line per frame: shapes and metadata
-    rows FILE FIRST LAST       fails unless images FIRST to LAST stand there in order, with the labels
+    rows FILE FIRST LAST       fails unless the rows are images FIRST to LAST in order, with the labels
                                of `data`
-    join WHOLE PART...         fails unless the parts' rows make the whole stream's
-    same WHOLE OTHER           fails unless the streams are the same but for `seq`
+    join WHOLE PART...         fails unless the rows of the parts together are those of WHOLE
+    same WHOLE OTHER           fails unless the streams are the same except for `seq`
     pictures FOLDER WxH...     writes PNG files of those sizes
     redo FOLDER STREAM TRACE OP...  fails unless PIL, torchvision and numpy make the same views from
-                               the trace, and just those operations are in it"""
+                               the trace, and it has exactly those operations"""
 
 import json
 import os

@@ -1,12 +1,12 @@
 """Input and expected results for classify.sh.
 
-    classify.py ROOT make      init.st and step.st: a ResNet-18 of torchvision, an eighth as wide, with
+    classify.py ROOT make      writes init.st and step.st: a ResNet-18 of torchvision, an eighth as wide, with
                                a classifier and parts of another head; and one batch
-    classify.py ROOT compare FROZEN...    what runs of that batch sent to their optimizers
-    classify.py ROOT bad       frames that classify refuses
-    classify.py ROOT frozen BEFORE AFTER BLOCK   which tensors a training has moved
+    classify.py ROOT compare FROZEN...    compares what runs of that batch sent to their optimizers
+    classify.py ROOT bad       writes frames that classify must refuse
+    classify.py ROOT frozen BEFORE AFTER BLOCK   checks which tensors a training run has changed
     classify.py ROOT same MODEL PART...
-    classify.py ROOT top1 LOGITS          of numpy"""
+    classify.py ROOT top1 LOGITS          prints the top-1 that numpy computes"""
 
 import sys
 

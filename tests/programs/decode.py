@@ -1,8 +1,8 @@
 """Compares the decoding of odd PNG and JPEG files with PIL: python3 decode.py ROOT AUGMENT
 
-Each file is written by hand or by PIL, read by augment, and compared with PIL's convert("RGB"). What
-PIL reads and we refuse, what we read and PIL refuses, and what has other pixels is listed below, with
-the reason; every other file must have PIL's pixels, or be refused by both."""
+Each file is written by hand or by PIL, read by augment, and compared with PIL's convert("RGB"). Files
+that only PIL reads, files that only augment reads, and files with other pixels are listed below with
+the reason. Every other file must have PIL's pixels, or be refused by both."""
 
 import io
 import os

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""first_change.py ROOT START A B: how far B's change of all weights from START is from A's, relative
-to A's; fails above 2e-2, where a flipped ReLU would put it, and if nothing changed."""
+"""first_change.py ROOT START A B: compares B's change of all weights from START with A's. Fails if the
+relative difference is above 2e-2, as a flipped ReLU would make it, or if nothing changed."""
 import sys
 
 import numpy as np

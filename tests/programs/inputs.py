@@ -4,16 +4,16 @@
     idx FOLDER            120 grey images of 28 x 28 as MNIST has them, and 5 for testing
     cifar100 FOLDER       50 images and 10 for testing
     jpegs FOLDER          JPEG of every kind, square, without labels
-    damaged FOLDER        300 images, and files that are none beside them
+    damaged FOLDER        300 images, beside files that are not images
     pictures FOLDER STREAM [turned]   fails unless the stream has PIL's pixels of the folder's files
-    grey FOLDER SPLIT STREAM          the same of `idx`
-    fine STREAM SPLIT                 the same of `cifar100`
-    distinct STREAM N     fails unless there are N rows of as many images
+    grey FOLDER SPLIT STREAM          the same for `idx`
+    fine STREAM SPLIT                 the same for `cifar100`
+    distinct STREAM N     fails unless there are N rows, of N different images
     epochs STREAM IMAGES  fails unless each epoch has each image at most once, all shuffled
     large FOLDER KIND     16 images of 500 x 375
-    near STREAM OTHER MEAN            fails unless pixels differ by no more, on average
+    near STREAM OTHER MEAN            fails if pixels differ by more than MEAN on average
     reduced FOLDER STREAM TRACE       fails unless PIL makes the same crops of reduced images
-    memory BYTES COMMAND...           runs it; fails if it ever held more"""
+    memory BYTES COMMAND...           runs it; fails if it uses more memory than BYTES"""
 
 import gzip
 import io

@@ -1,7 +1,7 @@
 """Input and expected results for losses.sh.
 
-    losses.py ROOT make                 z.st, views.st, and faulty ones
-    losses.py ROOT judge A REPLY LOSS NUMBER [semi-hard] [no-normalize]   in float64"""
+    losses.py ROOT make                 writes z.st, views.st, and frames with defects
+    losses.py ROOT judge A REPLY LOSS NUMBER [semi-hard] [no-normalize]   compares in float64"""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Holds examples/ntxent.py against PyTorch's numbers in tests/golden/ntxent_example.safetensors; run by
+"""Compares examples/ntxent.py with PyTorch's numbers in tests/golden/ntxent_example.safetensors; run by
 ntxent_py.sh."""
 
 import subprocess

@@ -1,22 +1,22 @@
 """A table of small data sets as users have them, each with one oddity or defect.
 
-    python3 own_data.py ROOT BIN [WORD...]    all of them, or those whose names hold a word
+    python3 own_data.py ROOT BIN [WORD...]    all of them, or those whose names contain a word
 
-A case makes files in a folder of its own. What belongs to which split with which label is computed
-here, from the files, by readers that know nothing of the programs' (readers below), and compared
-with what augment hands out: labels by name, pixels, counts, names of classes, lines on stderr; and
-with evaluate's top-1, for which the k nearest rows vote here as well. Or the case expects one line
-and exit status 1.
+A case makes files in a folder of its own. The readers below compute the images and labels of each
+split from the files, independently of the programs. The test compares them with the output of
+augment (labels by name, pixels, counts, names of classes, lines on stderr) and with evaluate's
+top-1, which is computed here from the k nearest rows. Or the case expects one line and exit status
+1.
 
 Where neither the design nor the issue says what is right, these were chosen:
-  - A class is a folder with an image in or below it, in any part: a stray folder is none.
-  - The rows of a set without parts are its training part; a set with parts and no `train` has none.
-  - Of the parts `test`, `val`, `valid`, `validation` the first that is there is the test part.
-  - --hold and --limit take of each class the share that is due, give or take one image.
-  - A folder that wraps all of an archive (photos/a/1.png, photos/b/2.png) is no class.
-  - An image whose label cannot be read is left out. One beside another under the same key has that
-    key's label or none, never another's.
-  - A missing file of CIFAR's training batches is named, whether the rest is taken or not."""
+  - A class is a folder with an image in or below it, in any part; an empty folder is not.
+  - The rows of a set without parts are its training part; a set with parts but no `train` has no training part.
+  - Of the parts `test`, `val`, `valid`, `validation` the first that exists is the test part.
+  - --hold and --limit use the right share of each class, within one image.
+  - A folder around all of an archive (photos/a/1.png, photos/b/2.png) is not a class.
+  - An image whose label cannot be read is left out. Of two images with the same key, each has
+    that key's label or none, never another one.
+  - A missing file of CIFAR's training batches is named, whether the others are used or not."""
 
 import concurrent.futures
 import gzip

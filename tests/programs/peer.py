@@ -1,14 +1,14 @@
 """Peers for links.sh, streams.sh and lars.sh, which answer, send requests, or misbehave.
 
     peer.py ROOT make                     writes the input files
-    peer.py ROOT serve HOW                answers requests on stdin, on stdout
+    peer.py ROOT serve HOW                answers requests from stdin on stdout
     peer.py ROOT last_words               an optimizer that fails
     peer.py ROOT bind ADDRESS HOW         the same over ZeroMQ
     peer.py ROOT ask ADDRESS HOW          a client over ZeroMQ
     peer.py ROOT pull ADDRESS SECONDS     reads a stream slowly; prints its steps
-    peer.py ROOT slowly SECONDS           passes a stream on, a frame each so many seconds
+    peer.py ROOT slowly SECONDS           passes a stream on, one frame every SECONDS seconds
     peer.py ROOT push ADDRESS STEP...     writes a stream of these seqs
-    peer.py ROOT check FILE N             dh is half of h, in N frames and an end frame
+    peer.py ROOT check FILE N             checks that dh is half of h, in N frames and an end frame
     peer.py ROOT ports N | keys"""
 
 import io

@@ -2,13 +2,13 @@
 
     make                       writes the files of series that the test reads
     redo STREAM TRACE SOURCE OP...  fails unless numpy makes the same views of the series in
-                               SOURCE.npy from the trace, and just those operations are in it
-    whole STREAM NAME          fails unless the frames hold NAME.npy, in order, with its labels
+                               SOURCE.npy from the trace, and it has exactly those operations
+    whole STREAM NAME          fails unless the frames contain NAME.npy, in order, with its labels
     labels STREAM LABEL...     fails unless y is that, in order
-    join WHOLE PART...         fails unless the parts' rows make the whole stream's
+    join WHOLE PART...         fails unless the rows of the parts together are those of WHOLE
     plots [FILE]               writes plots.st, of a ramp up and a flat line beside one down and a
                                gap; fails unless FILE shows them
-    bytes                      writes u8.st, tall.st: x that resnet1d does not take
+    bytes                      writes u8.st, tall.st: x that resnet1d must refuse
     better FILE FILE           fails unless the first's top1 is far above the second's"""
 
 import json

@@ -1,9 +1,9 @@
 """Optimizers and clients for shard.sh.
 
-    shard.py ROOT same WHOLE,... PART...   the parts' tensors are the whole's, each with its owner
-    shard.py ROOT answer HOW               an optimizer that echoes, or does what it should not
+    shard.py ROOT same WHOLE,... PART...   checks that the parts have the tensors of WHOLE, each with its owner
+    shard.py ROOT answer HOW               an optimizer that echoes, or misbehaves as HOW says
     shard.py ROOT large                    requests of more than a pipe holds
-    shard.py ROOT rank ADDRESS             a client that brings tensors, and one that brings none
+    shard.py ROOT rank ADDRESS             a client that sends tensors, and one that sends none
     shard.py ROOT far ADDRESS              a client that leaves out a step"""
 
 import io

@@ -5,7 +5,7 @@
     same NAME STREAM OTHER        fails unless that tensor is the same
     first_rows STREAM N   fails unless the first frame has N rows
     joined WHOLE PART...  fails unless the rows of the parts, step by step, are those of WHOLE
-    first STREAM          prints the image of the first row, as the file that it is
+    first STREAM          prints the file of the first row's image
     stands_in WHOLE STREAM IMAGE KIND     fails unless WHOLE becomes STREAM where IMAGE is damaged"""
 
 import sys

@@ -3,9 +3,9 @@
     workers.py ROOT ADDRESS sums|rows|HOW
     workers.py ROOT ADDRESS beside HOW
 
-A {} in the address stands for half the rank. sums (over $WORLD workers) and rows check the answers
-against numpy. Any other HOW misbehaves as it says, and checks that the others are told why; beside
-a run that is well it is a stranger's misbehaviour, of which the run learns nothing."""
+A {} in the address is replaced by half the rank. sums (over $WORLD workers) and rows compare the
+answers with numpy. Any other HOW is a misbehaviour, and checks that the other workers receive the
+reason. With `beside`, a stranger misbehaves while a correct run goes on, which must not notice it."""
 
 import io
 import os
