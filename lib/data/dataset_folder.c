@@ -87,7 +87,7 @@ static enum walk_result next_file(FTS *tree, const char *root, FTSENT **e,
 
 /* ---- what the layout has to know ---- */
 
-/* What a folder contains. */
+/* The contents of a folder. */
 struct level {
     int folders; /* those with images in them or below them */
     char *last;  /* the name of the last of those folders */

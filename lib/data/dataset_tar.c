@@ -27,7 +27,7 @@ enum {
     MAX_OF_KEY = 16 /* largest number of images of one key, which wait for its label */
 };
 
-/* Where the bytes of an image are. */
+/* The place of an image's bytes. */
 struct tar_place {
     int64_t offset, size;
     int64_t archive; /* index of the archive's path */

@@ -70,7 +70,7 @@ int layout_add_text(struct layout *l, const char *path, const char *text)
 
 /* ---- the root and its parts ---- */
 
-/* What is known of the children of a folder. */
+/* A summary of a folder's children. */
 struct summary {
     int with_images;     /* number of children with images in them or below them */
     struct folder *last; /* the last of those children */

@@ -9,10 +9,10 @@
 #define MAPS activations_fp32
 #define NAME "fp32"
 
-/* The bits of positive floats, read as integers, grow with the floats. Those of negative floats do
- * so if all bits but the sign are inverted. The order from the lowest is then: negative NaNs,
- * negative infinity, all numbers, infinity, NaNs. Subtracting the number of negative NaNs makes the
- * negative NaNs wrap around to the top. */
+/* Returns the key of a value. The bits of positive floats, read as integers, grow with the floats.
+ * Those of negative floats do so if all bits but the sign are inverted. The order from the lowest
+ * is then: negative NaNs, negative infinity, all numbers, infinity, NaNs. Subtracting the number of
+ * negative NaNs makes the negative NaNs wrap around to the top. */
 static inline int32_t key_of(float v)
 {
     uint32_t bits;

@@ -141,8 +141,8 @@ store_bf16_avx512(const float *c, int64_t rows, int64_t columns, int64_t n, cons
 }
 #endif
 
-/* A kernel of bf16 runs only on machines that also have an instruction that rounds to bf16
- * (gemm_kernel.h). Kernels of floats do not need it. */
+/* Returns the function that stores values as bf16. A kernel of bf16 runs only on machines that also
+ * have an instruction that rounds to bf16 (gemm_kernel.h). Kernels of floats do not need it. */
 static bf16_store *choose_store_bf16(const struct gemm_kernel *product)
 {
 #if defined(__x86_64__)

@@ -58,7 +58,7 @@
 /* A block of an engine's memory. */
 struct engine_memory;
 
-/* Where a map, packed weights or scratch memory begin in a block. */
+/* The place in a block at which a map, packed weights or scratch memory begin. */
 struct engine_place {
     struct engine_memory *memory; /* NULL: there is no such map */
     size_t offset;                /* in bytes, a multiple of 64 */

@@ -153,9 +153,9 @@ static struct winograd_shape exchanged(const struct winograd_shape *s)
     return t;
 }
 
-/* Winograd pays only if at least half of the outputs of the tiles are inside the map: maps of 3 or
- * 6 a side gain a quarter, those of 2 or 5 lose. With fewer than LANES channels, some lanes would
- * be empty. */
+/* Returns true if at least half of the outputs of the tiles are inside the map, because Winograd's
+ * method does not pay otherwise: maps of 3 or 6 a side gain a quarter, those of 2 or 5 lose. With
+ * fewer than LANES channels, some lanes would be empty. */
 bool winograd_pays(const struct winograd_shape *s)
 {
     const int64_t tiles = count_divide_up(s->h, TILE) * count_divide_up(s->w, TILE);

@@ -5,7 +5,7 @@
 #include "evaluate/feature_set.h"
 #include "frame/class_names.h"
 
-/* If both sets have class names, relabels both with indices into the union of the names: first the
+/* Relabels both sets, if both have class names, with indices into the union of the names: first the
  * names of `train` in their order, then those that only `test` has. Stores the union in *names,
  * which must start as {0} and which the caller frees, and its size in the `classes` of both sets.
  * If neither set has names, changes nothing. Returns -1 with a message, which calls the sets

@@ -9,7 +9,7 @@
 #include "evaluate/scores.h"
 #include "frame/class_names.h"
 
-/* What to report. The caller owns everything that it points to. */
+/* The contents of a report. The caller owns everything that it points to. */
 struct score_report {
     const char *method, *on;   /* "knn"; the tensor that the features come from, "h" */
     int64_t n_train;           /* training rows; 0 if there is no training set */

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* What a classifier predicts for one row. */
+/* A classifier's prediction for one row. */
 struct prediction {
     int32_t label; /* the class of the highest score; the lowest class among equal scores */
     int32_t rank;  /* the true class's place in the order of scores: 0 if the prediction is right */

@@ -31,8 +31,9 @@ extern const struct operation_field noise_fields[];
 /* The parameters of both operations: the probability, and the range of sigma. */
 enum { NOISE_P, NOISE_SIGMA };
 
-/* The draw() function of both operations. Besides sigma, they use the random stream of the view's
- * name for RANDOM_PIXELS, from block 2^28 x (the operation's place in the list) on. */
+/* Draws the values of both operations, as struct operation's draw(). Besides sigma, they use the
+ * random stream of the view's name for RANDOM_PIXELS, from block 2^28 x (the operation's place in
+ * the list) on. */
 void noise_draw(const struct operation_use *use, const struct operation_context *context,
                 void *drawn);
 

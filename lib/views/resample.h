@@ -16,14 +16,14 @@
 
 #include "views/operation.h"
 
-/* The apply() and scratch() functions of the `first` operations on images. The drawn values are a
- * struct box, in pixels of the image at full size; the image may have been decoded at a reduced
- * size. */
+/* Resizes a box of an image, as apply() and scratch() of the `first` operations on images. The
+ * drawn values are a struct box, in pixels of the image at full size; the image may have been
+ * decoded at a reduced size. */
 void resample_box(const void *drawn, const struct operation_canvas *canvas);
 size_t resample_box_scratch(const void *drawn, const struct operation_canvas *canvas);
 
-/* The apply() function of the `first` operations on series. The drawn values are a struct box, in
- * steps. */
+/* Resizes a run of steps, as apply() of the `first` operations on series. The drawn values are a
+ * struct box, in steps. */
 void resample_run(const void *drawn, const struct operation_canvas *canvas);
 
 /* A rectangle of an image, in pixels and fractions of pixels. */

@@ -153,7 +153,7 @@ static void test_schedule(void **state)
     }
 }
 
-/* The values in a frame must not be trusted. */
+/* Frames may contain extreme values, which the schedule must not trust. */
 static void test_schedule_extremes(void **state)
 {
     (void)state;

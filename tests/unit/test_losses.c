@@ -668,7 +668,7 @@ static void test_collapse(void **state)
     free(labels);
 }
 
-/* A single element that is not finite must not stay unnoticed, nor products that overflow. */
+/* A single element that is not finite must be noticed, and so must products that overflow. */
 static void test_not_finite(void **state)
 {
     (void)state;
