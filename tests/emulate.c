@@ -113,8 +113,7 @@ struct instruction {
     unsigned opcode;
     unsigned reg, vvvv, rm; /* rm is a register unless `memory` is true */
     bool memory, sib;
-    uint64_t base, index; /* the address is their sum; base includes the displacement, index its
-                             scale */
+    uint64_t base, index; /* the address is their sum, with the displacement and the scale */
     unsigned bytes;       /* bytes of a vector; only EVEX has the members after this one */
     unsigned mask;        /* 0: every element */
     bool zeroing, broadcast;

@@ -17,8 +17,7 @@ int batch_reader_init(struct batch_reader *r)
     if (r->sampler->evaluation)
         r->buffer_images = 1; /* a buffer of one image keeps the order */
     r->buffer = calloc((size_t)r->buffer_images, sizeof *r->buffer);
-    r->n_kept = r->sampler->batch + 2 * BATCH_READER_BEFORE + 1; /* more rows than are needed at
-                                                                    once */
+    r->n_kept = r->sampler->batch + 2 * BATCH_READER_BEFORE + 1; /* more than needed at once */
     r->kept = calloc((size_t)r->n_kept, sizeof *r->kept);
     return r->buffer && r->kept ? 0
                                 : fail("out of memory for a shuffle buffer of %lld images",

@@ -76,8 +76,7 @@ void dataset_report_ignored(struct dataset *set);
 bool dataset_holds_series(const char *path, const char *format);
 
 bool dataset_is_stream(const struct dataset *set);
-int64_t dataset_count(const struct dataset *set); /* number of samples; -1: a stream that cannot
-                                                     be counted */
+int64_t dataset_count(const struct dataset *set); /* -1: a stream that cannot be counted */
 int dataset_classes(const struct dataset *set);   /* labels are below this; 0: no labels */
 /* Returns the names of the classes by label, which the set owns, or NULL if the classes have
  * none. */

@@ -58,13 +58,10 @@ struct dataset {
     bool rewinds;     /* rewind() works */
     bool costly;      /* get() decodes or draws an image, or returns one that must be decoded */
     int64_t count;    /* number of samples; -1: unknown, for a stream that can be read only once */
-    int classes;      /* 0: no labels. In sequence: the largest label + 1 if open() does not know
-                         it */
+    int classes;      /* 0: no labels; in sequence: the largest + 1 if open() lacks it */
     int native_size;  /* pixels a side of square images, or steps of series; 0: see size_sample.h */
-    int channels;     /* channels of series, whose samples are F32 (native_size,channels); 0:
-                         images */
-    const char *const *class_names; /* names by label, owned by the format or the layout; NULL:
-                                       no names */
+    int channels;     /* of series, which are F32 (native_size,channels); 0: images */
+    const char *const *class_names; /* by label; the format's or the layout's; NULL: no names */
     /* The layout, for formats in which a path decides the part and class of a sample; else NULL.
      * open() makes it, and dataset_close() frees it. In sequence, sequence.c adds the images to
      * it. */

@@ -36,8 +36,7 @@ struct tar_place {
 /* An image that was found, or a link that may lead to one. */
 struct found {
     struct sample sample; /* its text is the path */
-    int64_t offset;       /* place of its bytes in the file; -1: they are in the sample, or it is a
-                             link */
+    int64_t offset;       /* of its bytes in the file; -1: in the sample, or a link */
 };
 
 struct tar_set {
@@ -54,8 +53,7 @@ struct tar_set {
     int n_gathered;
     int64_t label;                  /* label of the present key; -1: none has been read */
     bool bad_label;                 /* the key's .cls cannot be read */
-    struct found ready[MAX_OF_KEY]; /* images of the previous key; those from next_ready on are
-                                       still to be returned */
+    struct found ready[MAX_OF_KEY]; /* the previous key's; next_ready is the next to return */
     int n_ready, next_ready;
 };
 

@@ -43,10 +43,7 @@ int layout_add_folder(struct layout *l, const char *path);
 
 /* Returns true if layout_settle() needs the text at that path: wnids.txt or val_annotations.txt. */
 bool layout_wants_text(const char *path);
-enum {
-    LAYOUT_MAX_TEXT = 1 << 26
-}; /* largest number of bytes of a text; the caller skips a
-      longer one */
+enum { LAYOUT_MAX_TEXT = 1 << 26 }; /* bytes; the caller skips a longer text */
 /* Adds a copy of such a text. Does nothing after layout_settle(). Returns -1 with a message on
  * failure. */
 int layout_add_text(struct layout *l, const char *path, const char *text);

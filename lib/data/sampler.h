@@ -12,8 +12,7 @@
 struct sampler {
     /* The caller fills these in. */
     int64_t images;        /* number of images in the data set, or of those chosen from it */
-    const int64_t *chosen; /* the numbers of the chosen images (images), owned by the caller;
-                              NULL: 0 to images - 1 */
+    const int64_t *chosen; /* their numbers (images), the caller's; NULL: 0 to images - 1 */
     int64_t batch;         /* images in a global batch */
     int64_t epochs;
     int64_t steps;  /* number of steps; 0: epochs decide */
@@ -29,8 +28,7 @@ struct sampler {
 
 struct batch {
     int64_t step, epoch;
-    int64_t rows;         /* rows of the global batch; fewer than sampler.batch at the end of an
-                             evaluation */
+    int64_t rows;         /* of the global batch; an evaluation's last one may have fewer */
     int64_t grains;       /* divides rows */
     int64_t first, count; /* this rank's rows: first, first + 1, ... */
     int64_t start;        /* place of row 0 in the epoch */

@@ -17,8 +17,7 @@ struct tar_item {
 /* An image: items[item], with the bytes of items[source]. */
 struct tar_image {
     int64_t item, source;
-    char *path; /* owned: the path of an image in a folder that a link leads to. NULL: it is the
-                   item's path */
+    char *path; /* owned: the path through a link to a folder; NULL: the item's path */
 };
 
 /* Returns the path that a link leads to, from the root of its archive; a symbolic link starts at

@@ -24,8 +24,7 @@
 
 enum {
     COLORS = 4,        /* largest number of channels of an image */
-    LOAD_PIXELS = 64,  /* pixels of a task; a table holds the mean and std of each of their
-                          values */
+    LOAD_PIXELS = 64,  /* pixels of a task, for which a table holds mean and std */
     ELEMENTS = 1 << 14 /* values of a task that only converts */
 };
 

@@ -35,8 +35,7 @@ struct panel_window {
 enum panel_layout {
     PANEL_A,          /* [64 bytes' worth of c][row][64 bytes]: rows of A */
     PANEL_B,          /* [columns' worth of c][row][columns], bf16 rows in pairs: packed as B */
-    PANEL_TRANSPOSED, /* [c][row]: rows of A that run through pixels; each line is a multiple of
-                         64 bytes */
+    PANEL_TRANSPOSED, /* [c][row]: rows of A run through pixels; lines are multiples of 64 bytes */
 };
 
 /* The layout of a panel. In a split precision, all high halves come before all low ones. */

@@ -11,8 +11,7 @@
 struct row_tiles {
     int64_t grid_rows, images_per_grain;
     int64_t n, rows;
-    int64_t per_image, per_grain, count; /* number of tiles of a group of n images, of a grain,
-                                            and in all */
+    int64_t per_image, per_grain, count; /* tiles of a group of images, of a grain, in all */
 };
 
 /* A tile: `images` images from `image` on, and `rows` rows of each from `row` on. */

@@ -11,8 +11,7 @@ enum {
     TILE = WINOGRAD_TILE,
     POSITIONS = WINOGRAD_POSITIONS,
     LANES = WINOGRAD_LANES, /* also the depth of a product of floats */
-    GROUP = 64, /* approximate number of channels whose inputs stay in the cache while gradients
-                   stream past */
+    GROUP = 64, /* channels, about, whose inputs stay in the cache while gradients pass */
     LINE = 16   /* floats of a cache line */
 };
 
@@ -29,8 +28,7 @@ static int64_t tiles_per_grain(const struct winograd_shape *s)
  * narrow layers then stay in the second-level cache, and wide ones, whose weights do not fit there,
  * read the weights seldom enough. */
 struct winograd_cut {
-    int64_t part, parts;   /* number of tiles of a part (a grain's last part may have fewer), and
-                              of parts of a grain */
+    int64_t part, parts;   /* tiles of a part (at most); parts of a grain */
     int64_t count;         /* parts of the batch */
     int64_t strip, strips; /* number of parts of a strip, and of strips of the batch */
 };
@@ -122,8 +120,7 @@ static size_t forward_memory(const struct gemm_kernel *p, const struct winograd_
 /* A thread's memory for the gradient of the weights. */
 struct winograd_gradient_memory {
     struct winograd_planes v; /* inputs */
-    struct winograd_planes d; /* gradients of the outputs, transposed: rows are channels, columns
-                                 are tiles */
+    struct winograd_planes d; /* outputs' gradients, transposed: rows are channels */
     struct winograd_planes m; /* products of one block */
     struct gemm_step *steps;
 };

@@ -66,8 +66,7 @@ void winograd_transform_products(const struct winograd_planes *m, int64_t rows, 
 
 /* The weights of a convolution in either direction. */
 struct winograd_weights {
-    const float *first;   /* of the first input and output: the first tap, or for the backward
-                             pass the last */
+    const float *first;   /* the first input and output; first tap, or last if backward */
     int64_t in, out, tap; /* floats from one input, output or tap to the next */
     bool bf16;            /* the weights are rounded to bf16 */
 };

@@ -89,8 +89,7 @@ int network_backward(struct network *net, const float *dout, float *din,
 struct network_event {
     const char *kernel; /* "conv forward", "norm backward" ... */
     const char *name;   /* the name of the operation's first parameter, or "" */
-    double seconds;     /* from call to return; for an engine that queues its calls this is not
-                           the time of the work */
+    double seconds;     /* from call to return; shorter than the work if the engine queues */
     double flops;       /* 2 for each multiplication of a direct convolution, else 0 */
     double bytes;       /* bytes of the maps read and written, counted once each */
 };

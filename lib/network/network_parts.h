@@ -13,8 +13,7 @@
  * backward pass. The sums (2, c) are those of the norm's input and of its square. If several
  * workers share a batch, sums and numbers of values are those of all workers. */
 struct norm_statistics {
-    double *sums, values;             /* over the slice: sums, and the number of values of a
-                                         channel */
+    double *sums, values;             /* over the slice; values of a channel */
     double *batch_sums, batch_values; /* over the batch */
     float *mean, *scale, *inverse;    /* (c): scale = weight * inverse; inverse = 1 / std */
 };

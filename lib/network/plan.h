@@ -43,8 +43,7 @@ struct plan {
     int frozen; /* number of operations at the beginning that do not train (plan_freeze()) */
     struct parameters parameters;
     bool series;                            /* see plan_new_series() */
-    int64_t room_operations, room_channels; /* the module's own: entries that the lists have room
-                                               for */
+    int64_t room_operations, room_channels; /* the module's own: capacities of the lists */
 };
 
 /* Return a plan whose tensor 0 is its input, with that many channels. In a plan for series, maps

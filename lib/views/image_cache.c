@@ -65,8 +65,7 @@ void image_cache_put(struct image_cache *cache, int64_t i, const struct scaled_i
         memcpy(copy->pixels, image->pixels, bytes);
         if (atomic_compare_exchange_strong(&cache->images[i], &none, copy))
             return;
-        free(copy); /* another thread stored the same image, for a row that shows it in place of
-                       its own */
+        free(copy); /* another thread stored it first, in place of its own image */
     }
     atomic_fetch_add(&cache->left, need);
 }

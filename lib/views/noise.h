@@ -20,8 +20,7 @@
 
 /* The drawn values of the operations `noise` on images and `jitter` on series. */
 struct noise {
-    float sigma; /* standard deviation: for images in units in which white is 1, for series in
-                    those of the values */
+    float sigma; /* standard deviation; in images white is 1, in series the unit is theirs */
     uint32_t key[2], counter[4];
 };
 

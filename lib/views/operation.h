@@ -27,8 +27,7 @@ enum {
 struct operation_parameter {
     const char *meaning; /* for --help: "sigma in pixels"; NULL ends the parameters */
     enum parameter_kind {
-        PARAMETER_PROBABILITY, /* probability that the operation is applied to a view, from 0 to
-                                  1 */
+        PARAMETER_PROBABILITY, /* of applying the operation to a view, from 0 to 1 */
         PARAMETER_NUMBER,
         PARAMETER_RANGE, /* "0.1-2", or "0.5" for 0.5-0.5 */
         PARAMETER_COUNTS /* a range of whole numbers */
@@ -104,8 +103,7 @@ struct operation {
     void (*draw)(const struct operation_use *use, const struct operation_context *context,
                  void *drawn);
     size_t drawn_size;                    /* of that struct; at most OPERATION_MAX_DRAWN */
-    const struct operation_field *fields; /* the struct's members, in the order of the trace;
-                                             NULL: none */
+    const struct operation_field *fields; /* its members, in the trace's order; NULL: none */
 
     /* Computes the view in place from the drawn values. The first operation fills canvas->x from
      * canvas->image. The function must not allocate, and must compute the same on any machine. */

@@ -9,8 +9,7 @@
 enum { POLICY_MAX_OPS = 16, POLICY_MAX_SIZE = 4096 /* of a view */ };
 
 struct policy {
-    struct operation_use ops[POLICY_MAX_OPS]; /* in the order of application; the first is a
-                                                 `first` operation */
+    struct operation_use ops[POLICY_MAX_OPS]; /* in order; the first is a `first` operation */
     int n_ops;
 };
 

@@ -21,8 +21,7 @@ struct prefetch {
     void *user;
     size_t bound;
     pthread_t thread;
-    sem_t ready; /* counts frames to be taken, and one for the end; a signal interrupts the wait
-                    for it */
+    sem_t ready; /* counts frames to be taken, and one for the end; a signal interrupts its wait */
     pthread_mutex_t lock;
     pthread_cond_t room;
     /* Protected by the lock: */

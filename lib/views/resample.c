@@ -204,8 +204,7 @@ void resample_bicubic(const uint8_t *pixels, int width, int height, struct area 
                                *bottom = &down.taps[size - 1];
     const int x0 = across.taps[0].first, end = bottom->first + bottom->count;
     const size_t columns = (size_t)(last->first + last->count - x0), row_floats = 3 * l.padded;
-    int top = down.taps[0].first, held = 0; /* the window's first row, and the number of rows
-                                               that it holds */
+    int top = down.taps[0].first, held = 0; /* the window's first row; rows that it holds */
     for (int y = 0; y < size;) {
         const int from = top + held, rows = end - from < STRIP ? end - from : STRIP;
         for (int i = 0; i < rows; i++)

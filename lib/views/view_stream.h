@@ -26,8 +26,7 @@ struct view_stream {
     const char *target;         /* the operation whose outcome is the label y, or "class" */
     const char *trace;          /* a file, or "" */
     int64_t n_views;            /* number of views of an image */
-    int64_t size;               /* pixels a side or steps of a view; 0: view_stream_open()
-                                   decides */
+    int64_t size;               /* pixels a side or steps; 0: view_stream_open() decides */
     int64_t n_threads;
     bool orient, reduced; /* see augment.h */
     bool sharded;         /* the metadata contain the rank and the number of ranks */

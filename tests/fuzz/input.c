@@ -139,8 +139,7 @@ static void write_frame(int fd, struct input part)
     }
     struct input fill, text = text_of(part, &fill);
     struct frame *f = input_frame(part);
-    if (*part.bytes == '{') { /* used unchanged; the reader must also refuse what was refused
-                                 above */
+    if (*part.bytes == '{') { /* unchanged; the reader must refuse it if input_frame() did */
         uint64_t length = text.size;
         assert(!write_all(fd, &length, sizeof length, "it"));
         assert(!write_all(fd, text.bytes, text.size, "it"));

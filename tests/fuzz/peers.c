@@ -95,8 +95,7 @@ enum socket_result socket_receive(struct socket *s, double seconds, struct frame
         gone[peer] = true;
     if (kind == '-' || kind == '~')
         return client && fail("the connection was lost") ? SOCKET_FAILED : SOCKET_NOTHING;
-    if (gone[peer]) /* its messages would come over a new connection, which this fuzzer does not
-                       simulate */
+    if (gone[peer]) /* this fuzzer does not simulate the new connection that it would need */
         return SOCKET_NOTHING;
     known[peer] = true;
     if (from)

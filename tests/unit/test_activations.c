@@ -408,8 +408,7 @@ static void test_mask_at_the_kink(void **state)
         free(sums);
         norm_case_free(&t);
     }
-    assert_true(passed > n / 10 && passed < n * 9 / 10); /* otherwise this test would test
-                                                            nothing */
+    assert_true(passed > n / 10 && passed < n * 9 / 10); /* otherwise nothing is tested */
 }
 
 static void test_nan(void **state)
@@ -455,8 +454,7 @@ static void check_max_pool(const struct activations *m, struct pool_shape s)
     void *dx = new_map(m, n), *other = new_map(m, n > out ? n : out);
     double *want = calloc((size_t)n, sizeof *want), *terms = calloc((size_t)n, sizeof *terms);
     for (int64_t i = 0; i < n; i++) {
-        const double v = rint(4 * uniform()) + 0; /* few different values, so that there are many
-                                                     ties; and no -0 */
+        const double v = rint(4 * uniform()) + 0; /* few values, so many ties; no -0 */
         set(m, x, i, fabs(v) == 4 ? copysign(INFINITY, v) : v);
     }
     m->max_pool(&s, x, y, 1);

@@ -370,8 +370,7 @@ static void test_defects(void **state)
         assert_null(parse_bytes(bytes, cut));
         assert_says("truncated", "{}");
     }
-    struct frame *f = parse_bytes(bytes, size); /* without tensors and metadata it is still a
-                                                   frame */
+    struct frame *f = parse_bytes(bytes, size); /* a frame without tensors or metadata */
     assert_non_null(f);
     frame_free(f);
 }

@@ -480,8 +480,7 @@ static void test_triplet_loss(void **state)
                 const struct loss l = {margin ? TRIPLET : NTLOGISTIC, numbers[margin][number],
                                        .semi_hard = which & 2, .raw = which & 4, .views = 2};
                 if (sizes[i][0] > 100 && (number != 1 || (l.raw && sizes[i][1] == 1)))
-                    continue; /* sums of that many products of two numbers cannot be
-                                 distinguished */
+                    continue; /* such sums cannot be told apart */
                 check_case(&l, sizes[i][0], sizes[i][1], 0.7, scale_of(&l, sizes[i][1]));
             }
 }
@@ -496,8 +495,7 @@ static void test_opposites(void **state)
         {1, 1, -1, -1},             /* the others are opposite */
         {1, -1, 1, -1},             /* the positive is opposite */
         {1, -1, 2, -2, 1, 2},       /* on two lines */
-        {1, 1, 2, -2, 2, 1, 1, 2},  /* several negatives are the most similar of the less similar
-                                       ones */
+        {1, 1, 2, -2, 2, 1, 1, 2},  /* several are the most similar of the less similar */
         {1, 1, 1, 2, -1, -1, 2, -2} /* among equal rows */
     };
     static const double numbers[] = {1e-3, 0.01, 0.0156, 0.0157, 0.1, 1.5, 1e3};
@@ -593,8 +591,7 @@ static void test_finite_differences(void **state)
         run(&loss, NULL, z, N, D, 1, dz, &m);
         for (int i = 0; i < N * D; i++) {
             struct loss_metrics up, down;
-            float saved = z[i], h = loss.kind > SUPCON ? 1e-3f : 1e-2f; /* does not step over a
-                                                                           kink */
+            float saved = z[i], h = loss.kind > SUPCON ? 1e-3f : 1e-2f; /* crosses no kink */
             z[i] = saved + h;
             float above = z[i];
             run(&loss, NULL, z, N, D, 1, unused, &up);

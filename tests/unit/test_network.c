@@ -77,8 +77,7 @@ static const struct golden {
     const char *name;
     enum kind kind;
     int64_t images, h, w, c;
-    int64_t to, kernel, stride; /* to: channels, or the depth of a ResNet, or the layers of a
-                                   head */
+    int64_t to, kernel, stride; /* to: channels, a ResNet's depth, a head's layers */
     bool evaluation;
     double tolerance;
     double width; /* of a ResNet */

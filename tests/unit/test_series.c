@@ -191,8 +191,7 @@ static void test_known_series(void **state)
     draw(&view, &whole, STEPS, STEPS, 0);
     apply(&view, &x[0][0], STEPS, 2, STEPS, &out[0][0]);
     assert_memory_equal(out, x, sizeof x); /* no bit may change */
-    for (uint32_t n = 0; n < 50; n++) {    /* a ramp must stay a ramp from its first to its last
-                                              step */
+    for (uint32_t n = 0; n < 50; n++) {    /* a ramp must stay one, to its last step */
         draw(&view, &half, STEPS, 4 * STEPS, n);
         const struct box run = *view_box(&view);
         assert_int_equal(run.w, STEPS / 2);
