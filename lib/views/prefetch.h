@@ -23,7 +23,7 @@ enum prefetch_result {
 struct prefetch;
 
 /* Makes the next frame. Only the thread calls it, and the thread handles no signals. A long
- * operation in it must end early once *stop is set; stop_check() returns that there. */
+ * operation in it must end early once *stop is set; stop_check() reports this to it. */
 typedef enum prefetch_result prefetch_make(void *user, const atomic_bool *stop, struct frame **out);
 
 /* Starts the thread. Call it after signals_setup(). `bytes` is the bound; 0 means one frame. `user`

@@ -42,7 +42,7 @@ augment --data shapes --limit 50 --batch 24 --steps 9 --start 3 --out tail.st
 size=$(stat -c %s tail.st)
 check "--start gives the frames of an uninterrupted run" \
     cmp tail.st <(tail -c "$size" whole.st)
-check "and these are six of nine frames" test $((size * 9)) -lt $(($(stat -c %s whole.st) * 6 + 3000))
+check "these are six of nine frames" test $((size * 9)) -lt $(($(stat -c %s whole.st) * 6 + 3000))
 augment --data shapes --batch 24 --steps 9 --start 9 --out none.st
 check "--start at the last step writes only the end frame" test "$(stat -c %s none.st)" -lt 200
 
@@ -189,7 +189,7 @@ check "SIGTERM ends it while it waits for images" stops --data - --cache 0 --siz
 } | head -c 1000 >first.bytes
 check "when its reader goes away, it fails" grep -qx 1 broken.status
 check "it reports that in a line" grep -q '^augment: ' broken.txt
-check "and in one line only" test "$(wc -l <broken.txt)" = 1
+check "it reports that in one line only" test "$(wc -l <broken.txt)" = 1
 check_fails 1 "a full disk" 'No space left' augment --data shapes --batch 8 --steps 3 --out /dev/full
 
 if ! py describe one.st >describe.txt 2>/dev/null; then
