@@ -44,7 +44,7 @@ size_t conv_pass_work_bytes(const struct conv_pass *p);
 /* Computes a pass: sets dst to the products of src and the packed weights (conv_pack.h), or with
  * `add` adds them to dst. Row i of sums, (2, o) doubles, receives the sums of part i's values and
  * of their squares. sums may be NULL. */
-void conv_pass_run(const struct conv_pass *p, const void *src, const void *packed, void *dst,
+void conv_pass_run(const struct conv_pass *whole, const void *src, const void *packed, void *dst,
                    bool add, double *sums, const struct workspace *work);
 
 /* Writes zeros to the pixels of a phase on which no output depends. */

@@ -42,7 +42,7 @@ void panel_lay_out(struct panel *p, const struct panel_window *window,
     p->line_pitch = layout == PANEL_TRANSPOSED ? count_round_up(p->line_rows, depth) : p->line_rows;
     /* A block reads all its rows of A, and a step reads all its k of B, even those whose results
      * are not used. */
-    int64_t total = p->lines * p->line_pitch, planes = p->channels;
+    int64_t total = p->lines * p->line_pitch, planes;
     if (layout == PANEL_A) {
         p->row_bytes = CHUNK;
         p->plane = (size_t)((total + product->rows) * CHUNK);
