@@ -69,12 +69,6 @@ int similarity_open(struct similarity *p, const struct loss_input *in, const int
                     const int64_t *ends);
 void similarity_close(struct similarity *p);
 
-/* Returns the number of rows that arrays indexed by tiles must have. */
-static inline int64_t similarity_room(const struct similarity *p)
-{
-    return p->blocks * SIMILARITY_TILE;
-}
-
 /* Copies the rows from z, normalized if in->normalize is set. For a team. */
 void similarity_load(struct similarity *p, const struct loss_input *in);
 
