@@ -9,14 +9,10 @@
 #define NETWORK_H
 
 #include "engine/engine.h"
+#include "network/normalization.h"
 #include "network/plan.h"
 
 struct network;
-
-/* How bytes of images are converted to numbers: (x/255 - mean) / std of each channel. */
-struct normalization {
-    float mean[3], std[3];
-};
 
 /* Returns a network that owns the plan and the engine. Returns NULL with a message if memory is
  * out, or if the plan or the engine is NULL because the function that should have made it failed.

@@ -315,7 +315,7 @@ int network_forward(struct network *net, const uint8_t *bytes, const float *floa
                     const struct normalization *normalize, float *out)
 {
     assert(net->prepared && !bytes != !floats);
-    assert(!bytes || (normalize && net->plan->channels[0] <= 3));
+    assert(!bytes || (normalize && net->plan->channels[0] <= NORMALIZATION_CHANNELS));
     const bool training = net->shape.training;
     if (training && check_norms(net))
         return -1;

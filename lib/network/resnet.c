@@ -190,14 +190,14 @@ static struct plan *build(struct plan *p, int depth, double width, enum resnet_s
     return p;
 }
 
-struct plan *resnet_plan(int depth, double width, enum resnet_stem stem)
+struct plan *resnet_plan(int depth, double width, enum resnet_stem stem, int64_t channels)
 {
-    return build(plan_new(3), depth, width, stem, false);
+    return build(plan_new(channels), depth, width, stem, false);
 }
 
-struct plan *resnet_sk_plan(int depth, double width, enum resnet_stem stem)
+struct plan *resnet_sk_plan(int depth, double width, enum resnet_stem stem, int64_t channels)
 {
-    return build(plan_new(3), depth, width, stem, true);
+    return build(plan_new(channels), depth, width, stem, true);
 }
 
 struct plan *resnet_series_plan(int depth, double width, enum resnet_stem stem, int64_t channels)

@@ -11,10 +11,10 @@ enum resnet_stem {
 };
 
 /* Returns a network of depth 18, 34, 50, 101 or 152. Its stages have max(1, round(64 x width))
- * channels times 1, 2, 4 and 8 (times 4 again in bottlenecks). The input has 3 channels; the output
+ * channels times 1, 2, 4 and 8 (times 4 again in bottlenecks). The input has `channels` channels; the output
  * is one vector for each image, the mean over the last map. Returns NULL with a message on
  * failure. */
-struct plan *resnet_plan(int depth, double width, enum resnet_stem stem);
+struct plan *resnet_plan(int depth, double width, enum resnet_stem stem, int64_t channels);
 
 /* Returns a ResNet-D with selective kernels, as in SimCLRv2 (arXiv 2006.10029, section 3.1;
  * 1812.01187, section 4.2; 1903.06586), of depth 50, 101 or 152. Returns NULL with a message on
@@ -35,9 +35,9 @@ struct plan *resnet_plan(int depth, double width, enum resnet_stem stem);
  * PyTorch's conversions of the official models compute the same. The official code itself differs
  * at edges: its max pooling is padded below and to the right only, and stage 1's mean does not
  * include pixels beyond the edge. */
-struct plan *resnet_sk_plan(int depth, double width, enum resnet_stem stem);
+struct plan *resnet_sk_plan(int depth, double width, enum resnet_stem stem, int64_t channels);
 
-/* Returns the same network as resnet_plan() for series with any number of channels. Its
+/* Returns the same network as resnet_plan() for series. Its
  * convolutions run along one row and have weights [O,I,k], as PyTorch's Conv1d has. Returns NULL
  * with a message on failure. */
 struct plan *resnet_series_plan(int depth, double width, enum resnet_stem stem, int64_t channels);

@@ -21,8 +21,9 @@ const struct tensor *stage_input_find(const struct stage_run *run, const struct 
         return fail_null("%s has no rows, and a training step needs some", name);
     if ((s->b && !tensor_count(t)) || __builtin_mul_overflow(s->b, s->v, &s->images))
         return fail_null("%s is empty", name);
-    if (bytes && s->c > 3)
-        return fail_null("%s has %lld channels of bytes: 3 are the most", name, (long long)s->c);
+    if (bytes && s->c > NORMALIZATION_CHANNELS)
+        return fail_null("%s has %lld channels of bytes: %d are the most", name, (long long)s->c,
+                         NORMALIZATION_CHANNELS);
     if (run->net && s->c != network_inputs(run->net))
         return fail_null("%s has %lld channels, the network takes %lld", name, (long long)s->c,
                          (long long)network_inputs(run->net));

@@ -182,7 +182,7 @@ static int copy_round(void)
 static struct plan *make_plan(void)
 {
     return resnet_plan((int)depth, 1,
-                       pixels <= CIFAR_UP_TO ? RESNET_STEM_CIFAR : RESNET_STEM_IMAGENET);
+                       pixels <= CIFAR_UP_TO ? RESNET_STEM_CIFAR : RESNET_STEM_IMAGENET, 3);
 }
 
 static struct network *make_network(void)

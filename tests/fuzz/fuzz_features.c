@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     static struct plan *head, *network;
     if (!head) {
         head = head_plan(1, 2, 0, 3);
-        network = resnet_plan(18, 0.01, RESNET_STEM_CIFAR);
+        network = resnet_plan(18, 0.01, RESNET_STEM_CIFAR, 3);
         assert(head && network);
     }
     struct input rest = {bytes, size}, part;

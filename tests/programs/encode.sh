@@ -51,7 +51,8 @@ check "another seed gives other features" bash -c '! cmp -s h.st other.st'
 
 check_fails 1 "a missing tensor" 'x' encode --in none.st
 check_fails 1 "too few dimensions" 'x' encode --in flat.st
-check_fails 1 "one channel" 'x has 1 channels: 3 are needed' encode --in gray.st
+check_fails 1 "one channel, with a normalization of three" 'x has 1 channels, and --normalize cifar10 is for 3' \
+    encode --in gray.st --normalize cifar10
 check_fails 1 "no views" 'x is empty' encode --in viewless.st
 no_rows() {
     encode --width 0.25 --in empty.st --out empty-h.st && inspect empty-h.st | grep -q 'h *F32 *\[0,2,128\]'

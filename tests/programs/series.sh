@@ -152,7 +152,7 @@ py bytes
 check_fails 1 "bytes" 'x is U8: resnet1d takes F32' encode --arch resnet1d --in u8.st
 check_fails 1 "two rows" 'a series has one row, not 2' encode --arch resnet1d --in tall.st
 check_fails 1 "bytes after floats" 'x has 5 channels of bytes' encode --arch resnet1d --in turns.st --out turned.st
-check_fails 1 "a network for images" 'x has 1 channels: 3 are needed' \
+check_fails 1 "a network for images" 'x is a series of 128 steps, and resnet18 takes images: --arch resnet1d' \
     encode --in waves.st
 
 alone() {

@@ -119,7 +119,7 @@ enum { ALL = 7, CHUNK = 3, CHUNKS = 3 };
 
 static struct network *small(void)
 {
-    return make(resnet_plan(18, 0.125, RESNET_STEM_CIFAR), "fp32");
+    return make(resnet_plan(18, 0.125, RESNET_STEM_CIFAR, 3), "fp32");
 }
 
 static int64_t chunk_images(int64_t i)

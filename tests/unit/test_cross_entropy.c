@@ -176,7 +176,7 @@ static void test_all_frozen(void **state)
     enum { N = 6, S = 8 };
     float *x = normals(N * S * S * 3, 1, 4), *evaluated = NULL, *trained = NULL;
     for (int training = 0; training <= 1; training++) {
-        struct plan *p = resnet_plan(18, 0.125, RESNET_STEM_CIFAR);
+        struct plan *p = resnet_plan(18, 0.125, RESNET_STEM_CIFAR, 3);
         assert_int_equal(resnet_operations(p, 5), p->n_operations);
         plan_freeze(p, p->n_operations);
         struct network *net = make(p, 2);

@@ -100,7 +100,7 @@ static void compare(const struct frame *f, int depth, int width, bool sk)
     if (!t)
         fail_msg("the golden file has no %s", name);
     const int64_t *want = (const int64_t *)t->data;
-    struct plan *p = (sk ? resnet_sk_plan : resnet_plan)(depth, width, RESNET_STEM_IMAGENET);
+    struct plan *p = (sk ? resnet_sk_plan : resnet_plan)(depth, width, RESNET_STEM_IMAGENET, 3);
     assert_non_null(p);
     const int64_t have[] = {checksum(&p->parameters), p->parameters.n,
                             values(&p->parameters, false), products(p, 224)};
@@ -149,7 +149,7 @@ static void test_as_published(void **state)
             if (!want || rows[i].width > WIDEST)
                 continue;
             struct plan *p = (sk ? resnet_sk_plan : resnet_plan)(rows[i].depth, rows[i].width,
-                                                                 RESNET_STEM_IMAGENET);
+                                                                 RESNET_STEM_IMAGENET, 3);
             assert_non_null(p);
             const double have = (double)values(&p->parameters, true) / 1e6;
             if ((int)lround(have) != want)
@@ -163,7 +163,7 @@ static void test_the_cifar_stem_is_one_convolution(void **state)
 {
     (void)state;
     for (int sk = 0; sk < 2; sk++) {
-        struct plan *p = (sk ? resnet_sk_plan : resnet_plan)(50, 2, RESNET_STEM_CIFAR);
+        struct plan *p = (sk ? resnet_sk_plan : resnet_plan)(50, 2, RESNET_STEM_CIFAR, 3);
         const int stem = parameters_find(&p->parameters, "conv1.weight");
         static const int64_t want[] = {128, 3, 3, 3};
         assert_true(stem >= 0);
@@ -175,12 +175,12 @@ static void test_the_cifar_stem_is_one_convolution(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    assert_null(resnet_sk_plan(34, 1, RESNET_STEM_CIFAR));
+    assert_null(resnet_sk_plan(34, 1, RESNET_STEM_CIFAR, 3));
     assert_string_equal(fail_message(),
                         "a ResNet-34 has no bottlenecks, so it takes no selective kernels");
-    assert_null(resnet_sk_plan(20, 1, RESNET_STEM_CIFAR));
-    assert_null(resnet_plan(50, 65, RESNET_STEM_CIFAR));
-    assert_null(resnet_sk_plan(50, 0, RESNET_STEM_CIFAR));
+    assert_null(resnet_sk_plan(20, 1, RESNET_STEM_CIFAR, 3));
+    assert_null(resnet_plan(50, 65, RESNET_STEM_CIFAR, 3));
+    assert_null(resnet_sk_plan(50, 0, RESNET_STEM_CIFAR, 3));
 }
 
 int main(void)

@@ -27,12 +27,12 @@ enum { THREADS = 2 };
 
 static struct plan *basic_blocks(void)
 {
-    return resnet_plan(18, 0.2, RESNET_STEM_CIFAR);
+    return resnet_plan(18, 0.2, RESNET_STEM_CIFAR, 3);
 }
 
 static struct plan *bottlenecks(void)
 {
-    return resnet_plan(50, 0.1, RESNET_STEM_IMAGENET);
+    return resnet_plan(50, 0.1, RESNET_STEM_IMAGENET, 3);
 }
 
 static struct plan *selective(void)
@@ -51,7 +51,7 @@ static struct plan *series(void)
 
 static struct plan *half_frozen(void)
 {
-    struct plan *p = resnet_plan(18, 0.2, RESNET_STEM_CIFAR);
+    struct plan *p = resnet_plan(18, 0.2, RESNET_STEM_CIFAR, 3);
     plan_freeze(p, resnet_operations(p, 3));
     return p;
 }

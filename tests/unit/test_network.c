@@ -125,7 +125,7 @@ static struct plan *plan_of(const struct golden *g)
         return head_plan((int)g->to, g->c, 24, 16);
     const enum resnet_stem stem = g->stride == 1 ? RESNET_STEM_CIFAR : RESNET_STEM_IMAGENET;
     if (g->kind == RESNET || g->kind == SK_RESNET)
-        return (g->kind == RESNET ? resnet_plan : resnet_sk_plan)((int)g->to, g->width, stem);
+        return (g->kind == RESNET ? resnet_plan : resnet_sk_plan)((int)g->to, g->width, stem, 3);
     if (g->kind == SERIES_RESNET)
         return resnet_series_plan((int)g->to, g->width, stem, g->c);
     struct plan *p = g->kind == SERIES_CONV ? plan_new_series(g->c) : plan_new(g->c);
@@ -303,7 +303,7 @@ static struct network *ready(struct plan *p, int threads)
 
 static struct network *tiny(int depth, int threads, enum resnet_stem stem)
 {
-    return ready(resnet_plan(depth, 0.2, stem), threads);
+    return ready(resnet_plan(depth, 0.2, stem, 3), threads);
 }
 
 /* The number of networks, which together contain all kinds of operations. */
@@ -312,7 +312,7 @@ static struct network *tiny_number(int i, int threads)
 {
     return i == 0   ? tiny(18, threads, RESNET_STEM_CIFAR)
            : i == 1 ? tiny(50, threads, RESNET_STEM_IMAGENET)
-                    : ready(resnet_sk_plan(50, 0.2, RESNET_STEM_IMAGENET), threads);
+                    : ready(resnet_sk_plan(50, 0.2, RESNET_STEM_IMAGENET, 3), threads);
 }
 
 static double dot(const float *a, const float *b, size_t n)
@@ -460,7 +460,7 @@ static void bytes_are_normalized(void)
 {
     struct network *net = tiny(18, 1, RESNET_STEM_CIFAR);
     const struct network_shape shape = {.images = 2, .height = S, .width = S};
-    const struct normalization how = {{0.5F, 0.4F, 0.3F}, {0.25F, 0.2F, 0.5F}};
+    const struct normalization how = {3, {0.5F, 0.4F, 0.3F}, {0.25F, 0.2F, 0.5F}};
     enum { VALUES = 2 * S * S * 3 };
     uint8_t bytes[VALUES];
     float floats[VALUES];
@@ -517,7 +517,7 @@ static void every_gradient_is_announced_once(void)
 
 static void initial_values(void)
 {
-    struct plan *p = resnet_plan(18, 1, RESNET_STEM_CIFAR);
+    struct plan *p = resnet_plan(18, 1, RESNET_STEM_CIFAR, 3);
     initialize_parameters(&p->parameters, 1);
     const struct parameter *conv =
         &p->parameters.list[parameters_find(&p->parameters, "layer4.0.conv2.weight")];
@@ -554,7 +554,7 @@ static void wrong_shapes(void)
     assert_int_equal(network_forward(net, NULL, x, NULL, out), -1);
     free(out);
     network_free(net);
-    assert_null(resnet_plan(19, 1, RESNET_STEM_CIFAR));
+    assert_null(resnet_plan(19, 1, RESNET_STEM_CIFAR, 3));
 }
 
 static void test_finite_differences(void **state)
