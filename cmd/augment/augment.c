@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/flush.h"
 #include "base/signals.h"
 #include "base/stop.h"
 #include "base/warn.h"
 #include "cli/options.h"
 #include "data/data_source.h"
+#include "data/listing.h"
 #include "link/link.h"
 #include "link/stream.h"
 #include "program/link_options.h"
@@ -39,7 +41,7 @@ static struct view_stream views = {
 };
 static const char *on_error = "skip", *shard = "", *turn = "", *out = "-";
 static int64_t seed, labels_seed, ahead = 64 << 20;
-static bool views_given;
+static bool views_given, list;
 static char policies[128], targets[256], details[6000]; /* write_help() fills them */
 
 static const struct option_spec options[] = {
@@ -72,6 +74,8 @@ static const struct option_spec options[] = {
     {"reduced", OPTION_SWITCH, &views.reduced,
      .help =
          "decode JPEGs at 1/2, 1/4 or 1/8 where no crop needs more: faster, not quite the same"},
+    {"list", OPTION_SWITCH, &list,
+     .help = "print the images, a line each, and make no views: index, label, class, name"},
     {.kind = OPTION_HEADING, .help = "Batches"},
     {"batch", OPTION_INT, &images.sampler.batch, "B", .help = "images in a global batch", .min = 1,
      .max = 1 << 24},
@@ -166,7 +170,7 @@ static void check_flags(void)
         options_reject("--data is missing (--data shapes needs no files)");
     if (view_stream_parse(&views))
         options_reject("%s", fail_message());
-    b->evaluation = policy_is_evaluation(&views.policies[0]);
+    b->evaluation = list || policy_is_evaluation(&views.policies[0]);
     if (b->evaluation && !views_given)
         views.n_views = 1;
     if (b->evaluation && !images.epochs_given)
@@ -198,6 +202,12 @@ static int write_frames(struct prefetch *made, struct sink *sink)
         if (sink_write(sink, f) || stop_check())
             return -1;
     return got == PREFETCH_END ? 0 : -1;
+}
+
+/* Prints the images, for --list. */
+static int list_images(void)
+{
+    return listing_write(&images, stdout) || flush_stdout() == FLUSH_FAILED ? -1 : 0;
 }
 
 /* Reports how many images were left out. */
@@ -238,6 +248,10 @@ int main(int argc, char **argv)
     options_parse(&program, argc, argv, NULL);
     check_flags();
 
+    if (list)
+        return finish(NULL, NULL, data_source_open(&images, 1) ? -1 : list_images())
+                   ? warn_failure()
+                   : 0;
     const bool opened =
         data_source_open(&images, (int)views.size) == 0 && view_stream_open(&views) == 0;
     struct sink *sink = opened ? sink_open(out, &link_options) : NULL;

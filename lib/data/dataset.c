@@ -249,6 +249,18 @@ const char *dataset_image_name(const struct dataset *set, int64_t i)
     return set->format->image_name ? set->format->image_name(set, i) : NULL;
 }
 
+void dataset_origin(const struct dataset *set, int64_t i, struct dataset_origin *out)
+{
+    assert(i >= 0 && i < set->count && !dataset_is_stream(set));
+    *out = (struct dataset_origin){set->name, NULL, i};
+    if (set->sequence) {
+        struct sample s = {0};
+        sequence_get(set->sequence, i, &s);
+        *out = (struct dataset_origin){s.file, s.member, s.member ? -1 : i};
+    } else if (set->format->origin)
+        set->format->origin(set, i, out);
+}
+
 enum dataset_result dataset_next(struct dataset *set, struct sample *s)
 {
     assert(dataset_is_stream(set));

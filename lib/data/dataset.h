@@ -108,6 +108,16 @@ int64_t dataset_label(const struct dataset *set, int64_t i);
  * Returns NULL if the sample's number identifies it. */
 const char *dataset_image_name(const struct dataset *set, int64_t i);
 
+/* The place that a sample comes from. The texts are valid as long as the set. */
+struct dataset_origin {
+    const char *file;   /* the path of a file or archive, or the name of drawn data */
+    const char *member; /* the sample's path in its archive, or NULL */
+    int64_t number;     /* the sample's number in a file of many, from 0; -1: the file is one */
+};
+
+/* Sets *out to the origin of sample i. It does not read the sample. */
+void dataset_origin(const struct dataset *set, int64_t i, struct dataset_origin *out);
+
 enum dataset_result {
     DATASET_FAILED = -1, /* fail_message() has the reason */
     DATASET_END = 0,

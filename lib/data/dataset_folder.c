@@ -347,6 +347,12 @@ static const char *image_name(const struct dataset *set, int64_t i)
     return layout_name(set->layout, f->images[i].path + f->root);
 }
 
+static void origin(const struct dataset *set, int64_t i, struct dataset_origin *out)
+{
+    const struct folder_set *f = set->state;
+    *out = (struct dataset_origin){f->images[i].path, NULL, -1};
+}
+
 static void close_set(struct dataset *set)
 {
     struct folder_set *f = set->state;
@@ -362,4 +368,5 @@ const struct dataset_format dataset_folder = {.recognize = path_is_folder,
                                               .get = get,
                                               .label = label,
                                               .image_name = image_name,
+                                              .origin = origin,
                                               .close = close_set};

@@ -95,6 +95,8 @@ struct dataset_format {
     /* Does the work of dataset_image_name(). NULL: samples have no names, and their numbers
      * identify them. */
     const char *(*image_name)(const struct dataset *set, int64_t i);
+    /* Does the work of dataset_origin(). NULL: the set is one file of many samples. */
+    void (*origin)(const struct dataset *set, int64_t i, struct dataset_origin *out);
     /* For sets in sequence: these do the work of dataset_next() and dataset_rewind(), but return
      * the samples of all parts. If the set has a layout, sample.text is the sample's path, and
      * links are returned as samples with sample.link. */

@@ -487,6 +487,13 @@ static const char *image_name(const struct dataset *set, int64_t i)
     return layout_name(set->layout, ((const struct tar_set *)set->state)->images.list[i].path);
 }
 
+static void origin(const struct dataset *set, int64_t i, struct dataset_origin *out)
+{
+    const struct tar_set *t = set->state;
+    const struct archive_image *image = &t->images.list[i];
+    *out = (struct dataset_origin){t->paths[t->places[image->source].archive], image->path, -1};
+}
+
 static void close_set(struct dataset *set)
 {
     struct tar_set *t = set->state;
@@ -505,6 +512,7 @@ const struct dataset_format dataset_tar = {.recognize = recognize,
                                            .get = get,
                                            .label = label,
                                            .image_name = image_name,
+                                           .origin = origin,
                                            .next = next,
                                            .rewind = begin_again,
                                            .close = close_set};
