@@ -12,11 +12,13 @@
 #include "link/link.h"
 #include "link/stream.h"
 #include "program/link_options.h"
+#include "python/npy_write.h"
 #include "report/contact_sheet.h"
 #include "report/metrics.h"
+#include "report/rows.h"
 #include "report/statistics.h"
 
-static const char *in = "-", *png = "", *meta = "";
+static const char *in = "-", *png = "", *meta = "", *rows = "", *npy = "", *tensor = "h";
 static int64_t images = 32, limit = 0;
 static bool tsv;
 
@@ -30,6 +32,11 @@ static const struct option_spec options[] = {
      0, 0},
     {"tsv", OPTION_SWITCH, &tsv, 0, "metrics frames as tab-separated lines with a header", 0, 0, 0,
      0},
+    {"rows", OPTION_STRING, &rows, "LIST",
+     "print the rows of these tensors, such as index,y, as tab-separated lines", 0, 0, 0, 0},
+    {"npy", OPTION_STRING, &npy, "FILE", "write a tensor's rows of all frames as a numpy array", 0,
+     0, 0, 0},
+    {"tensor", OPTION_STRING, &tensor, "NAME", "that tensor", 0, 0, 0, 0},
     {0},
 };
 
@@ -37,6 +44,8 @@ static const char details[] =
     "Prints, for each frame, its metadata and a line for each tensor: name, dtype, shape,\n"
     "minimum, mean and maximum of the finite elements, and how many are NaN or infinite.\n"
     "On the sheet, the views of an image are neighbouring tiles.\n"
+    "\n"
+    "With --npy, a second dimension of 1 is left out: h [B,1,D] makes an array (N,D).\n"
     "\n"
     "  inspect run/model.safetensors\n"
     "  augment --data shapes --steps 1 | inspect --png views.png";
@@ -147,8 +156,32 @@ static int draw(const struct frame *f)
     return contact_sheet_write(x, images, png);
 }
 
+/* Prints what the flags ask for of frame n. */
+static int print(const struct frame *f, int64_t n, struct metrics_columns *columns)
+{
+    if (n == 0 && tsv) {
+        metrics_columns_of(f, columns);
+        metrics_write_header(stdout, columns);
+    }
+    if (*rows)
+        return rows_write(stdout, f, rows);
+    if (*meta)
+        print_meta(f);
+    else if (tsv)
+        metrics_write_row(stdout, columns, f);
+    else if (!*npy)
+        print_frame(f, n);
+    return 0;
+}
+
+static int add_to_array(struct npy_write *array, const struct frame *f)
+{
+    const struct tensor *t = frame_find(f, tensor);
+    return t ? npy_write_rows(array, t) : fail("the frame has no tensor '%s'", tensor);
+}
+
 /* Prints each frame and then flushes, so that a person can watch a live stream. */
-static int show(struct source *source)
+static int show(struct source *source, struct npy_write *array)
 {
     struct frame *f;
     struct metrics_columns columns = {0};
@@ -159,20 +192,15 @@ static int show(struct source *source)
         got = source_next(source, &f);
         if (got != SOURCE_FRAME)
             break;
-        if (n == 0 && tsv) {
-            metrics_columns_of(f, &columns);
-            metrics_write_header(stdout, &columns);
-        }
-        if (*meta)
-            print_meta(f);
-        else if (tsv)
-            metrics_write_row(stdout, &columns, f);
-        else
-            print_frame(f, n);
+        failed = print(f, n, &columns) || (*npy && add_to_array(array, f));
         flushed = flush_stdout();
-        if (n == 0 && *png && flushed == FLUSH_DONE)
+        if (n == 0 && *png && flushed == FLUSH_DONE && !failed)
             failed = draw(f) != 0;
         frame_free(f);
+    }
+    if (*npy && flushed == FLUSH_READER_GONE) {
+        fail("stdout was closed before %s was complete", npy);
+        flushed = FLUSH_FAILED;
     }
     metrics_columns_free(&columns);
     return got == SOURCE_FAILED || flushed == FLUSH_FAILED || failed ? -1 : 0;
@@ -185,7 +213,14 @@ int main(int argc, char **argv)
     struct source *source = source_open(in, &link_options);
     if (!source)
         return warn_failure();
-    int result = show(source);
+    struct npy_write array = {0};
+    int result = *npy ? npy_write_open(&array, npy) : 0;
+    if (result == 0)
+        result = show(source, &array);
+    if (result == 0 && *npy)
+        result = npy_write_commit(&array);
+    else if (*npy)
+        npy_write_abandon(&array);
     source_close(source);
     return result ? warn_failure() : 0;
 }
