@@ -23,11 +23,11 @@
 #include "base/grow.h"
 #include "base/regular_file.h"
 #include "data/dataset_format.h"
-#include "data/npy.h"
 #include "data/part.h"
 #include "data/part_files.h"
 #include "data/path.h"
 #include "data/waves.h"
+#include "python/npy.h"
 
 enum { MAX_VALUES = 1 << 24 }; /* values of a series */
 /* The largest number of bytes of a set. */

@@ -1,4 +1,4 @@
-#include "data/npy.h"
+#include "python/npy.h"
 
 #include <ctype.h>
 #include <errno.h>
