@@ -1,20 +1,27 @@
 /* classify: a linear classifier with its loss, in place of project and a contrastive loss. It reads
  * features and labels, and returns the gradient of the features. */
-#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/fail.h"
 #include "base/signals.h"
+#include "frame/class_names.h"
 #include "link/link.h"
 #include "loss/cross_entropy.h"
 #include "network/plan.h"
 #include "program/link_options.h"
 #include "program/stage.h"
 #include "program/stage_options.h"
+#include "weights/weights.h"
 
 enum { MOST_CLASSES = 1 << 20 };
 
 static int64_t classes;
+static bool classes_given;
+static int64_t trained;  /* the number of classes that the file has; 0 without a file */
+static const char *file; /* its path */
+static char *names;      /* class_names of the file, or of the first request; NULL if none */
 static double smoothing;
 
 static const struct option_spec options[] = {
@@ -24,7 +31,8 @@ static const struct option_spec options[] = {
      .argument = "N",
      .min = 1,
      .max = MOST_CLASSES,
-     .help = "number of classes; without: what the frames' `classes` says"},
+     .help = "number of classes; without: what --init or the frames say",
+     .given = &classes_given},
     {.name = "label-smoothing",
      .kind = OPTION_DOUBLE,
      .value = &smoothing,
@@ -46,19 +54,72 @@ static const char details[] =
     "  augment --data shapes --ops crop,flip --views 1 --batch 64 --steps 20 |\n"
     "    encode --opt ipc://opt.ipc --next 'exec:classify --opt ipc://opt.ipc' | progress";
 
-/* Finds the number of classes. */
+/* Takes a copy of class_names, if they name each class. Returns -1 with a message. */
+static int take_names(const char *text)
+{
+    struct class_names parsed = {0};
+    if (!text)
+        return 0;
+    if (class_names_parse(&parsed, text))
+        return fail_prefix("class_names");
+    const bool fits = parsed.n == classes;
+    class_names_free(&parsed);
+    if (fits && !(names = strdup(text)))
+        return fail_memory(NULL);
+    return 0;
+}
+
+/* Finds the number of classes and their names in the file of --init or --like. */
+static int configure(struct stage *stage, const struct frame *weights)
+{
+    const char *text = frame_meta(weights, "classifier");
+    char *end;
+    file = *stage_options.init ? stage_options.init : stage_options.like;
+    if (!text)
+        return 0;
+    const bool good = !strncmp(text, "classes=", strlen("classes="));
+    trained = good ? strtoll(text + strlen("classes="), &end, 10) : 0;
+    if (trained < 1 || trained > MOST_CLASSES || *end)
+        return fail("%s: the description of a classifier, '%.40s', is not like 'classes=10'", file,
+                    text);
+    if (classes_given && classes != trained && !weights_derived(weights, "classifier"))
+        return fail("--classes %lld, but %s was trained with classes=%lld", (long long)classes,
+                    file, (long long)trained);
+    classes = classes_given ? classes : trained;
+    if (take_names(frame_meta(weights, "class_names")))
+        return fail_prefix("%s", file);
+    stage->logit_names = names;
+    return 0;
+}
+
+/* Checks that labels for training mean the classes of the file. */
+static int check_labels(const struct frame *request, int64_t said)
+{
+    const char *now = frame_meta(request, "class_names");
+    if (said && said != classes && !classes_given)
+        return fail("the frames say %lld classes, but %s was trained with classes=%lld",
+                    (long long)said, file, (long long)classes);
+    if (names && now && strcmp(names, now) != 0)
+        return fail("the frames have other names of classes than %s was trained with", file);
+    return names ? 0 : take_names(now);
+}
+
+/* Finds the number of classes, and for training their names. */
 static int begin(const struct frame *request)
 {
-    if (classes)
-        return 0;
-    if (frame_meta_int(request, "classes", 0, &classes))
+    int64_t said;
+    if (frame_meta_int(request, "classes", 0, &said))
         return -1;
+    if (trained)
+        return *stage_options.opt ? check_labels(request, said) : 0;
+    if (!classes_given)
+        classes = said;
     if (!classes)
         return fail("how many classes? The frames do not say: give --classes");
-    return classes > 0 && classes <= MOST_CLASSES
-               ? 0
-               : fail("the frames say %lld classes: 1 to %d are possible", (long long)classes,
-                      MOST_CLASSES);
+    if (classes < 0 || classes > MOST_CLASSES)
+        return fail("the frames say %lld classes: 1 to %d are possible", (long long)classes,
+                    MOST_CLASSES);
+    return names ? 0 : take_names(frame_meta(request, "class_names"));
 }
 
 /* Makes the network: logits = fc.weight h + fc.bias. */
@@ -70,6 +131,16 @@ static struct plan *make_plan(const struct tensor *h)
         p = NULL;
     }
     return p;
+}
+
+static void describe(const struct tensor *h, struct frame *join)
+{
+    char text[48];
+    (void)h;
+    snprintf(text, sizeof text, "classes=%lld", (long long)classes);
+    frame_set_meta(join, "classifier", text);
+    if (names)
+        frame_set_meta(join, "class_names", names);
 }
 
 /* Returns dlogits [B,V,C] with the loss and the accuracy of the batch (struct stage). */
@@ -109,10 +180,14 @@ int main(int argc, char **argv)
         details,
         {options, stage_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
-    return stage_run(&(struct stage){.input = "h",
-                                     .output = "logits",
-                                     .begin = begin,
-                                     .make_plan = make_plan,
-                                     .flags = "--classes",
-                                     .loss = loss});
+    const int status = stage_run(&(struct stage){.input = "h",
+                                                 .output = "logits",
+                                                 .configure = configure,
+                                                 .begin = begin,
+                                                 .make_plan = make_plan,
+                                                 .describe = describe,
+                                                 .flags = "--classes",
+                                                 .loss = loss});
+    free(names);
+    return status;
 }

@@ -6,17 +6,28 @@
 
 #include "base/fail.h"
 #include "base/signals.h"
+#include "base/warn.h"
 #include "network/encoder.h"
 #include "program/link_options.h"
 #include "program/stage.h"
 #include "program/stage_options.h"
+#include "weights/weights.h"
 
 static const char *arch = "resnet18", *stem = "auto", *normalize = "none", *freeze = "none";
 static const char freezes[] = "none|stem|layer1|layer2|layer3|layer4";
 static double width = 1;
 static bool selective;
 static int64_t chunk;
-static struct normalization normalization; /* what --normalize says */
+static struct given {
+    bool arch, width, stem, normalize, sk;
+} given;
+
+/* The network, as far as the flags and the file of --init or --like say what it is. */
+static struct {
+    struct encoder e;
+    bool stem_is_open; /* chosen by the size of the first images */
+    const char *file;  /* path of the file that says what it is, or NULL */
+} network;
 
 static const struct option_spec options[] = {
     {.name = "arch",
@@ -24,29 +35,34 @@ static const struct option_spec options[] = {
      .value = &arch,
      .choices = encoder_archs,
      .argument = "NAME",
-     .help = "the network; resnet1d: 18 layers for series"},
+     .help = "the network; resnet1d: 18 layers for series",
+     .given = &given.arch},
     {.name = "width",
      .kind = OPTION_DOUBLE,
      .value = &width,
      .argument = "W",
      .min = 0.01,
      .max = 64,
-     .help = "multiply the channels by W"},
+     .help = "multiply the channels by W",
+     .given = &given.width},
     {.name = "sk",
      .kind = OPTION_SWITCH,
      .value = &selective,
-     .help = "ResNet-D with selective kernels, as in SimCLRv2; from resnet50 on"},
+     .help = "ResNet-D with selective kernels, as in SimCLRv2; from resnet50 on",
+     .given = &given.sk},
     {.name = "stem",
      .kind = OPTION_CHOICE,
      .value = &stem,
      .choices = "auto|cifar|imagenet",
      .argument = "STEM",
-     .help = "auto: cifar up to 64 pixels, or steps of a series"},
+     .help = "auto: cifar up to 64 pixels, or steps of a series",
+     .given = &given.stem},
     {.name = "normalize",
      .kind = OPTION_STRING,
      .value = &normalize,
      .argument = "HOW",
-     .help = "none, cifar10, imagenet, or means/standard deviations: M,M,M/S,S,S"},
+     .help = "none, cifar10, imagenet, or means/standard deviations: M,M,M/S,S,S",
+     .given = &given.normalize},
     {.name = "freeze",
      .kind = OPTION_CHOICE,
      .value = &freeze,
@@ -82,37 +98,121 @@ static int frozen_blocks(void)
     return strcmp(freeze, "stem") ? 1 + atoi(freeze + strlen("layer")) : 1;
 }
 
-/* Describes the network that the flags ask for, for inputs like x. */
-static struct encoder describe(const struct tensor *x)
+/* ---- what the network is ---- */
+
+/* Takes the network from the flags. Returns -1 with a message. */
+static int read_flags(void)
 {
-    const enum resnet_stem chosen = !strcmp(stem, "auto")
-                                        ? encoder_auto_stem(x->shape[2], x->shape[3])
-                                    : !strcmp(stem, "cifar") ? RESNET_STEM_CIFAR
-                                                             : RESNET_STEM_IMAGENET;
-    return (struct encoder){.arch = arch,
-                            .width = width,
-                            .stem = chosen,
-                            .normalize = normalization,
-                            .selective = selective,
-                            .size = x->shape[3],
-                            .channels = x->shape[4]};
+    network.stem_is_open = !strcmp(stem, "auto");
+    network.e = (struct encoder){.arch = arch,
+                                 .width = width,
+                                 .stem = !strcmp(stem, "imagenet") ? RESNET_STEM_IMAGENET
+                                                                   : RESNET_STEM_CIFAR,
+                                 .selective = selective};
+    return normalization_parse(normalize, &network.e.normalize);
+}
+
+/* Says that a flag contradicts the file, with the value that the file has for it. */
+static int fail_flag(const char *flag, const char *value, const struct encoder *file)
+{
+    char text[ENCODER_TEXT];
+    encoder_print(file, text);
+    const char *at = strstr(text, flag);
+    return fail("--%s%s%s, but %s was trained with %.*s", flag, *value ? " " : "", value,
+                network.file, (int)strcspn(at, " "), at);
+}
+
+/* Compares each flag that was given with the file. */
+static int check_flags(const struct encoder *file)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%g", width);
+    if (given.arch && strcmp(arch, file->arch) != 0)
+        return fail_flag("arch", arch, file);
+    if (given.width && resnet_base_channels(width) != resnet_base_channels(file->width))
+        return fail_flag("width", text, file);
+    if (!network.stem_is_open && network.e.stem != file->stem)
+        return fail_flag("stem", stem, file);
+    if (given.normalize &&
+        memcmp(&network.e.normalize, &file->normalize, sizeof file->normalize) != 0)
+        return fail_flag("normalize", normalize, file);
+    return given.sk && !file->selective ? fail_flag("sk", "", file) : 0;
+}
+
+/* Prints what was taken from the shapes, and what they do not say. */
+static void tell_derived(const struct encoder *file)
+{
+    if (given.arch && given.width && !network.stem_is_open && given.normalize &&
+        given.sk == file->selective)
+        return;
+    warn_line(
+        "%s does not say what it is; its tensors are those of arch=%s width=%g stem=%s sk=%d, "
+        "and --normalize is %s",
+        network.file, file->arch, file->width, encoder_stem_name(file->stem), file->selective,
+        normalize);
+}
+
+static int configure(struct stage *stage, const struct frame *weights)
+{
+    const char *text = frame_meta(weights, "encoder");
+    struct encoder file;
+    network.file = *stage_options.init ? stage_options.init : stage_options.like;
+    if (!text)
+        return 0;
+    if (encoder_parse(text, &file))
+        return fail_prefix("%s", network.file);
+    /* Flags that contradict shapes are refused as soon as the tensors are taken. */
+    const bool derived = weights_derived(weights, "encoder");
+    if (!derived && check_flags(&file))
+        return -1;
+    if (derived)
+        tell_derived(&file);
+    if (!given.arch)
+        network.e.arch = file.arch;
+    if (!given.width)
+        network.e.width = file.width;
+    if (network.stem_is_open)
+        network.e.stem = file.stem;
+    if (!given.normalize)
+        network.e.normalize = file.normalize;
+    network.e.selective = selective || file.selective;
+    network.e.channels = file.channels;
+    network.stem_is_open = false;
+    stage->normalization = network.e.normalize;
+    return 0;
 }
 
 static struct plan *make_plan(const struct tensor *x)
 {
-    const struct encoder e = describe(x);
-    if (encoder_is_series(&e) && x->dtype != DTYPE_F32)
-        return fail_null("x is %s: %s takes F32", dtype_name(x->dtype), arch);
-    if (!encoder_is_series(&e) && x->shape[2] == 1 && x->shape[3] > 1)
+    struct encoder *e = &network.e;
+    const int64_t channels = x->shape[4];
+    if (encoder_is_series(e) && x->dtype != DTYPE_F32)
+        return fail_null("x is %s: %s takes F32", dtype_name(x->dtype), e->arch);
+    if (!encoder_is_series(e) && x->shape[2] == 1 && x->shape[3] > 1)
         return fail_null("x is a series of %lld steps, and %s takes images: --arch resnet1d",
-                         (long long)x->shape[3], arch);
-    if (normalization.channels && normalization.channels != x->shape[4])
-        return fail_null("x has %lld channels, and --normalize %s is for %d",
-                         (long long)x->shape[4], normalize, normalization.channels);
-    struct plan *p = encoder_plan(&e);
+                         (long long)x->shape[3], e->arch);
+    if (e->channels && e->channels != channels)
+        return fail_null("x has %lld channels, and %s was trained with %lld", (long long)channels,
+                         network.file, (long long)e->channels);
+    if (e->normalize.channels && e->normalize.channels != channels)
+        return fail_null("x has %lld channels, and --normalize %s is for %d", (long long)channels,
+                         normalize, e->normalize.channels);
+    if (network.stem_is_open)
+        e->stem = encoder_auto_stem(x->shape[2], x->shape[3]);
+    e->size = x->shape[3];
+    e->channels = channels;
+    struct plan *p = encoder_plan(e);
     if (p && frozen_blocks())
         plan_freeze(p, resnet_operations(p, frozen_blocks()));
     return p;
+}
+
+static void describe(const struct tensor *x, struct frame *join)
+{
+    char text[ENCODER_TEXT];
+    (void)x;
+    encoder_print(&network.e, text);
+    frame_set_meta(join, "encoder", text);
 }
 
 int main(int argc, char **argv)
@@ -125,13 +225,15 @@ int main(int argc, char **argv)
                                     {options, stage_option_specs, stage_link_option_specs,
                                      server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
-    if (normalization_parse(normalize, &normalization))
+    if (read_flags())
         options_reject("--normalize %s", fail_message());
     return stage_run(&(struct stage){.input = "x",
                                      .output = "h",
                                      .images = true,
-                                     .normalization = normalization,
+                                     .normalization = network.e.normalize,
+                                     .configure = configure,
                                      .make_plan = make_plan,
+                                     .describe = describe,
                                      .flags = "--arch, --width, --sk or --stem",
                                      .chunk = chunk,
                                      .metrics = true});

@@ -1,11 +1,20 @@
 /* project: the projection head. It reads features and writes projections. */
+#include "base/fail.h"
 #include "base/signals.h"
+#include "base/warn.h"
 #include "network/head.h"
+#include "network/projector.h"
 #include "program/link_options.h"
 #include "program/stage.h"
 #include "program/stage_options.h"
+#include "weights/weights.h"
 
 static int64_t layers = 2, hidden, dim = 128;
+static struct given {
+    bool layers, hidden, dim;
+} given;
+static struct projector trained; /* what the file says; layers is 0 if it says nothing */
+static const char *file;         /* its path, or NULL */
 
 static const struct option_spec options[] = {
     {.name = "layers",
@@ -14,21 +23,24 @@ static const struct option_spec options[] = {
      .argument = "N",
      .min = 0,
      .max = 4,
-     .help = "linear layers; 0: the projection is the feature, 2: one hidden layer"},
+     .help = "linear layers; 0: the projection is the feature, 2: one hidden layer",
+     .given = &given.layers},
     {.name = "hidden",
      .kind = OPTION_INT,
      .value = &hidden,
      .argument = "W",
      .min = 0,
      .max = 1 << 20,
-     .help = "width of hidden layers; 0: as wide as the input"},
+     .help = "width of hidden layers; 0: as wide as the input",
+     .given = &given.hidden},
     {.name = "dim",
      .kind = OPTION_INT,
      .value = &dim,
      .argument = "D",
      .min = 1,
      .max = 1 << 20,
-     .help = "width of the output"},
+     .help = "width of the output",
+     .given = &given.dim},
     {0},
 };
 
@@ -39,9 +51,55 @@ static const char details[] =
     "\n"
     "Example: encode --opt ipc://opt --next 'exec:project --opt ipc://opt --next exec:ntxent'";
 
+static int fail_flag(const char *flag, int64_t value, int64_t then)
+{
+    return fail("--%s %lld, but %s was trained with %s=%lld", flag, (long long)value, file, flag,
+                (long long)then);
+}
+
+static int configure(struct stage *stage, const struct frame *weights)
+{
+    const char *text = frame_meta(weights, "projector");
+    struct projector was;
+    (void)stage;
+    file = *stage_options.init ? stage_options.init : stage_options.like;
+    if (!text)
+        return 0;
+    if (projector_parse(text, &was))
+        return fail_prefix("%s", file);
+    if (weights_derived(weights, "projector")) {
+        if (!given.layers || !given.hidden || !given.dim)
+            warn_line("%s does not say what its projection head is; its tensors are those of %s",
+                      file, text);
+    } else {
+        if (given.layers && layers != was.layers)
+            return fail_flag("layers", layers, was.layers);
+        if (given.dim && dim != was.dim)
+            return fail_flag("dim", dim, was.dim);
+        trained = was;
+    }
+    layers = given.layers ? layers : was.layers;
+    hidden = given.hidden ? hidden : was.hidden;
+    dim = given.dim ? dim : was.dim;
+    return 0;
+}
+
 static struct plan *make_plan(const struct tensor *h)
 {
-    return head_plan((int)layers, h->shape[2], hidden, dim);
+    const int64_t width = hidden ? hidden : h->shape[2];
+    if (given.hidden && trained.layers > 1 && width != trained.hidden) {
+        fail_flag("hidden", hidden, trained.hidden);
+        return NULL;
+    }
+    return head_plan((int)layers, h->shape[2], width, dim);
+}
+
+static void describe(const struct tensor *h, struct frame *join)
+{
+    char text[PROJECTOR_TEXT];
+    const int64_t width = hidden ? hidden : h->shape[2];
+    projector_print(&(struct projector){layers, layers > 1 ? width : 0, dim}, text);
+    frame_set_meta(join, "projector", text);
 }
 
 int main(int argc, char **argv)
@@ -56,7 +114,9 @@ int main(int argc, char **argv)
     options_parse(&program, argc, argv, NULL);
     return stage_run(&(struct stage){.input = "h",
                                      .output = "z",
+                                     .configure = configure,
                                      .make_plan = make_plan,
+                                     .describe = describe,
                                      .flags = "--layers, --hidden or --dim",
                                      .part = "projector",
                                      .identity = layers == 0});

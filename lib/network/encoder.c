@@ -48,6 +48,21 @@ const char *encoder_stem_name(enum resnet_stem stem)
     return stem == RESNET_STEM_CIFAR ? "cifar" : "imagenet";
 }
 
+const char *encoder_difference(const struct encoder *a, const struct encoder *b)
+{
+    if (strcmp(a->arch, b->arch) != 0)
+        return "arch";
+    if (resnet_base_channels(a->width) != resnet_base_channels(b->width))
+        return "width";
+    if (a->stem != b->stem)
+        return "stem";
+    if (memcmp(&a->normalize, &b->normalize, sizeof a->normalize) != 0)
+        return "normalize";
+    if (a->selective != b->selective)
+        return "sk";
+    return a->channels != b->channels ? "channels" : NULL;
+}
+
 struct plan *encoder_plan(const struct encoder *e)
 {
     const struct architecture *a = find(e->arch);
@@ -64,13 +79,18 @@ struct plan *encoder_plan(const struct encoder *e)
 
 void encoder_print(const struct encoder *e, char text[ENCODER_TEXT])
 {
-    char normalize[NORMALIZATION_TEXT], channels[32] = "";
+    char normalize[NORMALIZATION_TEXT], channels[32] = "", width[32];
     normalization_print(&e->normalize, normalize);
     if (e->channels != 3)
         snprintf(channels, sizeof channels, " channels=%lld", (long long)e->channels);
-    snprintf(text, ENCODER_TEXT, "arch=%s width=%.17g stem=%s normalize=%s sk=%d size=%lld%s",
-             e->arch, e->width, encoder_stem_name(e->stem), normalize, e->selective,
-             (long long)e->size, channels);
+    for (int digits = 6; digits <= 17; digits++) { /* the shortest that reads back as this width */
+        snprintf(width, sizeof width, "%.*g", digits, e->width);
+        if (strtod(width, NULL) == e->width)
+            break;
+    }
+    snprintf(text, ENCODER_TEXT, "arch=%s width=%s stem=%s normalize=%s sk=%d size=%lld%s", e->arch,
+             width, encoder_stem_name(e->stem), normalize, e->selective, (long long)e->size,
+             channels);
 }
 
 static int read_integer(const char *value, int64_t least, int64_t most, int64_t *to)

@@ -39,6 +39,10 @@ bool encoder_is_series(const struct encoder *e);
 enum resnet_stem encoder_auto_stem(int64_t height, int64_t width);
 const char *encoder_stem_name(enum resnet_stem stem); /* "cifar" or "imagenet" */
 
+/* Returns the name of the first word in which two descriptions differ, other than `size`, or NULL if
+ * they are of the same network. Two widths of the same number of channels are the same. */
+const char *encoder_difference(const struct encoder *a, const struct encoder *b);
+
 /* Returns a new plan of the network, or NULL with a message if there is no such network. */
 struct plan *encoder_plan(const struct encoder *e);
 

@@ -146,6 +146,11 @@ int resnet_operations(const struct plan *p, int blocks)
     return i;
 }
 
+int64_t resnet_base_channels(double width)
+{
+    return (int64_t)fmax(1, round(64 * width));
+}
+
 /* Returns the architecture of that depth. Returns NULL with a message if there is none, or if the
  * network cannot have this width or selective kernels. */
 static const struct architecture *find(int depth, double width, bool selective)
@@ -173,7 +178,7 @@ static struct plan *build(struct plan *p, int depth, double width, enum resnet_s
         plan_free(p);
         return NULL;
     }
-    const int64_t base = (int64_t)fmax(1, round(64 * width));
+    const int64_t base = resnet_base_channels(width);
     int x = make_stem(p, base, stem, selective);
     for (int stage = 0; stage < 4; stage++)
         for (int i = 0; i < a->blocks[stage]; i++) {

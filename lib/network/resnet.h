@@ -10,6 +10,10 @@ enum resnet_stem {
     RESNET_STEM_IMAGENET /* 7x7 convolution with stride 2, then max pooling */
 };
 
+/* Returns the number of channels of the first stage of a network of that width:
+ * max(1, round(64 x width)). */
+int64_t resnet_base_channels(double width);
+
 /* Returns a network of depth 18, 34, 50, 101 or 152. Its stages have max(1, round(64 x width))
  * channels times 1, 2, 4 and 8 (times 4 again in bottlenecks). The input has `channels` channels; the output
  * is one vector for each image, the mean over the last map. Returns NULL with a message on

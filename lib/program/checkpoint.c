@@ -5,7 +5,6 @@
 
 #include "base/fail.h"
 #include "base/warn.h"
-#include "frame/frame_io.h"
 #include "frame/sound.h"
 #include "program/parameter_frames.h"
 
@@ -103,22 +102,11 @@ int checkpoint_take(struct parameters *p, const struct frame *f, const char *pat
     return parameter_frames_load(p, f, path);
 }
 
-int checkpoint_load(struct parameters *p, const char *path, const char *flags)
+int checkpoint_lacks(const char *part, const struct frame *f, const char *path, const char *flags)
 {
-    struct frame *f = frame_load(path);
-    const int bad = f ? checkpoint_take(p, f, path, flags) : -1;
-    frame_free(f);
-    return bad;
-}
-
-int checkpoint_lacks(const char *part, const char *path, const char *flags)
-{
-    struct frame *f = frame_load(path);
-    int bad = f ? 0 : -1;
-    for (int i = 0; f && i < f->n_tensors && !bad; i++)
+    for (int i = 0; i < f->n_tensors; i++)
         if (same_part(f->tensors[i].name, part))
-            bad = fail("%s: the network has no tensor %s; is the file of another %s?", path,
-                       f->tensors[i].name, flags);
-    frame_free(f);
-    return bad;
+            return fail("%s: the network has no tensor %s; is the file of another %s?", path,
+                        f->tensors[i].name, flags);
+    return 0;
 }

@@ -1,6 +1,7 @@
 #include "program/collective.h"
 #include "base/warn.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "base/grow.h"
 #include "link/link.h"
 #include "link/server.h"
+#include "program/description.h"
 #include "program/link_options.h"
 
 static int64_t world = 1;
@@ -216,6 +218,19 @@ static int check_same(const struct collective *r, struct frame *const *frames, c
     return 0;
 }
 
+/* Checks that all ranks are of the same network: the sum of their gradients is of one. */
+static int check_descriptions(const struct collective *r, struct frame *const *frames)
+{
+    char first[32], other[32];
+    for (int i = 1; i < r->count; i++) {
+        snprintf(first, sizeof first, "rank %lld", number(r, 0));
+        snprintf(other, sizeof other, "rank %lld", number(r, i));
+        if (description_compare(frames[0], first, frames[i], other))
+            return -1;
+    }
+    return 0;
+}
+
 static int pop_round(struct collective *r, struct frame **frames)
 {
     for (int i = 0; i < r->count; i++) {
@@ -223,7 +238,8 @@ static int pop_round(struct collective *r, struct frame **frames)
         frames[i] = rank->frames[0];
         memmove(rank->frames, rank->frames + 1, (size_t)--rank->n * sizeof *rank->frames);
     }
-    if (!check_same(r, frames, "step") && !check_same(r, frames, "kind"))
+    if (!check_same(r, frames, "step") && !check_same(r, frames, "kind") &&
+        !check_descriptions(r, frames))
         return 0;
     for (int i = 0; i < r->count; i++)
         frame_free(frames[i]);

@@ -64,7 +64,9 @@ static int check_left_over(const struct optimizer *o, const struct frame *reques
 /* Checks a join against the tensors that are already there. Returns -1 with a message. */
 static int check_join(struct optimizer *o, int client, const struct frame *request)
 {
-    if (optimizer_settings_check(&o->state.settings, request))
+    const char *resumed = o->state.config->resume ? o->state.config->state : NULL;
+    if (optimizer_settings_check(&o->state.settings, request) ||
+        descriptions_check(&o->state.described, request, resumed))
         return -1;
     for (int i = 0; i < request->n_tensors; i++) {
         const struct tensor *t = &request->tensors[i];
@@ -111,6 +113,8 @@ static int take_initial(struct optimizer *o, int client, const struct frame *req
         e->client = client;
         e->frozen = parameter_name_is_frozen(frame_meta(request, "frozen"), e->name);
     }
+    if (descriptions_take(&o->state.described, request, client))
+        return -1;
     client_of(o, client)->joined = true;
     client_of(o, client)->step = o->state.step;
     count_owed(o, client);
@@ -340,6 +344,7 @@ static int forget_client(struct optimizer *o, int client)
             store->tensors[i].client = -1;
         else if (store->tensors[i].client == client)
             optimizer_store_remove(store, i);
+    descriptions_forget(&o->state.described, client);
     client_of(o, client)->joined = false;
     client_of(o, client)->ended = true;
     return 0;

@@ -151,7 +151,7 @@ static int check_values(const struct optimizer_client *c, const struct frame *re
 }
 
 int optimizer_client_join(struct optimizer_client *c, const struct frame *request,
-                          int64_t *next_step)
+                          const struct frame *description, int64_t *next_step)
 {
     if (frame_meta_int(request, "rank", 0, &c->rank))
         return -1;
@@ -162,6 +162,7 @@ int optimizer_client_join(struct optimizer_client *c, const struct frame *reques
                (const char *const[]){"rank", "world", "grains", "batch", "images", "steps",
                                      "steps_per_epoch", NULL});
     frame_set_meta(join, "kind", "join");
+    frame_inherit_metas(join, description);
     name_frozen(c, join);
     if (link_request(c->link, join, &reply))
         return -1;

@@ -22,9 +22,10 @@ void optimizer_client_free(struct optimizer_client *c);
 
 /* Joins: sends the names of the frozen blocks and, on rank 0 only, the parameters. Receives the
  * current values and sets *next_step. `request` is the first frame of the stream; its rank, world,
- * grains, batch, images, steps and steps_per_epoch are sent along. */
+ * grains, batch, images, steps and steps_per_epoch are sent along, and all metadata of `description`,
+ * which says what the stage is (description.h). */
 int optimizer_client_join(struct optimizer_client *c, const struct frame *request,
-                          int64_t *next_step);
+                          const struct frame *description, int64_t *next_step);
 
 /* Begins a step, after its forward pass. Sends buffers that are not frozen with the first bucket.
  * The metadata step, steps, steps_per_epoch, batch, images, grains, epoch, rank and world come from

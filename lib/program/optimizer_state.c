@@ -20,6 +20,7 @@ void optimizer_state_init(struct optimizer_state *s, const struct optimizer_rule
 void optimizer_state_release(struct optimizer_state *s)
 {
     optimizer_store_release(&s->store);
+    descriptions_clear(&s->described);
 }
 
 enum { SLOT_NAME = 512 };
@@ -83,6 +84,7 @@ struct frame *optimizer_state_pack(const struct optimizer_state *s, bool slots)
         frame_set_meta(f, "optimizer", s->rule->name);
         frame_set_meta_int(f, "step", s->step);
         frame_set_meta_int(f, "steps", s->steps);
+        descriptions_write(&s->described, f);
         if (slots)
             optimizer_settings_write(&s->settings, f);
     }
@@ -183,7 +185,8 @@ int optimizer_state_load(struct optimizer_state *s)
     if (!bad && take_tensors(s, f))
         bad = fail_prefix("%s", path);
     if (!bad)
-        bad = optimizer_settings_resume(&s->settings, f, s->steps);
+        bad = optimizer_settings_resume(&s->settings, f, s->steps) ||
+              descriptions_take(&s->described, f, -1);
     s->saved = s->step;
     frame_free(f);
     return bad;

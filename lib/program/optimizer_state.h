@@ -2,7 +2,7 @@
  *
  * The state (kind "state") holds parameters, buffers, the slots as SLOT/NAME, the next step, and
  * the settings it was made with: everything that a resumed run needs. The model (kind "model")
- * holds the parameters and buffers. Files are written completely or not at all (frame_save()). */
+ * holds the parameters and buffers. Both hold what the clients are (description.h). Files are written completely or not at all (frame_save()). */
 #ifndef OPTIMIZER_STATE_H
 #define OPTIMIZER_STATE_H
 
@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "frame/frame.h"
+#include "program/description.h"
 #include "program/optimizer_options.h"
 #include "program/optimizer_rule.h"
 #include "program/optimizer_settings.h"
@@ -21,8 +22,9 @@ struct optimizer_state {
     const struct optimizer_config *config;
     struct optimizer_store store;
     struct optimizer_settings settings;
-    int64_t step;  /* the current step; all steps before it are complete */
-    int64_t steps; /* steps of the whole run, from the last request; 0 if unknown */
+    struct descriptions described; /* what the clients are */
+    int64_t step;                  /* the current step; all steps before it are complete */
+    int64_t steps;                 /* steps of the whole run, from the last request; 0 if unknown */
     int64_t saved; /* the step at which config->state was written or read; -1 before that */
 };
 

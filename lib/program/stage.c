@@ -8,6 +8,7 @@
 #include "program/link_options.h"
 #include "program/stage_options.h"
 #include "program/stage_parts.h"
+#include "weights/weights.h"
 
 bool stage_trains(const struct stage *stage)
 {
@@ -23,11 +24,26 @@ static struct frame *infer(struct stage_run *run, const struct frame *request)
     return stage_forward(run, request, input, &s, 0);
 }
 
+/* Reads the file of --init or --like, and lets the stage take from it what the flags leave open. */
+static int read_weights(struct stage_run *run, struct stage *stage)
+{
+    const char *init = stage_options.init, *path = *init ? init : stage_options.like;
+    if (!*path)
+        return 0;
+    if (!(run->weights = weights_load(path)) || stage->configure(stage, run->weights))
+        return -1;
+    if (stage->identity && *init && checkpoint_lacks(stage->part, run->weights, path, stage->flags))
+        return -1;
+    if (*init && !stage->identity)
+        return 0;
+    frame_free(run->weights);
+    run->weights = NULL;
+    frame_trim_memory();
+    return 0;
+}
+
 static int open_links(struct stage_run *run)
 {
-    if (run->stage->identity && *stage_options.init &&
-        checkpoint_lacks(run->stage->part, stage_options.init, run->stage->flags))
-        return -1;
     if (*stage_options.next && !(run->next = link_open(stage_options.next, &link_options)))
         return -1;
     if (stage_trains(run->stage) && *stage_options.opt &&
@@ -73,6 +89,8 @@ static int end_links(struct stage_run *run)
 static int close_links(struct stage_run *run)
 {
     optimizer_client_free(run->client);
+    frame_free(run->weights);
+    frame_free(run->description);
     int status = link_close(run->next);
     if (link_close(run->opt))
         status = -1;
@@ -82,7 +100,7 @@ static int close_links(struct stage_run *run)
     return status;
 }
 
-int stage_run(const struct stage *stage)
+int stage_run(struct stage *stage)
 {
     struct stage_run run = {.stage = stage};
     snprintf(run.dinput, sizeof run.dinput, "d%s", stage->input);
@@ -93,10 +111,12 @@ int stage_run(const struct stage *stage)
         options_reject("--opt needs --next: without it nothing is trained");
     if (*stage_options.sync && !*stage_options.next)
         options_reject("--sync needs --next: it is for training");
+    if (*stage_options.init && *stage_options.like)
+        options_reject("--init and --like exclude each other: both say what the network is");
     struct server *server = server_open(&server_options);
     if (!server)
         return warn_failure();
-    if (open_links(&run) || serve(&run, server) || end_links(&run)) {
+    if (read_weights(&run, stage) || open_links(&run) || serve(&run, server) || end_links(&run)) {
         const int status = warn_failure(); /* first, so that the cause comes first in a log */
         server_abandon(server);
         close_links(&run);

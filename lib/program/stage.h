@@ -18,6 +18,16 @@ struct stage {
     const char *input, *output; /* tensor names: "x" and "h"; their gradients are "dx" and "dh" */
     bool images;                /* the input is [B,V,H,W,C], U8 or F32; otherwise F32 [B,V,C] */
     struct normalization normalization; /* applied to U8 input */
+    /* Called at the start with the file of --init or --like (weights/weights.h). Takes from it what
+     * the flags leave open, and may change the stage. Returns 0, or -1 with a message if a flag
+     * contradicts the file. */
+    int (*configure)(struct stage *stage, const struct frame *weights);
+    /* Writes what the network is into the metadata of its join (description.h). It is called after
+     * make_plan, with the same input. */
+    void (*describe)(const struct tensor *input, struct frame *join);
+    const char
+        *logit_names; /* names of the output's columns, which the first frame of a stream that
+                                is not for training gets as `logit_names`; may be NULL */
     /* Called with the first request, before make_plan; may be NULL. Returns 0, or -1 with a
      * message. */
     int (*begin)(const struct frame *request);
@@ -38,6 +48,6 @@ struct stage {
 /* Runs the rest of the program after options_parse(): serves requests until all callers have ended.
  * Prints messages and returns the program's exit status. Ends the program with status 2 if flags
  * contradict each other. */
-int stage_run(const struct stage *stage);
+int stage_run(struct stage *stage);
 
 #endif

@@ -22,7 +22,18 @@ int stage_forward_start(struct stage_run *run, const struct frame *request,
         network_share(run->net, stage_sync_add, run);
     struct parameters *p = network_parameters(run->net);
     initialize_parameters(p, (uint64_t)stage_options.seed);
-    return *stage_options.init ? checkpoint_load(p, stage_options.init, run->stage->flags) : 0;
+    if (run->weights) {
+        const int bad = checkpoint_take(p, run->weights, stage_options.init, run->stage->flags);
+        frame_free(run->weights);
+        run->weights = NULL;
+        frame_trim_memory();
+        if (bad)
+            return -1;
+    }
+    if (!(run->description = frame_new(NULL, 0)))
+        return -1;
+    run->stage->describe(input, run->description);
+    return 0;
 }
 
 /* Evaluates the network into out, or copies the input to out if there is no network. */
@@ -56,8 +67,11 @@ struct frame *stage_forward(struct stage_run *run, const struct frame *request,
         (const char *const[]){run->stage->input, NULL});
     if (!f)
         return NULL;
-    if (grains > 0) /* only an evaluator needs the names of classes */
+    if (grains > 0 && !run->stage->metrics) /* a loss does not need the names of classes */
         frame_drop_meta(f, "class_names");
+    if (!grains && run->stage->logit_names && !run->named)
+        frame_set_meta(f, "logit_names", run->stage->logit_names);
+    run->named = true;
     if (s->images && forward(run, input, frame_find(f, run->stage->output)->data)) {
         frame_free(f);
         return NULL;

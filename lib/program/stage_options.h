@@ -10,13 +10,13 @@
 struct stage_config {
     const char *next, *opt, *sync; /* links; "" if not given */
     const char *wire;              /* "fp32" or "bf16" */
-    const char *init;              /* path of a checkpoint, or "" */
+    const char *init, *like;       /* paths of checkpoints, or "" */
     const char *precision, *kernel;
     int64_t seed, threads;
 };
 extern struct stage_config stage_options;
 
-/* The flags --opt, --init, --seed, --wire, --threads, --precision and --kernel, and, for a stage
+/* The flags --opt, --init, --like, --seed, --wire, --threads, --precision and --kernel, and, for a stage
  * without a loss of its own, --next and --sync. A program also takes server_option_specs and
  * link_option_specs (link_options.h). */
 extern const struct option_spec stage_option_specs[], stage_link_option_specs[];

@@ -20,6 +20,9 @@
 /* A running stage. */
 struct stage_run {
     const struct stage *stage;
+    struct frame *weights;           /* the file of --init, until the network has taken it */
+    struct frame *description;       /* metadata for the join */
+    bool named;                      /* an output has carried logit_names */
     struct network *net;             /* NULL until the first request, and for the identity */
     struct link *next, *opt, *sync;  /* NULL if not given */
     struct optimizer_client *client; /* NULL until the first training step, and for the identity */

@@ -17,7 +17,7 @@ static int join(struct stage_run *run, const struct frame *request)
     run->client =
         optimizer_client_new(run->opt, network_parameters(run->net),
                              !strcmp(stage_options.wire, "bf16") ? DTYPE_BF16 : DTYPE_F32);
-    if (!run->client || optimizer_client_join(run->client, request, &next_step))
+    if (!run->client || optimizer_client_join(run->client, request, run->description, &next_step))
         return -1;
     if (step != next_step)
         return fail("augment starts at step %lld, the optimizer is at step %lld: start it with "

@@ -45,7 +45,7 @@ static int act(char what, struct link *l, struct optimizer_client *c)
         bad = link_end(l);
         break;
     case 'j':
-        bad = optimizer_client_join(c, f, &step);
+        bad = optimizer_client_join(c, f, f, &step);
         break;
     case 't':
         bad = train(c, f);

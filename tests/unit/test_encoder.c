@@ -32,7 +32,7 @@ static void test_descriptions_read_back(void **state)
     reads_back("  size=32 sk=0  normalize=none stem=cifar width=0.25 arch=resnet18 ", design);
     reads_back("arch=resnet50 width=0.1 stem=imagenet normalize=0.485,0.456,0.406/.229,.224,.225 "
                "sk=1 size=224 channels=5",
-               "arch=resnet50 width=0.10000000000000001 stem=imagenet normalize=imagenet sk=1 "
+               "arch=resnet50 width=0.1 stem=imagenet normalize=imagenet sk=1 "
                "size=224 channels=5");
     reads_back("arch=resnet1d width=1 stem=imagenet normalize=0.1,0.3333/1,2 channels=2",
                "arch=resnet1d width=1 stem=imagenet normalize=0.100000001,0.333299994/1,2 sk=0 "
