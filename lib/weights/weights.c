@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/fail.h"
 #include "frame/frame_io.h"
 #include "network/encoder.h"
 #include "network/projector.h"
