@@ -35,6 +35,7 @@ static struct view_stream views = {
     .ops = "",
     .ops2 = "",
     .target = "class",
+    .pixels = "auto",
     .trace = "",
     .n_views = 2,
     .turns = 1,
@@ -70,7 +71,12 @@ static const struct option_spec options[] = {
      .max = 1e15},
     {"shuffle", OPTION_INT, &images.shuffle, "IMAGES",
      .help = "size of the shuffle buffer of a stream", .min = 1, .max = 1 << 28},
-    {"orient", OPTION_SWITCH, &views.orient, .help = "turn JPEGs as their EXIF orientation says"},
+    {"pixels", OPTION_CHOICE, &views.pixels, "KIND",
+     .help = "rgb: 8 bits; raw: floats of the files' own channels, with 16 bits; auto: raw if the "
+             "first image has neither colours nor grey",
+     .choices = "auto|rgb|raw"},
+    {"orient", OPTION_SWITCH, &views.orient,
+     .help = "turn JPEG and WebP files as their EXIF orientation says"},
     {"reduced", OPTION_SWITCH, &views.reduced,
      .help =
          "decode JPEGs at 1/2, 1/4 or 1/8 where no crop needs more: faster, not quite the same"},
@@ -135,7 +141,8 @@ static void write_help(void)
     policy_help_targets(file);
     fclose(file);
     file = fmemopen(details, sizeof details, "w");
-    fputs("Frames out: x U8 [B,V,S,S,3], or of series F32 [B,V,1,S,C] with C channels;\n"
+    fputs("Frames out: x U8 [B,V,S,S,3], or of raw images F32 [B,V,S,S,C] with C channels in\n"
+          "[0,1], or of series F32 [B,V,1,S,C];\n"
           "y I64 [B] (-1: no label), index I64 [B];\n"
           "metadata step, steps, steps_per_epoch, batch, images, grains, epoch, classes\n"
           "(rank, world).\n\n",

@@ -52,38 +52,49 @@ bool dataset_holds_series(const char *path, const char *format)
            (strcmp(format, "auto") == 0 && dataset_series.recognize(path));
 }
 
-/* Adds an image's size to the sample of sizes. It reads the size from the image's header. */
+/* Adds an image's size to the sample of sizes. It reads the size from the image's header. The first
+ * image that can be read also decides the kind of the set. */
 static void add_size(struct dataset *set, const struct sample *s)
 {
-    int width = s->width, height = s->height;
-    struct decoder *d = width ? NULL : decoder_new();
-    if (d && decode_start(d, s, false, &width, &height))
-        width = 0;
+    struct decode_header header = {s->width, s->height, s->kind, image_channels(s->kind) != 3};
+    struct decoder *d = s->width ? NULL : decoder_new();
+    if (d && decode_start(d, s, false, &header))
+        header.width = 0;
     decoder_free(d);
-    size_sample_add(&set->sizes, width, height);
+    if (!set->kind_known && header.width) {
+        set->kind_known = true;
+        set->kind = header.kind;
+        set->no_rgb = header.no_rgb;
+    }
+    if (set->samples_sizes)
+        size_sample_add(&set->sizes, header.width, header.height);
 }
 
 void dataset_offer_size(struct dataset *set, const struct sample *s)
 {
-    if (!set->samples_sizes)
+    if (!set->samples_sizes) {
+        if (!set->kind_known)
+            add_size(set, s);
         return;
+    }
     if (size_sample_wants(&set->sizes))
         add_size(set, s);
     else
         size_sample_skip(&set->sizes);
 }
 
-/* Reads the sizes of those images of an indexed set that are in the sample. */
+/* Reads the sizes of those images of an indexed set that are in the sample; without a need for
+ * sizes, only until an image can be read. */
 static void sample_sizes(struct dataset *set)
 {
     struct sample s = {0};
     int64_t stride = 1;
     while ((set->count - 1) / stride >= SIZE_SAMPLE_IMAGES)
         stride *= 2;
-    for (int64_t i = 0; i < set->count; i += stride) {
+    for (int64_t i = 0; i < set->count && (set->samples_sizes || !set->kind_known); i += stride) {
         if (dataset_get(set, i, &s) == 0)
             add_size(set, &s);
-        else
+        else if (set->samples_sizes)
             size_sample_add(&set->sizes, 0, 0);
     }
     sample_free(&s);
@@ -101,7 +112,7 @@ static int open_set(struct dataset *set, const struct dataset_options *options)
         if (set->count == 0)
             return fail("%s: no image in it", options->path);
     }
-    if (set->samples_sizes && !dataset_is_stream(set))
+    if (!set->native_size && !set->channels && !dataset_is_stream(set))
         sample_sizes(set);
     return 0;
 }
@@ -148,8 +159,8 @@ int dataset_fail_empty(struct dataset *set)
 {
     char text[IGNORED_TEXT];
     ignored_text(&set->ignored, text);
-    return fail("%s: no PNG or JPEG file in it%s%s%s", set->name, *text ? " (" : "", text,
-                *text ? ")" : "");
+    return fail("%s: no %s file in it%s%s%s", set->name, decode_format_names(), *text ? " (" : "",
+                text, *text ? ")" : "");
 }
 
 bool dataset_accept_image(struct dataset *set, enum layout_place place)
@@ -212,6 +223,12 @@ int dataset_native_size(const struct dataset *set, int *agree, int *looked_at)
 {
     const int most = size_sample_most(&set->sizes, agree, looked_at);
     return set->native_size ? set->native_size : most;
+}
+
+struct image_kind dataset_kind(const struct dataset *set, bool *no_rgb)
+{
+    *no_rgb = set->no_rgb;
+    return set->kind;
 }
 
 int64_t dataset_bytes_held(const struct dataset *set)

@@ -8,7 +8,7 @@
  *              the labels are the fine ones
  *   idx        MNIST's files: a folder with *images*idx3* and *labels*idx1* files, perhaps .gz, or
  *              one of them; grey becomes three channels
- *   folder     a folder for each class with PNG and JPEG files in it or below it; without such
+ *   folder     a folder for each class with image files in it or below it; without such
  *              folders the images have no labels
  *   tar        .tar, .tar.gz, .tar.zst ..., one or a brace list of them ("train-{000..146}.tar"),
  *              or "-", stdin. Labels are in KEY.cls beside KEY.jpg (WebDataset), else folders are
@@ -89,6 +89,10 @@ int dataset_channels(const struct dataset *set);
  * into the budget; *agree of *looked_at images have this size. Both are 0 if all images are known
  * to have it, or if the set was opened with a size. */
 int dataset_native_size(const struct dataset *set, int *agree, int *looked_at);
+/* Returns what DECODE_RAW gives (decode.h) of the first image of the set that can be read, and sets
+ * *no_rgb to whether it has neither colours nor grey. It is {0} if none was readable. Of a stream
+ * that comes once, the images that fit into the budget are looked at. */
+struct image_kind dataset_kind(const struct dataset *set, bool *no_rgb);
 /* Returns the number of bytes of the budget that are in use. */
 int64_t dataset_bytes_held(const struct dataset *set);
 /* Returns true if getting an image costs more than returning a pointer to its pixels, because it is

@@ -1,4 +1,4 @@
-/* folder: a folder for each class with PNG and JPEG files in it and below it, which are decoded
+/* folder: a folder for each class with image files in it and below it, which are decoded
  * when they are used. A folder whose sub-folders have no images holds images without labels.
  * layout.h says which folders are parts and classes. Hidden files are left out, links are followed.
  *

@@ -78,6 +78,9 @@ struct dataset {
     struct sequence *sequence; /* NULL: the set is indexed by its format */
     bool damage_reported;      /* an earlier pass has reported the truncated archives */
     bool samples_sizes;        /* `sizes` is in use */
+    bool kind_known;           /* an image was looked at, and has this kind */
+    bool no_rgb;               /* as in struct decode_header */
+    struct image_kind kind;
     struct size_sample sizes;
     struct read_errors *errors; /* the caller's */
 };

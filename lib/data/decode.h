@@ -1,15 +1,30 @@
-/* decode: decodes all kinds of PNG and JPEG files in memory to pixels. The pixels are those of
- * PIL's convert("RGB"), which uses the same libraries, except for grey of 16 bits:
+/* decode: decodes image files in memory to pixels.
  *
- *   PNG    palette, grey, alpha (dropped, not composited), 16 bits (the upper 8 count; PIL cuts
- *          grey values off at 255), interlaced. The image's data must be complete with correct
- *          checksums; anything after it may be missing.
- *   JPEG   baseline and progressive; YCbCr, RGB, grey, CMYK and YCCK (inverted, as Adobe writes
- *          them; no colour profile). A file that ends too soon is an error; other damage that
- *          libjpeg tolerates is not.
+ *   format   library            what is read
+ *   ------   ----------------   ------------------------------------------------------------------
+ *   PNG      libpng             palette, grey, alpha, 16 bits, interlaced. The image's data must be
+ *                               complete with correct checksums; what follows it may be missing
+ *   JPEG     libjpeg-turbo      baseline and progressive; YCbCr, RGB, grey, CMYK and YCCK (inverted,
+ *                               as Adobe writes them; no colour profile)
+ *   WebP     libwebp            lossy, lossless, with alpha; the first frame of an animation
+ *   TIFF     libtiff            the first directory: grey, RGB, palette, YCbCr, CMYK, or any number
+ *                               of channels, of 8 or 16 bits (grey and palette: 1 to 8 or 16); strips and
+ *                               tiles, chunky and planar; every compression but JBIG
+ *   BMP      decode_bmp.c       1, 4, 8, 16, 24 and 32 bits, RLE, masks
+ *   PNM      libnetpbm          PBM, PGM and PPM, plain and raw; PAM; up to 16 bits
  *
- * The first bytes of a file decide which of them it is. Memory: the picture, and the coefficients
- * of a progressive JPEG, at most 6 bytes a pixel; IMAGE_MAX_PIXELS bounds both. */
+ * The first bytes of a file decide which of them it is. A file that ends too soon is an error;
+ * other damage that a library tolerates without a word about missing pixels is not.
+ *
+ * There are two forms of pixels:
+ *
+ *   DECODE_RGB   red, green and blue of 8 bits, which are those of PIL's convert("RGB") except for
+ *                16 bits: the upper 8 count, where PIL cuts grey values off at 255. Alpha is dropped
+ *                and not composited.
+ *   DECODE_RAW   the file's own channels, and 16 bits where it has them. Palettes, YCbCr and CMYK
+ *                become RGB; alpha is a channel.
+ *
+ * Memory: docs/data.md. IMAGE_MAX_BYTES and IMAGE_MAX_PIXELS bound everything. */
 #ifndef DECODE_H
 #define DECODE_H
 
@@ -18,8 +33,14 @@
 #include "data/image.h"
 #include "data/sample.h"
 
-/* Returns true if a file name ends in .png, .jpg or .jpeg, in upper or lower case. */
+/* Returns true if a file name ends in .png, .jpg or another ending of a format, in upper or lower
+ * case. */
 bool decode_knows_name(const char *name);
+
+/* The names of the formats, for messages: "PNG, JPEG, ... or PNM". */
+const char *decode_format_names(void);
+
+enum decode_pixels { DECODE_RGB, DECODE_RAW };
 
 /* The state of the libraries, which is used for one picture after the other. Each thread needs its
  * own. */
@@ -28,18 +49,28 @@ struct decoder;
 struct decoder *decoder_new(void); /* NULL with a message */
 void decoder_free(struct decoder *d);
 
-/* Reads the header of an encoded sample, and sets width and height to the size of its picture in
- * pixels; with `orient`, to that of the picture turned according to its EXIF orientation. The
- * sample must stay valid until the decoder is used for another one. Returns -1 with a message that
- * names the sample. */
-int decode_start(struct decoder *d, const struct sample *s, bool orient, int *width, int *height);
+/* What is known of a picture before it is decoded. */
+struct decode_header {
+    int width, height;      /* in pixels, after turning */
+    struct image_kind kind; /* what DECODE_RAW gives */
+    bool no_rgb;            /* it has no colours and no grey; only DECODE_RAW is possible */
+};
+
+/* Reads the header of an encoded sample. A TIFF is turned as its orientation says, as PIL does it;
+ * with `orient` the picture is also turned according to its EXIF orientation. The sample must stay
+ * valid until the decoder is used for another one. Returns -1 with a message that names the
+ * sample. */
+int decode_start(struct decoder *d, const struct sample *s, bool orient,
+                 struct decode_header *header);
 
 /* Returns the largest denominator of 1, 2, 4, 8 for which 1/denominator >= scale and at which the
- * picture can be decoded. For a PNG it is always 1, and also if scale is above 1. */
+ * picture can be decoded. It is 1 if the format is not JPEG, and also if scale is above 1. */
 int decode_reduction(const struct decoder *d, double scale);
 
 /* Decodes the picture that decode_start() began, at 1/denominator of its size; a side that is not a
- * multiple is rounded up. Returns -1 with a message on failure. */
-int decode_finish(struct decoder *d, int denominator, struct image *image);
+ * multiple is rounded up. Returns -1 with a message on failure, and for DECODE_RGB if the picture
+ * has no such colours. */
+int decode_finish(struct decoder *d, enum decode_pixels pixels, int denominator,
+                  struct image *image);
 
 #endif

@@ -1,5 +1,5 @@
 /* ignored: the contents of a data set that are not read, counted by kind and reported in one line:
- * "augment: photos: not read: 5 .webp, 10 images beside the folders of classes". */
+ * "augment: photos: not read: 5 .gif, 10 images beside the folders of classes". */
 #ifndef IGNORED_H
 #define IGNORED_H
 
@@ -25,7 +25,7 @@ void ignored_add(struct ignored *p, const char *kind, int64_t n);
 /* Counts a file that is not an image, by the extension of its name. */
 void ignored_add_file(struct ignored *p, const char *name);
 enum { IGNORED_TEXT = 1024 };
-/* Writes "5 .webp, 4 .gif", with the most frequent kinds first, into `text`, which has IGNORED_TEXT
+/* Writes "5 .gif, 4 .psd", with the most frequent kinds first, into `text`, which has IGNORED_TEXT
  * bytes; writes "" if nothing was counted. Sorts the kinds. */
 void ignored_text(struct ignored *p, char *text);
 /* Prints the counts on stderr after `where`, unless nothing was counted. */

@@ -40,6 +40,7 @@ void sample_borrow(struct sample *s, const struct sample *other)
     s->size = other->size;
     s->width = other->width;
     s->height = other->height;
+    s->kind = other->kind;
     s->label = other->label;
     s->file = other->file;
     s->member = other->member;

@@ -1,10 +1,12 @@
-/* sample: one labelled image or series of a data set, as the bytes of a PNG or JPEG file, as
- * pixels, or as the values of a series. */
+/* sample: one labelled image or series of a data set, as the bytes of an image file, as pixels, or
+ * as the values of a series. */
 #ifndef SAMPLE_H
 #define SAMPLE_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "data/image.h"
 
 enum { SAMPLE_MAX_BYTES = 1 << 29 }; /* largest encoded file that is read */
 
@@ -13,11 +15,12 @@ struct sample {
     /* One of three kinds of data, in the sample's buffer or in memory of the data set:
      *
      *   an encoded file    width and height are 0
-     *   pixels             U8 (height,width,3)
+     *   pixels             (height,width,channels), of that kind; {0} is U8 (height,width,3)
      *   a series           F32 (width,channels), height is 1; dataset_channels() is not 0 */
     const uint8_t *bytes;
     size_t size; /* number of bytes */
     int width, height;
+    struct image_kind kind; /* of pixels */
     int64_t label; /* class number, or -1: none */
     /* The sample's origin, for messages: "train-003.tar" and "dog/17.jpg". member is NULL if the
      * file is the image. The texts belong to the data set, or are this sample's `text`. */

@@ -79,6 +79,41 @@ static int choose_reduction(const struct augment *a, const struct augment_worker
     return decode_reduction(w->decoder, scale);
 }
 
+/* Checks that an image has the channels that the views need. */
+static int check_channels(const struct augment *a, const struct sample *s, struct image_kind kind,
+                          bool no_rgb)
+{
+    const int channels = image_channels(kind);
+    if (a->raw && channels != a->raw)
+        return sample_fail(s, "%d channels, and the first image of the set has %d", channels,
+                           a->raw);
+    if (!a->raw && no_rgb)
+        return sample_fail(s, "its %d channels are neither colours nor grey (--pixels raw)",
+                           channels);
+    return 0;
+}
+
+/* Decodes the sample, and draws the views that the row at `place` shows. */
+static int decode_image(const struct augment *a, struct augment_worker *w, int64_t place,
+                        struct scaled_image *image)
+{
+    struct decode_header header;
+    if (decode_start(w->decoder, &w->sample, a->orient, &header) ||
+        check_channels(a, &w->sample, header.kind, header.no_rgb))
+        return -1;
+    image->width = header.width;
+    image->height = header.height;
+    draw_views(a, w, place, image);
+    image->denominator = choose_reduction(a, w);
+    for (int v = 0; v < a->n_views; v++)
+        w->views[v].reduction = image->denominator;
+    if (decode_finish(w->decoder, a->raw ? DECODE_RAW : DECODE_RGB, image->denominator, &w->image))
+        return -1;
+    image->pixels = w->image.pixels;
+    image->kind = w->image.kind;
+    return 0;
+}
+
 /* Reads the image at the place `from`, and draws the views of it that the row at `place` shows. */
 static int read_image(const struct augment *a, struct augment_worker *w, int64_t place,
                       int64_t from, struct augment_image *s)
@@ -93,20 +128,16 @@ static int read_image(const struct augment *a, struct augment_worker *w, int64_t
     if (batch_reader_get(a->reader, from, &w->sample))
         return -1;
     s->label = w->sample.label;
-    if (w->sample.width) {
-        *image = (struct scaled_image){w->sample.bytes, w->sample.width, w->sample.height, 1};
-        draw_views(a, w, place, image);
-    } else {
-        if (decode_start(w->decoder, &w->sample, a->orient, &image->width, &image->height))
+    const struct sample *sample = &w->sample;
+    if (sample->width) {
+        if (!a->channels &&
+            check_channels(a, sample, sample->kind, image_channels(sample->kind) != 3))
             return -1;
+        *image =
+            (struct scaled_image){sample->bytes, sample->width, sample->height, 1, sample->kind};
         draw_views(a, w, place, image);
-        image->denominator = choose_reduction(a, w);
-        for (int v = 0; v < a->n_views; v++)
-            w->views[v].reduction = image->denominator;
-        if (decode_finish(w->decoder, image->denominator, &w->image))
-            return -1;
-        image->pixels = w->image.pixels;
-    }
+    } else if (decode_image(a, w, place, image))
+        return -1;
     if (a->cache && image->denominator == 1)
         image_cache_put(a->cache, s->index, image, s->label);
     return 0;
@@ -137,7 +168,9 @@ static enum augment_found find_image(const struct augment *a, struct augment_wor
 static size_t bytes_of_view(const struct augment *a)
 {
     const size_t size = (size_t)a->size;
-    return a->channels ? size * (size_t)a->channels * sizeof(float) : 3 * size * size;
+    return a->channels ? size * (size_t)a->channels * sizeof(float)
+           : a->raw    ? size * size * (size_t)a->raw * sizeof(float)
+                       : 3 * size * size;
 }
 
 /* Computes view number v. The pixels of a series are floats, and its width is its number of
@@ -149,10 +182,12 @@ static int apply_view(const struct augment *a, struct augment_worker *w, int v,
         return view_apply_series(&w->views[v], (const float *)(const void *)image->pixels,
                                  image->width, a->channels, a->size, &w->memory,
                                  (float *)(void *)x);
+    if (a->raw)
+        return view_apply_raw(&w->views[v], image, a->size, &w->memory, (float *)(void *)x);
     return view_apply(&w->views[v], image, a->size, &w->memory, x);
 }
 
-/* Fills one row: x (V,S,S,3), or for series floats (V,S,C), its label and its index. Also fills
+/* Fills one row: x (V,S,S,3), or floats (V,S,S,C), or for series (V,S,C), its label and its index. Also fills
  * views[V] if that is not NULL. */
 static int fill_row(const struct augment *a, struct augment_worker *w, int64_t row, uint8_t *x,
                     int64_t *y, int64_t *index, struct view *views)
@@ -207,9 +242,13 @@ static struct frame *new_frame(const struct augment *a, int64_t rows)
 {
     const struct tensor_spec series = {
         "x", DTYPE_F32, 5, {rows, a->n_views, 1, a->size, a->channels}};
+    const struct tensor_spec raw = {
+        "x", DTYPE_F32, 5, {rows, a->n_views, a->size, a->size, a->raw}};
     const struct tensor_spec image = {"x", DTYPE_U8, 5, {rows, a->n_views, a->size, a->size, 3}};
     const struct tensor_spec specs[] = {
-        a->channels ? series : image,
+        a->channels ? series
+        : a->raw    ? raw
+                    : image,
         {"y", DTYPE_I64, 1, {rows}},
         {"index", DTYPE_I64, 1, {rows}},
     };

@@ -22,6 +22,7 @@ struct augment {
     struct read_errors *errors;
     int size, n_views, n_threads;
     int channels; /* channels of series, whose views have `size` steps; 0: images */
+    int raw;      /* channels of images whose views are floats; 0: RGB of 8 bits */
     uint64_t seed;
     bool orient;             /* turn JPEGs as their EXIF orientation says */
     bool reduced;            /* decode JPEGs at 1/2, 1/4 or 1/8 where no crop needs more */
@@ -34,7 +35,8 @@ struct augment {
 int augment_init(struct augment *a);
 void augment_free(struct augment *a);
 
-/* Makes the frame of a step: x U8 [n,V,S,S,3], or for series F32 [n,V,1,S,C], y I64 [n] and index
+/* Makes the frame of a step: x U8 [n,V,S,S,3], or F32 [n,V,S,S,C] for raw images, or F32
+ * [n,V,1,S,C] for series, y I64 [n] and index
  * I64 [n] for this rank's n rows, without metadata. Sets *b to the batch. If views is not NULL,
  * sets views[n][V], which has room for a whole batch, to what was drawn. The frame belongs to the
  * caller.

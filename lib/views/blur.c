@@ -72,7 +72,7 @@ static void apply_blur(const void *drawn, const struct operation_canvas *canvas)
     const int small = make_weights(weights, b->kernel, b->sigma);
     const int radius = b->kernel / 2 - small, taps = 2 * radius + 1;
     weights += small;
-    for (int c = 0; c < 3; c++) {
+    for (int c = 0; c < canvas->channels; c++) {
         float *plane = canvas->x + (size_t)c * s * s;
         for (int y = -radius; y < size + radius; y++) {
             const float *from = plane + (size_t)reflect(y, size) * s;

@@ -25,7 +25,7 @@ static void draw_cutout(const struct operation_use *use, const struct operation_
 static void apply_cutout(const void *drawn, const struct operation_canvas *canvas)
 {
     const struct box *box = drawn;
-    for (size_t c = 0; c < 3; c++)
+    for (size_t c = 0; c < (size_t)canvas->channels; c++)
         for (int y = box->y; y < box->y + box->h; y++) {
             float *row = canvas->x + c * canvas->n + (size_t)y * (size_t)canvas->size;
             for (int x = box->x; x < box->x + box->w; x++)

@@ -17,7 +17,8 @@ static void apply_flip(const void *drawn, const struct operation_canvas *canvas)
 {
     (void)drawn;
     const size_t size = (size_t)canvas->size, half = size / 2;
-    for (float *row = canvas->x; row < canvas->x + 3 * canvas->n; row += size)
+    for (float *row = canvas->x; row < canvas->x + (size_t)canvas->channels * canvas->n;
+         row += size)
         swap_reversed(row, row + size - half, half);
 }
 

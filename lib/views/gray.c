@@ -18,6 +18,7 @@ static void apply_gray(const void *drawn, const struct operation_canvas *canvas)
 
 const struct operation operation_gray = {
     .name = "gray",
+    .colours = true,
     .parameters = {{"probability of taking the colour out", PARAMETER_PROBABILITY, .low = 0.2}},
     .apply = apply_gray,
 };

@@ -10,7 +10,8 @@
 struct cached_image {
     int64_t label;
     int width, height;
-    uint8_t pixels[];
+    struct image_kind kind;
+    _Alignas(8) uint8_t pixels[];
 };
 
 struct image_cache {
@@ -43,7 +44,7 @@ bool image_cache_get(const struct image_cache *cache, int64_t i, struct scaled_i
         atomic_load_explicit(&cache->images[i], memory_order_acquire);
     if (!cached)
         return false;
-    *image = (struct scaled_image){cached->pixels, cached->width, cached->height, 1};
+    *image = (struct scaled_image){cached->pixels, cached->width, cached->height, 1, cached->kind};
     *label = cached->label;
     return true;
 }
@@ -51,7 +52,8 @@ bool image_cache_get(const struct image_cache *cache, int64_t i, struct scaled_i
 void image_cache_put(struct image_cache *cache, int64_t i, const struct scaled_image *image,
                      int64_t label)
 {
-    const size_t bytes = 3 * (size_t)image->width * (size_t)image->height;
+    const size_t bytes =
+        image_pixel_bytes(image->kind) * (size_t)image->width * (size_t)image->height;
     const long long need = (long long)(sizeof(struct cached_image) + bytes);
     if (atomic_fetch_sub(&cache->left, need) < need) {
         atomic_fetch_add(&cache->left, need);
@@ -62,6 +64,7 @@ void image_cache_put(struct image_cache *cache, int64_t i, const struct scaled_i
         copy->label = label;
         copy->width = image->width;
         copy->height = image->height;
+        copy->kind = image->kind;
         memcpy(copy->pixels, image->pixels, bytes);
         if (atomic_compare_exchange_strong(&cache->images[i], &none, copy))
             return;

@@ -191,6 +191,7 @@ static const struct operation_field jitter_fields[] = {
 
 const struct operation operation_jitter = {
     .name = "jitter",
+    .colours = true,
     .parameters =
         {
             [JITTER_P] = {"probability", PARAMETER_PROBABILITY, .low = 0.8},

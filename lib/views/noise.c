@@ -37,9 +37,24 @@ static void add_noise(float *restrict r, float *restrict g, float *restrict b, s
 static void apply_noise(const void *drawn, const struct operation_canvas *canvas)
 {
     const struct noise *noise = drawn;
-    float *x = canvas->x;
     const size_t n = canvas->n;
-    add_noise(x, x + n, x + 2 * n, n, noise->sigma, noise->counter, noise->key);
+    uint32_t counter[4];
+    memcpy(counter, noise->counter, sizeof counter);
+    for (int c = 0; c < canvas->channels; c += 3, counter[3] += 1 << 12) {
+        float *x = canvas->x + (size_t)c * n, *spare = canvas->scratch;
+        const int left = canvas->channels - c;
+        if (left < 3)
+            memset(spare, 0, 2 * n * sizeof *spare);
+        add_noise(x, left > 1 ? x + n : spare, left > 2 ? x + 2 * n : spare + n, n, noise->sigma,
+                  counter, noise->key);
+    }
+}
+
+/* Two planes that take the noise of channels that the image lacks. */
+static size_t noise_scratch(const void *drawn, const struct operation_canvas *canvas)
+{
+    (void)drawn;
+    return canvas->channels % 3 ? 2 * canvas->n : 0;
 }
 
 const struct operation_field noise_fields[] = {
@@ -60,4 +75,5 @@ const struct operation operation_noise = {
     .drawn_size = sizeof(struct noise),
     .fields = noise_fields,
     .apply = apply_noise,
+    .scratch = noise_scratch,
 };

@@ -8,6 +8,9 @@
  *   green  sqrt(-2 ln(1 - f0)) sin(2 pi f1)
  *   blue   sqrt(-2 ln(1 - f2)) cos(2 pi f3)
  *
+ * Those are channels 0, 1 and 2. Channels 3g, 3g + 1 and 3g + 2 use the counter with 2^12 g added to
+ * its last word, which has room for it: its lower 24 bits are the number of the view.
+ *
  * Value i of a series, counted channel after channel at each step, uses the formula for red. */
 #ifndef NOISE_H
 #define NOISE_H

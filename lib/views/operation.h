@@ -75,10 +75,10 @@ struct operation_field {
 
 /* The view on which operations work. Between operations its values are float32. */
 struct operation_canvas {
-    float *x;       /* images: F32 (3,size,size) in [0,1]; series: F32 (size,channels) */
+    float *x;       /* images: F32 (channels,size,size) in [0,1]; series: F32 (size,channels) */
     size_t n;       /* images: values of one plane, size x size; series: all values */
     int size;       /* pixels a side, or steps */
-    int channels;   /* of the series; 3 for images */
+    int channels;   /* 3 for images with colours */
     float *scratch; /* the floats that scratch() asked for, aligned to 64 bytes */
     const struct scaled_image *image; /* the source of the view; the pixels of a series are its
                                          values, F32 (width,channels), and its height is 1 */
@@ -96,6 +96,7 @@ struct operation {
      * the whole image. A list that begins with an `evaluation` operation is for evaluation, in
      * which data keeps its order and nothing is dropped. */
     bool first, evaluation;
+    bool colours; /* it computes with red, green and blue, so it needs images of 3 channels */
 
     /* Draws the values for a view into the operation's own struct, which is all zeros (or the box
      * of the whole image) before. It is NULL if there is nothing to draw. The number and the order

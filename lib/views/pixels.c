@@ -56,3 +56,11 @@ void pixels_to_bytes(const float *rgb, size_t n, uint8_t *out)
 {
     to_bytes(rgb, n, out);
 }
+
+void pixels_interleave(const float *planes, size_t n, int channels, float *out)
+{
+    const size_t step = (size_t)channels;
+    for (size_t c = 0; c < step; c++)
+        for (size_t i = 0; i < n; i++)
+            out[i * step + c] = planes[c * n + i];
+}

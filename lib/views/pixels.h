@@ -29,4 +29,7 @@ void pixels_weighted_sum(float *restrict out, size_t n, const float *restrict we
  * halves rounded up. */
 void pixels_to_bytes(const float *rgb, size_t n, uint8_t *out);
 
+/* Rearranges planes F32 (channels,n) to out F32 (n,channels). */
+void pixels_interleave(const float *planes, size_t n, int channels, float *out);
+
 #endif

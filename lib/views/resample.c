@@ -107,11 +107,45 @@ static void make_blocks(const struct resample_pass *pass, double start, double l
     }
 }
 
+/* Three neighbouring channels of an image: channels first, first + 1, .... The passes compute three
+ * at a time; where an image has fewer, the last one is computed again. */
+struct resample_source {
+    const uint8_t *pixels;
+    int width, height;
+    struct image_kind kind;
+    int first, planes; /* planes: how many of the three the image has */
+};
+
 MULTIVERSION
 static void to_floats(const uint8_t *restrict bytes, size_t n, float *restrict out)
 {
     for (size_t i = 0; i < n; i++)
         out[i] = (float)bytes[i] * (1 / 255.0f);
+}
+
+/* Converts `columns` pixels, from pixel `at` of the source on, to out (columns,3). */
+static void load_pixels(const struct resample_source *s, size_t at, size_t columns, float *out)
+{
+    if (s->kind.channels == 0) {
+        to_floats(s->pixels + 3 * at, 3 * columns, out);
+        return;
+    }
+    const size_t channels = (size_t)s->kind.channels;
+    for (size_t c = 0; c < 3; c++) {
+        const size_t plane = (int)c < s->planes ? c : (size_t)s->planes - 1;
+        const size_t from = at * channels + (size_t)s->first + plane;
+        const uint16_t *words = (const uint16_t *)(const void *)s->pixels + from;
+        const float *floats = (const float *)(const void *)s->pixels + from;
+        if (s->kind.depth == 8)
+            for (size_t i = 0; i < columns; i++)
+                out[3 * i + c] = (float)s->pixels[from + i * channels] * (1 / 255.0f);
+        else if (s->kind.depth == 16)
+            for (size_t i = 0; i < columns; i++)
+                out[3 * i + c] = (float)words[i * channels] * (1 / 65535.0f);
+        else
+            for (size_t i = 0; i < columns; i++)
+                out[3 * i + c] = floats[i * channels];
+    }
 }
 
 /* Resizes the first `rows` rows of strip (STRIP,columns,3), whose first column is x0, to out
@@ -142,12 +176,12 @@ static void horizontal(const float *restrict strip, int x0, size_t columns, size
     }
 }
 
-/* Computes row y of each plane of out (3,size,size) from rows (3,padded) of the window. */
+/* Computes row y of each plane of out (planes,size,size) from rows (3,padded) of the window. */
 MULTIVERSION
 static void store_row(const float *restrict row, size_t padded, size_t size, size_t y,
-                      float *restrict out)
+                      size_t planes, float *restrict out)
 {
-    for (size_t c = 0; c < 3; c++)
+    for (size_t c = 0; c < planes; c++)
         for (size_t x = 0; x < size; x++)
             out[(c * size + y) * size + x] = pixels_clamp(row[c * padded + x]);
 }
@@ -188,9 +222,11 @@ size_t resample_scratch(int width, int height, int size)
     return lay_out(width, width, height, size).total;
 }
 
-void resample_bicubic(const uint8_t *pixels, int width, int height, struct area area, int size,
-                      float *out, float *scratch)
+/* Resizes up to three channels to out (planes,size,size). */
+static void resize_planes(const struct resample_source *s, struct area area, int size, float *out,
+                          float *scratch)
 {
+    const int width = s->width, height = s->height;
     const struct resample_layout l = lay_out(width, area.w, area.h, size);
     const struct resample_pass across = {(struct resample_taps *)(scratch + l.x_taps),
                                          scratch + l.x_weights, l.x_stride};
@@ -208,8 +244,8 @@ void resample_bicubic(const uint8_t *pixels, int width, int height, struct area 
     for (int y = 0; y < size;) {
         const int from = top + held, rows = end - from < STRIP ? end - from : STRIP;
         for (int i = 0; i < rows; i++)
-            to_floats(pixels + ((size_t)(from + i) * (size_t)width + (size_t)x0) * 3, 3 * columns,
-                      strip + (size_t)i * 3 * columns);
+            load_pixels(s, (size_t)(from + i) * (size_t)width + (size_t)x0, columns,
+                        strip + (size_t)i * 3 * columns);
         horizontal(strip, x0, columns, (size_t)rows, &across, l.padded,
                    window + (size_t)held * row_floats);
         held += rows;
@@ -217,7 +253,7 @@ void resample_bicubic(const uint8_t *pixels, int width, int height, struct area 
             const struct resample_taps t = down.taps[y];
             pixels_weighted_sum(row, row_floats, down.weights + (size_t)y * down.stride, t.count,
                                 window + (size_t)(t.first - top) * row_floats, row_floats);
-            store_row(row, l.padded, (size_t)size, (size_t)y, out);
+            store_row(row, l.padded, (size_t)size, (size_t)y, (size_t)s->planes, out);
         }
         /* Drop the rows that are no longer needed from the window. */
         const int gone = y < size ? down.taps[y].first - top : held;
@@ -225,6 +261,18 @@ void resample_bicubic(const uint8_t *pixels, int width, int height, struct area 
         memmove(window, window + (size_t)gone * row_floats,
                 (size_t)held * row_floats * sizeof *window);
         top += gone;
+    }
+}
+
+void resample_bicubic(const uint8_t *pixels, struct image_kind kind, int width, int height,
+                      struct area area, int size, float *out, float *scratch)
+{
+    const int channels = image_channels(kind);
+    const size_t plane = (size_t)size * (size_t)size;
+    for (int first = 0; first < channels; first += 3) {
+        const int planes = channels - first < 3 ? channels - first : 3;
+        const struct resample_source s = {pixels, width, height, kind, first, planes};
+        resize_planes(&s, area, size, out + (size_t)first * plane, scratch);
     }
 }
 
@@ -243,8 +291,8 @@ void resample_box(const void *drawn, const struct operation_canvas *canvas)
     const int d = image->denominator;
     const double scale = 1.0 / d;
     const struct area area = {box->x * scale, box->y * scale, box->w * scale, box->h * scale};
-    resample_bicubic(image->pixels, (image->width + d - 1) / d, (image->height + d - 1) / d, area,
-                     canvas->size, canvas->x, canvas->scratch);
+    resample_bicubic(image->pixels, image->kind, (image->width + d - 1) / d,
+                     (image->height + d - 1) / d, area, canvas->size, canvas->x, canvas->scratch);
 }
 
 void resample_run(const void *drawn, const struct operation_canvas *canvas)

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "data/image.h"
 #include "views/operation.h"
 
 /* Resizes a box of an image, as apply() and scratch() of the `first` operations on images. The
@@ -35,8 +36,9 @@ struct area {
  * Sides are at most 2^15. */
 size_t resample_scratch(int width, int height, int size);
 
-/* Resizes an area of pixels U8 (height,width,3) to out F32 (3,size,size) in [0,1]. */
-void resample_bicubic(const uint8_t *pixels, int width, int height, struct area area, int size,
-                      float *out, float *scratch);
+/* Resizes an area of pixels (height,width,channels) of that kind to out F32 (channels,size,size) in
+ * [0,1]. */
+void resample_bicubic(const uint8_t *pixels, struct image_kind kind, int width, int height,
+                      struct area area, int size, float *out, float *scratch);
 
 #endif

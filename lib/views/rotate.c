@@ -33,7 +33,7 @@ static void apply_rotate(const void *drawn, const struct operation_canvas *canva
     const ptrdiff_t down[] = {s, -1, -s, 1}, right[] = {1, s, -1, -s};
     const ptrdiff_t start[] = {0, last, s * s - 1, last * s};
     float *turned = canvas->scratch;
-    for (int c = 0; c < 3; c++) {
+    for (int c = 0; c < canvas->channels; c++) {
         float *plane = canvas->x + c * s * s;
         for (ptrdiff_t y = 0; y < s; y++)
             for (ptrdiff_t x = 0; x < s; x++)

@@ -44,7 +44,7 @@ static void apply_sobel(const void *drawn, const struct operation_canvas *canvas
 {
     (void)drawn;
     const size_t s = (size_t)canvas->size, stride = s + 2;
-    for (size_t c = 0; c < 3; c++) {
+    for (size_t c = 0; c < (size_t)canvas->channels; c++) {
         float *plane = canvas->x + c * canvas->n;
         pad_plane(plane, s, canvas->scratch);
         for (size_t y = 0; y < s; y++) {

@@ -25,7 +25,8 @@ static void invert_from(float *x, size_t n, float threshold)
 
 static void apply_solarize(const void *drawn, const struct operation_canvas *canvas)
 {
-    invert_from(canvas->x, 3 * canvas->n, ((const struct solarize *)drawn)->threshold);
+    invert_from(canvas->x, (size_t)canvas->channels * canvas->n,
+                ((const struct solarize *)drawn)->threshold);
 }
 
 static const struct operation_field solarize_fields[] = {

@@ -66,11 +66,12 @@ static size_t whole_lines(size_t floats)
 }
 
 /* Reserves memory for x, if the canvas has none, and for the operations' scratch, both aligned to
- * 64 bytes. Sides are at most 2^15 and sizes at most 2^12, so nothing here overflows. */
+ * 64 bytes. Sides are at most 2^15, sizes at most 2^12 and channels at most 2^9, so nothing here
+ * overflows. */
 static int reserve(struct view_memory *memory, const struct view *view,
                    struct operation_canvas *canvas)
 {
-    const size_t values = canvas->x ? 0 : whole_lines(3 * canvas->n);
+    const size_t values = canvas->x ? 0 : whole_lines((size_t)canvas->channels * canvas->n);
     size_t scratch = 0;
     for (int i = 0; i < view->n_ops; i++) {
         const struct operation *operation = view->ops[i].operation;
@@ -112,10 +113,23 @@ int view_apply(const struct view *view, const struct scaled_image *image, int si
     return 0;
 }
 
+int view_apply_raw(const struct view *view, const struct scaled_image *image, int size,
+                   struct view_memory *memory, float *out)
+{
+    const size_t n = (size_t)size * (size_t)size;
+    const int channels = image_channels(image->kind);
+    struct operation_canvas canvas = {.n = n, .size = size, .channels = channels, .image = image};
+    if (apply_all(view, memory, &canvas))
+        return -1;
+    pixels_interleave(canvas.x, n, channels, out);
+    return 0;
+}
+
 int view_apply_series(const struct view *view, const float *x, int length, int channels, int size,
                       struct view_memory *memory, float *out)
 {
-    const struct scaled_image series = {(const uint8_t *)x, length, 1, 1};
+    const struct scaled_image series = {
+        .pixels = (const uint8_t *)x, .width = length, .height = 1, .denominator = 1};
     struct operation_canvas canvas = {.x = out,
                                       .n = (size_t)size * (size_t)channels,
                                       .size = size,

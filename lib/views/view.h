@@ -54,11 +54,14 @@ void view_memory_free(struct view_memory *memory); /* leaves {0} */
 /* Compute a view. The image has the width and height for which the view was drawn.
  *
  *   view_apply()         image -> out U8 (size,size,3): values are rounded once, at the end
+ *   view_apply_raw()     image of any channels -> out F32 (size,size,channels) in [0,1]
  *   view_apply_series()  F32 (length,channels) -> out F32 (size,channels)
  *
  * Return -1 with a message if memory is out. */
 int view_apply(const struct view *view, const struct scaled_image *image, int size,
                struct view_memory *memory, uint8_t *out);
+int view_apply_raw(const struct view *view, const struct scaled_image *image, int size,
+                   struct view_memory *memory, float *out);
 int view_apply_series(const struct view *view, const float *x, int length, int channels, int size,
                       struct view_memory *memory, float *out);
 

@@ -62,6 +62,36 @@ static int choose_size(struct view_stream *v)
     return policy_parse(&v->policies[0], v->operations, "simclr-cifar");
 }
 
+/* Refuses operations that compute with colours, which images of other than 3 channels lack. */
+static int check_colours(const struct view_stream *v, int channels)
+{
+    for (int p = 0; p < (*v->ops2 ? 2 : 1) && channels != 3; p++)
+        for (int i = 0; i < v->policies[p].n_ops; i++) {
+            const struct operation *operation = v->policies[p].ops[i].operation;
+            if (operation->colours)
+                return fail("%s: %s computes with red, green and blue, and its images have %d "
+                            "channel%s: choose others, for example --ops crop,flip,blur",
+                            v->images->data, operation->name, channels, channels == 1 ? "" : "s");
+        }
+    return 0;
+}
+
+/* Decides whether x has RGB of 8 bits, or floats of the images' own channels. */
+static int choose_channels(struct view_stream *v)
+{
+    bool no_rgb;
+    const struct image_kind kind = dataset_kind(v->images->set, &no_rgb);
+    const bool raw = strcmp(v->pixels, "raw") == 0 || (strcmp(v->pixels, "auto") == 0 && no_rgb);
+    v->raw = raw ? image_channels(kind) : 0;
+    if (v->operations == &operations_on_series)
+        return strcmp(v->pixels, "auto") == 0 ? 0 : fail("--pixels %s: for images", v->pixels);
+    if (no_rgb && !raw)
+        return fail("%s: its images have %d channels, which are neither colours nor grey "
+                    "(--pixels raw)",
+                    v->images->data, image_channels(kind));
+    return raw ? check_colours(v, v->raw) : 0;
+}
+
 /* Creates the cache of decoded images if a later epoch will read the images again. */
 static int prepare_cache(struct view_stream *v)
 {
@@ -83,6 +113,7 @@ static int prepare_augment(struct view_stream *v)
                                   .errors = source->errors,
                                   .size = (int)v->size,
                                   .channels = dataset_channels(source->set),
+                                  .raw = v->operations == &operations_on_series ? 0 : v->raw,
                                   .n_views = (int)v->n_views,
                                   .n_threads = (int)v->n_threads,
                                   .seed = source->sampler.seed,
@@ -112,7 +143,10 @@ int view_stream_open(struct view_stream *v)
     if (v->start > steps)
         return fail("--start %lld: there are %lld steps", (long long)v->start, (long long)steps);
     v->step = v->start + v->turn;
-    return choose_size(v) || prepare_cache(v) || prepare_augment(v) || prepare_drawn(v) ? -1 : 0;
+    return choose_size(v) || choose_channels(v) || prepare_cache(v) || prepare_augment(v) ||
+                   prepare_drawn(v)
+               ? -1
+               : 0;
 }
 
 /* Returns a name as JSON. If the name is not UTF-8, its bytes from 128 on become \\xNN, so that

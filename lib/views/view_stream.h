@@ -28,6 +28,8 @@ struct view_stream {
     int64_t n_views;            /* number of views of an image */
     int64_t size;               /* pixels a side or steps; 0: view_stream_open() decides */
     int64_t n_threads;
+    const char *pixels;   /* "rgb": x is U8 RGB; "raw": F32 of the images' own channels; "auto": raw
+                             if the first image of the set has neither colours nor grey */
     bool orient, reduced; /* see augment.h */
     bool sharded;         /* the metadata contain the rank and the number of ranks */
     int64_t start;        /* the step to begin at */
@@ -37,6 +39,7 @@ struct view_stream {
     struct policy policies[2];              /* for the first view, and, from ops2, for the others */
     /* These are the module's own. */
     const struct operation *outcome; /* the target; NULL: y is the class */
+    int raw;                         /* channels of x if it has floats; 0: RGB of 8 bits */
     struct image_cache *cache;
     struct augment augment;
     struct view *drawn; /* [batch][n_views]; used only for a trace or a target */
@@ -55,7 +58,8 @@ int view_stream_parse(struct view_stream *v);
  * if they do not. */
 int view_stream_check(struct view_stream *v);
 
-/* Opens the trace, and decides the size. For images this is their own size if most images of a
+/* Opens the trace, and decides the channels and the size. It refuses operations on colours for images
+ * of other than 3 channels. For images this is their own size if most images of a
  * sample are square and have up to 64 pixels a side, else 224; for series it is their length. A
  * line on stderr reports it if not all images of the sample agree. Call the function after
  * data_source_open(). Returns -1 with a message on failure. The caller calls view_stream_close() in

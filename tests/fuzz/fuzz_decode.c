@@ -1,4 +1,4 @@
-/* Fuzzes a PNG or JPEG file. It corrects the checksums of a PNG first, because otherwise little
+/* Fuzzes an image file of any format. It corrects the checksums of a PNG first, because otherwise little
  * would get past their check. */
 #include <assert.h>
 #include <stdlib.h>
@@ -34,16 +34,18 @@ static void decode(struct decoder *d, const struct sample *s)
 {
     struct image image = {0};
     for (int i = 0; i < 4; i++) {
-        int width, height;
-        if (decode_start(d, s, i % 2, &width, &height))
+        struct decode_header header;
+        if (decode_start(d, s, i % 2, &header))
             break;
+        const int width = header.width, height = header.height;
         assert(width > 0 && height > 0);
+        const enum decode_pixels pixels = header.no_rgb || i / 2 ? DECODE_RAW : DECODE_RGB;
         const int denominator = decode_reduction(d, 1.0 / (1 << i));
-        if (decode_finish(d, denominator, &image))
+        if (decode_finish(d, pixels, denominator, &image))
             continue;
         assert(image.width == (width + denominator - 1) / denominator);
         assert(image.height == (height + denominator - 1) / denominator);
-        const size_t n = (size_t)image.width * (size_t)image.height * 3;
+        const size_t n = image_pixel_bytes(image.kind) * (size_t)image.width * (size_t)image.height;
         assert(n <= image.capacity);
         volatile uint8_t sum = 0;
         for (size_t k = 0; k < n; k += 997)

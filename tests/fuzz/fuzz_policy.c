@@ -33,7 +33,7 @@ static void make_view(const struct policy *policy, int width, int height, int si
     for (int i = 0; i < view.n_ops; i++)
         if (strcmp(view.ops[i].operation->name, "cutout") == 0)
             check_box((const struct box *)view.ops[i].drawn, size, size);
-    const struct scaled_image image = {pixels, width, height, 1};
+    const struct scaled_image image = {pixels, width, height, 1, {0}};
     assert(!view_apply(&view, &image, size, &memory, out));
     view_memory_free(&memory);
 }

@@ -36,11 +36,11 @@ static int free_decoder(void **state)
 /* Decodes a sample. Returns -1 if decode_start() or decode_finish() fails. */
 static int decode(const struct sample *s, bool orient, struct image *image)
 {
-    int width, height;
-    if (decode_start(decoder, s, orient, &width, &height) || decode_finish(decoder, 1, image))
+    struct decode_header header;
+    if (decode_start(decoder, s, orient, &header) || decode_finish(decoder, DECODE_RGB, 1, image))
         return -1;
-    assert_int_equal(image->width, width);
-    assert_int_equal(image->height, height);
+    assert_int_equal(image->width, header.width);
+    assert_int_equal(image->height, header.height);
     return 0;
 }
 
@@ -168,15 +168,15 @@ static void reduced(void **state)
     (void)state;
     struct sample s = {0};
     struct image image = {0};
-    int width, height;
+    struct decode_header header;
     read_file(&s, "tests/data/jpeg/ycc444.jpg");
     double means[4] = {0};
     for (int i = 0; i < 4; i++) {
         const int d = 1 << i;
-        assert_int_equal(decode_start(decoder, &s, false, &width, &height), 0);
+        assert_int_equal(decode_start(decoder, &s, false, &header), 0);
         assert_int_equal(decode_reduction(decoder, 1.0 / d), d);
         assert_int_equal(decode_reduction(decoder, 1.01 / d), d > 1 ? d / 2 : 1);
-        assert_int_equal(decode_finish(decoder, d, &image), 0);
+        assert_int_equal(decode_finish(decoder, DECODE_RGB, d, &image), 0);
         assert_int_equal(image.width, (13 + d - 1) / d);
         assert_int_equal(image.height, (11 + d - 1) / d);
         const int n = 3 * image.width * image.height;
@@ -185,7 +185,7 @@ static void reduced(void **state)
     }
     assert_true(means[1] - means[0] < 8 && means[0] - means[1] < 8);
     read_file(&s, "tests/data/png/rgb8.png");
-    assert_int_equal(decode_start(decoder, &s, false, &width, &height), 0);
+    assert_int_equal(decode_start(decoder, &s, false, &header), 0);
     assert_int_equal(decode_reduction(decoder, 0.01), 1);
     sample_free(&s);
     image_free(&image);
@@ -195,9 +195,14 @@ static void names(void **state)
 {
     (void)state;
     assert_true(decode_knows_name("a.png") && decode_knows_name("a.b.JPG"));
-    assert_true(decode_knows_name("x.Jpeg"));
+    assert_true(decode_knows_name("x.Jpeg") && decode_knows_name("x.jfif"));
+    assert_true(decode_knows_name("x.WebP") && decode_knows_name("x.tif") &&
+                decode_knows_name("x.TIFF") && decode_knows_name("x.bmp"));
+    assert_true(decode_knows_name("x.pbm") && decode_knows_name("x.pgm") &&
+                decode_knows_name("x.ppm") && decode_knows_name("x.pam"));
     assert_false(decode_knows_name(".png") || decode_knows_name("png") ||
-                 decode_knows_name("a.pngx"));
+                 decode_knows_name("a.pngx") || decode_knows_name("a.jp") ||
+                 decode_knows_name("a."));
 }
 
 int main(void)

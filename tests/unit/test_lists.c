@@ -74,7 +74,7 @@ static void kept(void **state)
     uint8_t pixels[4 * 5 * 3];
     for (size_t i = 0; i < sizeof pixels; i++)
         pixels[i] = (uint8_t)i;
-    struct scaled_image image = {pixels, 4, 5, 1}, back;
+    struct scaled_image image = {pixels, 4, 5, 1, {0}}, back;
     int64_t label;
     struct image_cache *k = image_cache_new(10, 200); /* room for two images with their headers */
     assert_non_null(k);

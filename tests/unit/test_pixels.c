@@ -314,7 +314,7 @@ static void one_crop(const struct tensor *expected)
     const size_t n = (size_t)size * (size_t)size;
     float *out = malloc(3 * n * sizeof *out);
     float *scratch = malloc(resample_scratch(width, height, size) * sizeof *scratch);
-    resample_bicubic(input->data, width, height, area, size, out, scratch);
+    resample_bicubic(input->data, (struct image_kind){0}, width, height, area, size, out, scratch);
     const uint8_t *pil = expected->data;
     double max = 0, sum = 0;
     for (size_t i = 0; i < n; i++)
@@ -356,7 +356,7 @@ static void any_box(void **state)
         float *out = malloc(3 * n * sizeof *out);
         float *scratch = malloc(resample_scratch(width, height, size) * sizeof *scratch);
         memset(pixels, 100, bytes_in);
-        resample_bicubic(pixels, width, height, area, size, out, scratch);
+        resample_bicubic(pixels, (struct image_kind){0}, width, height, area, size, out, scratch);
         for (size_t k = 0; k < 3 * n; k++)
             assert_true(fabsf(out[k] - 100 / 255.0f) < 2e-6f);
         free(pixels);
@@ -375,7 +375,8 @@ static void identity(void **state)
         pixels[i] = (uint8_t)(i * 37);
     float out[3 * SIDE * SIDE];
     float *scratch = malloc(resample_scratch(WIDTH, HEIGHT, SIDE) * sizeof *scratch);
-    resample_bicubic(pixels, WIDTH, HEIGHT, (struct area){3, 2, SIDE, SIDE}, SIDE, out, scratch);
+    resample_bicubic(pixels, (struct image_kind){0}, WIDTH, HEIGHT, (struct area){3, 2, SIDE, SIDE},
+                     SIDE, out, scratch);
     for (int c = 0; c < 3; c++)
         for (int y = 0; y < SIDE; y++)
             for (int x = 0; x < SIDE; x++)
@@ -388,12 +389,15 @@ static void sizes(void **state)
 {
     (void)state;
     struct image image = {0};
-    assert_int_equal(image_resize(&image, 3, 2, "here"), 0);
+    assert_int_equal(image_resize(&image, 3, 2, (struct image_kind){0}, "here"), 0);
     memset(image.buffer, 1, 18);
-    assert_int_equal(image_resize(&image, 0, 5, "here"), -1);
-    assert_int_equal(image_resize(&image, 5, IMAGE_MAX_SIDE + 1, "here"), -1);
-    assert_int_equal(image_resize(&image, IMAGE_MAX_SIDE, IMAGE_MAX_SIDE, "here"), -1);
-    assert_int_equal(image_resize(&image, INT64_MAX, INT64_MAX, "here"), -1);
+    assert_int_equal(image_resize(&image, 0, 5, (struct image_kind){0}, "here"), -1);
+    assert_int_equal(image_resize(&image, 5, IMAGE_MAX_SIDE + 1, (struct image_kind){0}, "here"),
+                     -1);
+    assert_int_equal(
+        image_resize(&image, IMAGE_MAX_SIDE, IMAGE_MAX_SIDE, (struct image_kind){0}, "here"), -1);
+    assert_int_equal(image_resize(&image, INT64_MAX, INT64_MAX, (struct image_kind){0}, "here"),
+                     -1);
     assert_int_equal(strncmp(fail_message(), "here: ", 6), 0);
     image_free(&image);
 }

@@ -522,7 +522,8 @@ static void noise_law(void **state)
     float *rgb = malloc(3 * DRAWS * sizeof *rgb);
     for (int i = 0; i < 3 * DRAWS; i++)
         rgb[i] = 0.5f;
-    op->operation->apply(op->drawn, &(struct operation_canvas){.x = rgb, .n = DRAWS});
+    op->operation->apply(op->drawn,
+                         &(struct operation_canvas){.x = rgb, .n = DRAWS, .channels = 3});
     double products[3] = {0};
     for (int i = 0; i < DRAWS; i++)
         for (int c = 0; c < 3; c++)
@@ -563,9 +564,9 @@ static void whole_view(void **state)
     *drawn_int(op, "kernel") = 3;
     struct view_memory memory = {0};
     uint8_t out[SIDE * SIDE * 3];
-    assert_int_equal(
-        view_apply(&view, &(struct scaled_image){input->data, SIDE, SIDE, 1}, SIDE, &memory, out),
-        0);
+    assert_int_equal(view_apply(&view, &(struct scaled_image){input->data, SIDE, SIDE, 1, {0}},
+                                SIDE, &memory, out),
+                     0);
     for (int i = 0; i < SIDE * SIDE; i++)
         for (int c = 0; c < 3; c++) {
             const double exact = 255 * (double)expected[c * SIDE * SIDE + i];
@@ -592,15 +593,15 @@ static void memory_reuse(void **state)
     draw(&on_big, ops, BIG, BIG, SIZE, 4);
     struct view on_small;
     draw(&on_small, ops, SMALL, SMALL, SIZE, 4);
+    assert_int_equal(view_apply(&on_small, &(struct scaled_image){small, SMALL, SMALL, 1, {0}},
+                                SIZE, &fresh, once),
+                     0);
     assert_int_equal(
-        view_apply(&on_small, &(struct scaled_image){small, SMALL, SMALL, 1}, SIZE, &fresh, once),
-        0);
-    assert_int_equal(
-        view_apply(&on_big, &(struct scaled_image){big, BIG, BIG, 1}, SIZE, &used, again), 0);
+        view_apply(&on_big, &(struct scaled_image){big, BIG, BIG, 1, {0}}, SIZE, &used, again), 0);
     assert_memory_not_equal(once, again, sizeof once);
-    assert_int_equal(
-        view_apply(&on_small, &(struct scaled_image){small, SMALL, SMALL, 1}, SIZE, &used, again),
-        0);
+    assert_int_equal(view_apply(&on_small, &(struct scaled_image){small, SMALL, SMALL, 1, {0}},
+                                SIZE, &used, again),
+                     0);
     assert_memory_equal(once, again, sizeof once);
     view_memory_free(&fresh);
     view_memory_free(&used);
@@ -639,7 +640,7 @@ static void reduced_scales(void **state)
     uint8_t *pixels = malloc(3 * WIDTH * HEIGHT), whole[3 * SIZE * SIZE], reduced[3 * SIZE * SIZE];
     for (int d = 1; d <= 8; d *= 2) {
         paint(pixels, WIDTH, HEIGHT, d);
-        const struct scaled_image image = {pixels, WIDTH, HEIGHT, d};
+        const struct scaled_image image = {pixels, WIDTH, HEIGHT, d, {0}};
         assert_int_equal(view_apply(&view, &image, SIZE, &memory, d == 1 ? whole : reduced), 0);
         for (size_t i = 0; d > 1 && i < sizeof whole; i++)
             assert_true(abs(whole[i] - reduced[i]) <= 2);
