@@ -372,6 +372,122 @@ def images():
     put("decode", "interlaced", png(3, 3, 4, 0, bytes(40), 1))
 
 
+def ifd(entries, data=b"", order="<"):
+    """A TIFF: each of `entries` is a tag with its type (3: 16 bits, 4: 32 bits) and values."""
+    head, more = b"", data
+    start = 8 + 2 + 12 * len(entries) + 4
+    for tag, kind, values in sorted(entries):
+        packed = struct.pack(order + "%d%s" % (len(values), "HI"[kind - 3]), *values)
+        if len(packed) > 4:
+            place = struct.pack(order + "I", start + len(more))
+            more += packed
+        else:
+            place = packed.ljust(4, b"\0")
+        head += struct.pack(order + "HHI", tag, kind, len(values)) + place
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    return mark + struct.pack(order + "IH", 8, len(entries)) + head + bytes(4) + more
+
+
+def tiff(side=4, samples=1, bits=8, photometric=1, data=None, order="<", parts=None, **tags):
+    """A TIFF whose pixels follow its directory; `parts` replaces the tags of its strips."""
+    names = {"compression": 259, "planar": 284, "extra": 338, "format": 339, "orientation": 274,
+             "colours": 320, "rows": 278, "ycbcr": 530, "predictor": 317, "fill": 266}
+    data = bytes(range(256)) if data is None else data
+    entries = [(256, 3, [side]), (257, 3, [side]), (258, 3, [bits] * samples), (262, 3, [photometric]),
+               (277, 3, [samples])]
+    entries += [(names[name], 3, value if isinstance(value, list) else [value]) for name, value in tags.items()]
+    entries += parts or [(273, 4, [0]), (279, 4, [len(data)])]
+    start = 8 + 2 + 12 * len(entries) + 4
+    entries = [(tag, kind, [v + start for v in values] if tag in (273, 324) else values)
+               for tag, kind, values in entries]
+    return ifd(entries, data, order)
+
+
+def tiffs():
+    for bits in 1, 2, 4, 8, 16:
+        put("tiff", "grey%d" % bits, tiff(bits=bits))
+    put("tiff", "white", tiff(photometric=0))
+    put("tiff", "big_endian", tiff(bits=16, order=">"))
+    put("tiff", "rgb", tiff(samples=3, photometric=2))
+    put("tiff", "rgba", tiff(samples=4, photometric=2, extra=1))
+    put("tiff", "five", tiff(samples=5, bits=16, extra=[0] * 4))
+    put("tiff", "planar", tiff(samples=5, planar=2, extra=[0] * 4, parts=[
+        (273, 4, [16 * i for i in range(5)]), (279, 4, [16] * 5)]))
+    put("tiff", "palette", tiff(photometric=3, colours=list(range(0, 768 * 85, 85)), data=bytes(range(16))))
+    put("tiff", "cmyk", tiff(samples=4, photometric=5))
+    put("tiff", "ycbcr", tiff(samples=3, photometric=6, ycbcr=[2, 2]))
+    put("tiff", "turned", tiff(orientation=6))
+    put("tiff", "strips", tiff(rows=1, parts=[(273, 4, [4 * i for i in range(4)]), (279, 4, [4] * 4)]))
+    put("tiff", "tiles", tiff(side=20, parts=[(322, 3, [16]), (323, 3, [16]), (324, 4, [0] * 4),
+                                              (325, 4, [256] * 4)]))
+    put("tiff", "large_tiles", tiff(parts=[(322, 3, [65520]), (323, 3, [65520]), (324, 4, [0]), (325, 4, [256])]))
+    put("tiff", "large", tiff(side=65535))
+    put("tiff", "many_samples", tiff(samples=600, bits=16))
+    put("tiff", "short", tiff(side=40))
+    put("tiff", "packbits", tiff(compression=32773, data=b"\xf1\7"))
+    put("tiff", "deflate", tiff(compression=8, data=zlib.compress(bytes(range(16))), predictor=2))
+    for compression in 2, 3, 4, 5, 6, 7, 9, 8, 34661, 34676, 34887, 34925, 50000, 50001, 65000:
+        put("tiff", "compression%d" % compression, tiff(compression=compression, bits=1))
+        put("tiff", "compression%d_rgb" % compression, tiff(compression=compression, samples=3, photometric=2))
+    loop = tiff()
+    put("tiff", "loop", loop[:8 + 2 + 12 * 7] + struct.pack("<I", 8) + loop[8 + 2 + 12 * 7 + 4:])
+
+
+def bmps():
+    def bmp(bits, pixels, compression=0, palette=b"", masks=b"", width=3, height=3, colours=0, size=40):
+        start = 14 + size + len(masks) + len(palette)
+        head = struct.pack("<IiiHHIIiiII", size, width, height, 1, bits, compression, 0, 0, 0, colours, 0)
+        return b"BM" + struct.pack("<IHHI", 0, 0, 0, start) + (head + masks).ljust(size, b"\0") + palette + pixels
+    colours = bytes(range(256)) * 4
+    put("bmp", "one", bmp(1, bytes(12), palette=colours[:8]))
+    put("bmp", "four", bmp(4, bytes(range(12)), palette=colours[:64]))
+    put("bmp", "eight", bmp(8, bytes(range(12)), palette=colours))
+    put("bmp", "sixteen", bmp(16, bytes(range(24))))
+    put("bmp", "masks", bmp(16, bytes(range(24)), 3, masks=struct.pack("<III", 0xf800, 0x7e0, 0x1f)))
+    put("bmp", "odd_masks", bmp(32, bytes(36), 3, masks=struct.pack("<III", 0x3ff00000, 5, 0)))
+    put("bmp", "rgb", bmp(24, bytes(range(36))))
+    put("bmp", "rgbx", bmp(32, bytes(range(36)), height=-3))
+    put("bmp", "rle8", bmp(8, b"\3\1\0\0\0\3\1\2\3\0\0\2\1\0\2\2\0\1", 1, palette=colours))
+    put("bmp", "rle4", bmp(4, b"\3\x12\0\0\0\3\x12\x30\0\0\3\x21\0\1", 2, palette=colours[:64]))
+    put("bmp", "os2", b"BM" + struct.pack("<IHHIIHHHH", 0, 0, 0, 32, 12, 3, 3, 1, 1) + bytes(6) + bytes(12))
+    put("bmp", "long_header", bmp(32, bytes(36), 3, size=124, masks=struct.pack("<IIII", 255, 65280, 255 << 16, 0)))
+    put("bmp", "large", bmp(24, bytes(9), width=2**31 - 1, height=-2**31))
+    put("bmp", "colours", bmp(8, bytes(12), palette=colours, colours=2**32 - 1))
+    put("bmp", "short", bmp(24, bytes(3)))
+
+
+def pnms():
+    for name, text in {
+        "plain_bits": b"P1\n# a comment\n3 2\n1 0 1 010", "plain_grey": b"P2 2 2 15 0 5 10 15",
+        "plain_colours": b"P3\n1 2\n255\n1 2 3 4 5 6\n", "bits": b"P4 9 2\n\1\2\3\4", "grey": b"P5 2 2 255\nabcd",
+        "colours": b"P6 2 1 255 abcdef", "wide": b"P6 1 1 65535\nabcdef", "odd": b"P5 2 1 100\n\1\xff",
+        "five": b"P7\nWIDTH 2\nHEIGHT 1\nDEPTH 5\nMAXVAL 1000\nENDHDR\n" + bytes(20),
+        "alpha": b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 2\nMAXVAL 255\nTUPLTYPE GRAYSCALE_ALPHA\nENDHDR\nab",
+        "large": b"P6 2147483647 2147483647 255\n", "deep":
+        b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 2147483647\nMAXVAL 255\nENDHDR\n", "short": b"P6 3 3 255\nabc",
+        "letters": b"P2 2 2 255 a b", "above": b"P2 1 1 3 4", "zero": b"P5 0 0 0\n", "maxval": b"P5 1 1 65536\nabc",
+    }.items():
+        put("pnm", name, text)
+
+
+def webps():
+    from PIL import Image  # libwebp's encoder
+    pixels = bytes(x * y % 251 for y in range(12) for x in range(48))
+    picture, clear = Image.frombytes("RGBA", (12, 12), pixels), Image.new("RGBA", (12, 12), (9, 9, 9, 0))
+    for name, settings in {
+        "lossy": {"quality": 20}, "lossless": {"lossless": True}, "animated": {
+            "save_all": True, "append_images": [clear, picture], "lossless": True},
+        "turned": {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"},
+    }.items():
+        for kind in "RGB", "RGBA":
+            file = io.BytesIO()
+            picture.convert(kind).save(file, "WEBP", **settings)
+            put("webp", "%s_%s" % (name, kind.lower()), file.getvalue())
+    whole = file.getvalue()
+    put("webp", "cut", whole[:len(whole) // 2])
+    put("webp", "large", b"RIFF\x1a\0\0\0WEBPVP8X\x0a\0\0\0\x12\0\0\0" + b"\xff" * 6 + bytes(8))
+
+
 def datasets():
     def folder(*files):
         return CUT.join(name + b"\n" + content for name, content in files)
@@ -542,13 +658,14 @@ def texts():
 
 def main():
     for target in ("frame header reader source link reduce gather lars features decode dataset policy "
-                   "key log").split():
+                   "key log webp tiff bmp pnm").split():
         folder = os.path.join(CORPUS, target)
         os.makedirs(folder, exist_ok=True)
         for name in os.listdir(folder):
             if not name.startswith("found"):
                 os.remove(os.path.join(folder, name))
-    for make in (frames, streams, links, workers, optimizers, features, images, datasets, texts):
+    for make in (frames, streams, links, workers, optimizers, features, images, tiffs, bmps, pnms, webps, datasets,
+                 texts):
         make()
 
 

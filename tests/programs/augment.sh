@@ -136,7 +136,7 @@ refuse "a batch larger than the data" 'shapes: 20 images are too few for a batch
 refuse "a start beyond the end" '--start 4: there are 3 steps' \
     --data shapes --batch 8 --steps 3 --start 4
 mkdir empty truncated labels
-refuse "an empty folder" 'empty: no PNG or JPEG file' --data empty
+refuse "an empty folder" 'empty: no PNG, JPEG, WebP, TIFF, BMP or PNM file' --data empty
 head -c 3000 /dev/zero >truncated/data_batch_1.bin
 refuse "a truncated CIFAR-10 file" 'truncated/data_batch_1.bin: 3000 bytes' --data truncated
 head -c 3073 /dev/zero | tr '\0' '\12' >labels/data_batch_1.bin

@@ -237,7 +237,7 @@ for archive in cut.tar cut.tar.gz; do
     check_fails 1 "$archive with --on-error stop" "augment: $archive: " \
         augment --data "$archive" --policy eval --on-error stop --out stopped.frames
 done
-check_fails 1 "an archive without images" 'empty.tar: no PNG or JPEG file in it' \
+check_fails 1 "an archive without images" 'empty.tar: no PNG, JPEG, WebP, TIFF, BMP or PNM file in it' \
     bash -c 'tar cf empty.tar -T /dev/null && augment --format tar --data empty.tar --out stopped.frames'
 absolute() {
     mkdir -p absolute/cat && cp set/train/cat/020.png absolute/cat

@@ -192,7 +192,7 @@ static void folders(void **state)
     dataset_close(set);
 
     /* Without sub-folders there are no labels. */
-    assert_refused("set/plain", "auto", "train", "no PNG or JPEG file");
+    assert_refused("set/plain", "auto", "train", "no PNG, JPEG, WebP, TIFF, BMP or PNM file");
     copy_png("grey1", "set/plain/1.png");
     assert_refused("set/plain", "folder", "test", "plain has no test part (train, test, val)");
     set = open_set(in_folder("set/plain"), "folder", "train", 0);

@@ -154,7 +154,8 @@ static void other_files(void **state)
     read_file(&s, "tests/golden/augment.py");
     s.member = "inside";
     assert_int_equal(decode(&s, false, &image), -1);
-    assert_string_equal(fail_message(), "tests/golden/augment.py: inside: neither PNG nor JPEG");
+    assert_string_equal(fail_message(),
+                        "tests/golden/augment.py: inside: not PNG, JPEG, WebP, TIFF, BMP or PNM");
     assert_int_equal(sample_read_part(&s, 1 << 20, 5), -1);
     assert_non_null(strstr(fail_message(), "truncated: 0 of 5 bytes"));
     assert_int_equal(sample_read_part(&s, 0, INT64_MAX), -1);
