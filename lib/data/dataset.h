@@ -2,10 +2,12 @@
  *
  *   format     data
  *   --------   ----------------------------------------------------------------------------------
- *   cifar10    CIFAR-10, binary version: a folder with data_batch_1.bin to data_batch_5.bin and
- *              test_batch.bin, or the .tar.gz that is distributed
- *   cifar100   CIFAR-100, binary version: a folder with train.bin and test.bin, or its .tar.gz;
- *              the labels are the fine ones
+ *   cifar10    CIFAR-10: a folder with data_batch_1.bin to data_batch_5.bin and test_batch.bin
+ *              (the binary version), or data_batch_1 ... (pickles of Python), or the .tar.gz that is
+ *              distributed
+ *   cifar100   CIFAR-100: a folder with train.bin and test.bin, or train and test (pickles), or its
+ *              .tar.gz; the labels are the fine ones
+ *   stl10      STL-10: a folder with train_X.bin, train_y.bin, test_X.bin ..., or its .tar.gz
  *   idx        MNIST's files: a folder with *images*idx3* and *labels*idx1* files, perhaps .gz, or
  *              one of them; grey becomes three channels
  *   folder     a folder for each class with image files in it or below it; without such

@@ -1,257 +1,141 @@
-/* cifar10 and cifar100: CIFAR's binary files, which are records of a label byte (CIFAR-100: a
- * coarse and a fine one) and three planes of 32 x 32 pixels. They are in a folder, or in the
- * archive that is distributed, and are read as a whole (184 MB for a training set). In memory the
- * pixels are interleaved. */
-#include <stdio.h>
+/* cifar10 and cifar100: CIFAR's files, which are in a folder, or in the archive that is distributed,
+ * in their binary version or as pickles of Python (cifar_batch.h has both layouts). They are read
+ * as a whole (184 MB for a training set). */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/fail.h"
-#include "base/multiversion.h"
-#include "base/regular_file.h"
+#include "data/cifar_batch.h"
+#include "data/cifar_files.h"
 #include "data/dataset_format.h"
 #include "data/part.h"
 #include "data/path.h"
-#include "data/tar.h"
 
-enum { SIDE = 32, PLANE = SIDE * SIDE, PIXELS = 3 * PLANE, KEPT = PIXELS + 1 };
-enum {
-    MAX_FILES = 5, /* largest number of files of a part */
-    LOOK_AT = 16,  /* entries of an archive from which recognize() decides */
-    MAX_TEXT = 1 << 20
+enum { MAX_TEXT = 1 << 20 }; /* bytes of a file of names */
+
+/* The files of one version. */
+struct cifar_version {
+    const char *train[CIFAR_MAX_FILES + 1], *test[2];
+    /* A file with the names of the classes: one a line in the order of the labels, or in a pickle
+     * the list `names_key`. */
+    const char *names[2];
+    size_t label_bytes;             /* of a record, or 0: pickles */
+    const char *labels, *names_key; /* the keys in pickles */
 };
 
 struct cifar_kind {
-    size_t label_bytes; /* bytes of labels in a record, of which the last one is used */
     int classes;
-    const char *train[MAX_FILES + 1], *test[2];
-    const char *names; /* a file with one class name a line, in the order of the labels */
+    struct cifar_version versions[2];
 };
 
 static const struct cifar_kind cifar10 = {
-    1,
     10,
-    {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
-     "data_batch_5.bin"},
-    {"test_batch.bin"},
-    "batches.meta.txt",
+    {{.train = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
+                "data_batch_5.bin"},
+      .test = {"test_batch.bin"},
+      .names = {"batches.meta.txt"},
+      .label_bytes = 1},
+     {.train = {"data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"},
+      .test = {"test_batch"},
+      .names = {"batches.meta"},
+      .labels = "labels",
+      .names_key = "label_names"}},
 };
 static const struct cifar_kind cifar100 = {
-    2, 100, {"train.bin"}, {"test.bin"}, "fine_label_names.txt"};
+    100,
+    {{.train = {"train.bin"},
+      .test = {"test.bin"},
+      .names = {"fine_label_names.txt"},
+      .label_bytes = 2},
+     {.train = {"train"},
+      .test = {"test"},
+      .names = {"meta"},
+      .labels = "fine_labels",
+      .names_key = "fine_label_names"}},
+};
 
 struct cifar {
-    uint8_t *images; /* U8 (count,KEPT): the pixels U8 (32,32,3) of an image, then its label */
-    char *text;      /* text of the file of names, cut into lines; NULL: there is no such file */
+    const struct cifar_kind *kind;
+    const struct cifar_version *version;
+    const char *const *files; /* of the split */
+    struct cifar_images images;
+    char *text; /* the memory of the names; NULL: there are none */
     const char **names;
 };
 
-static bool is_among(const char *name, const char *const *files)
+/* Returns the version whose files are at the path, or NULL. */
+static const struct cifar_version *find_version(const char *path, const struct cifar_kind *kind)
 {
-    while (*files && strcmp(*files, name) != 0)
-        files++;
-    return *files;
-}
-
-static bool folder_has(const char *folder, const char *const *files)
-{
-    bool found = false;
-    for (; *files && !found; files++) {
-        char *path = path_join(folder, *files);
-        found = path && access(path, F_OK) == 0;
-        free(path);
+    if (!path_is_folder(path) && !path_is_file(path))
+        return NULL;
+    for (int i = 0; i < 2; i++) {
+        const struct cifar_version *v = &kind->versions[i];
+        if (cifar_files_has_any(path, v->train, !v->label_bytes) ||
+            cifar_files_has_any(path, v->test, !v->label_bytes))
+            return v;
     }
-    return found;
-}
-
-static bool archive_has(const char *path, const char *const *files)
-{
-    struct tar *t = tar_open(path);
-    struct tar_entry e;
-    bool found = false;
-    for (int i = 0; t && i < LOOK_AT && !found && tar_next(t, &e) == TAR_ENTRY; i++)
-        found = is_among(basename(e.path), files);
-    tar_close(t);
-    return found;
-}
-
-static bool has_any(const char *path, const char *const *files)
-{
-    return path_is_folder(path) ? folder_has(path, files) : archive_has(path, files);
-}
-
-static bool recognize(const char *path, const struct cifar_kind *kind)
-{
-    return (path_is_folder(path) || path_is_file(path)) &&
-           (has_any(path, kind->train) || has_any(path, kind->test));
-}
-
-MULTIVERSION
-static void interleave(const uint8_t *restrict planes, uint8_t *restrict pixels)
-{
-    for (size_t i = 0; i < PLANE; i++) {
-        pixels[3 * i] = planes[i];
-        pixels[3 * i + 1] = planes[PLANE + i];
-        pixels[3 * i + 2] = planes[2 * PLANE + i];
-    }
-}
-
-/* Adds the records of one file. */
-static int add_records(struct dataset *set, const struct cifar_kind *kind, const struct sample *s)
-{
-    struct cifar *c = set->state;
-    const size_t record = kind->label_bytes + PIXELS, n = s->size / record;
-    if (n == 0 || s->size % record != 0)
-        return sample_fail(s, "%zu bytes are no whole number of records of %zu bytes", s->size,
-                           record);
-    const size_t total = (size_t)set->count + n;
-    uint8_t *grown = reallocarray(c->images, total, KEPT);
-    if (!grown)
-        return sample_fail(s, "out of memory");
-    c->images = grown;
-    for (size_t k = 0; k < n; k++) {
-        const uint8_t *from = s->bytes + k * record, label = from[kind->label_bytes - 1];
-        uint8_t *to = c->images + ((size_t)set->count + k) * KEPT;
-        if (label >= kind->classes)
-            return sample_fail(s, "record %zu has label %d, and there are %d classes", k, label,
-                               kind->classes);
-        interleave(from + kind->label_bytes, to);
-        to[PIXELS] = label;
-    }
-    set->count += (int64_t)n;
-    return 0;
+    return NULL;
 }
 
 /* Leaves the message that a file is missing. Otherwise the user would not notice that some of the
  * training images are not used. Returns -1. */
-static int fail_missing(const char *where, const char *file, const struct cifar_kind *kind)
+static int fail_missing(const struct cifar *c, const struct sample *file)
 {
-    return kind->train[1] ? fail("%s: has no %s; the training part is the five files %s to %s",
-                                 where, file, kind->train[0], kind->train[MAX_FILES - 1])
-                          : fail("%s: has no %s", where, file);
+    const char *const *train = c->version->train;
+    return train[1] && c->files == train
+               ? fail("%s: has no %s; the training part is the five files %s to %s", file->file,
+                      file->member, train[0], train[CIFAR_MAX_FILES - 1])
+               : fail("%s: has no %s", file->file, file->member);
 }
 
-static int read_folder(struct dataset *set, const struct cifar_kind *kind, const char *folder,
-                       const char *const *files)
+static int take_file(void *context, const struct sample *file, bool found)
 {
-    struct sample s = {0};
-    int result = 0;
-    for (; *files && result == 0; files++) {
-        char *path = path_join(folder, *files);
-        s.file = path;
-        if (!path)
-            result = -1;
-        else if (access(path, F_OK) != 0)
-            result = fail_missing(folder, *files, kind);
-        else
-            result = sample_read_file(&s) || add_records(set, kind, &s) ? -1 : 0;
-        free(path);
-    }
-    sample_free(&s);
-    return result;
-}
-
-/* Reads an entry of the archive into the sample of the file that has the entry's name. */
-static int read_entry(struct tar *t, const struct tar_entry *e, const char *path,
-                      const char *const *files, struct sample *samples)
-{
-    int i = 0;
-    while (files[i] && strcmp(files[i], basename(e->path)) != 0)
-        i++;
-    if (!files[i] || e->kind != TAR_FILE)
-        return 0;
-    struct sample *s = &samples[i];
-    s->file = path;
-    s->member = files[i];
-    if (e->size > SAMPLE_MAX_BYTES)
-        return sample_fail(s, "%lld bytes is more than is read", (long long)e->size);
-    return sample_reserve(s, (size_t)e->size) || tar_read(t, s->buffer, e->size) ? -1 : 0;
-}
-
-/* Reads an archive. Its files are not in the order of their names, which is the order in which the
- * images are numbered. */
-static int read_archive(struct dataset *set, const struct cifar_kind *kind, const char *path,
-                        const char *const *files)
-{
-    struct sample samples[MAX_FILES] = {0};
-    struct tar *t = tar_open(path);
-    struct tar_entry e;
-    enum tar_result found;
-    int result = t ? 0 : -1, n = 0;
-    while (files[n])
-        n++;
-    while (result == 0 && (found = tar_next(t, &e)) != TAR_END)
-        result = found == TAR_FAILED ? -1 : read_entry(t, &e, path, files, samples);
-    tar_close(t);
-    for (int i = 0; i < MAX_FILES; i++) {
-        if (result == 0 && i < n)
-            result = samples[i].file ? add_records(set, kind, &samples[i])
-                                     : fail_missing(path, files[i], kind);
-        sample_free(&samples[i]);
-    }
-    return result;
+    struct cifar *c = context;
+    if (!found)
+        return fail_missing(c, file);
+    return c->version->label_bytes
+               ? cifar_batch_add_records(&c->images, file, c->version->label_bytes,
+                                         c->kind->classes)
+               : cifar_batch_add_pickle(&c->images, file, c->version->labels, c->kind->classes);
 }
 
 /* ---- names of classes ---- */
 
-/* Reads the archive's first entry of that name; *text stays NULL if there is none. Returns -1 with
- * a message on failure. */
-static int entry_text(const char *path, const char *name, char **text)
+static int take_lines(struct cifar *c, const struct sample *file)
 {
-    struct tar *t = tar_open(path);
-    struct tar_entry e;
-    int result = t ? 0 : -1;
-    while (result == 0 && !*text) {
-        const enum tar_result found = tar_next(t, &e);
-        if (found != TAR_ENTRY) {
-            result = found == TAR_END ? 0 : -1;
-            break;
-        }
-        if (e.kind != TAR_FILE || strcmp(basename(e.path), name) != 0 || e.size > MAX_TEXT)
-            continue;
-        *text = calloc(1, (size_t)e.size + 1);
-        result = *text ? tar_read(t, *text, e.size) : fail_memory(path);
-    }
-    tar_close(t);
-    return result;
-}
-
-static int read_text(const char *where, const char *name, char **text)
-{
-    if (!path_is_folder(where))
-        return entry_text(where, name, text);
-    char *path = path_join(where, name);
-    const int result = !path                ? -1
-                       : path_is_file(path) ? regular_file_text(path, MAX_TEXT, text)
-                                            : 0;
-    free(path);
-    return result;
-}
-
-/* Reads the names of the classes, if there is a file of them; it must have one for each class. */
-static int take_names(struct dataset *set, const struct cifar_kind *kind, const char *where)
-{
-    struct cifar *c = set->state;
-    if (read_text(where, kind->names, &c->text))
-        return -1;
+    c->text = malloc(file->size + 1);
     if (!c->text)
-        return 0;
-    c->names = calloc((size_t)kind->classes, sizeof *c->names);
-    if (!c->names)
-        return fail_memory(where);
+        return sample_fail(file, "out of memory");
+    memcpy(c->text, file->bytes, file->size);
+    c->text[file->size] = '\0';
     int n = 0;
     char *rest = c->text;
     for (char *line; (line = strsep(&rest, "\r\n"));) {
         if (!*line)
             continue;
-        if (n < kind->classes)
+        if (n < c->kind->classes)
             c->names[n] = line;
         n++;
     }
-    if (n != kind->classes)
-        return fail("%s: %s: %d names of %d classes", where, kind->names, n, kind->classes);
-    set->class_names = c->names;
-    return 0;
+    return n == c->kind->classes ? 0
+                                 : sample_fail(file, "%d names of %d classes", n, c->kind->classes);
+}
+
+/* Takes the names of the classes, if there is a file of them; it must have one for each class. */
+static int take_names(void *context, const struct sample *file, bool found)
+{
+    struct cifar *c = context;
+    if (!found)
+        return 0;
+    if (file->size > MAX_TEXT)
+        return sample_fail(file, "more than %d bytes", MAX_TEXT);
+    c->names = calloc((size_t)c->kind->classes, sizeof *c->names);
+    if (!c->names)
+        return sample_fail(file, "out of memory");
+    return c->version->label_bytes
+               ? take_lines(c, file)
+               : cifar_batch_pickled_names(file, c->version->names_key, c->kind->classes, c->names,
+                                           &c->text);
 }
 
 /* ---- the format ---- */
@@ -259,45 +143,51 @@ static int take_names(struct dataset *set, const struct cifar_kind *kind, const 
 static int open_set(struct dataset *set, const struct dataset_options *options,
                     const struct cifar_kind *kind)
 {
-    set->state = calloc(1, sizeof(struct cifar));
-    if (!set->state)
+    struct cifar *c = set->state = calloc(1, sizeof(struct cifar));
+    if (!c)
         return fail_memory(options->path);
     const bool train = strcmp(options->split, "train") == 0,
                test = strcmp(options->split, "test") == 0;
-    const char *const *files = test ? kind->test : kind->train;
-    if (options->hold && has_any(options->path, kind->test))
+    const struct cifar_version *v = find_version(options->path, kind);
+    if (v && options->hold && cifar_files_has_any(options->path, v->test, !v->label_bytes))
         return part_refuse_hold(options->path);
-    if ((!train && !test) || !has_any(options->path, files))
+    if (!v || (!train && !test) ||
+        !cifar_files_has_any(options->path, test ? v->test : v->train, !v->label_bytes))
         return part_missing(options->path, options->split);
-    if (path_is_folder(options->path) ? read_folder(set, kind, options->path, files)
-                                      : read_archive(set, kind, options->path, files))
+    c->kind = kind;
+    c->version = v;
+    c->files = test ? v->test : v->train;
+    if (cifar_files_read(options->path, c->files, take_file, c) ||
+        cifar_files_read(options->path, v->names, take_names, c))
         return -1;
+    set->count = c->images.count;
     set->classes = kind->classes;
-    set->native_size = SIDE;
-    return take_names(set, kind, options->path);
+    set->native_size = CIFAR_SIDE;
+    set->class_names = c->names;
+    return 0;
 }
 
 static int get(const struct dataset *set, int64_t i, struct sample *s)
 {
     const struct cifar *c = set->state;
-    s->bytes = c->images + (size_t)i * KEPT;
-    s->size = PIXELS;
-    s->width = s->height = SIDE;
-    s->label = s->bytes[PIXELS];
+    s->bytes = c->images.images + (size_t)i * CIFAR_KEPT;
+    s->size = CIFAR_PIXELS;
+    s->width = s->height = CIFAR_SIDE;
+    s->label = s->bytes[CIFAR_PIXELS];
     return 0;
 }
 
 static int64_t label(const struct dataset *set, int64_t i)
 {
     const struct cifar *c = set->state;
-    return c->images[(size_t)i * KEPT + PIXELS];
+    return c->images.images[(size_t)i * CIFAR_KEPT + CIFAR_PIXELS];
 }
 
 static void close_set(struct dataset *set)
 {
     struct cifar *c = set->state;
     if (c) {
-        free(c->images);
+        free(c->images.images);
         free(c->text);
         free(c->names);
     }
@@ -306,12 +196,12 @@ static void close_set(struct dataset *set)
 
 static bool recognize10(const char *path)
 {
-    return recognize(path, &cifar10);
+    return find_version(path, &cifar10);
 }
 
 static bool recognize100(const char *path)
 {
-    return recognize(path, &cifar100);
+    return find_version(path, &cifar100);
 }
 
 static int open10(struct dataset *set, const struct dataset_options *options)

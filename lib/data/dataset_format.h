@@ -40,6 +40,7 @@
 #define DATASET_FORMATS(X)                                                                         \
     X(cifar10, 2)                                                                                  \
     X(cifar100, 2)                                                                                 \
+    X(stl10, 2)                                                                                    \
     X(idx, 2)                                                                                      \
     X(folder, 4)                                                                                   \
     X(tar, 3)                                                                                      \

@@ -357,13 +357,13 @@ static int push_global(struct pickle *p, const uint8_t *module, size_t module_n,
     if (module_n > MAX_NAME || name_n > MAX_NAME)
         return pickle_fail(p, "a name of more than %d bytes", MAX_NAME);
     struct pickle_value *v = new_value(p, PICKLE_GLOBAL);
-    if (v) {
-        v->global.module = module;
-        v->global.name = name;
-        v->global.module_n = (uint16_t)module_n;
-        v->global.name_n = (uint16_t)name_n;
-    }
-    return push(p, v);
+    if (!v)
+        return -1;
+    v->global.module = module;
+    v->global.name = name;
+    v->global.module_n = (uint16_t)module_n;
+    v->global.name_n = (uint16_t)name_n;
+    return pickle_check_global(p, v) ? -1 : push(p, v);
 }
 
 static int global(struct pickle *p, size_t from_stack)
@@ -559,7 +559,7 @@ static int run(struct pickle *p)
 }
 
 struct pickle *pickle_read(const uint8_t *bytes, size_t size, size_t begin, const char *where,
-                           bool *cut)
+                           const char *const *globals, bool *cut)
 {
     if (cut)
         *cut = false;
@@ -574,6 +574,7 @@ struct pickle *pickle_read(const uint8_t *bytes, size_t size, size_t begin, cons
     p->size = size;
     p->at = begin;
     p->where = where;
+    p->globals = globals;
     p->none.kind = PICKLE_NONE;
     p->yes.kind = p->no.kind = PICKLE_BOOL;
     p->yes.integer = 1;
@@ -581,6 +582,7 @@ struct pickle *pickle_read(const uint8_t *bytes, size_t size, size_t begin, cons
     pickle_set_global(&p->newobj_ex, "copyreg", "__newobj_ex__");
     if (run(p) == 0) {
         p->where = NULL;
+        p->globals = NULL;
         return p;
     }
     if (cut)

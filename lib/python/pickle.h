@@ -71,10 +71,11 @@ struct pickle;
 
 /* Reads the pickle that begins at offset `begin` of the `size` bytes, which must stay valid and
  * unchanged until pickle_free(). Returns NULL with a message that begins with `where` and names the
- * defect and its offset. If it fails because the bytes end too soon, sets *cut (which may be NULL)
- * to true. */
+ * defect and its offset, among others if it has a global that is not among `globals`, a list of
+ * "module.name" that ends with NULL; any may occur if it is NULL. If it fails because the bytes end
+ * too soon, sets *cut (which may be NULL) to true. */
 struct pickle *pickle_read(const uint8_t *bytes, size_t size, size_t begin, const char *where,
-                           bool *cut);
+                           const char *const *globals, bool *cut);
 void pickle_free(struct pickle *p); /* NULL is fine */
 
 const struct pickle_value *pickle_root(const struct pickle *p);

@@ -16,8 +16,9 @@ struct pickle {
     const uint8_t *bytes;
     size_t size, at;   /* `at` is the offset of the next byte to read */
     size_t opcode_at;  /* offset of the opcode that is executed */
-    const char *where; /* valid while pickle_read() runs */
-    bool cut;          /* the bytes end too soon */
+    const char *where; /* these are valid while pickle_read() runs */
+    const char *const *globals;
+    bool cut; /* the bytes end too soon */
     struct pickle_array stack, memo, persistents;
     size_t *marks; /* heights of the stack */
     size_t n_marks, marks_capacity;
@@ -47,6 +48,9 @@ void pickle_free_memory(struct pickle *p);
 
 /* Makes v the global of that name. The texts must stay valid as long as the pickle. */
 void pickle_set_global(struct pickle_value *v, const char *module, const char *name);
+
+/* Checks that a global is among those that may occur. Returns -1 with a message. */
+int pickle_check_global(struct pickle *p, const struct pickle_value *global);
 
 /* Reads the bytes before the next newline, and moves past it. Returns -1 with a message. */
 int pickle_line(struct pickle *p, const uint8_t **start, size_t *n);

@@ -80,3 +80,20 @@ void pickle_set_global(struct pickle_value *v, const char *module, const char *n
     v->global.module_n = (uint16_t)strlen(module);
     v->global.name_n = (uint16_t)strlen(name);
 }
+
+int pickle_check_global(struct pickle *p, const struct pickle_value *v)
+{
+    const size_t module_n = v->global.module_n, name_n = v->global.name_n;
+    bool allowed = !p->globals;
+    for (int i = 0; !allowed && p->globals[i]; i++) {
+        const char *text = p->globals[i];
+        allowed = strlen(text) == module_n + 1 + name_n && text[module_n] == '.' &&
+                  memcmp(text, v->global.module, module_n) == 0 &&
+                  memcmp(text + module_n + 1, v->global.name, name_n) == 0;
+    }
+    if (allowed)
+        return 0;
+    char text[PICKLE_GLOBAL_TEXT];
+    pickle_global_text(v, text);
+    return pickle_fail(p, "the global %s, which such a file does not need, so it is refused", text);
+}

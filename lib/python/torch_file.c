@@ -242,7 +242,7 @@ static int load_zip(struct load *l, bool (*wanted)(const char *name, void *conte
     struct torch_zip zip;
     struct pickle *p = NULL;
     int result = torch_zip_open(&zip, l->path);
-    if (result == 0 && !(p = pickle_read(zip.pickle, zip.pickle_n, 0, l->path, NULL)))
+    if (result == 0 && !(p = pickle_read(zip.pickle, zip.pickle_n, 0, l->path, NULL, NULL)))
         result = -1;
     if (result == 0 && pickle_end(p) != zip.pickle_n)
         result = fail("%s: data.pkl has bytes after its end", l->path);

@@ -63,7 +63,7 @@ static int read_pickles(struct torch_legacy *file, bool *cut)
 {
     size_t at = 0;
     for (int which = 0; which < 5; which++) {
-        struct pickle *p = pickle_read(file->bytes, file->n, at, file->path, cut);
+        struct pickle *p = pickle_read(file->bytes, file->n, at, file->path, NULL, cut);
         if (!p)
             return -1;
         at = pickle_end(p);

@@ -11,6 +11,7 @@ import os
 import shutil
 import struct
 import tarfile
+import zipfile
 import zlib
 
 CORPUS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
@@ -613,6 +614,74 @@ def datasets():
         put("dataset", name, content)
 
 
+def text_opcode(text):
+    return b"X" + struct.pack("<I", len(text)) + text
+
+
+def storage(key=b"0", kind=b"FloatStorage", count=12):
+    return (b"(" + text_opcode(b"storage") + b"ctorch\n" + kind + b"\n" + text_opcode(key) +
+            text_opcode(b"cuda:0") + b"K" + bytes([count]) + b"tQ")
+
+
+def tensor_call(reference, offset=0, shape=(3, 4), stride=(4, 1), function=b"_rebuild_tensor_v2"):
+    lengths = b"".join(b"(" + b"".join(b"K" + bytes([n]) for n in numbers) + b"t" for numbers in (shape, stride))
+    return (b"ctorch._utils\n" + function + b"\n(" + reference + b"K" + bytes([offset]) + lengths +
+            b"\x89ccollections\nOrderedDict\n)RtR")
+
+
+def pickle_of(*items):
+    return b"\x80\2}(" + b"".join(text_opcode(name) + value for name, value in items) + b"u."
+
+
+def checkpoints():
+    one = tensor_call(storage())
+    shared = tensor_call(storage(), 4, (2, 2), (1, 4))
+    nested = pickle_of((b"state_dict", b"ccollections\nOrderedDict\n)R(" + text_opcode(b"fc.weight") + one + b"u}b"),
+                       (b"epoch", b"K\3"), (b"list", b"](" + shared + b"Ne"),
+                       (b"hyper_parameters", b"cargparse\nNamespace\n)\x81}" + text_opcode(b"lr") +
+                        b"G?\xb9\x99\x99\x99\x99\x99\x9asb"))
+    parameter = pickle_of((b"w", b"ctorch._utils\n_rebuild_parameter\n(" + one + b"\x88ccollections\nOrderedDict\n)RtR"))
+    kinds = {kind: pickle_of((b"v", tensor_call(storage(b"0", kind, count), 0, (count,), (1,)))) for kind, count in
+             ((b"DoubleStorage", 6), (b"HalfStorage", 24), (b"BFloat16Storage", 24), (b"LongStorage", 6),
+              (b"CharStorage", 48), (b"BoolStorage", 48), (b"ComplexFloatStorage", 6))}
+    v3 = pickle_of((b"v", b"ctorch._utils\n_rebuild_tensor_v3\n((" + text_opcode(b"storage") +
+                    b"ctorch.storage\nUntypedStorage\n" + text_opcode(b"0") + text_opcode(b"cpu") +
+                    b"K0tQK\0K\x18\x85K\1\x85\x89Nctorch\nuint16\ntR"))
+    keys = b"\x80\2]q\1X\1\0\0\x000a."
+    data = struct.pack("<q12f", 12, *range(12))
+    start = (b"\x80\2\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\2M\xe9\3.\x80\2}" + text_opcode(b"little_endian") +
+             b"\x88s.")
+    pickles = {
+        "nested": nested, "parameter": parameter, "v3": v3, "flat": pickle_of((b"w", one), (b"v", shared)),
+        "old_call": pickle_of((b"w", tensor_call(storage(), 0, (3, 4), (4, 1), b"_rebuild_tensor"))),
+        "expanded": pickle_of((b"w", tensor_call(storage(), 0, (200, 200), (0, 0)))),
+        "outside": pickle_of((b"w", tensor_call(storage(), 9, (2, 2), (4, 1)))),
+        "twice": pickle_of((b"w", one), (b"w", one)), "nameless": one + b".",
+        "sparse": pickle_of((b"w", tensor_call(storage(), function=b"_rebuild_sparse_tensor"))),
+        "self": b"\x80\2]q\0h\0a" + b".", "deep": b"\x80\2" + b"]" * 200 + b"a" * 199 + b".",
+        "bomb": b"\x80\2]q\0" + b"".join(b"](" + b"h" + bytes([i]) + b"h" + bytes([i]) + b"eq" + bytes([i + 1])
+                                         for i in range(60)) + b".",
+        "python2": b"\x80\2ccollections\nOrderedDict\n(](](U\1w" + one + b"eetR.",
+        "system": b"cos\nsystem\n(S'false'\ntR.", "inst": b"(S'false'\nios\nsystem\n.",
+        "memo": b"\x80\2]r\xff\xff\xff\x7f.", "frame": b"\x80\4\x95\xff\xff\xff\xff\xff\xff\xff\x7f].",
+        "text": b"(dp0\nVa\\u00e9\np1\nI5\nsS'b\\x00'\nL7L\nsF1.5\nI01\ns.",
+    } | {kind.decode(): content for kind, content in kinds.items()}
+    for name, content in pickles.items():
+        put("torch", name, b"\1" + struct.pack(">H", len(content)) + content + bytes(range(1, 49)))
+        put("torch", name + "_old", b"\2" + content + keys + data)
+        put("torch", name + "_alone", b"\3" + content)
+    put("torch", "old_file", b"\0" + start + pickles["flat"] + keys + data)
+    put("torch", "tar", b"\0" + (b"sys_info".ljust(257, b"\0") + b"ustar").ljust(512, b"\0"))
+    zipped = io.BytesIO()
+    for compression in zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED:
+        zipped = io.BytesIO()
+        with zipfile.ZipFile(zipped, "w", compression) as file:
+            for name, content in (("a/data.pkl", pickles["flat"]), ("a/byteorder", b"little"), ("a/data/0", data[8:]),
+                                  ("a/version", b"3\n")):
+                file.writestr(zipfile.ZipInfo(name), content, compression)
+        put("torch", "zip_%d" % compression, b"\0" + zipped.getvalue())
+
+
 def texts():
     for name, ops in {
         "simclr": "crop:0.08-1,flip:0.5,jitter:0.8:1,gray:0.2,blur:0.5:0.1-2",
@@ -658,14 +727,14 @@ def texts():
 
 def main():
     for target in ("frame header reader source link reduce gather lars features decode dataset policy "
-                   "key log webp tiff bmp pnm").split():
+                   "key log webp tiff bmp pnm torch").split():
         folder = os.path.join(CORPUS, target)
         os.makedirs(folder, exist_ok=True)
         for name in os.listdir(folder):
             if not name.startswith("found"):
                 os.remove(os.path.join(folder, name))
     for make in (frames, streams, links, workers, optimizers, features, images, tiffs, bmps, pnms, webps, datasets,
-                 texts):
+                 checkpoints, texts):
         make()
 
 
