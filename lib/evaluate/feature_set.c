@@ -90,21 +90,32 @@ static int64_t check_shape(struct feature_set *f, const struct tensor *t)
     return t->shape[0];
 }
 
-/* Stores the class names of the first frame. Refuses a later frame with other names, because in
+/* Stores a list of names of the first frame. Refuses a later frame with other names, because in
  * concatenated streams the same number may mean different classes. */
+static int take_list(const struct feature_set *f, const struct frame *frame, const char *key,
+                     struct class_names *names, char **names_text)
+{
+    const char *text = f->by_number ? NULL : frame_meta(frame, key);
+    if (!text || (*names_text && !strcmp(text, *names_text)))
+        return 0;
+    if (f->begun)
+        return fail("the %s of a later frame are not those of the first: these are streams of "
+                    "different data; evaluate one of them (or use --match numbers)",
+                    key);
+    if (!(*names_text = strdup(text)))
+        return fail("out of memory for the class names");
+    if (!class_names_parse(names, text))
+        return 0;
+    return strcmp(key, "class_names") ? fail("%s: %s", key, fail_message()) : -1;
+}
+
 static int take_names(struct feature_set *f, const struct frame *frame)
 {
-    const char *text = f->by_number ? NULL : frame_meta(frame, "class_names");
-    const bool first = !f->begun;
+    if (take_list(f, frame, "class_names", &f->names, &f->names_text) ||
+        take_list(f, frame, "logit_names", &f->logit_names, &f->logit_names_text))
+        return -1;
     f->begun = true;
-    if (!text || (f->names_text && !strcmp(text, f->names_text)))
-        return 0;
-    if (!first)
-        return fail("the class_names of a later frame are not those of the first: these are "
-                    "streams of different data; evaluate one of them (or use --match numbers)");
-    if (!(f->names_text = strdup(text)))
-        return fail("out of memory for the class names");
-    return class_names_parse(&f->names, text);
+    return 0;
 }
 
 static int check_label(const struct feature_set *f, int64_t row, int64_t label)
@@ -198,6 +209,8 @@ void feature_set_free(struct feature_set *f)
     free(f->x);
     free(f->y);
     free(f->names_text);
+    free(f->logit_names_text);
     class_names_free(&f->names);
+    class_names_free(&f->logit_names);
     *f = (struct feature_set){0};
 }

@@ -21,8 +21,11 @@ struct feature_set {
     bool by_number; /* the caller sets it before reading, to ignore class names */
     struct class_names names; /* names of the labels; n is 0 if the stream gives none */
     char *names_text;         /* class_names of the first frame, as JSON; NULL if it has none */
-    bool begun;               /* a frame has been added */
-    int64_t capacity;         /* rows that x and y have room for */
+    /* The same of `logit_names`, the names of the columns of x, which a classifier writes. */
+    struct class_names logit_names;
+    char *logit_names_text;
+    bool begun;       /* a frame has been added */
+    int64_t capacity; /* rows that x and y have room for */
 };
 
 /* Appends a frame's rows. `on` names the tensor, in at most 7 letters; "" chooses the first of "h",

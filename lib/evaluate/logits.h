@@ -7,8 +7,16 @@
 #include "evaluate/scores.h"
 
 /* Reads a stream of frames with `logits` F32 [B,C] or [B,1,C] and labels `y`, as feature_set_read()
- * does, and sets test->classes to C. Returns -1 with a message, also if a label is C or more, or if
- * the stream names another number of classes than C. */
+ * does, and sets test->classes to C.
+ *
+ * If the first frame has `logit_names`, the names of the classes that the classifier knows, the
+ * labels are matched with them by name: they become indices into these names and, after them, those
+ * of class_names that the classifier does not know. test->names becomes this list, and
+ * test->classes its length. A warning on stderr names the unknown classes, whose rows count as
+ * wrong.
+ *
+ * Returns -1 with a message, also if a label is C or more, if the stream names another number of
+ * classes than C, or if it names only one of logits and labels, or both without a common name. */
 int logits_read(struct feature_set *test, const char *endpoint, const struct link_config *links,
                 progress_line *progress);
 
