@@ -389,7 +389,8 @@ static int optimizer_open(double *work)
         return -1;
     frame_set_meta_int(wire.request, "steps", 1000000);
     wire.client = optimizer_client_new(wire.link, network_parameters(wire.net), DTYPE_F32);
-    return wire.client ? optimizer_client_join(wire.client, wire.request, wire.request, &wire.step) : -1;
+    return wire.client ? optimizer_client_join(wire.client, wire.request, wire.request, &wire.step)
+                       : -1;
 }
 
 static int optimizer_round(void)
