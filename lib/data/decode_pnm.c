@@ -18,6 +18,7 @@
 struct pnm_state {
     const struct sample *sample;
     FILE *file; /* the sample's bytes */
+    size_t at;  /* position in them */
     struct pam pam;
     tuple *row;
 };
@@ -33,6 +34,29 @@ static void on_message(const char *text)
 static void on_error(const char *text)
 {
     snprintf(defect, sizeof defect, "%s", text);
+}
+
+/* Returns true for files of numbers in decimal. */
+static bool is_plain(const struct sample *s)
+{
+    return s->bytes[1] <= '3';
+}
+
+/* Reads from the sample. libnetpbm wants a character after the last number of a plain file, which
+ * others do without: a newline follows the bytes of such a file. */
+static ssize_t read_bytes(void *state, char *to, size_t size)
+{
+    struct pnm_state *p = state;
+    const struct sample *s = p->sample;
+    if (p->at == s->size && is_plain(s) && size > 0) {
+        p->at++;
+        *to = '\n';
+        return 1;
+    }
+    const size_t left = p->at < s->size ? s->size - p->at : 0, n = size < left ? size : left;
+    memcpy(to, s->bytes + p->at, n);
+    p->at += n;
+    return (ssize_t)n;
 }
 
 static bool recognize(const uint8_t *bytes, size_t size)
@@ -105,7 +129,8 @@ static int start(void *state, const struct sample *s, bool orient, struct decode
     (void)orient;
     p->sample = s;
     memset(&p->pam, 0, sizeof p->pam);
-    p->file = fmemopen((void *)(uintptr_t)s->bytes, s->size, "r"); /* reads only */
+    p->at = 0;
+    p->file = fopencookie(p, "r", (cookie_io_functions_t){.read = read_bytes});
     if (!p->file)
         return sample_fail(s, "out of memory");
     if (guard(p, read_header, NULL))
