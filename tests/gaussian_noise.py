@@ -16,6 +16,16 @@ def philox(counters, key):
 
 def gaussian_of(counter, key, size):
     """Returns [3,size,size]."""
+    return channels_of(counter, key, size, 3)
+
+
+def channels_of(counter, key, size, channels):
+    """Returns [channels,size,size]."""
+    groups = [three_of(counter[:3] + [counter[3] + (g << 12)], key, size) for g in range(-(-channels // 3))]
+    return np.concatenate(groups)[:channels]
+
+
+def three_of(counter, key, size):
     counters = np.tile(np.array(counter, np.uint32), (size * size, 1))
     counters[:, 0] += np.arange(size * size, dtype=np.uint32)
     f0, f1, f2, f3 = (philox(counters, key) >> np.uint64(8)) / 2.0**24

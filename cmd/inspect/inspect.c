@@ -153,7 +153,11 @@ static int draw(const struct frame *f)
     const struct tensor *x = frame_find(f, "x");
     if (!x)
         return fail("the first frame has no tensor 'x' to draw");
-    return contact_sheet_write(x, images, png);
+    if (contact_sheet_write(x, images, png))
+        return -1;
+    if (contact_sheet_note(x))
+        warn_line("%s: %s", png, contact_sheet_note(x));
+    return 0;
 }
 
 /* Prints what the flags ask for of frame n. */

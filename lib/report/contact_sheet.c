@@ -22,6 +22,7 @@ enum {
 struct page {
     bool series;                          /* the tiles are plots */
     int64_t images, views, height, width; /* tiles: [images,views], each of height x width */
+    int64_t channels;
     int64_t scale, columns;               /* enlargement factor; groups in a row of the page */
     int64_t group_width, group_height;    /* in pixels, with the margin */
     int64_t page_width, page_height;
@@ -31,15 +32,15 @@ static int lay_out(const struct tensor *x, int64_t max_images, struct page *l)
 {
     const int64_t *shape = x->shape;
     bool grouped = x->ndim == 5, series = grouped && shape[2] == 1 && x->dtype == DTYPE_F32;
-    if ((x->ndim != 4 && !grouped) || (shape[x->ndim - 1] != 3 && !series) ||
-        (x->dtype != DTYPE_U8 && x->dtype != DTYPE_F32))
-        return fail("%s: is no batch of images, U8 or F32 [B,V,H,W,3], or series, F32 [B,V,1,T,C]",
+    if ((x->ndim != 4 && !grouped) || (x->dtype != DTYPE_U8 && x->dtype != DTYPE_F32))
+        return fail("%s: is no batch of images, U8 or F32 [B,V,H,W,C], or series, F32 [B,V,1,T,C]",
                     x->name);
     *l = (struct page){.series = series,
                        .images = shape[0] < max_images ? shape[0] : max_images,
                        .views = grouped ? shape[1] : 1,
                        .height = shape[x->ndim - 3],
-                       .width = shape[x->ndim - 2]};
+                       .width = shape[x->ndim - 2],
+                       .channels = shape[x->ndim - 1]};
     if (tensor_count(x) == 0)
         return fail("%s: holds no images", x->name);
     if (l->height > MAX_SIDE || l->width > MAX_SIDE || l->views > MAX_SIDE)
@@ -70,19 +71,22 @@ static int lay_out(const struct tensor *x, int64_t max_images, struct page *l)
     return 0;
 }
 
-static void pixel(const struct tensor *x, int64_t index, unsigned char rgb[3])
+/* Draws the pixel whose first value is at `index`, and whose next values are at index + step and
+ * index + 2 step: step is 1 for colours, 0 for grey. */
+static void pixel(const struct tensor *x, int64_t index, int64_t step, unsigned char rgb[3])
 {
     if (x->dtype == DTYPE_U8) {
-        memcpy(rgb, (const unsigned char *)x->data + index, 3);
+        for (int c = 0; c < 3; c++)
+            rgb[c] = ((const unsigned char *)x->data)[index + c * step];
         return;
     }
     const float *from = (const float *)x->data + index;
-    if (isnan(from[0]) || isnan(from[1]) || isnan(from[2])) {
+    if (isnan(from[0]) || isnan(from[step]) || isnan(from[2 * step])) {
         memcpy(rgb, "\xff\x00\xff", 3);
         return;
     }
     for (int c = 0; c < 3; c++)
-        rgb[c] = (unsigned char)lrintf(fminf(fmaxf(from[c], 0), 1) * 255);
+        rgb[c] = (unsigned char)lrintf(fminf(fmaxf(from[c * step], 0), 1) * 255);
 }
 
 static void draw_tile(const struct tensor *x, const struct page *l, int64_t image, int64_t view,
@@ -94,8 +98,8 @@ static void draw_tile(const struct tensor *x, const struct page *l, int64_t imag
     int64_t from = (image * l->views + view) * l->height * l->width;
     for (int64_t i = 0; i < l->height * l->scale; i++)
         for (int64_t j = 0; j < l->width * l->scale; j++)
-            pixel(x, 3 * (from + i / l->scale * l->width + j / l->scale),
-                  page + 3 * ((top + i) * l->page_width + left + j));
+            pixel(x, l->channels * (from + i / l->scale * l->width + j / l->scale),
+                  l->channels >= 3, page + 3 * ((top + i) * l->page_width + left + j));
 }
 
 /* Finds the smallest and the largest finite value of a group. */
@@ -167,6 +171,16 @@ static void draw_plot(const struct tensor *x, const struct page *l, int64_t imag
             draw_column(group + view * each + c, channels, (double)j * step,
                         fmin((double)(j + 1) * step, (double)(steps - 1)), low, high, colors[c % 4],
                         corner + 3 * j, pitch);
+}
+
+const char *contact_sheet_note(const struct tensor *x)
+{
+    const int64_t channels = x->ndim ? x->shape[x->ndim - 1] : 0;
+    if (x->ndim == 5 && x->shape[2] == 1 && x->dtype == DTYPE_F32)
+        return NULL;
+    return channels > 3    ? "the first three channels are drawn, as red, green and blue"
+           : channels == 2 ? "the first of two channels is drawn, as grey"
+                           : NULL;
 }
 
 int contact_sheet_write(const struct tensor *x, int64_t max_images, const char *path)

@@ -7,6 +7,8 @@
     join WHOLE PART...         fails unless the rows of the parts together are those of WHOLE
     same WHOLE OTHER           fails unless the streams are the same except for `seq`
     pictures FOLDER WxH...     writes PNG files of those sizes
+    spectra FOLDER C WxH...    writes TIFF files of C channels of 16 bits, of those sizes, and
+                               their values into FOLDER-values
     redo FOLDER STREAM TRACE OP...  fails unless PIL, torchvision and numpy make the same views from
                                the trace, and it has exactly those operations"""
 
@@ -19,7 +21,7 @@ import numpy as np
 root, command, arguments = sys.argv[1], sys.argv[2], sys.argv[3:]
 sys.path.insert(0, root + "/tests")
 import frames  # noqa: E402
-from gaussian_noise import gaussian_of  # noqa: E402
+from gaussian_noise import channels_of  # noqa: E402
 
 
 def images(file):
@@ -110,11 +112,30 @@ def pictures(folder, *sizes):
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(f"{folder}/{i:02}.png")
 
 
+def spectra(folder, channels, *sizes):
+    from tiff_writer import write
+
+    rng = np.random.default_rng(4)
+    os.makedirs(folder)
+    os.makedirs(folder + "-values")
+    for i, size in enumerate(sizes):
+        width, height = map(int, size.split("x"))
+        y, x = np.mgrid[:height, :width][:, :, :, None]
+        waves = rng.uniform(-0.5, 0.5, (2, int(channels)))
+        pixels = 32768 + 20000 * np.sin(x * waves[0] + y * waves[1])
+        pixels = (pixels + rng.normal(0, 1000, pixels.shape)).clip(0, 65535).astype(np.uint16)
+        with open(f"{folder}/{i:02}.tif", "wb") as file:
+            file.write(write(pixels, extra=[0] * (int(channels) - 1), planar=i % 2))
+        np.save(f"{folder}-values/{i:02}.npy", pixels)
+
+
 def source_images(folder):
     """Returns them in the order of their indices."""
     from PIL import Image
 
     files = sorted(os.listdir(folder))
+    if os.path.isdir(folder + "-values"):
+        return [np.load(f"{folder}-values/{file[:-4]}.npy") for file in files]
     if files[0].endswith(".png"):
         return [np.array(Image.open(f"{folder}/{file}")) for file in files]
     return np.concatenate([images(f)[0] for f in TRAIN])
@@ -139,6 +160,12 @@ def redo_view(pixels, ops, size):
         kind = op["op"]
         if kind == "crop":
             box = (op["x"], op["y"], op["x"] + op["w"], op["y"] + op["h"])
+            if pixels.dtype == np.uint16:  # each channel by itself; PIL's floats are not clamped
+                planes = [Image.fromarray((plane / 65535).astype(np.float32)) for plane in
+                          pixels.transpose(2, 0, 1)]
+                view = torch.from_numpy(np.stack([np.array(plane.resize(
+                    (size, size), Image.Resampling.BICUBIC, box)) for plane in planes])).clamp(0, 1)
+                continue
             view = Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC, box)
             view = torch.from_numpy(np.array(view).transpose(2, 0, 1).astype(np.float32) / 255)
         elif kind == "flip":
@@ -151,13 +178,14 @@ def redo_view(pixels, ops, size):
         elif kind == "blur":
             view = F.gaussian_blur(view, [op["kernel"]] * 2, [op["sigma"]] * 2)
         elif kind == "solarize":
-            view = F.solarize(view, op["threshold"])
+            view = F.solarize(view, op["threshold"]) if len(view) == 3 else \
+                torch.where(view >= op["threshold"], 1 - view, view)
         elif kind == "cutout":
             view = F.erase(view, op["y"], op["x"], op["h"], op["w"], torch.tensor(0.5))
         elif kind == "rotate":
             view = torch.rot90(view, op["degrees"] // 90, (1, 2))
         elif kind == "noise":
-            noise = op["sigma"] * gaussian_of(op["counter"], op["key"], size)
+            noise = op["sigma"] * channels_of(op["counter"], op["key"], size, len(view))
             view = (view + torch.from_numpy(noise.astype(np.float32))).clamp(0, 1)
         elif kind == "sobel":
             view = sobel(view)
@@ -194,11 +222,14 @@ def redo(folder, path, trace, *expected):
                 assert key == (int(meta["epoch"]), index, v), (key, row)
                 size = tensors["x"].shape[2]
                 view = redo_view(source[index], line["ops"], size)
-                difference = np.abs(tensors["x"][row, v] - view.transpose(1, 2, 0))
+                floats = tensors["x"].dtype == np.float32
+                x = tensors["x"][row, v] * (255 if floats else 1)
+                difference = np.abs(x - view.transpose(1, 2, 0))
                 # PIL rounds between the two passes of a crop; all others round only at the end.
                 crop = line["ops"][0]
                 resized = (crop["w"], crop["h"]) != (size, size)
-                assert difference.max() <= (2 if resized else 0.5 + 1e-3), (line, difference.max())
+                bound = 1e-3 if floats else 2 if resized else 0.5 + 1e-3
+                assert difference.max() <= bound, (line, difference.max())
                 kinds.update(o["op"] for o in line["ops"])
                 worst = max(worst, difference.max())
     assert at == len(lines) and at > 0

@@ -272,6 +272,12 @@ else
         crop flip rotate cutout
     redone "every operation at 97 pixels" squares 97 4 flip,rotate,cutout,$colors $rest \
         crop flip rotate cutout jitter gray blur solarize noise sobel
+    py spectra spectra 5 500x375 31x203 97x150 1x1 3x40 224x224 33x34 64x31
+    py spectra spectra7 7 33x33 33x33 33x33 33x33
+    redone "every operation on 5 channels of 16 bits" spectra 33 8 $places \
+        noise:0.5:0-0.2,sobel:0.5,blur:0.5:0.1-2 crop flip rotate cutout blur noise sobel
+    redone "every operation on 7 channels of 16 bits" spectra7 33 4 flip,rotate,cutout,blur \
+        solarize:0.5,noise:1:0.1,blur crop flip rotate cutout blur solarize noise
     py each redo.list >redo.results 2>&1 || true
     for n in "${!redone[@]}"; do
         check "${redone[n]}" redone_as_told "$n"
