@@ -147,9 +147,11 @@ int torch_legacy_check(struct torch_legacy *file, const struct torch_storages *s
         uint64_t count = 0;
         if (!s)
             return -1;
-        if (s->found || s->type == TORCH_UNKNOWN)
+        if (s->found || s->size == 0)
             return fail("%s: storage %.*s %s", file->path, (int)s->key_n, (const char *)s->key,
-                        s->found ? "is listed twice" : "has values of a type that is not read");
+                        s->found
+                            ? "is listed twice"
+                            : "has values of an unknown type, so those after it are not found");
         if (file->size - at < COUNT_BYTES || file->size - at - COUNT_BYTES < s->bytes)
             return fail("%s: truncated: storage %.*s does not fit", file->path, (int)s->key_n,
                         (const char *)s->key);

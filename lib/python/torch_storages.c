@@ -52,6 +52,22 @@ static enum torch_type type_of_storage(const struct pickle_value *global)
     return TORCH_UNKNOWN;
 }
 
+/* Returns the size of a value of types whose tensors are not read, or 0. The old form needs it to
+ * find the storages after them. */
+static size_t unread_size(const struct pickle_value *global)
+{
+    static const struct {
+        const char *storage;
+        size_t size;
+    } unread[] = {{"ComplexFloatStorage", 8}, {"ComplexDoubleStorage", 16}, {"QInt8Storage", 1},
+                  {"QUInt8Storage", 1},       {"QInt32Storage", 4},         {"QUInt4x2Storage", 1},
+                  {"QUInt2x4Storage", 1}};
+    for (size_t i = 0; i < sizeof unread / sizeof *unread; i++)
+        if (pickle_is_global(global, "torch", unread[i].storage))
+            return unread[i].size;
+    return 0;
+}
+
 /* Returns the items of a reference to a storage, or NULL if it is one to something else. */
 static struct pickle_value *const *reference(const struct pickle_value *persistent)
 {
@@ -78,7 +94,8 @@ static int read_reference(const struct pickle_value *persistent, const char *whe
                                 .key_n = key->bytes.n,
                                 .type = type_of_storage(items[1]),
                                 .count = count->integer};
-    if (__builtin_mul_overflow(s->count, (int64_t)torch_type_size(s->type), &s->bytes))
+    s->size = s->type == TORCH_UNKNOWN ? unread_size(items[1]) : torch_type_size(s->type);
+    if (__builtin_mul_overflow(s->count, (int64_t)s->size, &s->bytes))
         return fail("%s: the storage at byte %u has %lld values", where, persistent->at,
                     (long long)s->count);
     return 0;

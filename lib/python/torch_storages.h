@@ -40,7 +40,8 @@ struct torch_storage {
     size_t key_n;
     enum torch_type type;
     int64_t count; /* values, at least 0 */
-    int64_t bytes; /* count times the type's size */
+    size_t size;   /* bytes of a value; 0: not known */
+    int64_t bytes; /* count times size */
     bool wanted;   /* a tensor of it is wanted */
     bool found;    /* for the readers: its bytes were found */
 };

@@ -12,7 +12,7 @@
 enum {
     MAX_DEPTH = 64,      /* of containers in each other */
     MAX_WRAPPINGS = 8,   /* a parameter of a parameter ... */
-    MAX_VISITS = 1 << 26 /* values; shared containers can hold each other exponentially often */
+    MAX_VISITS = 1 << 24 /* values; shared containers can hold each other exponentially often */
 };
 
 /* A container that is being walked through. */
