@@ -1,7 +1,8 @@
 /* Fuzzes data of all formats: the contents of a folder or of one of its files, an archive, and
  * frames. Two bytes decide how to open the data. Each part of the input is a name, a newline and
- * the bytes of the file. "=" instead of the bytes means a small PNG, and "#" means some whole
- * records of CIFAR-10 that repeat the bytes after it. */
+ * the bytes of the file. "=" instead of the bytes means a small PNG, "#" means some whole records of
+ * CIFAR-10 that repeat the bytes after it, and "*" means the bytes after it, in which "@C" and "@S"
+ * stand for the pixels of an image of CIFAR or STL-10. */
 #include "data/dataset.h"
 
 #include <assert.h>
@@ -13,7 +14,7 @@
 #include "link/endpoint.h"
 #include "tree.h"
 
-enum { RECORD = 3073 };
+enum { RECORD = 3073, CIFAR_BYTES = 3072, STL10_BYTES = 27648, MAX_EXPANDED = 1 << 20 };
 
 /* A grey PNG of 1 x 1 pixel. */
 static const uint8_t dot[] = {0x89, 'P',  'N', 'G',  '\r', '\n', 0x1a, '\n', 0,    0,    0, 13,
@@ -36,6 +37,23 @@ static void add_records(const char *name, struct input fill)
     free(records);
 }
 
+static void add_expanded(const char *name, struct input from)
+{
+    uint8_t *bytes = calloc(1, MAX_EXPANDED + STL10_BYTES);
+    size_t n = 0;
+    assert(bytes);
+    while (from.size && n < MAX_EXPANDED) {
+        const uint8_t byte = input_byte(&from), kind = from.size ? *from.bytes : 0;
+        if (byte == '@' && (kind == 'C' || kind == 'S')) {
+            n += kind == 'C' ? CIFAR_BYTES : STL10_BYTES;
+            input_byte(&from);
+        } else
+            bytes[n++] = byte;
+    }
+    tree_add(name, (struct input){bytes, n});
+    free(bytes);
+}
+
 static void add_file(struct input part)
 {
     const uint8_t *newline = memchr(part.bytes, '\n', part.size);
@@ -48,6 +66,9 @@ static void add_file(struct input part)
     if (bytes.size && *bytes.bytes == '#') {
         input_byte(&bytes);
         add_records(name, bytes);
+    } else if (bytes.size && *bytes.bytes == '*') {
+        input_byte(&bytes);
+        add_expanded(name, bytes);
     } else
         tree_add(name, bytes);
     free(name);
@@ -83,8 +104,8 @@ static void read_all(struct dataset *set)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    static const char *const formats[] = {"auto", "cifar10", "folder", "cifar100",
-                                          "idx",  "tar",     "frames", "series"};
+    static const char *const formats[] = {"auto", "cifar10", "folder", "cifar100", "idx",
+                                          "tar",  "frames",  "series", "stl10"};
     struct input rest = {bytes, size}, part;
     const uint8_t format = input_byte(&rest), how = input_byte(&rest);
     char path[PATH_MAX];
@@ -99,15 +120,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     const struct link_config links = {.max_frame = INPUT_MAX_FRAME};
     struct read_errors *errors = read_errors_new(how & 2);
     assert(errors);
-    struct dataset *set =
-        dataset_open(&(struct dataset_options){.path = path,
-                                               .format = formats[format % 8],
-                                               .split = how & 4 ? "test" : "train",
-                                               .hold = how & 32,
-                                               .size = 32,
-                                               .budget = how & 8 ? 0 : 1 << 20,
-                                               .links = &links},
-                     errors);
+    struct dataset *set = dataset_open(&(struct dataset_options){.path = path,
+                                                                 .format = formats[format % 9],
+                                                                 .split = how & 64  ? "unlabeled"
+                                                                          : how & 4 ? "test"
+                                                                                    : "train",
+                                                                 .hold = how & 32,
+                                                                 .size = 32,
+                                                                 .budget = how & 8 ? 0 : 1 << 20,
+                                                                 .links = &links},
+                                       errors);
     if (set)
         read_all(set);
     dataset_close(set);

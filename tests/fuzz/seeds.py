@@ -538,7 +538,24 @@ def datasets():
     grey = b"\0\0\10\3\0\0\0\2\0\0\0\1\0\0\0\3abcdef"
     x = frame(header(x=("U8", [2, 1, 1, 3], 0, 6), y=("I64", [2], 6, 22)), b"abcdef" + bytes(16))
     end = frame(header({"end": "1"}))
+    stl10 = (b"s/test_X.bin", b"*@S@S"), (b"s/test_y.bin", b"\1\n"), (b"s/class_names.txt", b"a\n" * 10)
+    batches = [(b"data_batch_%d" % i, pickled_batch(b"labels", b"\3")) for i in range(1, 6)]
     cases = {
+        "cifar10_pickles": auto + plain + folder(*batches),
+        "cifar10_pickle": auto + test + folder((b"test_batch", pickled_batch(b"labels", b"\3\4")),
+                                               (b"batches.meta", b"\x80\2}U\x0blabel_names](" + b"U\1a" * 10 + b"es.")),
+        "cifar10_pickle_label": auto + test + folder((b"test_batch", pickled_batch(b"labels", b"\x0a"))),
+        "cifar10_pickle_few": auto + test + folder((b"test_batch", pickled_batch(b"labels", b"\3\4").replace(b"@C@C", b"@C"))),
+        "cifar10_pickle_text": auto + test + folder((b"test_batch", b"*(dp0\nS'labels'\n(lp1\nI3\nasS'data'\nNs.")),
+        "cifar10_evil": cifar10 + test + folder((b"test_batch", b"*cos\nsystem\n(S'false'\ntR.")),
+        "cifar100_pickle": auto + plain + folder((b"train", pickled_batch(b"fine_labels", b"\x63")), (b"meta", b"\x80\2N.")),
+        "stl10": auto + test + folder(*((n[2:], c) for n, c in stl10)),
+        "stl10_unlabeled": auto + b"\x40" + folder((b"unlabeled_X.bin", b"*@S@S@S")),
+        "stl10_short": b"\x08" + test + folder((b"test_X.bin", b"*@Sx"), (b"test_y.bin", b"\1")),
+        "stl10_label": b"\x08" + test + folder((b"test_X.bin", b"*@S"), (b"test_y.bin", b"\0")),
+        "stl10_names": b"\x08" + test + folder((b"test_X.bin", b"*@S"), (b"test_y.bin", b"\1"), (b"class_names.txt", b"a\n\nb")),
+        "stl10_gz": auto + b"\5" + folder((b"a.tar.gz", packed(tar(("s/test_X.bin", bytes(27648)), ("s/test_y.bin", b"\1"))))),
+        "stl10_stream": auto + b"\x0d" + folder((b"a.tar.gz", packed(tar(("s/test_X.bin", bytes(55296)), ("s/test_y.bin", b"\1\2"))))),
         "cifar10": auto + plain + folder(*((b"data_batch_%d.bin" % i, b"#012") for i in range(1, 6))),
         "cifar10_missing": auto + plain + folder((b"data_batch_1.bin", b"#012"), (b"data_batch_3.bin", b"#9")),
         "cifar10_hold": auto + hold + folder(*((b"data_batch_%d.bin" % i, b"#012") for i in range(1, 6))),
@@ -631,6 +648,15 @@ def tensor_call(reference, offset=0, shape=(3, 4), stride=(4, 1), function=b"_re
 
 def pickle_of(*items):
     return b"\x80\2}(" + b"".join(text_opcode(name) + value for name, value in items) + b"u."
+
+
+def pickled_batch(key, labels):
+    """A batch of CIFAR by Python 2, whose pixels fuzz_dataset.c adds."""
+    n = len(labels)
+    return (b"*\x80\2}(U" + bytes([len(key)]) + key + b"](" + b"".join(b"K" + bytes([label]) for label in labels) +
+            b"eU\4datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85U\1b\x87R(K\1" +
+            b"M" + struct.pack("<H", n) + b"M\0\x0c\x86cnumpy\ndtype\nU\2u1K\0K\1\x87R(K\3U\1|NNN" +
+            2 * b"J\xfe\xfe\xfe\xfe" + b"K\0tb\x89T" + struct.pack("<I", 3072 * n) + b"@C" * n + b"tbu.")
 
 
 def checkpoints():
