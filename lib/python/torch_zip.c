@@ -4,6 +4,7 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@ struct reader {
     int fd;
     struct archive *archive;
     struct archive_entry *entry;
+    locale_t utf8, before; /* (locale_t)0: none */
 };
 
 static int damaged(const struct reader *r)
@@ -35,6 +37,10 @@ static int reader_open(struct reader *r, const char *path, int64_t *size)
     *r = (struct reader){.path = path, .fd = regular_file_open(path, size)};
     if (r->fd < 0)
         return -1;
+    /* libarchive turns names into the locale's encoding, and loses those that have none there. */
+    r->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    if (r->utf8)
+        r->before = uselocale(r->utf8);
     r->archive = archive_read_new();
     if (!r->archive)
         return fail_memory(path);
@@ -45,6 +51,10 @@ static int reader_open(struct reader *r, const char *path, int64_t *size)
 static void reader_close(struct reader *r)
 {
     archive_read_free(r->archive);
+    if (r->utf8) {
+        uselocale(r->before);
+        freelocale(r->utf8);
+    }
     if (r->fd >= 0)
         close(r->fd);
 }

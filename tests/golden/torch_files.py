@@ -79,10 +79,13 @@ def tensors_of(thing, name=""):
 
 
 def deflate(path, packed):
-    """Writes the same archive again, as people do who repair or shrink one."""
+    """Writes the same archive again, as people do who repair or shrink one: with the sizes of zip64,
+    and with another name than ASCII can write."""
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
         for entry in old.infolist():
-            new.writestr(entry.filename, old.read(entry))
+            name = "\u0444\u0430\u0439\u043b/" + entry.filename.split("/", 1)[1]
+            with new.open(zipfile.ZipInfo(name), "w", force_zip64=True) as out:
+                out.write(old.read(entry))
 
 
 def golden():
