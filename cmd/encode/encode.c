@@ -26,6 +26,7 @@ static struct given {
 static struct {
     struct encoder e;
     bool stem_is_open; /* chosen by the size of the first images */
+    bool derived;      /* the file does not say it: its tensors do */
     const char *file;  /* path of the file that says what it is, or NULL */
 } network;
 
@@ -139,19 +140,6 @@ static int check_flags(const struct encoder *file)
     return given.sk && !file->selective ? fail_flag("sk", "", file) : 0;
 }
 
-/* Prints what was taken from the shapes, and what they do not say. */
-static void tell_derived(const struct encoder *file)
-{
-    if (given.arch && given.width && !network.stem_is_open && given.normalize &&
-        given.sk == file->selective)
-        return;
-    warn_line(
-        "%s does not say what it is; its tensors are those of arch=%s width=%g stem=%s sk=%d, "
-        "and --normalize is %s",
-        network.file, file->arch, file->width, encoder_stem_name(file->stem), file->selective,
-        normalize);
-}
-
 static int configure(struct stage *stage, const struct frame *weights)
 {
     const char *text = frame_meta(weights, "encoder");
@@ -165,8 +153,7 @@ static int configure(struct stage *stage, const struct frame *weights)
     const bool derived = weights_derived(weights, "encoder");
     if (!derived && check_flags(&file))
         return -1;
-    if (derived)
-        tell_derived(&file);
+    network.derived = derived;
     if (!given.arch)
         network.e.arch = file.arch;
     if (!given.width)
@@ -210,8 +197,15 @@ static struct plan *make_plan(const struct tensor *x)
 static void describe(const struct tensor *x, struct frame *join)
 {
     char text[ENCODER_TEXT];
+    const struct encoder *e = &network.e;
     (void)x;
-    encoder_print(&network.e, text);
+    if (network.derived &&
+        !(given.arch && given.width && strcmp(stem, "auto") != 0 && given.normalize))
+        warn_line("%s does not say what it is; its tensors are those of arch=%s width=%g stem=%s "
+                  "sk=%d, and --normalize is %s",
+                  network.file, e->arch, e->width, encoder_stem_name(e->stem), e->selective,
+                  normalize);
+    encoder_print(e, text);
     frame_set_meta(join, "encoder", text);
 }
 

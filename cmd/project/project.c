@@ -15,6 +15,7 @@ static struct given {
 } given;
 static struct projector trained; /* what the file says; layers is 0 if it says nothing */
 static const char *file;         /* its path, or NULL */
+static bool derived;             /* its tensors say what the flags leave open */
 
 static const struct option_spec options[] = {
     {.name = "layers",
@@ -67,11 +68,8 @@ static int configure(struct stage *stage, const struct frame *weights)
         return 0;
     if (projector_parse(text, &was))
         return fail_prefix("%s", file);
-    if (weights_derived(weights, "projector")) {
-        if (!given.layers || !given.hidden || !given.dim)
-            warn_line("%s does not say what its projection head is; its tensors are those of %s",
-                      file, text);
-    } else {
+    derived = weights_derived(weights, "projector") && !(given.layers && given.hidden && given.dim);
+    if (!weights_derived(weights, "projector")) {
         if (given.layers && layers != was.layers)
             return fail_flag("layers", layers, was.layers);
         if (given.dim && dim != was.dim)
@@ -99,6 +97,9 @@ static void describe(const struct tensor *h, struct frame *join)
     char text[PROJECTOR_TEXT];
     const int64_t width = hidden ? hidden : h->shape[2];
     projector_print(&(struct projector){layers, layers > 1 ? width : 0, dim}, text);
+    if (derived)
+        warn_line("%s does not say what its projection head is; its tensors are those of %s", file,
+                  text);
     frame_set_meta(join, "projector", text);
 }
 

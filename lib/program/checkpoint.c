@@ -59,8 +59,10 @@ static void warn_unused(const struct parameters *p, const struct frame *f, const
     }
     if (n > LISTED)
         snprintf(text + length, sizeof text - length, " and %d more", n - LISTED);
-    if (n)
-        warn_line("%s: not used: %s", path, text);
+    const char *unread = is_own(f) ? NULL : frame_meta(f, "unread");
+    if (n || unread)
+        warn_line("%s: not used: %s%s%s", path, text, n && unread ? ", " : "",
+                  unread ? unread : "");
 }
 
 /* Checks names and shapes before any value is copied. */

@@ -448,7 +448,7 @@ int torch_tensors_collect(const struct pickle_value *root, struct torch_storages
     w->context = context;
     w->found = found;
     const int result = visit(w, root) || walk(w) ? -1 : 0;
-    if (result == 0)
+    if (result == 0 && found->n) /* a caller that asked for names alone asks again */
         report_classes(w);
     free(w);
     return result;
