@@ -51,6 +51,14 @@ need_labels() { # SPLIT
     [ "$without" = 0 ] || die "$data: images of its $1 part have no labels, which the evaluation needs (a folder for each class, or labels beside the images)"
 }
 
+# Prints the command of the encoder with random weights. An encoder that is not this project's gets the
+# flags that it was given, as in training.
+untrained() {
+    local like=''
+    [[ ! $encoder =~ (^|[ /])encode( |$) ]] || like=" --like $(quote "$model")"
+    echo "$encoder$like --seed $seed"
+}
+
 pass_through() { # COMMAND FROM TO: computes the streams TO from the streams FROM
     local split
     for split in train test; do
