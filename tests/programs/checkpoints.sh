@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Which checkpoints a network loads, and from which states an optimizer resumes: they must be of the
-# same network, hold finite numbers, and have been made with the same settings.
+# same network, hold finite numbers, and have been made with the same settings. Most of the files here
+# do not say what they are, as those of other programs; tests/programs/descriptions.sh has those that do.
 # shellcheck disable=SC2086 # flags in one word are several
 set -eu
 . "$(dirname "$0")/../lib.sh"
@@ -38,23 +39,38 @@ made r50 '--arch resnet50' '--layers 1'
 made sk50 '--arch resnet50 --sk' '--hidden 12'
 made wide '--width 0.125' ''
 made stem '--stem imagenet' ''
-encode $tiny --init r18.st <one.st >h.st
+# Drops the descriptions, except from the files called said-NAME.st.
+cp r18.st said-r18.st
+cp r18-head.st said-head.st
+cp r18.state said-r18.state
+PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 - "$ROOT" r18 r34 r50 sk50 wide stem <<'P'
+import sys; sys.path.insert(0, sys.argv[1] + "/tests")
+import frames
+for name in sys.argv[2:]:
+    for path in name + ".st", name + ".state", name + "-head.st", name + "-head.state":
+        with open(path, "rb") as f:
+            tensors, meta = frames.read(f)
+        meta.pop("encoder", meta.pop("projector", None))
+        with open(path, "wb") as f:
+            frames.write(f, tensors, **meta)
+P
+encode $tiny --init said-r18.st <one.st >h.st
 # Joins the parameters of both stages in one file, as `lars --listen` writes it.
-edit r18.st whole.st 't |= frames.read(open("r18-head.st", "rb"))[0]'
+edit said-r18.st whole.st 'more, its = frames.read(open("said-head.st", "rb")); t |= more; m["projector"] = its["projector"]'
 
 embed() { # MODEL FLAGS...
     encode $tiny --init "$1" "${@:2}" --in one.st --out out.st
 }
 check_fails 1 "a ResNet-34 for a ResNet-18" \
-    'r34.st: the network has no tensor layer1.2.conv1.weight; is the file of another --arch, --width' embed r34.st
+    'r34.st: the network has no tensor layer1.2.conv1.weight; is the file of another --arch, --width' embed r34.st --arch resnet18
 check_fails 1 "a ResNet-18 for a ResNet-34" 'r18.st: no tensor layer1.2.conv1.weight' embed r18.st --arch resnet34
-check_fails 1 "a ResNet-50 for a ResNet-18" 'r50.st: tensor layer1.0.conv1.weight is' embed r50.st
+check_fails 1 "a ResNet-50 for a ResNet-18" 'r50.st: tensor layer1.0.conv1.weight is' embed r50.st --arch resnet18
 check_fails 1 "a ResNet-18 for a ResNet-50" 'r18.st: tensor layer1.0.conv1.weight is' embed r18.st --arch resnet50
 check_fails 1 "another width" 'wide.st: tensor conv1.weight is .*\[8,3,3,3\], not .*\[4,3,3,3\]' embed wide.st
-check_fails 1 "another stem" 'stem.st: tensor conv1.weight is' embed stem.st
-check_fails 1 "a network with selective kernels for one without" 'sk50.st: ' embed sk50.st --arch resnet50
+check_fails 1 "another stem" 'stem.st: tensor conv1.weight is' embed stem.st --stem cifar
+check_fails 1 "a network with selective kernels for one without" 'sk50.st: ' embed sk50.st --arch resnet34
 check_fails 1 "a network without selective kernels for one with them" 'r50.st: ' embed r50.st --arch resnet50 --sk
-check_fails 1 "a state of a deeper network" 'r34.state: the network has no tensor layer1.2' embed r34.state
+check_fails 1 "a state of a deeper network" 'r34.state: the network has no tensor layer1.2' embed r34.state --arch resnet18
 edit r50.st r101.st 't |= {k.replace("layer3.5", "layer3.22"): v for k, v in t.items() if k.startswith("layer3.5.")}; m.clear()'
 check_fails 1 "another program's ResNet-101 for a ResNet-50" \
     'r101.st: the network has no tensor layer3.22.' embed r101.st --arch resnet50
@@ -78,7 +94,7 @@ silent() { # COMMAND...: succeeds without any message
 }
 own() {
     silent embed whole.st && cmp out.st h.st && silent project_ whole.st && silent classify_ 5 fc.st &&
-        silent embed r18.state && cmp out.st h.st
+        silent embed said-r18.state && cmp out.st h.st
 }
 check "this project's files for several programs are loaded" own
 edit whole.st foreign.st 't["fc.weight"] = t["fc.bias"] = t["head.0.w"] = np.ones(3, np.float32); m.clear()'
@@ -92,8 +108,8 @@ named() { # PART...
     done
 }
 foreign() {
-    told 'encode: foreign.st: not used: .*' embed foreign.st && cmp out.st h.st &&
-        named fc head projector && told 'project: foreign.st: not used: ' project_ foreign.st && named conv1 layer4 fc head
+    told 'encode: foreign.st: not used: .*' embed foreign.st --arch resnet18 --stem cifar --normalize none && cmp out.st h.st &&
+        named fc head projector && told 'project: foreign.st: not used: ' project_ foreign.st --layers 2 --hidden 32 && named conv1 layer4 fc head
 }
 check "a file of another program is loaded, and its further tensors are reported once" foreign
 
