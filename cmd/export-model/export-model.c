@@ -1,5 +1,4 @@
 /* export-model: writes a model's network for other programs, as ONNX, PyTorch or safetensors. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,16 +6,20 @@
 #include "base/signals.h"
 #include "base/warn.h"
 #include "cli/options.h"
-#include "frame/frame_io.h"
+#include "frame/frame.h"
 #include "network/encoder.h"
 #include "network/head.h"
+#include "network/projector.h"
 #include "onnx/onnx_export.h"
 #include "program/checkpoint.h"
-#include "program/parameter_frames.h"
 #include "python/torch_write.h"
+#include "weights/derive.h"
+#include "weights/weights.h"
+#include "weights/weights_out.h"
 
 enum { SIZE_OF_MODEL = -1 };
-static const char *model, *to;
+static const char *model, *to, *normalize;
+static struct normalization normalization; /* what --normalize says */
 static int64_t size = SIZE_OF_MODEL;
 static bool folds, with_projector, with_classifier;
 
@@ -25,7 +28,7 @@ static const struct option_spec options[] = {
      .kind = OPTION_STRING,
      .value = &model,
      .argument = "FILE",
-     .help = "the model or state to export"},
+     .help = "the model: of this project, PyTorch's (.pth) or safetensors"},
     {.name = "to",
      .kind = OPTION_STRING,
      .value = &to,
@@ -39,6 +42,11 @@ static const struct option_spec options[] = {
      .kind = OPTION_SWITCH,
      .value = &with_classifier,
      .help = "also the classifier, fc; in ONNX the output `logits`"},
+    {.name = "normalize",
+     .kind = OPTION_STRING,
+     .value = &normalize,
+     .argument = "HOW",
+     .help = "none, cifar10, imagenet or M,M,M/S,S,S, as for encode; without: as the model says"},
     {.name = "size",
      .kind = OPTION_INT,
      .value = &size,
@@ -76,7 +84,9 @@ static enum format format_of(const char *path)
 /* What is exported: the plans hold the values. */
 struct network {
     struct encoder encoder;
+    bool normalization_is_known;
     struct plan *plan, *projector, *classifier; /* heads are NULL if they are not asked for */
+    struct frame *metas;                        /* the model's metadata */
 };
 
 static void clear(struct network *n)
@@ -84,47 +94,54 @@ static void clear(struct network *n)
     plan_free(n->plan);
     plan_free(n->projector);
     plan_free(n->classifier);
+    frame_free(n->metas);
 }
 
-/* Makes the head that the file's tensors projector.0, projector.3, ... are of. */
+/* Makes the encoder's plan. Returns NULL with a message if the model does not say what it is, or
+ * --normalize contradicts it. */
+static struct plan *make_encoder(const struct frame *f, struct network *n)
+{
+    const char *text = frame_meta(f, "encoder");
+    struct encoder *e = &n->encoder;
+    if (!text)
+        return fail_null("there is no encoder");
+    if (encoder_parse(text, e))
+        return NULL;
+    const bool derived = weights_derived(f, "encoder");
+    if (normalize && !derived && memcmp(&normalization, &e->normalize, sizeof normalization) != 0) {
+        char own[NORMALIZATION_TEXT];
+        normalization_print(&e->normalize, own);
+        return fail_null("--normalize %s, but it was trained with normalize=%s", normalize, own);
+    }
+    if (normalize)
+        e->normalize = normalization;
+    n->normalization_is_known = normalize || !derived;
+    return encoder_plan(e);
+}
+
 static struct plan *make_projector(const struct frame *f, int64_t features)
 {
-    const struct tensor *first = NULL, *t = NULL, *last = NULL;
-    int layers = 0;
-    for (char name[40];; layers++, last = t) {
-        snprintf(name, sizeof name, "projector.%d.weight", 3 * layers);
-        if (!(t = frame_find(f, name)))
-            break;
-        if (t->ndim != 2)
-            return fail_null("%s is not a matrix", name);
-        first = first ? first : t;
-    }
-    if (!layers)
+    struct projector p;
+    if (!derive_projector(f, &p))
         return fail_null("there is no projection head");
-    return head_plan(layers, features, first->shape[0], last->shape[0]);
+    return head_plan((int)p.layers, features, p.hidden, p.dim);
 }
 
-/* Makes the classifier that the file's tensors fc.weight and fc.bias are of. */
 static struct plan *make_classifier(const struct frame *f, int64_t features)
 {
-    const struct tensor *weight = frame_find(f, "fc.weight");
-    if (!weight || weight->ndim != 2)
-        return fail_null("there is no classifier");
-    struct plan *p = plan_new(features);
-    if (p && plan_bias(p, plan_linear(p, 0, weight->shape[0], "fc"), "fc") < 0) {
+    const int64_t classes = derive_classes(f);
+    struct plan *p = classes ? plan_new(features) : fail_null("there is no classifier");
+    if (p && plan_bias(p, plan_linear(p, 0, classes, "fc"), "fc") < 0) {
         plan_free(p);
         return NULL;
     }
     return p;
 }
 
-/* Makes the plans that the model describes, and takes their values from it. */
+/* Makes the plans of what the model holds, and takes their values from it. */
 static int read_model(const struct frame *f, struct network *n)
 {
-    const char *text = frame_meta(f, "encoder");
-    if (!text)
-        return fail("%s does not describe its encoder", model);
-    if (encoder_parse(text, &n->encoder) || !(n->plan = encoder_plan(&n->encoder)))
+    if (!(n->metas = frame_copy_metas(f)) || !(n->plan = make_encoder(f, n)))
         return fail_prefix("%s", model);
     const int64_t features = n->plan->channels[n->plan->n_tensors - 1];
     if ((with_projector && !(n->projector = make_projector(f, features))) ||
@@ -146,67 +163,47 @@ static int write_onnx(const struct network *n)
         e.size = n->encoder.size;
     if (e.size == 0 && size == SIZE_OF_MODEL)
         return fail("%s does not say the size of its images: give --size", model);
+    if (!n->normalization_is_known && !encoder_is_series(&n->encoder))
+        return fail("%s does not say how its images are normalized: give --normalize", model);
     if (n->projector)
         e.heads[e.n_heads++] = (struct onnx_head){n->projector, "projection"};
-    if (n->classifier)
+    if (n->classifier) {
         e.heads[e.n_heads++] = (struct onnx_head){n->classifier, "logits"};
+        e.class_names = frame_meta(n->metas, "class_names");
+    }
     return onnx_export(&e, to);
 }
 
-/* Returns the tensors of all plans, whose values stay the plans', or NULL with a message. The
- * caller frees the array. */
-static struct tensor *list_tensors(const struct network *n, int *count)
+/* Makes the metadata of a safetensors file, which say what the network is. "format" = "pt" is what
+ * readers of PyTorch's models expect. A normalization that is not known stays unknown. */
+static struct frame *make_metas(const struct network *n)
 {
-    const struct plan *const plans[] = {n->plan, n->projector, n->classifier};
-    *count = 0;
-    for (int i = 0; i < 3; i++)
-        *count += plans[i] ? plans[i]->parameters.n : 0;
-    struct tensor *list = calloc((size_t)*count, sizeof *list), *at = list;
-    if (!list)
-        fail_memory(NULL);
-    for (int i = 0; i < 3 && list; i++)
-        for (int k = 0; plans[i] && k < plans[i]->parameters.n; k++, at++) {
-            const struct parameter *p = &plans[i]->parameters.list[k];
-            *at = (struct tensor){.name = p->name,
-                                  .dtype = parameter_frames_dtype(p),
-                                  .ndim = p->ndim,
-                                  .bytes = parameters_bytes(p),
-                                  .data = p->value};
-            memcpy(at->shape, p->shape, sizeof p->shape);
-        }
-    return list;
-}
-
-/* "format" = "pt" is what readers of PyTorch models expect in the metadata. */
-static int write_safetensors(const struct network *n, const struct tensor *list, int count)
-{
-    struct tensor_spec *specs = calloc((size_t)count, sizeof *specs);
-    for (int i = 0; specs && i < count; i++)
-        specs[i] = tensor_spec_of(&list[i]);
-    struct frame *f = specs ? frame_new_unset(specs, count) : NULL;
-    if (!specs)
-        fail_memory(NULL);
-    free(specs);
-    if (!f)
-        return -1;
-    for (int i = 0; i < count; i++)
-        memcpy(frame_find(f, list[i].name)->data, list[i].data, list[i].bytes);
+    static const char *const keys[] = {"projector", "classifier", "class_names"};
+    const bool with[] = {with_projector, with_classifier, with_classifier};
+    struct frame *metas = frame_new(NULL, 0);
+    if (!metas)
+        return NULL;
     char text[ENCODER_TEXT];
     encoder_print(&n->encoder, text);
-    frame_set_meta(f, "format", "pt");
-    frame_set_meta(f, "encoder", text);
-    const int bad = frame_save(f, to);
-    frame_free(f);
-    return bad;
+    frame_set_meta(metas, "format", "pt");
+    if (n->normalization_is_known)
+        frame_set_meta(metas, "encoder", text);
+    for (int i = 0; i < 3; i++)
+        if (with[i] && frame_meta(n->metas, keys[i]))
+            frame_set_meta(metas, keys[i], frame_meta(n->metas, keys[i]));
+    return metas;
 }
 
 static int write_tensors(const struct network *n, enum format format)
 {
-    int count;
-    struct tensor *list = list_tensors(n, &count);
-    const int bad = !list             ? -1
-                    : format == TORCH ? torch_write(list, count, to)
-                                      : write_safetensors(n, list, count);
+    struct plan *const plans[] = {n->plan, n->projector, n->classifier};
+    int count, bad = -1;
+    struct tensor *list = weights_out_list(plans, 3, &count);
+    struct frame *metas = make_metas(n);
+    if (list && metas)
+        bad = format == TORCH ? torch_write(list, count, to)
+                              : weights_out_save(list, count, metas, to);
+    frame_free(metas);
     free(list);
     return bad;
 }
@@ -226,8 +223,10 @@ int main(int argc, char **argv)
         options_reject("--to %s: the name must end in .onnx, .pth or .safetensors", to);
     if (format != ONNX && (folds || size != SIZE_OF_MODEL))
         options_reject("--size and --fold are for .onnx");
+    if (normalize && normalization_parse(normalize, &normalization))
+        options_reject("--normalize %s", fail_message());
 
-    struct frame *f = frame_load(model);
+    struct frame *f = weights_load(model);
     struct network n = {0};
     int bad = f ? read_model(f, &n) : -1;
     frame_free(f);

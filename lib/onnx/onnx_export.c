@@ -364,7 +364,12 @@ int onnx_export(const struct onnx_export *e, const char *path)
     }
     char text[ENCODER_TEXT];
     encoder_print(e->encoder, text);
-    bad = bad ? fail_prefix("%s", path) : onnx_graph_write(g, "encoder", text, path);
+    if (!bad) {
+        onnx_graph_meta(g, "encoder", text);
+        if (e->class_names)
+            onnx_graph_meta(g, "class_names", e->class_names);
+    }
+    bad = bad ? fail_prefix("%s", path) : onnx_graph_write(g, path);
     onnx_graph_free(g);
     return bad;
 }

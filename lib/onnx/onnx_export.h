@@ -2,7 +2,8 @@
  *
  * The model's input is images F32 [N,C,H,W] with values between 0 and 1 (C channels in the order of
  * the training images), or a series F32 [N,C,T]. Normalization is inside. Its first output is
- * `features` F32 [N,D]. It computes what network_forward() computes in evaluation. */
+ * `features` F32 [N,D]. It computes what network_forward() computes in evaluation. The metadata
+ * `encoder` describes the network (encoder.h). */
 #ifndef ONNX_EXPORT_H
 #define ONNX_EXPORT_H
 
@@ -23,8 +24,9 @@ struct onnx_export {
     struct plan *plan;             /* the encoder's plan (encoder_plan()), with its values */
     struct onnx_head heads[2];
     int n_heads;
-    int64_t size; /* pixels a side, or steps of a series; 0: any height and width */
-    bool fold;    /* put batch norms into the convolutions before them */
+    const char *class_names; /* for the metadata: a JSON array of strings, or NULL */
+    int64_t size;            /* pixels a side, or steps of a series; 0: any height and width */
+    bool fold;               /* put batch norms into the convolutions before them */
 };
 
 /* Writes the model to `path`, which appears when it is complete. The plans stay the caller's; with

@@ -63,7 +63,8 @@ struct initial {
 };
 
 struct onnx_graph {
-    struct onnx_wire rest; /* everything but initial tensors */
+    struct onnx_wire metas; /* the model's metadata */
+    struct onnx_wire rest;  /* the graph but for initial tensors */
     struct initial *initials;
     int n_initials;
     int64_t room_initials;
@@ -90,6 +91,7 @@ void onnx_graph_free(struct onnx_graph *g)
         free(g->initials[i].own);
     }
     free(g->initials);
+    onnx_wire_free(&g->metas);
     onnx_wire_free(&g->rest);
     free(g);
 }
@@ -206,18 +208,24 @@ void onnx_graph_node(struct onnx_graph *g, const struct onnx_node *node)
     onnx_wire_message(&g->rest, GRAPH_NODE, &message);
 }
 
-/* Writes the message of the whole model up to the graph's own bytes. `size` is the graph's. */
-static void begin_model(struct onnx_wire *model, const char *key, const char *value, size_t size)
+void onnx_graph_meta(struct onnx_graph *g, const char *key, const char *value)
 {
-    struct onnx_wire opset = {0}, entry = {0};
+    struct onnx_wire entry = {0};
+    onnx_wire_text(&entry, ENTRY_KEY, key);
+    onnx_wire_text(&entry, ENTRY_VALUE, value);
+    onnx_wire_message(&g->metas, MODEL_METADATA_PROPS, &entry);
+}
+
+/* Makes the message of the whole model up to the graph's own bytes, of which there are `size`. */
+static void begin_model(struct onnx_wire *model, struct onnx_graph *g, size_t size)
+{
+    struct onnx_wire opset = {0};
     onnx_wire_integer(model, MODEL_IR_VERSION, ONNX_IR_VERSION);
     onnx_wire_text(model, MODEL_PRODUCER_NAME, "simclr");
     onnx_wire_text(model, MODEL_PRODUCER_VERSION, SIMCLR_VERSION);
     onnx_wire_integer(&opset, OPSET_VERSION, ONNX_OPSET);
     onnx_wire_message(model, MODEL_OPSET_IMPORT, &opset);
-    onnx_wire_text(&entry, ENTRY_KEY, key);
-    onnx_wire_text(&entry, ENTRY_VALUE, value);
-    onnx_wire_message(model, MODEL_METADATA_PROPS, &entry);
+    onnx_wire_append(model, &g->metas);
     onnx_wire_begin(model, MODEL_GRAPH, size);
 }
 
@@ -237,7 +245,7 @@ static bool put_all(const struct onnx_graph *g, const struct onnx_wire *model, F
     return good;
 }
 
-int onnx_graph_write(struct onnx_graph *g, const char *key, const char *value, const char *path)
+int onnx_graph_write(struct onnx_graph *g, const char *path)
 {
     size_t size = g->rest.size;
     for (int i = 0; i < g->n_initials; i++)
@@ -245,7 +253,7 @@ int onnx_graph_write(struct onnx_graph *g, const char *key, const char *value, c
             __builtin_add_overflow(size, g->initials[i].bytes, &size))
             g->failed = true;
     struct onnx_wire model = {0};
-    begin_model(&model, key, value, size);
+    begin_model(&model, g, size);
     struct atomic_file file;
     int status = -1;
     if (g->failed || g->rest.failed || model.failed) {

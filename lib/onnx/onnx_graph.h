@@ -58,9 +58,11 @@ struct onnx_node {
 };
 void onnx_graph_node(struct onnx_graph *g, const struct onnx_node *node);
 
-/* Writes the model to a file, which appears when it is complete, with `key` = `value` in its
- * metadata. Returns -1 with a message if the file would be larger than 2 GiB, which protocol
+/* Adds key = value to the model's metadata. */
+void onnx_graph_meta(struct onnx_graph *g, const char *key, const char *value);
+
+/* Writes the model to a file, which appears when it is complete. Returns -1 with a message if the file would be larger than 2 GiB, which protocol
  * buffers exclude, if memory ran out, or if writing fails. */
-int onnx_graph_write(struct onnx_graph *g, const char *key, const char *value, const char *path);
+int onnx_graph_write(struct onnx_graph *g, const char *path);
 
 #endif

@@ -25,6 +25,7 @@ def load(path):
         return next(iter(frames.read_all(file)))
 
 
+CLASSES = '["cat","dog","fox"]'
 MODELS = {  # description, blocks, bottlenecks, shape of an input
     "small": ("arch=resnet18 width=0.125 stem=cifar normalize=none sk=0 size=16", (2, 2, 2, 2), False, (16, 16, 3)),
     "heads": ("arch=resnet18 width=0.125 stem=imagenet normalize=imagenet sk=0 size=37", (2, 2, 2, 2), False,
@@ -96,6 +97,7 @@ def values(found, r):
         model[name + ".running_var"] = r.uniform(0.4, 1.6, shape).astype(np.float32)
         model[name + ".num_batches_tracked"] = np.array(7, np.int64)
     del model["projector.4.bias"]  # the last norm has none
+    model["momentum/bn1.weight"] = np.ones_like(model["bn1.weight"])  # an optimizer's, never exported
     return model
 
 
@@ -109,7 +111,8 @@ def make():
     for name, (description, blocks, bottlenecks, shape) in MODELS.items():
         words = dict(word.split("=") for word in description.split())
         model = values(shapes(words, blocks, bottlenecks), r)
-        save(f"{name}.st", model, kind="model", optimizer="lars", encoder=description)
+        save(f"{name}.st", model, kind="state", optimizer="lars", encoder=description,
+             class_names=CLASSES)
         bytes_ = shape[2] == 3
         x = r.integers(0, 256, (2, 2, *shape), np.uint8) if bytes_ else r.random((2, 2, *shape), np.float32)
         save(f"{name}.x", {"x": x})
@@ -120,6 +123,7 @@ def make_bad():
     model, meta = load("small.st")
     own = meta.pop("encoder")
     save("silent.st", model, **meta)
+    save("silent.x", load("small.x")[0])
     save("other.st", model, encoder=own.replace("resnet18", "resnet34"), **meta)
     save("channels.st", load("five.st")[0], **meta, encoder=load("five.st")[1]["encoder"].replace("none", "imagenet"))
     save("sizeless.st", model, encoder=own.replace("size=16", "size=0"), **meta)
@@ -152,6 +156,7 @@ def same(path, x, *wanted):
         assert graph["ir_version"] == 8 and graph["opsets"] == [(b"", 17)], graph["opsets"]
         assert graph["producer"][0] == "simclr" and graph["producer"][1] != ""
         assert graph["metadata"]["encoder"].startswith("arch=resnet")
+        assert graph["metadata"].get("class_names") == (CLASSES if "logits" in wanted else None)
         (name, shape), = graph["inputs"].items()
         assert name == ("series" if x.ndim == 3 else "images") and shape[0] == "N"
         norms = sum(node[0] == "BatchNormalization" for node in graph["nodes"])
@@ -208,6 +213,7 @@ def tensors(path, model, *parts):
     else:
         found, metadata = load(path)
         assert metadata["format"] == "pt" and metadata["encoder"] == meta["encoder"], metadata
+        assert metadata.get("class_names") == (CLASSES if "fc" in parts else None), metadata
     assert sorted(found) == sorted(own), set(found) ^ set(own)
     for name, value in own.items():
         assert found[name].dtype == value.dtype and found[name].shape == value.shape, name

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests of export-model: ONNX models, whose outputs numpy computes in float64, against encode, project and
-# classify; PyTorch's and safetensors files, read without PyTorch; and bad input. tests/full/export_model.sh
+# classify; PyTorch's and safetensors files, read without PyTorch; and bad input. tests/full/export_readers.sh
 # has onnxruntime and PyTorch.
 set -eu
 . "$(dirname "$0")/../lib.sh"
@@ -35,11 +35,12 @@ heads_agree() {
     # shellcheck disable=SC2086
     agrees heads '--projector --classifier' 'projection=heads.z logits=heads.logits' $flags
 }
+check "those of a model that does not say what it is" agrees silent '--size 16 --normalize none' '' --normalize none
 check "features, projection and logits of normalized images of an odd size" heads_agree
 
 if python_has onnx; then
     check "onnx's checker passes them all" /usr/bin/python3 -c 'import sys, onnx
-assert len(sys.argv) == 11
+assert len(sys.argv) == 13
 for file in sys.argv[1:]:
     onnx.checker.check_model(file, full_check=True)' ./*.onnx
 else
@@ -54,8 +55,10 @@ check "its tensors are the encoder's" py tensors heads.pth heads.st
 check "a .pth file with the heads" export_as heads all.pth --projector --classifier
 check "its tensors are all of the model's" py tensors all.pth heads.st projector fc
 check "a .safetensors file" export_as series series.safetensors
+check "a .safetensors file with the heads" export_as heads all.safetensors --projector --classifier
+check "its tensors and class names are all of the model's" py tensors all.safetensors heads.st projector fc
 check "its tensors are the encoder's, and it says what the encoder is" py tensors series.safetensors series.st
-encode --arch resnet1d --width 0.125 --init series.safetensors <series.x >again.h 2>again.err
+encode --init series.safetensors <series.x >again.h 2>again.err
 check "encode reads it, and computes the same bits" cmp again.h series.h
 for file in again.onnx again.pth again.safetensors; do
     export_as small $file
@@ -71,6 +74,7 @@ usage "no model" '--model and --to are needed' --to x.onnx
 usage "no file" '--model and --to are needed' --model small.st
 usage "an unknown ending" '--to x.tflite: the name must end in .onnx, .pth or .safetensors' --model small.st --to x.tflite
 usage "only an ending" 'must end in' --model small.st --to .onnx
+usage "an unknown normalization" '--normalize 1,2 is not none' --model small.st --to x.onnx --normalize 1,2
 usage "--fold without ONNX" '--size and --fold are for .onnx' --model small.st --to x.pth --fold
 usage "--size without ONNX" '--size and --fold are for .onnx' --model small.st --to x.safetensors --size 32
 
@@ -78,14 +82,19 @@ refuses() { # what, regex, arguments...
     check_fails 1 "$1" "$2" export-model "${@:3}"
 }
 refuses "no such model" 'missing.st: No such file' --model missing.st --to x.onnx
-refuses "a model without a description" 'silent.st does not describe its encoder' --model silent.st --to x.onnx
+refuses "images of unknown size" 'silent.st does not say the size .*give --size' --model silent.st --to x.onnx
+refuses "images of unknown normalization" 'silent.st does not say how .*give --normalize' \
+    --model silent.st --to x.onnx --size 16
+refuses "another normalization than the model's" \
+    'small.st: --normalize imagenet, but it was trained with normalize=none' \
+    --model small.st --to x.onnx --normalize imagenet
 refuses "a folder that is not there" 'nowhere/x.onnx: No such file' --model small.st --to nowhere/x.onnx
 refuses "a folder that is not there, for .pth" 'nowhere/x.pth: No such file' --model small.st --to nowhere/x.pth
 refuses "no projection head" 'there is no projection head' --model headless.st --to x.onnx --projector
 refuses "no classifier" 'there is no classifier' --model headless.st --to x.onnx --classifier
 refuses "a description of another network" 'other.st: .*description' --model other.st --to x.pth
 refuses "a normalization of other channels" 'normalization is for 3 channels' --model channels.st --to x.onnx
-refuses "a model that does not say its size" 'size of its images: give --size' --model sizeless.st --to x.onnx
+refuses "an unknown size" 'sizeless.st does not say the size .*give --size' --model sizeless.st --to x.onnx
 refuses "folded weights that overflow" 'conv1.weight: .*not finite; try without --fold' --model large.st --to x.onnx --fold
 for end in onnx pth safetensors; do
     ln -s /dev/full full.$end

@@ -1,9 +1,9 @@
 """Models of full width with random values and the tests' inputs, and comparisons for
-tests/full/export_model.sh.
+tests/full/export_readers.sh.
 
-    export_model.py ROOT make                      NAME.st, NAME-SIZE.x and images-SIZE.raw (float32 N,C,H,W)
-    export_model.py ROOT agree NAME-SIZE.h RAW...  features of images 0 to n - 1 in each file, float32
-    export_model.py ROOT torch NAME.pth SIZE       torchvision's network with these weights computes NAME-SIZE.h
+    export_readers.py ROOT make                      NAME.st, NAME-SIZE.x and images-SIZE.raw (float32 N,C,H,W)
+    export_readers.py ROOT agree NAME-SIZE.h RAW...  features of images 0 to n - 1 in each file, float32
+    export_readers.py ROOT torch NAME.pth SIZE       torchvision's network with these weights computes NAME-SIZE.h
 """
 import sys
 

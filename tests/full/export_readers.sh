@@ -7,7 +7,7 @@ set -eu
 export OMP_WAIT_POLICY=passive
 
 py() {
-    /usr/bin/python3 "$ROOT/tests/full/export_model.py" "$ROOT" "$@"
+    /usr/bin/python3 "$ROOT/tests/full/export_readers.py" "$ROOT" "$@"
 }
 declare -A flags=([resnet18]='--arch resnet18 --stem imagenet --normalize imagenet'
     [resnet50]='--arch resnet50 --stem imagenet' [sk]='--arch resnet50 --stem imagenet --sk')
