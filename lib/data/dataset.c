@@ -268,12 +268,13 @@ const char *dataset_image_name(const struct dataset *set, int64_t i)
 
 void dataset_origin(const struct dataset *set, int64_t i, struct dataset_origin *out)
 {
-    assert(i >= 0 && i < set->count && !dataset_is_stream(set));
+    assert(i >= 0 && (i < set->count || set->count < 0));
     *out = (struct dataset_origin){set->name, NULL, i};
-    if (set->sequence) {
+    if (set->sequence && set->layout) {
+        assert(!dataset_is_stream(set));
         struct sample s = {0};
         sequence_get(set->sequence, i, &s);
-        *out = (struct dataset_origin){s.file, s.member, s.member ? -1 : i};
+        *out = (struct dataset_origin){s.file, s.member, -1};
     } else if (set->format->origin)
         set->format->origin(set, i, out);
 }

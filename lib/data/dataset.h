@@ -121,7 +121,8 @@ struct dataset_origin {
     int64_t number;     /* the sample's number in a file of many, from 0; -1: the file is one */
 };
 
-/* Sets *out to the origin of sample i. It does not read the sample. */
+/* Sets *out to the origin of sample i. It does not read the sample. In a stream of archives, only
+ * the sample itself knows its file and member. */
 void dataset_origin(const struct dataset *set, int64_t i, struct dataset_origin *out);
 
 enum dataset_result {

@@ -59,6 +59,10 @@ struct cifar {
     const struct cifar_version *version;
     const char *const *files; /* of the split */
     struct cifar_images images;
+    /* Of each file that was read: its path, or NULL in an archive, and the images up to its end. */
+    char *paths[CIFAR_MAX_FILES];
+    int64_t ends[CIFAR_MAX_FILES];
+    int n_files;
     char *text; /* the memory of the names; NULL: there are none */
     const char **names;
 };
@@ -93,10 +97,21 @@ static int take_file(void *context, const struct sample *file, bool found)
     struct cifar *c = context;
     if (!found)
         return fail_missing(c, file);
-    return c->version->label_bytes
-               ? cifar_batch_add_records(&c->images, file, c->version->label_bytes,
-                                         c->kind->classes)
-               : cifar_batch_add_pickle(&c->images, file, c->version->labels, c->kind->classes);
+    if (c->version->label_bytes
+            ? cifar_batch_add_records(&c->images, file, c->version->label_bytes, c->kind->classes)
+            : cifar_batch_add_pickle(&c->images, file, c->version->labels, c->kind->classes))
+        return -1;
+    c->ends[c->n_files++] = c->images.count;
+    return 0;
+}
+
+/* Keeps the paths of the files in a folder, for origin(). */
+static int keep_paths(struct cifar *c, const char *folder)
+{
+    for (int i = 0; i < c->n_files; i++)
+        if (!(c->paths[i] = path_join(folder, c->files[i])))
+            return -1;
+    return 0;
 }
 
 /* ---- names of classes ---- */
@@ -158,7 +173,8 @@ static int open_set(struct dataset *set, const struct dataset_options *options,
     c->version = v;
     c->files = test ? v->test : v->train;
     if (cifar_files_read(options->path, c->files, take_file, c) ||
-        cifar_files_read(options->path, v->names, take_names, c))
+        cifar_files_read(options->path, v->names, take_names, c) ||
+        (path_is_folder(options->path) && keep_paths(c, options->path)))
         return -1;
     set->count = c->images.count;
     set->classes = kind->classes;
@@ -183,6 +199,17 @@ static int64_t label(const struct dataset *set, int64_t i)
     return c->images.images[(size_t)i * CIFAR_KEPT + CIFAR_PIXELS];
 }
 
+static void origin(const struct dataset *set, int64_t i, struct dataset_origin *out)
+{
+    const struct cifar *c = set->state;
+    int k = 0;
+    while (i >= c->ends[k])
+        k++;
+    const int64_t number = k ? i - c->ends[k - 1] : i;
+    *out = c->paths[k] ? (struct dataset_origin){c->paths[k], NULL, number}
+                       : (struct dataset_origin){set->name, c->files[k], number};
+}
+
 static void close_set(struct dataset *set)
 {
     struct cifar *c = set->state;
@@ -190,6 +217,8 @@ static void close_set(struct dataset *set)
         free(c->images.images);
         free(c->text);
         free(c->names);
+        for (int i = 0; i < CIFAR_MAX_FILES; i++)
+            free(c->paths[i]);
     }
     free(c);
 }
@@ -214,7 +243,15 @@ static int open100(struct dataset *set, const struct dataset_options *options)
     return open_set(set, options, &cifar100);
 }
 
-const struct dataset_format dataset_cifar10 = {
-    .recognize = recognize10, .open = open10, .get = get, .label = label, .close = close_set};
-const struct dataset_format dataset_cifar100 = {
-    .recognize = recognize100, .open = open100, .get = get, .label = label, .close = close_set};
+const struct dataset_format dataset_cifar10 = {.recognize = recognize10,
+                                               .open = open10,
+                                               .get = get,
+                                               .label = label,
+                                               .origin = origin,
+                                               .close = close_set};
+const struct dataset_format dataset_cifar100 = {.recognize = recognize100,
+                                                .open = open100,
+                                                .get = get,
+                                                .label = label,
+                                                .origin = origin,
+                                                .close = close_set};

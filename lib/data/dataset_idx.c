@@ -23,6 +23,7 @@ struct idx {
     uint8_t *images; /* U8 (count,height,width,3) */
     uint8_t *labels; /* NULL: there are none */
     int height, width;
+    char *path; /* of the images */
 };
 
 /* ---- files ---- */
@@ -188,9 +189,11 @@ static int open_set(struct dataset *set, const struct dataset_options *options)
         labels = labels_of(files.wanted);
         result = read_images(set, files.wanted) || (labels && read_labels(set, labels)) ? -1 : 0;
     }
+    struct idx *x = set->state;
+    x->path = files.wanted;
+    files.wanted = NULL;
     part_files_free(&files);
     free(labels);
-    const struct idx *x = set->state;
     set->native_size = x->width == x->height ? x->width : 0;
     return result;
 }
@@ -212,15 +215,26 @@ static int64_t label(const struct dataset *set, int64_t i)
     return x->labels ? x->labels[i] : -1;
 }
 
+static void origin(const struct dataset *set, int64_t i, struct dataset_origin *out)
+{
+    const struct idx *x = set->state;
+    *out = (struct dataset_origin){x->path, NULL, i};
+}
+
 static void close_set(struct dataset *set)
 {
     struct idx *x = set->state;
     if (x) {
         free(x->images);
         free(x->labels);
+        free(x->path);
     }
     free(x);
 }
 
-const struct dataset_format dataset_idx = {
-    .recognize = recognize, .open = open_set, .get = get, .label = label, .close = close_set};
+const struct dataset_format dataset_idx = {.recognize = recognize,
+                                           .open = open_set,
+                                           .get = get,
+                                           .label = label,
+                                           .origin = origin,
+                                           .close = close_set};

@@ -442,6 +442,12 @@ static int get(const struct dataset *set, int64_t i, struct sample *s)
     return 0;
 }
 
+static void origin(const struct dataset *set, int64_t i, struct dataset_origin *out)
+{
+    const struct series *series = set->state;
+    *out = (struct dataset_origin){series->waves ? "waves" : series->path, NULL, i};
+}
+
 static void close_set(struct dataset *set)
 {
     struct series *s = set->state;
@@ -457,5 +463,9 @@ static void close_set(struct dataset *set)
     free(s);
 }
 
-const struct dataset_format dataset_series = {
-    .recognize = recognize, .open = open_set, .get = get, .label = label, .close = close_set};
+const struct dataset_format dataset_series = {.recognize = recognize,
+                                              .open = open_set,
+                                              .get = get,
+                                              .label = label,
+                                              .origin = origin,
+                                              .close = close_set};

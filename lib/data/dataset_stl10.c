@@ -271,6 +271,13 @@ static int get(const struct dataset *set, int64_t i, struct sample *out)
     return 0;
 }
 
+static void origin(const struct dataset *set, int64_t i, struct dataset_origin *out)
+{
+    const struct stl10 *s = set->state;
+    *out = s->file ? (struct dataset_origin){s->file, NULL, i}
+                   : (struct dataset_origin){s->path, image_files[s->part], i};
+}
+
 /* Opens the archive and moves to the images. */
 static int find_images(struct stl10 *s)
 {
@@ -327,6 +334,7 @@ const struct dataset_format dataset_stl10 = {.recognize = recognize,
                                              .open = open_set,
                                              .get = get,
                                              .label = label,
+                                             .origin = origin,
                                              .next = next,
                                              .rewind = rewind_set,
                                              .close = close_set};

@@ -64,7 +64,9 @@ static int list_stream(struct data_source *source, bool archives, FILE *out)
         got = stop_check() ? DATASET_FAILED : dataset_next(source->set, &s);
         if (got != DATASET_SAMPLE)
             break;
-        const struct dataset_origin from = {s.file, s.member, s.member ? -1 : i};
+        struct dataset_origin from = {s.file, s.member, -1};
+        if (!s.member)
+            dataset_origin(source->set, i, &from);
         write_line(source->set, i, s.label, &from, archives, out);
     }
     sample_free(&s);

@@ -13,7 +13,7 @@
  *   label    the number of its class, or -1
  *   class    the name of its class; empty if classes have no names, or the image has no label
  *   name     the path of the image's file; in an archive, that of its member; for a file of many
- *            images, FILE:NUMBER, where NUMBER counts the images of this part from 0
+ *            images, FILE:NUMBER, where NUMBER counts the images of the file from 0
  *   archive  only for a list of archives: the archive that has the member
  *
  * A tab, a line's end or a backslash in a text is written as \t, \n, \r or \\. Stops at the

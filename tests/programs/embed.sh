@@ -62,6 +62,41 @@ shards='0	0	cat	cat/\\t.png	s-0.tar
 check "a list of archives: which archive, too" lists "$shards" --data 's-{0..1}.tar'
 drawn() { augment --list --data shapes | sed -n '10p;$p' | diff - <(printf '%s\t9\t\tshapes:%s\n' 9 9 9999 9999); }
 check "drawn images: their numbers" drawn
+# Files of many images: CIFAR's in both versions, STL-10's and MNIST's.
+/usr/bin/python3 - <<'END'
+import io, os, pickle, struct, tarfile
+
+import numpy as np
+
+random = np.random.default_rng(3)
+for folder in "cifar", "pickles", "stl", "mnist":
+    os.makedirs(folder)
+for k, n in enumerate((3, 1, 2, 2, 2), 1):
+    data, labels = random.integers(0, 256, (n, 3072), np.uint8), random.integers(0, 10, n)
+    open(f"cifar/data_batch_{k}.bin", "wb").write(b"".join(bytes([y]) + x.tobytes() for x, y in zip(data, labels)))
+    pickle.dump({b"data": data, b"labels": [int(y) for y in labels]}, open(f"pickles/data_batch_{k}", "wb"))
+open("stl/train_X.bin", "wb").write(random.integers(0, 256, 2 * 27648, np.uint8).tobytes())
+open("stl/train_y.bin", "wb").write(bytes([4, 10]))
+open("mnist/t10k-images-idx3-ubyte", "wb").write(struct.pack(">4i", 2051, 2, 4, 4) + bytes(32))
+for name in "cifar", "stl":
+    with tarfile.open(name + ".tar.gz", "w:gz") as tar:
+        tar.add(name)
+END
+numbered() { # WANTED DATA, arguments: the last column of a list
+    diff <(tr ' ' '\n' <<<"$1") <(augment --list --data "$2" "${@:3}" | cut -f 4)
+}
+batches='data_batch_1%:0 data_batch_1%:1 data_batch_1%:2 data_batch_2%:0 data_batch_3%:0 data_batch_3%:1 data_batch_4%:0 data_batch_4%:1 data_batch_5%:0 data_batch_5%:1'
+in_folder() {
+    local files=${batches//%/$2}
+    echo "${files//data/$1/data}"
+}
+check "CIFAR-10: the file, and the number in it" numbered "$(in_folder cifar .bin)" cifar
+check "... in an archive" numbered "${batches//%/.bin}" cifar.tar.gz
+check "... as pickles" numbered "$(in_folder pickles '')" pickles
+check "STL-10" numbered "stl/train_X.bin:0 stl/train_X.bin:1" stl
+check "... in an archive" numbered "train_X.bin:0 train_X.bin:1" stl.tar.gz
+check "... in a stream" numbered "train_X.bin:0 train_X.bin:1" stl.tar.gz --cache 0
+check "MNIST" numbered "mnist/t10k-images-idx3-ubyte:0 mnist/t10k-images-idx3-ubyte:1" mnist --split test
 check_fails 1 "a missing part is refused" 'has no unlabeled part' augment --data photos --split unlabeled --list
 check_fails 1 "a full disk is reported" 'No space left' bash -c 'augment --data photos --list >/dev/full'
 closed() { augment --data shapes --list | head -n 1 >first && [ "${PIPESTATUS[*]}" = "0 0" ]; }
