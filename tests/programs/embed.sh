@@ -87,8 +87,8 @@ numbered() { # WANTED DATA, arguments: the last column of a list
 }
 batches='data_batch_1%:0 data_batch_1%:1 data_batch_1%:2 data_batch_2%:0 data_batch_3%:0 data_batch_3%:1 data_batch_4%:0 data_batch_4%:1 data_batch_5%:0 data_batch_5%:1'
 in_folder() {
-    local files=${batches//%/$2}
-    echo "${files//data/$1/data}"
+    local paths=${batches//%/$2}
+    echo "${paths//data/$1/data}"
 }
 check "CIFAR-10: the file, and the number in it" numbered "$(in_folder cifar .bin)" cifar
 check "... in an archive" numbered "${batches//%/.bin}" cifar.tar.gz
