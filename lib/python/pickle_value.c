@@ -55,10 +55,18 @@ const struct pickle_value *pickle_argument(const struct pickle_value *called, ui
     return i < arguments->list.n ? arguments->list.items[i] : NULL;
 }
 
+/* Returns true if the value is that text, also as a bytes of ASCII that Python 3 wrote in protocols
+ * 0 to 2, where it is a text that _codecs.encode() would turn into bytes. */
+static bool is_key(const struct pickle_value *v, const char *key)
+{
+    const bool encoded = pickle_is_call(v, "_codecs", "encode");
+    return pickle_is_text(encoded ? pickle_argument(v, 0) : v, key);
+}
+
 const struct pickle_value *pickle_find(const struct pickle_value *dict, const char *key)
 {
     for (uint32_t i = dict->list.n; i >= 2; i -= 2)
-        if (pickle_is_text(dict->list.items[i - 2], key))
+        if (is_key(dict->list.items[i - 2], key))
             return dict->list.items[i - 1];
     return NULL;
 }

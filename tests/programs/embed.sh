@@ -74,7 +74,7 @@ for folder in "cifar", "pickles", "stl", "mnist":
 for k, n in enumerate((3, 1, 2, 2, 2), 1):
     data, labels = random.integers(0, 256, (n, 3072), np.uint8), random.integers(0, 10, n)
     open(f"cifar/data_batch_{k}.bin", "wb").write(b"".join(bytes([y]) + x.tobytes() for x, y in zip(data, labels)))
-    pickle.dump({b"data": data, b"labels": [int(y) for y in labels]}, open(f"pickles/data_batch_{k}", "wb"))
+    pickle.dump({b"data": data, b"labels": [int(y) for y in labels]}, open(f"pickles/data_batch_{k}", "wb"), k)
 open("stl/train_X.bin", "wb").write(random.integers(0, 256, 2 * 27648, np.uint8).tobytes())
 open("stl/train_y.bin", "wb").write(bytes([4, 10]))
 open("mnist/t10k-images-idx3-ubyte", "wb").write(struct.pack(">4i", 2051, 2, 4, 4) + bytes(32))
