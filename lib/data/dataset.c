@@ -56,7 +56,7 @@ bool dataset_holds_series(const char *path, const char *format)
  * image that can be read also decides the kind of the set. */
 static void add_size(struct dataset *set, const struct sample *s)
 {
-    struct decode_header header = {s->width, s->height, s->kind, image_channels(s->kind) != 3};
+    struct decode_header header = {s->width, s->height, s->kind, s->kind.channels > 0};
     struct decoder *d = s->width ? NULL : decoder_new();
     if (d && decode_start(d, s, false, &header))
         header.width = 0;

@@ -17,8 +17,10 @@ struct frames {
     char *path;
     const struct link_config *links;
     struct source *source;
-    struct frame *frame;    /* NULL: the next frame has not been read */
-    const struct tensor *x; /* U8 (rows,height,width,3), or with a dimension of 1 after the first */
+    struct frame *frame; /* NULL: the next frame has not been read */
+    const struct tensor
+        *x; /* (rows,height,width,channels), or with a dimension of 1 after the first */
+    struct image_kind kind; /* of its images */
     const int64_t *y;       /* (rows), or NULL */
     int height, width;
     int64_t row, rows; /* the next row, and the number of rows */
@@ -62,15 +64,20 @@ static int take_frame(struct frames *f)
 {
     const struct tensor *x = frame_find(f->frame, "x"), *y = frame_find(f->frame, "y");
     const char *name = source_name(f->source);
-    if (!x || x->dtype != DTYPE_U8 || x->ndim < 3 || x->ndim > 5 || x->shape[x->ndim - 1] != 3)
-        return fail("%s: a frame without x U8 [N,H,W,3]", name);
+    if (!x || (x->dtype != DTYPE_U8 && x->dtype != DTYPE_F32) || x->ndim < 3 || x->ndim > 5 ||
+        x->shape[x->ndim - 1] < 1 || x->shape[x->ndim - 1] > IMAGE_MAX_CHANNELS)
+        return fail("%s: a frame without x U8 or F32 [N,H,W,C], C up to %d", name,
+                    IMAGE_MAX_CHANNELS);
+    const int channels = (int)x->shape[x->ndim - 1];
+    const struct image_kind rgb = {0}, own = {channels, x->dtype == DTYPE_F32 ? 32 : 8};
     if (x->ndim == 5 && x->shape[1] != 1)
         return fail("%s: x has %lld views of each image, and 1 is wanted", name,
                     (long long)x->shape[1]);
     f->rows = x->ndim == 3 ? 1 : x->shape[0];
     if (y && (y->dtype != DTYPE_I64 || y->ndim > 1 || tensor_count(y) != (size_t)f->rows))
         return fail("%s: y is not I64 [%lld]", name, (long long)f->rows);
-    if (f->rows && image_check(x->shape[x->ndim - 2], x->shape[x->ndim - 3], name))
+    f->kind = channels == 3 && x->dtype == DTYPE_U8 ? rgb : own;
+    if (f->rows && image_check_kind(x->shape[x->ndim - 2], x->shape[x->ndim - 3], f->kind, name))
         return -1;
     f->x = x;
     f->y = y ? y->data : NULL;
@@ -95,16 +102,30 @@ static int take_names(struct dataset *set)
     return 0;
 }
 
+/* Checks that floats are in the range of pixels. */
+static int check_range(const struct frames *f, const struct sample *s)
+{
+    const float *values = (const float *)(const void *)s->buffer;
+    for (size_t i = 0; f->kind.depth == 32 && i < s->size / sizeof *values; i++)
+        if (!(values[i] >= 0 && values[i] <= 1))
+            return fail("%s: x F32 has the value %g; those of images are from 0 to 1",
+                        source_name(f->source), (double)values[i]);
+    return 0;
+}
+
 /* Copies the next row of the frame. */
 static int take_row(struct frames *f, struct sample *s)
 {
-    const size_t size = 3 * (size_t)f->height * (size_t)f->width;
+    const size_t size = image_pixel_bytes(f->kind) * (size_t)f->height * (size_t)f->width;
     s->file = f->path;
     s->member = NULL;
     if (sample_reserve(s, size))
         return -1;
     memcpy(s->buffer, (const uint8_t *)f->x->data + (size_t)f->row * size, size);
+    if (check_range(f, s))
+        return -1;
     s->width = f->width;
+    s->kind = f->kind;
     s->height = f->height;
     s->label = f->y ? f->y[f->row] : -1;
     if (s->label < -1 || s->label > INT32_MAX - 1)

@@ -182,7 +182,7 @@ static int decode(struct decoder *d, enum decode_pixels pixels, int denominator,
     const int64_t height = (f->height + denominator - 1) / denominator;
     struct image *straight = turned ? &d->unturned : image;
     if (pixels == DECODE_RGB && f->no_rgb)
-        return sample_fail(d->sample, "its %d channels are neither colours nor grey (--pixels raw)",
+        return sample_fail(d->sample, "its %d channels are not RGB of 8 bits (--pixels raw)",
                            f->kind.channels);
     if (image_resize(straight, width, height, kind, file) ||
         (turned && image_resize(image, is_aside(d) ? height : width, is_aside(d) ? width : height,

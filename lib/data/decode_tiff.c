@@ -353,9 +353,12 @@ static int read_part(const struct tiff_state *t, bool tiled, uint16_t plane, int
     return 0;
 }
 
-/* Reads the size of strips or tiles. The bytes of one are at most those of the largest image. */
+/* Reads the size of strips or tiles. A tile may be larger than the picture, but not by much, so that
+ * a few bytes cannot ask for much memory. */
 static int lay_out(const struct tiff_state *t, bool tiled, struct tiff_part *part, tmsize_t *size)
 {
+    enum { USUAL = 1 << 24 };
+    const int64_t bytes = (int64_t)t->width * t->height * t->samples * (t->bits == 16 ? 2 : 1);
     *part = (struct tiff_part){.width = t->width};
     if (tiled) {
         TIFFGetField(t->tiff, TIFFTAG_TILEWIDTH, &part->width);
@@ -367,7 +370,7 @@ static int lay_out(const struct tiff_state *t, bool tiled, struct tiff_part *par
     part->samples = t->planar == PLANARCONFIG_CONTIG ? t->samples : 1;
     part->row_bytes = ((size_t)part->width * part->samples * t->bits + 7) / 8;
     *size = tiled ? TIFFTileSize(t->tiff) : TIFFStripSize(t->tiff);
-    if (part->width < 1 || part->height < 1 || *size <= 0 || *size > IMAGE_MAX_BYTES ||
+    if (part->width < 1 || part->height < 1 || *size <= 0 || *size > 4 * bytes + USUAL ||
         part->height > (size_t)*size / part->row_bytes ||
         (size_t)*size != part->height * part->row_bytes)
         return fail_damaged(t, "the size of its strips or tiles");

@@ -21,7 +21,7 @@ struct sample {
     size_t size; /* number of bytes */
     int width, height;
     struct image_kind kind; /* of pixels */
-    int64_t label; /* class number, or -1: none */
+    int64_t label;          /* class number, or -1: none */
     /* The sample's origin, for messages: "train-003.tar" and "dog/17.jpg". member is NULL if the
      * file is the image. The texts belong to the data set, or are this sample's `text`. */
     const char *file, *member;

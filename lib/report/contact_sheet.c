@@ -23,8 +23,8 @@ struct page {
     bool series;                          /* the tiles are plots */
     int64_t images, views, height, width; /* tiles: [images,views], each of height x width */
     int64_t channels;
-    int64_t scale, columns;               /* enlargement factor; groups in a row of the page */
-    int64_t group_width, group_height;    /* in pixels, with the margin */
+    int64_t scale, columns;            /* enlargement factor; groups in a row of the page */
+    int64_t group_width, group_height; /* in pixels, with the margin */
     int64_t page_width, page_height;
 };
 

@@ -88,8 +88,7 @@ static int check_channels(const struct augment *a, const struct sample *s, struc
         return sample_fail(s, "%d channels, and the first image of the set has %d", channels,
                            a->raw);
     if (!a->raw && no_rgb)
-        return sample_fail(s, "its %d channels are neither colours nor grey (--pixels raw)",
-                           channels);
+        return sample_fail(s, "its %d channels are not RGB of 8 bits (--pixels raw)", channels);
     return 0;
 }
 
@@ -130,8 +129,7 @@ static int read_image(const struct augment *a, struct augment_worker *w, int64_t
     s->label = w->sample.label;
     const struct sample *sample = &w->sample;
     if (sample->width) {
-        if (!a->channels &&
-            check_channels(a, sample, sample->kind, image_channels(sample->kind) != 3))
+        if (!a->channels && check_channels(a, sample, sample->kind, sample->kind.channels > 0))
             return -1;
         *image =
             (struct scaled_image){sample->bytes, sample->width, sample->height, 1, sample->kind};

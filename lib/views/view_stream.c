@@ -86,8 +86,7 @@ static int choose_channels(struct view_stream *v)
     if (v->operations == &operations_on_series)
         return strcmp(v->pixels, "auto") == 0 ? 0 : fail("--pixels %s: for images", v->pixels);
     if (no_rgb && !raw)
-        return fail("%s: its images have %d channels, which are neither colours nor grey "
-                    "(--pixels raw)",
+        return fail("%s: the %d channels of its images are not RGB of 8 bits (--pixels raw)",
                     v->images->data, image_channels(kind));
     return raw ? check_colours(v, v->raw) : 0;
 }

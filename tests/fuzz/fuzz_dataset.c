@@ -78,7 +78,8 @@ static void look_at(const struct dataset *set, const struct sample *s)
 {
     const int classes = dataset_classes(set);
     assert(s->label >= -1 && (s->label < classes || dataset_is_stream(set)));
-    const size_t pixel = dataset_channels(set) ? sizeof(float) * (size_t)dataset_channels(set) : 3;
+    const size_t pixel = dataset_channels(set) ? sizeof(float) * (size_t)dataset_channels(set)
+                                               : image_pixel_bytes(s->kind);
     assert(s->width == 0 || s->size == pixel * (size_t)s->width * (size_t)s->height);
     volatile uint8_t sum = 0;
     for (size_t i = 0; i < s->size; i++)
