@@ -4,11 +4,17 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/count.h"
 #include "base/regular_file.h"
 #include "data/path.h"
 #include "data/tar.h"
 
-enum { LOOK_AT = 16 /* entries of an archive that cifar_files_has_any() looks at */ };
+enum {
+    LOOK_AT = 16, /* entries of an archive */
+    /* Bytes of entries after which cifar_files_find() gives up, so that a large archive of other
+     * files is not decompressed. */
+    LOOK_AT_BYTES = 64 << 20
+};
 
 /* Returns true for the beginning of a dict: of protocols 2 and more, 0, or 1. */
 static bool begins_pickle(const uint8_t first[2])
@@ -25,11 +31,11 @@ static int find_name(const char *path, const char *const *names)
     return names[i] ? i : -1;
 }
 
-static bool file_fits(const char *path, bool pickles)
+static bool file_fits(const char *path, bool check)
 {
     uint8_t first[2] = {0};
-    if (!pickles || !path_is_file(path))
-        return !pickles && access(path, F_OK) == 0;
+    if (!check || !path_is_file(path))
+        return !check && access(path, F_OK) == 0;
     const int fd = regular_file_open(path, NULL);
     const bool fits = fd >= 0 && read(fd, first, 2) == 2 && begins_pickle(first);
     if (fd >= 0)
@@ -37,39 +43,58 @@ static bool file_fits(const char *path, bool pickles)
     return fits;
 }
 
-static bool folder_has(const char *folder, const char *const *names, bool pickles)
+static bool folder_has(const char *folder, const struct cifar_list *list)
 {
     bool found = false;
-    for (; *names && !found; names++) {
-        char *path = path_join(folder, *names);
-        found = path && file_fits(path, pickles);
+    for (const char *const *name = list->names; *name && !found; name++) {
+        char *path = path_join(folder, *name);
+        found = path && file_fits(path, list->check);
         free(path);
     }
     return found;
 }
 
-static bool entry_fits(struct tar *t, const struct tar_entry *e, bool pickles)
+static bool entry_fits(struct tar *t, const struct tar_entry *e, const struct cifar_list *list)
 {
     uint8_t first[2];
-    return !pickles || (e->kind == TAR_FILE && e->size >= 2 && tar_read(t, first, 2) == 0 &&
-                        begins_pickle(first));
+    if (find_name(e->path, list->names) < 0)
+        return false;
+    return !list->check || (e->kind == TAR_FILE && e->size >= 2 && tar_read(t, first, 2) == 0 &&
+                            begins_pickle(first));
 }
 
-static bool archive_has(const char *path, const char *const *names, bool pickles)
+static int find_in_archive(const char *path, const struct cifar_list *lists, int n, int64_t most)
 {
     struct tar *t = tar_open(path);
     struct tar_entry e;
-    bool found = false;
-    for (int i = 0; t && i < LOOK_AT && !found && tar_next(t, &e) == TAR_ENTRY; i++)
-        found = find_name(e.path, names) >= 0 && entry_fits(t, &e, pickles);
+    int found = n;
+    int64_t bytes = 0;
+    for (int i = 0; t && i < LOOK_AT && bytes <= most && found == n; i++) {
+        if (tar_next(t, &e) != TAR_ENTRY)
+            break;
+        found = 0;
+        while (found < n && !entry_fits(t, &e, &lists[found]))
+            found++;
+        bytes += e.kind == TAR_FILE ? count_min(e.size, LOOK_AT_BYTES + 1) : 0;
+    }
     tar_close(t);
-    return found;
+    return found < n ? found : -1;
 }
 
-bool cifar_files_has_any(const char *path, const char *const *names, bool pickles)
+int cifar_files_find(const char *path, const struct cifar_list *lists, int n)
 {
-    return path_is_folder(path) ? folder_has(path, names, pickles)
-                                : archive_has(path, names, pickles);
+    if (!path_is_folder(path))
+        return find_in_archive(path, lists, n, LOOK_AT_BYTES);
+    int found = 0;
+    while (found < n && !folder_has(path, &lists[found]))
+        found++;
+    return found < n ? found : -1;
+}
+
+bool cifar_files_has_any(const char *path, const struct cifar_list *list)
+{
+    return path_is_folder(path) ? folder_has(path, list)
+                                : find_in_archive(path, list, 1, INT64_MAX) == 0;
 }
 
 static int read_folder(const char *folder, const char *const *names,

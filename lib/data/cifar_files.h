@@ -9,10 +9,17 @@
 
 enum { CIFAR_MAX_FILES = 5 }; /* largest number of names in a list */
 
-/* Returns true if the folder or archive has a file of one of these names, and if it begins as a
- * pickle of a dict in case these must be `pickles`. Looks only at the first entries of an archive.
- */
-bool cifar_files_has_any(const char *path, const char *const *names, bool pickles);
+struct cifar_list {
+    const char *const *names;
+    bool check; /* a file must begin as a pickle of a dict, since its name may mean anything */
+};
+
+/* Returns the first of n lists of which the folder or archive has a file, or -1. Looks only at the
+ * first entries of an archive. */
+int cifar_files_find(const char *path, const struct cifar_list *lists, int n);
+
+/* Returns true if the folder or archive has a file of the list. */
+bool cifar_files_has_any(const char *path, const struct cifar_list *list);
 
 /* Reads the files in the order of the names, and calls take() with each, whose sample has its bytes
  * and names. If the file is missing, `found` is false, and the sample has names only. Returns -1 with a message if

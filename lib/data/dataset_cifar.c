@@ -20,6 +20,7 @@ struct cifar_version {
      * the list `names_key`. */
     const char *names[2];
     size_t label_bytes;             /* of a record, or 0: pickles */
+    bool check;                     /* the names alone do not say that these are CIFAR's files */
     const char *labels, *names_key; /* the keys in pickles */
 };
 
@@ -50,6 +51,7 @@ static const struct cifar_kind cifar100 = {
      {.train = {"train"},
       .test = {"test"},
       .names = {"meta"},
+      .check = true,
       .labels = "fine_labels",
       .names_key = "fine_label_names"}},
 };
@@ -72,13 +74,13 @@ static const struct cifar_version *find_version(const char *path, const struct c
 {
     if (!path_is_folder(path) && !path_is_file(path))
         return NULL;
-    for (int i = 0; i < 2; i++) {
-        const struct cifar_version *v = &kind->versions[i];
-        if (cifar_files_has_any(path, v->train, !v->label_bytes) ||
-            cifar_files_has_any(path, v->test, !v->label_bytes))
-            return v;
-    }
-    return NULL;
+    const struct cifar_version *v = kind->versions;
+    const struct cifar_list lists[] = {{v[0].train, v[0].check},
+                                       {v[0].test, v[0].check},
+                                       {v[1].train, v[1].check},
+                                       {v[1].test, v[1].check}};
+    const int found = cifar_files_find(path, lists, 4);
+    return found < 0 ? NULL : &v[found / 2];
 }
 
 /* Leaves the message that a file is missing. Otherwise the user would not notice that some of the
@@ -164,10 +166,13 @@ static int open_set(struct dataset *set, const struct dataset_options *options,
     const bool train = strcmp(options->split, "train") == 0,
                test = strcmp(options->split, "test") == 0;
     const struct cifar_version *v = find_version(options->path, kind);
-    if (v && options->hold && cifar_files_has_any(options->path, v->test, !v->label_bytes))
+    if (!v)
+        return part_missing(options->path, options->split);
+    const struct cifar_list wanted = {test ? v->test : v->train, v->check},
+                            held = {v->test, v->check};
+    if (options->hold && cifar_files_has_any(options->path, &held))
         return part_refuse_hold(options->path);
-    if (!v || (!train && !test) ||
-        !cifar_files_has_any(options->path, test ? v->test : v->train, !v->label_bytes))
+    if ((!train && !test) || !cifar_files_has_any(options->path, &wanted))
         return part_missing(options->path, options->split);
     c->kind = kind;
     c->version = v;
