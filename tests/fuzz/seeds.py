@@ -659,6 +659,24 @@ def pickled_batch(key, labels):
             2 * b"J\xfe\xfe\xfe\xfe" + b"K\0tb\x89T" + struct.pack("<I", 3072 * n) + b"@C" * n + b"tbu.")
 
 
+def cifar_batches():
+    array = pickled_batch(b"labels", b"\3\4")[1:]
+    names = b"\x80\2}U\5names](" + b"U\1a" * 10 + b"es."
+    for name, content in {
+        "batch": b"\0" + array, "fortran": b"\0" + array.replace(b"tb\x89T", b"tb\x88T"),
+        "label": b"\0" + pickled_batch(b"labels", b"\x0a")[1:], "other_key": b"\0" + pickled_batch(b"label", b"\3")[1:],
+        "few_bytes": b"\0" + array.replace(b"@C@C", b"@C@"), "narrow": b"\0" + array.replace(b"M\0\x0c\x86", b"M\1\x0c\x86"),
+        "signed": b"\0" + array.replace(b"u1", b"i1"), "system": b"\0cos\nsystem\n(S'false'\ntR.",
+        "scalars": b"\0" + array.replace(b"](K\3", b"](cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\nU\2i8K\0K\1"
+                                         b"\x87R(K\3U\1<NNNK\0K\0K\0tbU\x08\3\0\0\0\0\0\0\0tR"),
+        "latin1": b"\0" + array.replace(b"T\0\x18\0\0@C@C", b"c_codecs\nencode\n(X\0\x18\0\0@C@CU\6latin1tR"),
+        "frombuffer": b"\0" + b"\x80\5}(U\6labels](K\1eU\4datacnumpy.core.numeric\n_frombuffer\n(\x96\0\x0c\0\0\0\0\0\0@C"
+                      b"cnumpy\ndtype\nU\2u1K\0K\1\x87RK\1M\0\x0c\x86U\1CtRu.",
+        "names": b"\1" + names, "few_names": b"\1" + names.replace(b"U\1a", b"", 1),
+    }.items():
+        put("cifar", name, content)
+
+
 def checkpoints():
     one = tensor_call(storage())
     shared = tensor_call(storage(), 4, (2, 2), (1, 4))
@@ -753,14 +771,14 @@ def texts():
 
 def main():
     for target in ("frame header reader source link reduce gather lars features decode dataset policy "
-                   "key log webp tiff bmp pnm torch").split():
+                   "key log webp tiff bmp pnm torch cifar").split():
         folder = os.path.join(CORPUS, target)
         os.makedirs(folder, exist_ok=True)
         for name in os.listdir(folder):
             if not name.startswith("found"):
                 os.remove(os.path.join(folder, name))
     for make in (frames, streams, links, workers, optimizers, features, images, tiffs, bmps, pnms, webps, datasets,
-                 checkpoints, texts):
+                 cifar_batches, checkpoints, texts):
         make()
 
 
