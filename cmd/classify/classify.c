@@ -119,7 +119,7 @@ static int begin(const struct frame *request)
     if (classes < 0 || classes > MOST_CLASSES)
         return fail("the frames say %lld classes: 1 to %d are possible", (long long)classes,
                     MOST_CLASSES);
-    return names ? 0 : take_names(frame_meta(request, "class_names"));
+    return names || !*stage_options.opt ? 0 : take_names(frame_meta(request, "class_names"));
 }
 
 /* Makes the network: logits = fc.weight h + fc.bias. */

@@ -145,6 +145,10 @@ static int configure(struct stage *stage, const struct frame *weights)
     const char *text = frame_meta(weights, "encoder");
     struct encoder file;
     network.file = *stage_options.init ? stage_options.init : stage_options.like;
+    if (!text && !given.arch && frame_find(weights, "layer1.0.conv1.weight"))
+        return fail("%s holds no network that is known here, which are %s; --arch says which of "
+                    "them it should be",
+                    network.file, encoder_archs);
     if (!text)
         return 0;
     if (encoder_parse(text, &file))

@@ -4,7 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#define CONVERT "convert it (examples/import_simclr.py, or safetensors.torch.save_file in Python)"
+#define CONVERT "--init reads it, and export-model converts it to safetensors"
+#define NO_NETWORK "convert it to safetensors (safetensors.torch.save_file in Python)"
 #define UNPACK "unpack it first"
 #define IMAGE "augment reads images"
 
@@ -15,9 +16,9 @@ static const struct {
 } kinds[] = {
     {"PK\3\4", 4, "a zip archive, as PyTorch's torch.save() writes: " CONVERT},
     {"\x80\2", 2, "a pickle, as older versions of PyTorch write: " CONVERT},
-    {"\x80\3", 2, "a pickle of Python: " CONVERT},
-    {"\x80\4", 2, "a pickle of Python: " CONVERT},
-    {"\x80\5", 2, "a pickle of Python: " CONVERT},
+    {"\x80\3", 2, "a pickle of Python: " NO_NETWORK},
+    {"\x80\4", 2, "a pickle of Python: " NO_NETWORK},
+    {"\x80\5", 2, "a pickle of Python: " NO_NETWORK},
     {"\x89HDF\r\n\x1a\n", 8, "an HDF5 file, as Keras writes: convert it to safetensors"},
     {"\x93NUMPY", 6, "an array of numpy's: augment reads those of series"},
     {"GGUF", 4, "a GGUF file: convert it to safetensors"},

@@ -726,6 +726,48 @@ def checkpoints():
         put("torch", "zip_%d" % compression, b"\0" + zipped.getvalue())
 
 
+def weights():
+    def conv(o, i, k):
+        return "F32", [o, i, k, k]
+
+    def network(names):
+        """The tensors by which an encoder is found, and its norm."""
+        stem, norm, block = names
+        found = {stem: conv(2, 3, 3), norm: ("F32", [2])}
+        found.update((block(s, b), conv(2 << s, 2, 3)) for s in range(4) for b in range(2))
+        return found
+
+    forms = {
+        "torchvision": ("conv1.weight", "bn1.weight", lambda s, b: f"layer{s + 1}.{b}.conv1.weight"),
+        "sequence": ("0.weight", "1.weight", lambda s, b: f"{s + 4}.{b}.conv1.weight"),
+        "hugging": ("embedder.embedder.convolution.weight", "embedder.embedder.normalization.weight",
+                    lambda s, b: f"encoder.stages.{s}.layers.{b}.layer.0.convolution.weight"),
+        "simclr2": ("net.0.0.weight", "net.0.1.0.weight", lambda s, b: f"net.{s + 1}.blocks.{b}.net.0.weight"),
+    }
+    heads = {"projector.0.weight": ("F32", [3, 2]), "projector.1.bias": ("F32", [3]), "fc.weight": ("F32", [4, 2]),
+             "fc.bias": ("F32", [4]), "classifier.1.weight": ("F32", [4, 2]), "head.layers.0.weight": ("F32", [3, 2]),
+             "head.layers.1.bias": ("F32", [3]), "optimizer.0": ("F32", [1])}
+    for form, names in forms.items():
+        found = network(names)
+        put("weights", form, b"\0" + lines(**found, **heads))
+        put("weights", form + "_wrapped", b"\0" + lines({"step": 1}, **{"model.module." + k: v for k, v in found.items()}, **heads))
+        put("weights", form + "_twice", b"\0" + lines(**{p + "." + k: v for k, v in found.items() for p in ("encoder_q", "encoder_k")}))
+        put("weights", form + "_which", b"\0" + lines(**{p + "." + k: v for k, v in found.items() for p in ("a", "b")}))
+    own = network(forms["torchvision"])
+    said = {"encoder": "arch=resnet18 width=0.03125 stem=cifar", "projector": "layers=1 hidden=0 dim=3", "classifier": "classes=4"}
+    put("weights", "described", b"\0" + lines(said, **own, **heads))
+    put("weights", "odd", b"\0" + lines({"encoder": "arch=", "derived": "encoder"}, **own))
+    put("weights", "same_name", b"\0" + lines(**own, **{"layer1.0.shortcut.0.weight": conv(2, 2, 1), "layer1.0.downsample.0.weight": conv(2, 2, 1)}))
+    for name, (text, size) in HEADERS.items():
+        put("weights", "header_" + name, b"\1" + text.encode() + b"\0" + bytes(min(size, 64)))
+    put("weights", "dtypes", b"\1" + header(**{
+        "conv1.weight": ("F64", [1], 0, 8), "conv1.a": ("F16", [1], 8, 10), "conv1.b": ("U16", [1], 10, 12), "conv1.c": ("I8", [1], 12, 13),
+        "conv1.d": ("BOOL", [1], 13, 14), "conv1.e": ("U32", [1], 14, 18)}).encode() + b"\0" + bytes(18))
+    put("weights", "unknown_dtype", b"\1" + header(**{"bn1.weight": ("F8_E4M3", [4], 0, 4), "x": ("C64", [1], 4, 12)}).encode() + b"\0" + bytes(12))
+    put("weights", "huge_double", b"\1" + header(**{"bn1.weight": ("F64", [1], 0, 8)}).encode() + b"\0" + struct.pack("<d", 1e300))
+    put("weights", "crc", b"\1" + header({"crc32": "00000000"}, **{"bn1.weight": ("U8", [1], 0, 1)}).encode() + b"\0a")
+
+
 def texts():
     for name, ops in {
         "simclr": "crop:0.08-1,flip:0.5,jitter:0.8:1,gray:0.2,blur:0.5:0.1-2",
@@ -771,14 +813,14 @@ def texts():
 
 def main():
     for target in ("frame header reader source link reduce gather lars features decode dataset policy "
-                   "key log webp tiff bmp pnm torch cifar").split():
+                   "key log webp tiff bmp pnm torch cifar weights").split():
         folder = os.path.join(CORPUS, target)
         os.makedirs(folder, exist_ok=True)
         for name in os.listdir(folder):
             if not name.startswith("found"):
                 os.remove(os.path.join(folder, name))
     for make in (frames, streams, links, workers, optimizers, features, images, tiffs, bmps, pnms, webps, datasets,
-                 cifar_batches, checkpoints, texts):
+                 cifar_batches, checkpoints, weights, texts):
         make()
 
 

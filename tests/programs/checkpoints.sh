@@ -68,7 +68,7 @@ check_fails 1 "a ResNet-50 for a ResNet-18" 'r50.st: tensor layer1.0.conv1.weigh
 check_fails 1 "a ResNet-18 for a ResNet-50" 'r18.st: tensor layer1.0.conv1.weight is' embed r18.st --arch resnet50
 check_fails 1 "another width" 'wide.st: tensor conv1.weight is .*\[8,3,3,3\], not .*\[4,3,3,3\]' embed wide.st
 check_fails 1 "another stem" 'stem.st: tensor conv1.weight is' embed stem.st --stem cifar
-check_fails 1 "a network with selective kernels for one without" 'sk50.st: ' embed sk50.st --arch resnet34
+check_fails 1 "a network with selective kernels for a deeper one" 'sk50.st: no tensor layer3.6.' embed sk50.st --arch resnet101
 check_fails 1 "a network without selective kernels for one with them" 'r50.st: ' embed r50.st --arch resnet50 --sk
 check_fails 1 "a state of a deeper network" 'r34.state: the network has no tensor layer1.2' embed r34.state --arch resnet18
 edit r50.st r101.st 't |= {k.replace("layer3.5", "layer3.22"): v for k, v in t.items() if k.startswith("layer3.5.")}; m.clear()'

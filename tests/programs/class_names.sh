@@ -9,7 +9,7 @@ if ! python_has numpy; then
     done_testing
     exit
 fi
-names='["\u00fc \\"quoted\\"", "b", "c"]'
+names='["\u00fc \"quoted\"", "b", "c"]'
 PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 - "$ROOT/tests" "$names" >x.st <<'END'
 import sys
 

@@ -42,9 +42,9 @@ x >x.st
 is() { # FILE REGEX
     check_fails 1 "$1" "inspect: $1: not a frame but $2" inspect "$1"
 }
-is model.pth "a zip archive, as PyTorch's torch.save.. writes: convert it .examples/import_simclr.py"
+is model.pth "a zip archive, as PyTorch's torch.save.. writes: --init reads it, and export-model converts it"
 is plain.zip 'a zip archive'
-is old.pth 'a pickle, as older versions of PyTorch write: convert it'
+is old.pth 'a pickle, as older versions of PyTorch write: --init reads it'
 for n in 3 4 5; do
     is weights$n.pkl 'a pickle of Python: convert it'
 done
@@ -59,8 +59,8 @@ is keras.h5 'an HDF5 file, as Keras writes: convert'
 is labels.csv text
 is bom.csv text
 check_fails 1 "noise" 'inspect: noise: not a frame: a header of 18446744073709551615 bytes is longer than' inspect noise
-check_fails 1 "a model" 'encode: model.pth: not a frame but a zip' encode --init model.pth --in x.st
-check_fails 1 "a model in the old format of torch" 'encode: old.pth: not a frame but a pickle' encode --init old.pth --in x.st
+check_fails 1 "a model" 'encode: model.pth: no tensor conv1.weight' encode --init model.pth --in x.st
+check_fails 1 "a model in the old format of torch" 'encode: old.pth: .*the pickle ends too soon' encode --init old.pth --in x.st
 check_fails 1 "a state" 'lars: model.pth: not a frame but a zip' lars --resume --state model.pth --in x.st
 check_fails 1 "a stream" 'ntxent: stdin: not a frame but text' sh -c 'ntxent <labels.csv'
 check_fails 1 "features" 'evaluate: model.pth: not a frame but a zip' evaluate --train model.pth --test model.pth
