@@ -28,7 +28,7 @@ __attribute__((format(printf, 2, 3))) static bool has(const struct list *list, c
     va_start(arguments, format);
     const int length = vsnprintf(name, sizeof name, format, arguments);
     va_end(arguments);
-    return length < (int)sizeof name &&
+    return list->n && length < (int)sizeof name &&
            bsearch(name, list->names, (size_t)list->n, sizeof *list->names, compare);
 }
 
