@@ -4,7 +4,7 @@ project and classify compute.
     export_model.py ROOT make                    every NAME.st of MODELS with its input NAME.x, and models that
                                                  cannot be exported
     export_model.py ROOT same MODEL.onnx INPUT.st OUTPUT=FILE.st...   also MODEL.fold.onnx
-    export_model.py ROOT tensors FILE MODEL.st PART...   the same tensors, in .pth or .safetensors
+    export_model.py ROOT tensors FILE,MODEL.st,PART...   each FILE, .pth or .safetensors, has the same tensors
 """
 import collections
 import pickle
@@ -200,7 +200,12 @@ class Tensors(pickle.Unpickler):
         return array
 
 
-def tensors(path, model, *parts):
+def tensors(*files):
+    for file in files:
+        same_tensors(*file.split(","))
+
+
+def same_tensors(path, model, *parts):
     own, meta = load(model)
     own = {n: v for n, v in own.items() if n.split(".")[0] in PARTS + parts}
     if path.endswith(".pth"):

@@ -50,14 +50,14 @@ fi
 export_as() { # NAME, file, flags...
     export-model --model "$1.st" --to "$2" "${@:3}"
 }
-check "a .pth file" export_as heads heads.pth
-check "its tensors are the encoder's" py tensors heads.pth heads.st
-check "a .pth file with the heads" export_as heads all.pth --projector --classifier
-check "its tensors are all of the model's" py tensors all.pth heads.st projector fc
-check "a .safetensors file" export_as series series.safetensors
-check "a .safetensors file with the heads" export_as heads all.safetensors --projector --classifier
-check "its tensors and class names are all of the model's" py tensors all.safetensors heads.st projector fc
-check "its tensors are the encoder's, and it says what the encoder is" py tensors series.safetensors series.st
+tensors_are_the_models() {
+    export_as heads heads.pth && export_as heads all.pth --projector --classifier &&
+        export_as series series.safetensors && export_as heads all.safetensors --projector --classifier &&
+        py tensors heads.pth,heads.st all.pth,heads.st,projector,fc \
+            series.safetensors,series.st all.safetensors,heads.st,projector,fc
+}
+check ".pth and .safetensors files hold the model's tensors, of the encoder alone or with its heads" \
+    tensors_are_the_models
 encode --init series.safetensors <series.x >again.h 2>again.err
 check "encode reads it, and computes the same bits" cmp again.h series.h
 for file in again.onnx again.pth again.safetensors; do
