@@ -59,7 +59,15 @@ tensors_are_the_models() {
 check ".pth and .safetensors files hold the model's tensors, of the encoder alone or with its heads" \
     tensors_are_the_models
 encode --init series.safetensors <series.x >again.h 2>again.err
-check "encode reads it, and computes the same bits" cmp again.h series.h
+check "encode reads the .safetensors file, and computes the same bits" cmp again.h series.h
+encode --init heads.pth --normalize imagenet <heads.x >again.h 2>again.err
+check "encode reads the .pth file, and computes the same bits" cmp again.h heads.h
+for between in all.pth all.safetensors; do
+    export-model --model $between --to again.pth --projector --classifier 2>again.err
+    check "from $between back to the same .pth file" cmp again.pth all.pth
+done
+check "from .pth to .onnx, with the normalization that it lacks" export-model --model all.pth --to again.onnx \
+    --normalize imagenet --size 37
 for file in again.onnx again.pth again.safetensors; do
     export_as small $file
     cp $file first
