@@ -86,6 +86,7 @@ struct network {
     struct encoder encoder;
     bool normalization_is_known;
     struct plan *plan, *projector, *classifier; /* heads are NULL if they are not asked for */
+    struct parameters all;                      /* of these plans; names and values are theirs */
     struct frame *metas;                        /* the model's metadata */
 };
 
@@ -94,6 +95,7 @@ static void clear(struct network *n)
     plan_free(n->plan);
     plan_free(n->projector);
     plan_free(n->classifier);
+    free(n->all.list);
     frame_free(n->metas);
 }
 
@@ -147,11 +149,11 @@ static int read_model(const struct frame *f, struct network *n)
     if ((with_projector && !(n->projector = make_projector(f, features))) ||
         (with_classifier && !(n->classifier = make_classifier(f, features))))
         return fail_prefix("%s", model);
+    /* All values are taken at once, so that what no plan uses is named once. */
     struct plan *const plans[] = {n->plan, n->projector, n->classifier};
-    for (int i = 0; i < 3; i++)
-        if (plans[i] && checkpoint_take(&plans[i]->parameters, f, model, "description"))
-            return -1;
-    return 0;
+    return weights_out_join(plans, 3, &n->all) || checkpoint_take(&n->all, f, model, "description")
+               ? -1
+               : 0;
 }
 
 /* ---- the formats ---- */
@@ -196,13 +198,12 @@ static struct frame *make_metas(const struct network *n)
 
 static int write_tensors(const struct network *n, enum format format)
 {
-    struct plan *const plans[] = {n->plan, n->projector, n->classifier};
-    int count, bad = -1;
-    struct tensor *list = weights_out_list(plans, 3, &count);
+    int bad = -1;
+    struct tensor *list = weights_out_list(&n->all);
     struct frame *metas = make_metas(n);
     if (list && metas)
-        bad = format == TORCH ? torch_write(list, count, to)
-                              : weights_out_save(list, count, metas, to);
+        bad = format == TORCH ? torch_write(list, n->all.n, to)
+                              : weights_out_save(list, n->all.n, metas, to);
     frame_free(metas);
     free(list);
     return bad;

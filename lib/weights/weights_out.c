@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/grow.h"
 #include "frame/frame_io.h"
 
 static struct tensor tensor_of(const struct parameter *p)
@@ -17,19 +18,27 @@ static struct tensor tensor_of(const struct parameter *p)
     return t;
 }
 
-struct tensor *weights_out_list(struct plan *const *plans, int n, int *count)
+int weights_out_join(struct plan *const *plans, int n, struct parameters *all)
 {
-    *count = 0;
+    *all = (struct parameters){0};
     for (int i = 0; i < n; i++)
-        *count += plans[i] ? plans[i]->parameters.n : 0;
-    struct tensor *list = calloc((size_t)*count, sizeof *list), *at = list;
-    if (!list) {
+        for (int k = 0; plans[i] && k < plans[i]->parameters.n; k++) {
+            struct parameter *list = grow(all->list, all->n, &all->room, sizeof *list);
+            if (!list)
+                return fail_memory(NULL);
+            all->list = list;
+            all->list[all->n++] = plans[i]->parameters.list[k];
+        }
+    return 0;
+}
+
+struct tensor *weights_out_list(const struct parameters *p)
+{
+    struct tensor *list = calloc((size_t)p->n, sizeof *list);
+    if (!list)
         fail_memory(NULL);
-        return NULL;
-    }
-    for (int i = 0; i < n; i++)
-        for (int k = 0; plans[i] && k < plans[i]->parameters.n; k++)
-            *at++ = tensor_of(&plans[i]->parameters.list[k]);
+    for (int i = 0; list && i < p->n; i++)
+        list[i] = tensor_of(&p->list[i]);
     return list;
 }
 

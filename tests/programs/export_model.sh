@@ -65,6 +65,7 @@ check "encode reads the .pth file, and computes the same bits" cmp again.h heads
 for between in all.pth all.safetensors; do
     export-model --model $between --to again.pth --projector --classifier 2>again.err
     check "from $between back to the same .pth file" cmp again.pth all.pth
+    check "nothing of $between is said to be unused" test ! -s again.err
 done
 check "from .pth to .onnx, with the normalization that it lacks" export-model --model all.pth --to again.onnx \
     --normalize imagenet --size 37
