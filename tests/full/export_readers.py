@@ -3,7 +3,8 @@ tests/full/export_readers.sh.
 
     export_readers.py ROOT make                      NAME.st, NAME-SIZE.x and images-SIZE.raw (float32 N,C,H,W)
     export_readers.py ROOT agree NAME-SIZE.h RAW...  features of images 0 to n - 1 in each file, float32
-    export_readers.py ROOT torch NAME.pth SIZE       torchvision's network with these weights computes NAME-SIZE.h
+    export_readers.py ROOT torch NAME.pth SIZE       torchvision's network with these weights computes NAME-SIZE.h,
+                                                     or the logits of these features if the file has a classifier
 """
 import sys
 
@@ -48,15 +49,20 @@ def with_torch(path, size):
     name = path.split(".")[0]
     state = torch.load(path, weights_only=True)
     assert type(state).__name__ == "OrderedDict"
-    network = getattr(torchvision.models, name)()
-    network.fc = torch.nn.Identity()
+    network = getattr(torchvision.models, name)(num_classes=3)
+    if "fc.weight" not in state:
+        network.fc = torch.nn.Identity()
     network.load_state_dict(state, strict=True)
     x = torch.from_numpy(quick.images_of(f"images-{size}.x"))
     if MODELS[name][0].split()[3] == "normalize=imagenet":
         x = (x - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
     with torch.no_grad():
         network.eval()(x).numpy().tofile(f"{name}-torch.raw")
-    agree(f"{name}-{size}.h", f"{name}-torch.raw")
+    if "fc.weight" not in state:
+        return agree(f"{name}-{size}.h", f"{name}-torch.raw")
+    model, (features,) = quick.load(f"{name}.st")[0], quick.load(f"{name}-{size}.h")[0].values()
+    logits = features.reshape(IMAGES, -1) @ model["fc.weight"].T + model["fc.bias"]
+    quick.agree(np.fromfile(f"{name}-torch.raw", np.float32).reshape(logits.shape), logits)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,8 @@ if python_has torch torchvision; then
         check "torchvision's $name takes the .pth file with strict=True, and computes encode's features" \
             py torch $name.pth 97
     done
+    export-model --model resnet18.st --to resnet18.pth --classifier
+    check "the same with a classifier, whose logits are right" py torch resnet18.pth 97
 else
     skip "torchvision takes .pth files" "python3-torchvision is not installed"
 fi
