@@ -18,7 +18,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS := $(MAKEFLAGS) $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 endif
 
-PKGS = libpng libjpeg libwebp libwebpdemux libtiff-4 netpbm libexif libarchive zlib openblas libzmq jansson
+PKGS = libpng libjpeg libwebp libwebpdemux libtiff-4 libexif libarchive zlib openblas libzmq jansson
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(WERROR),-Werror)
 OPENMP = -fopenmp
 ALL_CFLAGS = -std=gnu17 $(WARN) $(OPENMP) -fno-math-errno -fno-trapping-math $(CFLAGS) $(INSTRUMENT)
@@ -124,7 +124,7 @@ $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libsimclr.a
 # ---- what it needs ----
 
 DEBIAN = gcc libc6-dev pkg-config procps libpng-dev libjpeg-dev libwebp-dev libtiff-dev \
-	libnetpbm-dev libexif-dev libarchive-dev \
+	libexif-dev libarchive-dev \
 	zlib1g-dev libopenblas-dev libzmq3-dev libjansson-dev liblbfgs-dev
 DEBIAN_TESTS = libcmocka-dev shellcheck clang-format python3-numpy python3-pil python3-zmq zstd gnuplot-nox
 DEBIAN_FUZZ = clang libclang-rt-dev libomp-dev

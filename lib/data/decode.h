@@ -11,7 +11,7 @@
  *                               of channels, of 8 or 16 bits (grey and palette: 1 to 8 or 16); strips and
  *                               tiles, chunky and planar; every compression but JBIG
  *   BMP      decode_bmp.c       1, 4, 8, 16, 24 and 32 bits, RLE, masks
- *   PNM      libnetpbm          PBM, PGM and PPM, plain and raw; PAM; up to 16 bits
+ *   PNM      decode_pnm.c       PBM, PGM and PPM, plain and raw; PAM; up to 16 bits
  *
  * The first bytes of a file decide which of them it is. A file that ends too soon is an error;
  * other damage that a library tolerates without a word about missing pixels is not.

@@ -1,126 +1,159 @@
-/* pnm: PBM, PGM, PPM and PAM files, by libnetpbm.
+/* pnm: PBM, PGM, PPM and PAM files.
+ *
+ * The libraries of Debian do not fit. libnetpbm loses memory when it refuses the header of a PAM,
+ * jumps to a place that a global variable names, so that one thread at a time could use it, refuses
+ * plain files that end with their last digit, and its files for compilers can be installed for one
+ * processor only. leptonica refuses a largest value other than 1, 3, 15, 255 and 65535, and drops
+ * the lower bits of colours of 16. The format is short enough to be read here:
+ *
+ *   P1 to P6   width, height and, except for P1 and P4, the largest value, as decimal numbers between
+ *              white space; a comment begins with # and ends with its line
+ *   P1 P2 P3   bits, grey or colours as decimal numbers; bits may follow each other without a blank
+ *   P4 P5 P6   after one character of white space, the same as bytes; from a largest value of 256 on,
+ *              two bytes, the upper one first. Rows of bits are padded to bytes; 1 is black
+ *   P7         lines "WIDTH n", "HEIGHT n", "DEPTH n", "MAXVAL n", "TUPLTYPE word", "# comment" in any
+ *              order, then "ENDHDR", and the values as in P5
  *
  * Values v of a largest value m become v 255 / m, rounded, as in PIL; DECODE_RAW gives 16 bits, v
- * 65535 / m, unless m is 1 or 255. After an error libnetpbm jumps to a place that a global variable
- * names, so one thread at a time may be in it. */
+ * 65535 / m, unless m is 1 or 255. */
+#include <ctype.h>
 #include <math.h>
-#include <pthread.h>
-#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <netpbm/pam.h>
-
 #include "base/fail.h"
 #include "data/decode_format.h"
 
+enum { MOST = 65535, LINE = 256 };
+
 struct pnm_state {
     const struct sample *sample;
-    FILE *file; /* the sample's bytes */
-    size_t at;  /* position in them */
-    struct pam pam;
-    tuple *row;
+    size_t at; /* position in the sample's bytes */
+    int kind;  /* '1' to '7' */
+    int64_t width, height, depth, maxval;
+    bool visual; /* grey or colours */
+    /* table[v] is what a value v becomes, for a largest value and a largest result. */
+    int64_t table_maxval, table_largest;
+    uint16_t table[MOST + 1];
 };
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char defect[200]; /* libnetpbm's message; protected by the lock */
-
-static void on_message(const char *text)
-{
-    (void)text;
-}
-
-static void on_error(const char *text)
-{
-    snprintf(defect, sizeof defect, "%s", text);
-}
-
-/* Returns true for files of numbers in decimal. */
-static bool is_plain(const struct sample *s)
-{
-    return s->bytes[1] <= '3';
-}
-
-/* Reads from the sample. libnetpbm wants a character after the last number of a plain file, which
- * others do without: a newline follows the bytes of such a file. */
-static ssize_t read_bytes(void *state, char *to, size_t size)
-{
-    struct pnm_state *p = state;
-    const struct sample *s = p->sample;
-    if (p->at == s->size && is_plain(s) && size > 0) {
-        p->at++;
-        *to = '\n';
-        return 1;
-    }
-    const size_t left = p->at < s->size ? s->size - p->at : 0, n = size < left ? size : left;
-    memcpy(to, s->bytes + p->at, n);
-    p->at += n;
-    return (ssize_t)n;
-}
 
 static bool recognize(const uint8_t *bytes, size_t size)
 {
     return size >= 3 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '7' &&
-           (strchr(" \t\n\v\f\r#", bytes[2]) && bytes[2]);
+           (isspace(bytes[2]) || bytes[2] == '#');
 }
 
 static void *make_state(void)
 {
     struct pnm_state *p = calloc(1, sizeof *p);
-    pthread_mutex_lock(&lock);
-    pm_setusermessagefn(on_message);
-    pm_setusererrormsgfn(on_error);
-    pthread_mutex_unlock(&lock);
     if (!p)
         fail_memory("PNM");
     return p;
 }
 
-static void end(void *state)
+static int fail_damaged(const struct pnm_state *p, const char *text)
 {
-    struct pnm_state *p = state;
-    if (p->row)
-        pnm_freepamrow(p->row);
-    if (p->file)
-        fclose(p->file);
-    p->row = NULL;
-    p->file = NULL;
+    return sample_fail(p->sample, "damaged PNM: %s", text);
 }
 
-/* Calls work(), with libnetpbm's errors caught. Call it with the lock. */
-static int attempt(struct pnm_state *p, void (*work)(struct pnm_state *p, struct image *image),
-                   struct image *image)
+/* ---- text ---- */
+
+static void skip_blanks(struct pnm_state *p)
 {
-    jmp_buf failed;
-    if (setjmp(failed))
-        return sample_fail(p->sample, "damaged PNM: %s", defect);
-    pm_setjmpbuf(&failed);
-    work(p, image);
+    const struct sample *s = p->sample;
+    bool comment = false;
+    for (; p->at < s->size; p->at++) {
+        const uint8_t c = s->bytes[p->at];
+        if (comment)
+            comment = c != '\n' && c != '\r';
+        else if (c == '#')
+            comment = true;
+        else if (!isspace(c))
+            return;
+    }
+}
+
+/* Reads a decimal number of up to `digits` digits. */
+static int read_number(struct pnm_state *p, int digits, int64_t *number)
+{
+    const struct sample *s = p->sample;
+    int n = 0;
+    skip_blanks(p);
+    if (p->at == s->size)
+        return fail_damaged(p, "truncated");
+    for (*number = 0; n < digits && p->at < s->size && isdigit(s->bytes[p->at]); n++)
+        *number = *number * 10 + s->bytes[p->at++] - '0';
+    return n ? 0 : fail_damaged(p, "a letter in place of a number");
+}
+
+/* ---- the header ---- */
+
+/* Reads the numbers of P1 to P6. */
+static int read_numbers(struct pnm_state *p)
+{
+    const struct sample *s = p->sample;
+    const bool bits = p->kind == '1' || p->kind == '4', raw = p->kind >= '4';
+    p->depth = p->kind == '3' || p->kind == '6' ? 3 : 1;
+    p->visual = true;
+    p->maxval = 1;
+    if (read_number(p, 10, &p->width) || read_number(p, 10, &p->height) ||
+        (!bits && read_number(p, 10, &p->maxval)))
+        return -1;
+    if (raw && (p->at == s->size || !isspace(s->bytes[p->at++])))
+        return fail_damaged(p, "no white space after the header");
     return 0;
 }
 
-static int guard(struct pnm_state *p, void (*work)(struct pnm_state *p, struct image *image),
-                 struct image *image)
+/* Reads the rest of the line into `line`, and moves past it. A longer line is cut. */
+static int read_line(struct pnm_state *p, char line[LINE])
 {
-    pthread_mutex_lock(&lock);
-    const int result = attempt(p, work, image);
-    pm_setjmpbuf(NULL);
-    pthread_mutex_unlock(&lock);
-    return result;
+    const uint8_t *from = p->sample->bytes + p->at;
+    const uint8_t *end = memchr(from, '\n', p->sample->size - p->at);
+    if (!end)
+        return fail_damaged(p, "truncated");
+    const size_t n = (size_t)(end - from);
+    memcpy(line, from, n < LINE ? n : LINE - 1);
+    line[n < LINE ? n : LINE - 1] = '\0';
+    p->at += n + 1;
+    return 0;
 }
 
-static void read_header(struct pnm_state *p, struct image *image)
+/* Reads the lines of P7. */
+static int read_lines(struct pnm_state *p)
 {
-    (void)image;
-    pnm_readpaminit(p->file, &p->pam, sizeof p->pam);
-}
-
-/* Returns true for grey and colours. A type that netpbm does not define means grey with one
- * channel, and red, green and blue with three. */
-static bool is_visual(const struct pam *pam)
-{
-    return pam->visual || pam->depth == 1 || pam->depth == 3;
+    static const char *const types[] = {"BLACKANDWHITE", "GRAYSCALE", "RGB"};
+    char line[LINE], word[LINE], value[LINE];
+    bool type = false;
+    p->at++; /* the end of the first line */
+    for (;;) {
+        if (read_line(p, line))
+            return -1;
+        const int words = sscanf(line, "%255s %255s", word, value);
+        if (words < 1 || *word == '#')
+            continue;
+        if (strcmp(word, "ENDHDR") == 0)
+            break;
+        char *end = value;
+        const long long number = words == 2 ? strtoll(value, &end, 10) : 0;
+        int64_t *to = strcmp(word, "WIDTH") == 0    ? &p->width
+                      : strcmp(word, "HEIGHT") == 0 ? &p->height
+                      : strcmp(word, "DEPTH") == 0  ? &p->depth
+                      : strcmp(word, "MAXVAL") == 0 ? &p->maxval
+                                                    : NULL;
+        if (to && (end == value || *end))
+            return fail_damaged(p, "a letter in place of a number");
+        if (to)
+            *to = number;
+        else if (strcmp(word, "TUPLTYPE") != 0)
+            return fail_damaged(p, "an unknown line in its header");
+        type |= !to;
+        for (size_t i = 0; !to && words == 2 && i < sizeof types / sizeof *types; i++)
+            p->visual |= strncmp(value, types[i], strlen(types[i])) == 0;
+    }
+    p->visual |= !type && (p->depth == 1 || p->depth == 3);
+    p->visual &= p->depth <= 4;
+    return 0;
 }
 
 static int start(void *state, const struct sample *s, bool orient, struct decode_found *found)
@@ -128,61 +161,107 @@ static int start(void *state, const struct sample *s, bool orient, struct decode
     struct pnm_state *p = state;
     (void)orient;
     p->sample = s;
-    memset(&p->pam, 0, sizeof p->pam);
-    p->at = 0;
-    p->file = fopencookie(p, "r", (cookie_io_functions_t){.read = read_bytes});
-    if (!p->file)
-        return sample_fail(s, "out of memory");
-    if (guard(p, read_header, NULL))
+    p->at = 2;
+    p->kind = s->bytes[1];
+    p->width = p->height = p->depth = p->maxval = 0;
+    p->visual = false;
+    if (p->kind == '7' ? read_lines(p) : read_numbers(p))
         return -1;
-    if (p->pam.maxval < 1 || p->pam.maxval > UINT16_MAX)
-        return sample_fail(s, "damaged PNM: a largest value of %lu", p->pam.maxval);
-    const unsigned int most = IMAGE_MAX_CHANNELS + 1; /* decode.c refuses it */
-    const bool narrow = p->pam.maxval == 255 || p->pam.maxval == 1;
-    found->width = p->pam.width;
-    found->height = p->pam.height;
-    found->kind =
-        (struct image_kind){(int)(p->pam.depth < most ? p->pam.depth : most), narrow ? 8 : 16};
-    found->no_rgb = !is_visual(&p->pam);
+    if (p->maxval < 1 || p->maxval > MOST)
+        return sample_fail(s, "damaged PNM: a largest value of %lld", (long long)p->maxval);
+    if (p->depth < 1 || p->depth > IMAGE_MAX_CHANNELS)
+        return sample_fail(s, "a PNM of %lld channels; up to %d are read", (long long)p->depth,
+                           IMAGE_MAX_CHANNELS);
+    found->width = p->width;
+    found->height = p->height;
+    found->kind = (struct image_kind){(int)p->depth, p->maxval == 1 || p->maxval == 255 ? 8 : 16};
+    found->no_rgb = !p->visual;
     return 0;
 }
 
-/* Fills table[0..maxval] with the values scaled to `largest`, rounded as Python rounds. */
-static void scale(sample maxval, double largest, uint16_t *table)
+/* ---- the pixels ---- */
+
+/* Fills the table, with values rounded as Python rounds. */
+static void make_table(struct pnm_state *p, int64_t largest)
 {
-    for (sample v = 0; v <= maxval; v++)
-        table[v] = (uint16_t)rint((double)v / (double)maxval * largest);
+    if (p->table_maxval == p->maxval && p->table_largest == largest)
+        return;
+    p->table_maxval = p->maxval;
+    p->table_largest = largest;
+    for (int64_t v = 0; v <= p->maxval; v++)
+        p->table[v] = (uint16_t)rint((double)v / (double)p->maxval * (double)largest);
 }
 
-static void read_rows(struct pnm_state *p, struct image *image)
+/* Reads value i of a row that begins at p->at. P1 and P4 have 1 for black. */
+static int read_value(struct pnm_state *p, size_t i, int64_t *value)
 {
-    static uint16_t table[1 << 16]; /* protected by the lock */
-    const struct pam *pam = &p->pam;
-    const size_t channels = (size_t)image_channels(image->kind), n = (size_t)image->width;
-    const bool wide = image->kind.depth == 16, grey = channels == 3 && pam->depth < 3;
-    scale(pam->maxval, wide ? 65535 : 255, table);
-    p->row = pnm_allocpamrow(pam);
-    for (int y = 0; y < image->height; y++) {
-        pnm_readpamrow(pam, p->row);
-        const size_t first = (size_t)y * n * channels;
-        uint8_t *bytes = image->buffer + first;
-        uint16_t *words = (uint16_t *)(void *)image->buffer + first;
-        for (size_t x = 0; x < n; x++)
-            for (size_t c = 0; c < channels; c++) {
-                const uint16_t v = table[p->row[x][grey ? 0 : c]];
-                if (wide)
-                    words[x * channels + c] = v;
-                else
-                    bytes[x * channels + c] = (uint8_t)v;
-            }
+    const uint8_t *row = p->sample->bytes + p->at;
+    switch (p->kind) {
+    case '1':
+    case '2':
+    case '3':
+        if (read_number(p, p->kind == '1' ? 1 : 10, value))
+            return -1;
+        break;
+    case '4':
+        *value = row[i / 8] >> (7 - i % 8) & 1;
+        break;
+    default:
+        *value = p->maxval < 256 ? row[i] : row[2 * i] << 8 | row[2 * i + 1];
     }
+    if (*value > p->maxval)
+        return fail_damaged(p, "a value above the largest one");
+    if (p->kind == '1' || p->kind == '4')
+        *value = 1 - *value;
+    return 0;
+}
+
+/* Reads a row to `channels` values a pixel: those of the file, or the first three, or grey three
+ * times. */
+static int read_row(struct pnm_state *p, size_t channels, bool wide, uint8_t *bytes)
+{
+    const size_t depth = (size_t)p->depth, n = (size_t)p->width;
+    const bool grey = channels == 3 && depth < 3;
+    uint16_t *words = (uint16_t *)(void *)bytes;
+    for (size_t i = 0; i < n * depth; i++) {
+        const size_t pixel = i / depth * channels, c = i % depth;
+        int64_t value = 0;
+        if (read_value(p, i, &value))
+            return -1;
+        const uint16_t v = p->table[value];
+        if (wide)
+            words[pixel + c] = v;
+        else if (grey && c == 0)
+            bytes[pixel] = bytes[pixel + 1] = bytes[pixel + 2] = (uint8_t)v;
+        else if (!grey && c < channels)
+            bytes[pixel + c] = (uint8_t)v;
+    }
+    return 0;
 }
 
 static int finish(void *state, enum decode_pixels pixels, int denominator, struct image *image)
 {
+    struct pnm_state *p = state;
+    const bool wide = image->kind.depth == 16, plain = p->kind <= '3';
+    const size_t values = (size_t)p->width * (size_t)p->depth;
+    const size_t row = plain            ? 0
+                       : p->kind == '4' ? (values + 7) / 8
+                                        : values * (p->maxval < 256 ? 1 : 2);
+    const size_t out = image_pixel_bytes(image->kind) * (size_t)image->width;
     (void)pixels;
     (void)denominator;
-    return guard(state, read_rows, image);
+    if (row * (size_t)p->height > p->sample->size - p->at)
+        return fail_damaged(p, "truncated");
+    make_table(p, wide ? MOST : 255);
+    for (int64_t y = 0; y < p->height; y++, p->at += row)
+        if (read_row(p, (size_t)image_channels(image->kind), wide, image->buffer + (size_t)y * out))
+            return -1;
+    return 0;
+}
+
+static void end(void *state)
+{
+    (void)state; /* nothing is kept but the table */
 }
 
 const struct decode_format decode_pnm = {.name = "PNM",

@@ -8,15 +8,8 @@ why=
 for program in aarch64-linux-gnu-gcc qemu-aarch64 pkg-config; do
     command -v $program >/dev/null || why="$program is not installed"
 done
-# libnetpbm-dev cannot be installed for two processors at once; its headers are the same for both.
-netpbm=$T/netpbm
-mkdir "$netpbm"
-ln -s /usr/lib/aarch64-linux-gnu/libnetpbm.so.11 "$netpbm/libnetpbm.so"
-printf '%s\n' 'Name: netpbm' 'Description: for arm64' 'Version: 11' 'Cflags: -I/usr/include/netpbm' \
-    "Libs: -L$netpbm -lnetpbm" >"$netpbm/netpbm.pc"
-[ -e "$netpbm/libnetpbm.so" ] || why="libnetpbm11 is not installed for arm64"
-export PKG_CONFIG_LIBDIR=$netpbm:/usr/lib/aarch64-linux-gnu/pkgconfig:/usr/share/pkgconfig
-libraries="libpng libjpeg libwebp libwebpdemux libtiff-4 netpbm libexif libarchive zlib openblas libzmq jansson"
+export PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig:/usr/share/pkgconfig
+libraries="libpng libjpeg libwebp libwebpdemux libtiff-4 libexif libarchive zlib openblas libzmq jansson"
 # shellcheck disable=SC2086 # a list
 [ -n "$why" ] || pkg-config --exists $libraries || why="the libraries are not installed for arm64"
 python_has numpy || why="python3-numpy is not installed"

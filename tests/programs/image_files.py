@@ -340,8 +340,8 @@ def hostile():
         "sides.bmp": (b"BM" + bytes(8) + struct.pack("<IIiiHHIIiiII", 54, 40, 2**30, 2**30, 1, 24, 0, 0, 0, 0, 0, 0)
                       + bytes(99), "pixels is more than is read"),
         "sides.ppm": (b"P6 100000 100000 255\n" + bytes(99), "pixels is more than is read"),
-        "deep.pam": (b"P7\nWIDTH 9\nHEIGHT 9\nDEPTH 99999999\nMAXVAL 255\nENDHDR\n" + bytes(99), "too large"),
-        "many.pam": (b"P7\nWIDTH 9\nHEIGHT 9\nDEPTH 99999\nMAXVAL 255\nENDHDR\n" + bytes(99), "channels are more"),
+        "deep.pam": (b"P7\nWIDTH 9\nHEIGHT 9\nDEPTH 99999999\nMAXVAL 255\nENDHDR\n" + bytes(99), "99999999 channels"),
+        "many.pam": (b"P7\nWIDTH 9\nHEIGHT 9\nDEPTH 99999\nMAXVAL 255\nENDHDR\n" + bytes(99), "99999 channels"),
         "sides.webp": (b"RIFF\x3a\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0" + b"\x3f\x9c\0" * 2 + b"ANIM\6\0\0\0" + bytes(30),
                        "pixels is more than is read"),
     }
