@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/signals.h"
+#include "base/stop.h"
 
 enum { CHILDREN_MAX = 64, PIPE_SIZE = 1 << 20 };
 static pid_t children[CHILDREN_MAX];
@@ -142,5 +144,45 @@ void child_stop(pid_t *pid)
         kill(-*pid, signals[i]);
         child_wait(pid, 2);
     }
+    fail_restore(&note);
+}
+
+/* Returns true if the child has exited. It stays a zombie, so its group keeps its number. */
+static bool has_exited(pid_t pid)
+{
+    siginfo_t info = {0};
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == pid;
+}
+
+int child_finish(pid_t *pid, double seconds)
+{
+    const double deadline = clock_now() + seconds;
+    for (long pause = 200000; !has_exited(*pid) && clock_now() < deadline;
+         pause = pause < 20000000 ? pause * 2 : pause) {
+        if (stop_check())
+            return -1;
+        nanosleep(&(struct timespec){0, pause}, NULL);
+    }
+    if (!has_exited(*pid))
+        return fail("did not exit within %g s", seconds);
+    kill(-*pid, SIGKILL);
+    return child_wait(pid, 2);
+}
+
+void child_stop_group(pid_t *pid, int from)
+{
+    struct fail_note note;
+    fail_save(&note);
+    const double deadline = clock_now() + 2;
+    kill(-*pid, SIGTERM);
+    for (;;) {
+        struct pollfd end = {from, 0, 0};
+        const bool closed = from < 0 || (poll(&end, 1, 0) > 0 && (end.revents & POLLHUP));
+        if ((closed && has_exited(*pid)) || clock_now() >= deadline)
+            break;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    kill(-*pid, SIGKILL);
+    child_wait(pid, 2);
     fail_restore(&note);
 }

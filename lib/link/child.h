@@ -19,6 +19,15 @@ int child_wait(pid_t *pid, double seconds);
  * as it was. */
 void child_stop(pid_t *pid);
 
+/* Does the same as child_wait(), and kills what is left of the child's group after it has exited.
+ */
+int child_finish(pid_t *pid, double seconds);
+
+/* Ends the child and all of its group: sends SIGTERM, waits up to two seconds until the child has
+ * exited and no process holds the other end of the pipe `from` any more, and kills what is left.
+ * Leaves fail_message() as it was. */
+void child_stop_group(pid_t *pid, int from);
+
 /* Enlarges the buffer of a pipe or FIFO, so that its writer waits less often and a frame is ready
  * when its reader wants it. Does nothing if fd is something else or the system refuses. */
 void child_widen_pipe(int fd);

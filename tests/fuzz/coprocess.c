@@ -8,11 +8,31 @@
 
 static struct input output;
 static int exit_status;
+static bool is_raw;
+static size_t limit; /* of the next command's output, if it is raw */
 
 void coprocess_says(struct input stream, int status)
 {
     output = stream;
     exit_status = status;
+    is_raw = false;
+}
+
+void coprocess_prints(struct input bytes, size_t first, int status)
+{
+    output = bytes;
+    exit_status = status;
+    is_raw = true;
+    limit = first;
+}
+
+static int open_output(void)
+{
+    if (!is_raw)
+        return input_stream(output);
+    const struct input cut = {output.bytes, output.size < limit ? output.size : limit};
+    limit = SIZE_MAX;
+    return input_file(cut);
 }
 
 int child_start(const char *command, pid_t *pid, int *to, int *from)
@@ -22,7 +42,7 @@ int child_start(const char *command, pid_t *pid, int *to, int *from)
     if (to)
         *to = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (from)
-        *from = input_stream(output);
+        *from = open_output();
     return 0;
 }
 
@@ -42,4 +62,15 @@ void child_widen_pipe(int fd)
 void child_stop(pid_t *pid)
 {
     *pid = 0;
+}
+
+int child_finish(pid_t *pid, double seconds)
+{
+    return child_wait(pid, seconds);
+}
+
+void child_stop_group(pid_t *pid, int from)
+{
+    (void)from;
+    child_stop(pid);
 }

@@ -7,5 +7,8 @@
 #include "input.h"
 
 void coprocess_says(struct input stream, int status);
+/* Does the same for output that consists of these bytes. The first command that is started delivers
+ * no more than `first` of them. */
+void coprocess_prints(struct input bytes, size_t first, int status);
 
 #endif
