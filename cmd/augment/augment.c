@@ -48,7 +48,9 @@ static char policies[128], targets[256], details[6000]; /* write_help() fills th
 static const struct option_spec options[] = {
     {.kind = OPTION_HEADING, .help = "Data"},
     {"data", OPTION_STRING, &images.data, "PATH",
-     .help = "folder, archive, list of archives, '-': stdin; or drawn: 'shapes', series 'waves'"},
+     .help = "folder, archive, list of archives, '-': stdin, commands 'exec:CMD'; or drawn: "
+             "'shapes', series "
+             "'waves'"},
     {"format", OPTION_CHOICE, &images.format, "NAME", .help = "format of the data",
      .choices = dataset_formats},
     {"split", OPTION_CHOICE, &images.split, "NAME", .help = "part of the data",
@@ -69,6 +71,12 @@ static const struct option_spec options[] = {
      .help = "an unreadable image: skip it, up to 1 % of all, or stop", .choices = "skip|stop"},
     {"cache", OPTION_BYTES, &images.cache, "BYTES", .help = "images to keep in memory", .min = 0,
      .max = 1e15},
+    {"count", OPTION_INT, &images.count, "IMAGES",
+     .help = "how many images a stream has, which spares counting them (0: count them)", .min = 0,
+     .max = 1e15},
+    {"retries", OPTION_INT, &images.retries, "N",
+     .help = "run the command of a shard again if it breaks off, up to N times", .min = 0,
+     .max = 1 << 20},
     {"shuffle", OPTION_INT, &images.shuffle, "IMAGES",
      .help = "size of the shuffle buffer of a stream", .min = 1, .max = 1 << 28},
     {"pixels", OPTION_CHOICE, &views.pixels, "KIND",

@@ -115,6 +115,23 @@ static enum dataset_result draw_place(struct batch_reader *r)
     return DATASET_SAMPLE;
 }
 
+/* After the last batch of an epoch, reads what is left of a stream whose number of images was
+ * given, so that dataset_next() checks the number. */
+static int check_count(struct batch_reader *r)
+{
+    const struct sampler *sampler = r->sampler;
+    if (!dataset_count_is_given(r->set) || sampler->images != dataset_count(r->set) ||
+        (r->batch.step + 1) % sampler->steps_per_epoch != 0)
+        return 0;
+    struct sample s = {0};
+    enum dataset_result result = DATASET_SAMPLE;
+    while (!r->ended && result == DATASET_SAMPLE)
+        result = dataset_next(r->set, &s);
+    sample_free(&s);
+    r->ended = true;
+    return result == DATASET_FAILED ? -1 : 0;
+}
+
 static int read_batch(struct batch_reader *r)
 {
     const struct batch *b = &r->batch;
@@ -132,7 +149,7 @@ static int read_batch(struct batch_reader *r)
     while (got == DATASET_SAMPLE && !r->sampler->evaluation && r->drawn <= BATCH_READER_BEFORE &&
            r->drawn < r->sampler->images)
         got = draw_place(r);
-    return got == DATASET_FAILED ? -1 : 0;
+    return got == DATASET_FAILED || check_count(r) ? -1 : 0;
 }
 
 int batch_reader_begin(struct batch_reader *r, int64_t step)

@@ -9,16 +9,23 @@ enum {
     MIN_BUFFER = 256 << 20
 }; /* bytes that a shuffle buffer may use even if the cache is smaller */
 
-/* Sets the epochs and images of a stream that comes once. It has one epoch, and --limit or --steps
- * decides how much of it is read. */
-static int count_once(struct data_source *s)
+/* A stream that comes once has one epoch. */
+static int allow_one_epoch(struct data_source *s)
 {
     struct sampler *sampler = &s->sampler;
-    const int64_t limit = s->subset_options.limit;
     if (s->epochs_given && sampler->epochs > 1)
         return fail("%s: more than --cache holds, and it comes once: --epochs %lld is not possible",
                     s->data, (long long)sampler->epochs);
     sampler->epochs = 1;
+    return 0;
+}
+
+/* Sets the images of a stream that comes once. --limit or --steps decides how much of it is
+ * read. */
+static int count_once(struct data_source *s)
+{
+    struct sampler *sampler = &s->sampler;
+    const int64_t limit = s->subset_options.limit;
     if (!limit && !sampler->steps)
         return fail(
             "%s: more than --cache holds, and it comes once: give --steps or --limit to say how "
@@ -41,6 +48,8 @@ static int choose_of_stream(struct data_source *s)
                     "may hold it)",
                     s->data, options->hold > 0 ? "images to hold back" : "labels");
     sampler->images = dataset_count(s->set);
+    if (dataset_comes_once(s->set) && allow_one_epoch(s))
+        return -1;
     if (sampler->images < 0)
         return count_once(s);
     if (options->limit && options->limit < sampler->images) {
@@ -79,6 +88,8 @@ int data_source_open(struct data_source *s, int size)
                                                     .hold = hold,
                                                     .size = size,
                                                     .budget = s->cache,
+                                                    .count = s->count,
+                                                    .retries = s->retries,
                                                     .links = s->links},
                           s->errors);
     if (!s->set || choose_images(s))
@@ -92,7 +103,7 @@ int data_source_open(struct data_source *s, int size)
                               .buffer_bytes = s->cache > MIN_BUFFER ? s->cache : MIN_BUFFER};
     if (batch_reader_init(&s->reader))
         return -1;
-    if (dataset_count(s->set) >= 0)
+    if (dataset_count(s->set) >= 0 && !dataset_count_is_given(s->set))
         dataset_report_ignored(s->set);
     return 0;
 }

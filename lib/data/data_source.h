@@ -19,6 +19,8 @@ struct data_source {
     bool stop_on_error;                /* end the run at the first image that cannot be read */
     int64_t cache;   /* bytes of images held in memory, or bytes of a stream's shuffle buffer */
     int64_t shuffle; /* number of images in that buffer */
+    int64_t count;   /* number of images of the split, if it is known; 0: they are counted */
+    int64_t retries; /* of the command of a shard */
     struct subset_options subset_options; /* held_out is set by data_source_open() */
     struct sampler
         sampler;       /* checked by sampler_check(); data_source_open() sets images and chosen */

@@ -49,7 +49,7 @@ static const struct dataset_format *recognize_format(const char *path)
 bool dataset_holds_series(const char *path, const char *format)
 {
     return strcmp(format, "series") == 0 ||
-           (strcmp(format, "auto") == 0 && dataset_series.recognize(path));
+           (strcmp(format, "auto") == 0 && !shards_match(path) && dataset_series.recognize(path));
 }
 
 /* Adds an image's size to the sample of sizes. It reads the size from the image's header. The first
@@ -100,6 +100,33 @@ static void sample_sizes(struct dataset *set)
     sample_free(&s);
 }
 
+/* Opens the commands that deliver the data, and sets the format. */
+static int open_shards(struct dataset *set, const struct dataset_options *options)
+{
+    enum shards_kind kind;
+    set->shards = shards_open(options->path, options->links, options->retries);
+    if (!set->shards)
+        return -1;
+    if (set->format)
+        return set->format == &dataset_tar || set->format == &dataset_frames
+                   ? 0
+                   : fail("--format %s: commands deliver archives (tar) or frames",
+                          options->format);
+    if (shards_recognize(set->shards, &kind))
+        return -1;
+    set->format = kind == SHARDS_FRAMES ? &dataset_frames : &dataset_tar;
+    return 0;
+}
+
+/* Compares the number of images with that which the caller has given. */
+static int check_count(const struct dataset *set, const struct dataset_options *options)
+{
+    if (!options->count || set->count < 0 || set->count == options->count)
+        return 0;
+    return fail("%s: --count says %lld images, and there are %lld", set->name,
+                (long long)options->count, (long long)set->count);
+}
+
 static int open_set(struct dataset *set, const struct dataset_options *options)
 {
     if (set->format->open(set, options))
@@ -114,28 +141,36 @@ static int open_set(struct dataset *set, const struct dataset_options *options)
     }
     if (!set->native_size && !set->channels && !dataset_is_stream(set))
         sample_sizes(set);
-    return 0;
+    return check_count(set, options);
+}
+
+static int recognize_and_open(struct dataset *set, const struct dataset_options *options)
+{
+    if (strcmp(options->format, "auto") != 0 && !(set->format = find_format(options->format)))
+        return -1;
+    if (shards_match(options->path)) {
+        if (open_shards(set, options))
+            return -1;
+    } else if (options->retries)
+        return fail("%s: --retries is for data from commands (exec:, pipe:)", set->name);
+    else if (!set->format && !(set->format = recognize_format(options->path)))
+        return -1;
+    return open_set(set, options);
 }
 
 struct dataset *dataset_open(const struct dataset_options *options, struct read_errors *errors)
 {
     const char *path = options->path;
-    const struct dataset_format *format = strcmp(options->format, "auto") == 0
-                                              ? recognize_format(path)
-                                              : find_format(options->format);
-    if (!format)
-        return NULL;
     struct dataset *set = calloc(1, sizeof *set);
     if (!set) {
         fail_memory(path);
         return NULL;
     }
-    set->format = format;
     set->errors = errors;
     set->name = strdup(strcmp(path, "-") == 0 ? "stdin" : *path ? path : options->format);
     if (!set->name)
         fail_memory(path);
-    if (!set->name || open_set(set, options)) {
+    if (!set->name || recognize_and_open(set, options)) {
         dataset_close(set);
         return NULL;
     }
@@ -147,7 +182,9 @@ void dataset_close(struct dataset *set)
     if (!set)
         return;
     sequence_close(set);
-    set->format->close(set);
+    if (set->format)
+        set->format->close(set);
+    shards_close(set->shards);
     layout_free(set->layout);
     free(set->name);
     free(set);
@@ -202,6 +239,21 @@ bool dataset_is_stream(const struct dataset *set)
 int64_t dataset_count(const struct dataset *set)
 {
     return set->count;
+}
+
+bool dataset_count_is_given(const struct dataset *set)
+{
+    return set->sequence && sequence_count_is_given(set->sequence);
+}
+
+int64_t dataset_commands(const struct dataset *set)
+{
+    return set->shards ? shards_count(set->shards) : 0;
+}
+
+bool dataset_comes_once(const struct dataset *set)
+{
+    return dataset_is_stream(set) && !set->rewinds;
 }
 
 int dataset_classes(const struct dataset *set)
@@ -288,6 +340,10 @@ enum dataset_result dataset_next(struct dataset *set, struct sample *s)
 int dataset_rewind(struct dataset *set)
 {
     set->bad_labels = 0;
-    return set->rewinds ? set->format->rewind(set)
-                        : fail("%s: it comes once, and cannot begin again", set->name);
+    if (!set->rewinds)
+        return fail("%s: it comes once, and cannot begin again", set->name);
+    if (dataset_count_is_given(set))
+        dataset_report_ignored(set); /* the next pass counts them again */
+    sequence_rewind(set);
+    return set->format->rewind(set);
 }

@@ -29,7 +29,10 @@
  * the other). Archives that are not compressed are indexed: their images are read directly from
  * their places in the file. Data that can only be read in sequence (compressed archives, stdin,
  * frames) is held in memory and indexed if its bytes fit into the budget; otherwise it is a stream.
- * A stream from files is read once to count it, and can begin again; stdin cannot.
+ * A stream from files or commands is read once to count it, and can begin again; stdin cannot.
+ * With `count` a stream is not read to count it. Then nothing is known of its layout either: labels
+ * come from .cls files alone, the classes have no names and no number, and a folder in an image's
+ * path decides its part.
  *
  * Each format is one file, dataset_NAME.c; dataset_format.h says how to add one. */
 #ifndef DATASET_H
@@ -60,6 +63,9 @@ struct dataset_options {
     int size;           /* pixels a side of the views, for sets that draw their images at any
                            size; 0: not known yet */
     int64_t budget;     /* bytes of samples that may be held in memory */
+    int64_t count;      /* number of images of the split, if the caller knows it, so that a stream
+                           need not be counted; 0: unknown */
+    int64_t retries;    /* how often the command of a shard is run again if it breaks off */
     const struct link_config *links; /* for data that comes over a link */
 };
 
@@ -79,7 +85,12 @@ bool dataset_holds_series(const char *path, const char *format);
 
 bool dataset_is_stream(const struct dataset *set);
 int64_t dataset_count(const struct dataset *set); /* -1: a stream that cannot be counted */
-int dataset_classes(const struct dataset *set);   /* labels are below this; 0: no labels */
+/* Returns true if the set is a stream whose number of images is the caller's. */
+bool dataset_count_is_given(const struct dataset *set);
+/* Returns the number of commands that deliver the set, or 0 if none do. */
+int64_t dataset_commands(const struct dataset *set);
+bool dataset_comes_once(const struct dataset *set); /* a stream that cannot begin again */
+int dataset_classes(const struct dataset *set);     /* labels are below this; 0: no labels */
 /* Returns the names of the classes by label, which the set owns, or NULL if the classes have
  * none. */
 const char *const *dataset_class_names(const struct dataset *set);
@@ -131,7 +142,8 @@ enum dataset_result {
     DATASET_SAMPLE = 1
 };
 
-/* Gets the next sample of a stream; its bytes are in the sample's own memory. */
+/* Gets the next sample of a stream; its bytes are in the sample's own memory. If the stream ends
+ * with another number of images than the caller's `count`, fails. */
 enum dataset_result dataset_next(struct dataset *set, struct sample *s);
 /* Begins a stream again. Returns -1 with a message if that is impossible. */
 int dataset_rewind(struct dataset *set);

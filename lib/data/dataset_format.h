@@ -29,6 +29,7 @@
 #include "data/dataset.h"
 #include "data/ignored.h"
 #include "data/layout.h"
+#include "data/shards.h"
 #include "data/size_sample.h"
 
 /* All formats, in the order of `--help`. TURN is the order in which `--format auto` asks them
@@ -74,6 +75,10 @@ struct dataset {
     bool ignored_reported;  /* later additions to `ignored` are not reported */
     int64_t bad_labels;     /* number of labels that could not be read in this pass over the set */
     bool fatal;             /* next() failed for another reason than a truncated archive */
+
+    /* The commands that deliver the data, for the formats tar and frames; NULL: it is at the path.
+     * dataset.c opens and closes them. */
+    struct shards *shards;
 
     /* These are for dataset.c and sequence.c only. */
     struct sequence *sequence; /* NULL: the set is indexed by its format */

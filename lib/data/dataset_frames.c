@@ -5,6 +5,7 @@
 
 #include "base/fail.h"
 #include "data/dataset_format.h"
+#include "data/frame_shards.h"
 #include "data/image.h"
 #include "data/part.h"
 #include "data/path.h"
@@ -16,8 +17,10 @@
 struct frames {
     char *path;
     const struct link_config *links;
-    struct source *source;
-    struct frame *frame; /* NULL: the next frame has not been read */
+    struct source *source;       /* or: */
+    struct frame_shards *shards; /* of commands */
+    char *shards_names;          /* class_names of the first shard; NULL: it has none */
+    struct frame *frame;         /* NULL: the next frame has not been read */
     const struct tensor
         *x; /* (rows,height,width,channels), or with a dimension of 1 after the first */
     struct image_kind kind; /* of its images */
@@ -53,9 +56,18 @@ static int open_set(struct dataset *set, const struct dataset_options *options)
     if (strcmp(options->split, "train") != 0)
         return part_missing(set->name, options->split);
     set->in_sequence = true;
-    set->rewinds = path_is_file(f->path);
+    set->rewinds = set->shards || path_is_file(f->path);
+    if (set->shards) {
+        f->shards = frame_shards_new(set->shards, f->links);
+        return f->shards ? 0 : -1;
+    }
     f->source = open_source(f);
     return f->source ? 0 : -1;
+}
+
+static const char *name_of(const struct frames *f)
+{
+    return f->shards ? frame_shards_name(f->shards) : source_name(f->source);
 }
 
 /* Checks the frame and points at its images; it may have none. Returns -1 with a message on
@@ -63,7 +75,7 @@ static int open_set(struct dataset *set, const struct dataset_options *options)
 static int take_frame(struct frames *f)
 {
     const struct tensor *x = frame_find(f->frame, "x"), *y = frame_find(f->frame, "y");
-    const char *name = source_name(f->source);
+    const char *name = name_of(f);
     if (!x || (x->dtype != DTYPE_U8 && x->dtype != DTYPE_F32) || x->ndim < 3 || x->ndim > 5 ||
         x->shape[x->ndim - 1] < 1 || x->shape[x->ndim - 1] > IMAGE_MAX_CHANNELS)
         return fail("%s: a frame without x U8 or F32 [N,H,W,C], C up to %d", name,
@@ -87,16 +99,29 @@ static int take_frame(struct frames *f)
     return 0;
 }
 
+/* Checks that a shard has the names of the first one, since its labels are theirs. */
+static int compare_names(const struct frames *f, const char *text)
+{
+    const char *first = f->shards_names;
+    if (text && first ? strcmp(text, first) == 0 : !text && !first)
+        return 0;
+    return fail("%s: its class_names are not those of the first shard", name_of(f));
+}
+
 /* Reads the names of the classes, which the first frame has for all frames. */
 static int take_names(struct dataset *set)
 {
     struct frames *f = set->state;
-    const char *text = f->begun ? NULL : frame_meta(f->frame, "class_names");
+    const char *text = frame_meta(f->frame, "class_names");
+    if (f->begun)
+        return f->shards && frame_shards_at_first(f->shards) ? compare_names(f, text) : 0;
     f->begun = true;
     if (!text)
         return 0;
+    if (f->shards && !(f->shards_names = strdup(text)))
+        return fail_memory(name_of(f));
     if (class_names_parse(&f->names, text))
-        return fail_prefix("%s", source_name(f->source));
+        return fail_prefix("%s", name_of(f));
     set->class_names = (const char *const *)f->names.list;
     set->classes = f->names.n;
     return 0;
@@ -117,7 +142,7 @@ static int check_range(const struct frames *f, const struct sample *s)
 static int take_row(struct frames *f, struct sample *s)
 {
     const size_t size = image_pixel_bytes(f->kind) * (size_t)f->height * (size_t)f->width;
-    s->file = f->path;
+    s->file = f->shards ? name_of(f) : f->path;
     s->member = NULL;
     if (sample_reserve(s, size))
         return -1;
@@ -129,10 +154,10 @@ static int take_row(struct frames *f, struct sample *s)
     s->height = f->height;
     s->label = f->y ? f->y[f->row] : -1;
     if (s->label < -1 || s->label > INT32_MAX - 1)
-        return fail("%s: label %lld", source_name(f->source), (long long)s->label);
+        return fail("%s: label %lld", name_of(f), (long long)s->label);
     if (f->names.list && s->label >= f->names.n)
-        return fail("%s: label %lld, and class_names has %d names", source_name(f->source),
-                    (long long)s->label, f->names.n);
+        return fail("%s: label %lld, and class_names has %d names", name_of(f), (long long)s->label,
+                    f->names.n);
     f->row++;
     return 0;
 }
@@ -144,7 +169,8 @@ static enum dataset_result next(struct dataset *set, struct sample *s)
         frame_free(f->frame);
         f->frame = NULL;
         struct frame *frame;
-        const enum source_result result = source_next(f->source, &frame);
+        const enum source_result result =
+            f->shards ? frame_shards_next(f->shards, &frame) : source_next(f->source, &frame);
         if (result != SOURCE_FRAME)
             return result == SOURCE_END ? DATASET_END : DATASET_FAILED;
         f->frame = frame;
@@ -159,6 +185,10 @@ static int begin_again(struct dataset *set)
     struct frames *f = set->state;
     frame_free(f->frame);
     f->frame = NULL;
+    if (f->shards) {
+        frame_shards_rewind(f->shards);
+        return 0;
+    }
     source_close(f->source);
     f->source = open_source(f);
     return f->source ? 0 : -1;
@@ -171,6 +201,8 @@ static void close_set(struct dataset *set)
         frame_free(f->frame);
         if (f->source)
             source_close(f->source);
+        frame_shards_free(f->shards);
+        free(f->shards_names);
         class_names_free(&f->names);
         free(f->path);
     }

@@ -69,6 +69,9 @@ static int list_stream(struct data_source *source, bool archives, FILE *out)
             dataset_origin(source->set, i, &from);
         write_line(source->set, i, s.label, &from, archives, out);
     }
+    if (got == DATASET_SAMPLE && dataset_count_is_given(source->set) &&
+        source->sampler.images == dataset_count(source->set))
+        got = dataset_next(source->set, &s); /* it compares the number of images */
     sample_free(&s);
     return got == DATASET_FAILED ? -1 : 0;
 }
@@ -76,10 +79,11 @@ static int list_stream(struct data_source *source, bool archives, FILE *out)
 int listing_write(struct data_source *source, FILE *out)
 {
     char **paths;
-    int64_t n;
-    if (brace_expand(source->data, &paths, &n))
+    int64_t n = dataset_commands(source->set);
+    if (!n && brace_expand(source->data, &paths, &n) == 0)
+        brace_expand_free(paths, n);
+    if (!n)
         return -1;
-    brace_expand_free(paths, n);
     if (dataset_is_stream(source->set))
         return list_stream(source, n > 1, out);
     list_indexed(source, n > 1, out);

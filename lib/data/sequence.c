@@ -6,6 +6,7 @@
 
 #include "base/fail.h"
 #include "base/grow.h"
+#include "base/warn.h"
 #include "data/archive_images.h"
 #include "data/part.h"
 #include "data/read_errors.h"
@@ -18,8 +19,11 @@ struct sequence {
     struct archive_images images; /* which of the samples are images, if the set has a layout */
     /* For a stream. */
     bool is_stream;
-    int64_t next; /* the first of the samples that has not been returned */
-    /* For a stream that comes once. */
+    int64_t next;  /* the first of the samples that has not been returned */
+    int64_t given; /* number of images of the split that the options give; 0: none */
+    int64_t taken; /* number of images of the split that were returned in this pass */
+    bool warned;   /* that folders give no labels */
+    /* For a stream that is not read beforehand. */
     char split[16];
     enum part test_part; /* the part of the first test image: PART_TEST or PART_VALIDATION */
     int64_t seen;        /* number of images and links that were read */
@@ -28,6 +32,11 @@ struct sequence {
 bool sequence_is_stream(const struct sequence *q)
 {
     return q->is_stream;
+}
+
+bool sequence_count_is_given(const struct sequence *q)
+{
+    return q->is_stream && q->given;
 }
 
 int64_t sequence_bytes(const struct sequence *q)
@@ -62,6 +71,16 @@ static void free_samples(struct sequence *q)
     free(q->samples);
     q->samples = NULL;
     q->n = q->capacity = q->bytes = q->next = 0;
+}
+
+void sequence_rewind(struct dataset *set)
+{
+    struct sequence *q = set->sequence;
+    if (!q || !q->is_stream)
+        return;
+    free_samples(q);
+    q->taken = q->seen = 0;
+    set->damage_reported |= q->given > 0;
 }
 
 void sequence_get(const struct sequence *q, int64_t i, struct sample *s)
@@ -135,11 +154,12 @@ static int open_stream(struct dataset *set, const struct dataset_options *option
     return dataset_rewind(set);
 }
 
-/* Begins a stream from a set that does not fit and can be read only once. */
-static void open_stream_once(struct dataset *set)
+/* Begins a stream from a set that does not fit, and can be read only once or need not be
+ * counted. */
+static void open_stream_unread(struct dataset *set)
 {
     const struct sequence *q = set->sequence;
-    set->count = -1;
+    set->count = q->given ? q->given : -1;
     for (int64_t i = 0; i < q->n; i++)
         dataset_offer_size(set, &q->samples[i]);
 }
@@ -199,15 +219,16 @@ int sequence_open(struct dataset *set, const struct dataset_options *options)
     if (!q)
         return fail_memory(options->path);
     snprintf(q->split, sizeof q->split, "%s", options->split);
+    q->given = options->count;
     struct sample s = {0};
     int result = fill(set, options->budget, &s);
     if (result == 0) {
         if (!q->is_stream)
             result = open_held(set, options);
-        else if (set->rewinds)
+        else if (set->rewinds && !q->given)
             result = open_stream(set, options, &s);
         else
-            open_stream_once(set);
+            open_stream_unread(set);
     }
     sample_free(&s);
     return result;
@@ -228,8 +249,8 @@ void sequence_close(struct dataset *set)
 
 enum choice { FAILED = -1, PASS_OVER, TAKE };
 
-/* Chooses an image of a stream that comes once by its own path, since its layout is not known until
- * the end. The first folder of the path that means a part decides. */
+/* Chooses an image of a stream by its own path, since its layout is not known until the end. The
+ * first folder of the path that means a part decides. */
 static enum choice choose_by_path(struct dataset *set, const char *path)
 {
     struct sequence *q = set->sequence;
@@ -243,23 +264,37 @@ static enum choice choose_by_path(struct dataset *set, const char *path)
     if (part != PART_TEST && part != PART_VALIDATION)
         return PASS_OVER;
     if (q->test_part != PART_NONE && part != q->test_part) {
-        fail("%s: both a test and a validation part, in a stream that comes once: save it as a "
-             "file, and give its name",
-             set->name);
+        fail("%s: both a test and a validation part, in a stream %s", set->name,
+             q->given ? "that --count keeps from being read before"
+                      : "that comes once: save it as a file, and give its name");
         return FAILED;
     }
     q->test_part = part;
     return TAKE;
 }
 
-static enum choice choose_of_once(struct dataset *set, const struct sample *s)
+/* Reports once that an image in a folder has no label, which a pass over the set would give it. */
+static void warn_of_labels(const struct dataset *set, const struct sample *s)
+{
+    struct sequence *q = set->sequence;
+    if (!q->given || q->warned || s->label >= 0 || !strchr(s->text, '/'))
+        return;
+    q->warned = true;
+    warn_line("%s: no labels: with --count only .cls files give them (without it, folders are "
+              "classes)",
+              set->name);
+}
+
+static enum choice choose_of_unread(struct dataset *set, const struct sample *s)
 {
     struct sequence *q = set->sequence;
     q->seen++;
     if (set->bad_labels && read_errors_check_labels(set->errors, q->seen + set->bad_labels))
         return FAILED;
-    if (!s->link)
+    if (!s->link) {
+        warn_of_labels(set, s);
         return choose_by_path(set, s->text);
+    }
     ignored_add(&set->ignored, "links, which a stream cannot follow", 1);
     return PASS_OVER;
 }
@@ -269,8 +304,8 @@ static enum choice choose(struct dataset *set, struct sample *s)
 {
     if (!set->layout)
         return TAKE;
-    if (set->count < 0)
-        return choose_of_once(set, s);
+    if (set->count < 0 || set->sequence->given)
+        return choose_of_unread(set, s);
     if (s->link)
         return PASS_OVER;
     int64_t label;
@@ -297,14 +332,37 @@ static enum dataset_result next_of_all(struct dataset *set, struct sample *s)
     return DATASET_SAMPLE;
 }
 
+/* Compares the number of images with that of the options: at the end of the stream, and after each
+ * image. */
+static int check_given(const struct dataset *set)
+{
+    const struct sequence *q = set->sequence;
+    if (!q->given || q->taken == q->given)
+        return 0;
+    return fail("%s: --count says %lld images, and there are %lld", set->name, (long long)q->given,
+                (long long)q->taken);
+}
+
+static int check_given_so_far(const struct dataset *set)
+{
+    const struct sequence *q = set->sequence;
+    if (!q->given || q->taken <= q->given)
+        return 0;
+    return fail("%s: --count says %lld images, and there are more", set->name, (long long)q->given);
+}
+
 enum dataset_result sequence_next(struct dataset *set, struct sample *s)
 {
     for (;;) {
         const enum dataset_result result = next_of_all(set, s);
         if (result != DATASET_SAMPLE)
-            return result;
+            return result == DATASET_END && check_given(set) ? DATASET_FAILED : result;
         const enum choice choice = choose(set, s);
-        if (choice != PASS_OVER)
-            return choice == TAKE ? DATASET_SAMPLE : DATASET_FAILED;
+        if (choice == FAILED)
+            return DATASET_FAILED;
+        if (choice == PASS_OVER)
+            continue;
+        set->sequence->taken++;
+        return check_given_so_far(set) ? DATASET_FAILED : DATASET_SAMPLE;
     }
 }

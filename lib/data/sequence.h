@@ -2,8 +2,9 @@
  *
  * If the bytes of the samples fit into the budget, they are held in memory, and the set is indexed.
  * Otherwise the set is a stream. A stream that can be read again is read once to count its images
- * and to settle its layout. For a stream that comes only once nothing is known beforehand; its
- * first samples are those that were read before the budget was exceeded. */
+ * and to settle its layout. For a stream that comes only once, or whose number of images is given,
+ * nothing else is known beforehand; its first samples are those that were read before the budget
+ * was exceeded. */
 #ifndef SEQUENCE_H
 #define SEQUENCE_H
 
@@ -18,6 +19,10 @@ int sequence_open(struct dataset *set, const struct dataset_options *options);
 void sequence_close(struct dataset *set); /* fine for an indexed set, too */
 
 bool sequence_is_stream(const struct sequence *q);
+/* Returns true if it is a stream whose number of images is that of the options. */
+bool sequence_count_is_given(const struct sequence *q);
+/* Drops what is left of the samples that were read when a stream was opened. */
+void sequence_rewind(struct dataset *set);
 int64_t sequence_bytes(const struct sequence *q); /* bytes of the samples that are held */
 
 /* These do the work of dataset_get(), dataset_label() and dataset_image_name() for samples that are

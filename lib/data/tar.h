@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct command;
 struct tar;
 
 struct tar_entry {
@@ -19,6 +20,11 @@ struct tar_entry {
 
 /* Opens a file, a FIFO, or stdin for "-". Returns NULL with a message on failure. */
 struct tar *tar_open(const char *path);
+/* Opens the output of a command that has just been started. The caller ends the command after
+ * tar_close(). Unlike a file, such an archive must be complete: it ends with the mark that ends an
+ * archive, nothing but zeros follows the mark, its compression ends properly, and then the command
+ * exits with status 0. Otherwise tar_next() fails in place of TAR_END. */
+struct tar *tar_open_command(struct command *c, const char *name);
 void tar_close(struct tar *t); /* NULL is fine */
 
 enum tar_result {
@@ -32,6 +38,9 @@ enum tar_result tar_next(struct tar *t, struct tar_entry *e);
 /* Reads the first `size` bytes of the entry that was found last. Returns -1 with a message if there
  * are fewer. */
 int tar_read(struct tar *t, void *out, int64_t size);
+/* Reads what is left of the bytes of the entry that was found last, and adds them to *crc, a
+ * CRC-32. Returns -1 with a message on failure. */
+int tar_skip(struct tar *t, uint32_t *crc);
 
 /* Returns true if the regular file is an archive, compressed or not, that contains a file or a
  * link. */
