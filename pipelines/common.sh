@@ -93,7 +93,7 @@ need_command() { # NAME...
 # Prints a path in a form that no program takes for an option, a command or an address.
 plain_path() {
     case $1 in
-    -?* | exec:* | tcp:* | ipc:*) [ ! -e "$1" ] || printf './' ;;
+    -?* | exec:* | pipe:* | tcp:* | ipc:*) [ ! -e "$1" ] || printf './' ;;
     *) ;;
     esac
     printf '%s' "$1"
@@ -113,9 +113,9 @@ recall() { # FOLDER of the run
 }
 
 # Prints the command that reads images for an evaluation: augment with those options of the run's
-# augment that give the size of views and, unless other data is evaluated, the format of the data.
+# augment that give the size of views and, unless other data is evaluated, how to read the data.
 reader_of() { # AUGMENT COMMAND, OTHER DATA or ''
-    local kept='size|format'
+    local kept='size|format|retries'
     [ -z "$2" ] || kept=size
     echo augment "$(grep -oE -- "--($kept)[ =]+[^ ]+|--orient" <<<"$1" | tr '\n' ' ' || true)"
 }
