@@ -133,8 +133,8 @@ static int check_range(const struct frames *f, const struct sample *s)
     const float *values = (const float *)(const void *)s->buffer;
     for (size_t i = 0; f->kind.depth == 32 && i < s->size / sizeof *values; i++)
         if (!(values[i] >= 0 && values[i] <= 1))
-            return fail("%s: x F32 has the value %g; those of images are from 0 to 1",
-                        source_name(f->source), (double)values[i]);
+            return fail("%s: x F32 has the value %g; those of images are from 0 to 1", name_of(f),
+                        (double)values[i]);
     return 0;
 }
 

@@ -768,6 +768,39 @@ def weights():
     put("weights", "crc", b"\1" + header({"crc32": "00000000"}, **{"bn1.weight": ("U8", [1], 0, 1)}).encode() + b"\0a")
 
 
+def shards():
+    def tar(*files):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            for name, content in files:
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+        return out.getvalue()
+
+    labelled = tar(("a.png", b"x" * 600), ("a.cls", b"3"), ("b.png", b""), ("train/\u00e9.jpg", b"y"))
+    gzip = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = gzip.compress(labelled) + gzip.flush()
+    for name, raw in {
+        "tar": labelled,
+        "no_mark": labelled[:5 * 512],
+        "one_mark": labelled.rstrip(b"\0") + bytes(1024),
+        "cut": labelled[:700],
+        "two": labelled + labelled,
+        "gz": packed,
+        "gz_cut": packed[:-5],
+        "nothing": b"",
+        "page": b"<html>no</html>",
+    }.items():
+        for how in 1, 9, 27, 0xe1, 0xe9, 0xe3:
+            put("shards", f"{name}_{how}", bytes([how, 20]) + raw)
+    image = loose(header({"class_names": '[\\"a\\"]'}, x=("U8", [2, 2, 2, 3], 0, 24)), bytes(24))
+    end = loose(header(END))
+    for name, parts in {"frames": [image, image, end], "no_end": [image], "end": [end]}.items():
+        for how in 0, 8, 24, 2:
+            put("shards", f"{name}_{how}", bytes([how, 3]) + CUT.join(parts))
+
+
 def texts():
     for name, ops in {
         "simclr": "crop:0.08-1,flip:0.5,jitter:0.8:1,gray:0.2,blur:0.5:0.1-2",
@@ -813,14 +846,14 @@ def texts():
 
 def main():
     for target in ("frame header reader source link reduce gather lars features decode dataset policy "
-                   "key log webp tiff bmp pnm torch cifar weights").split():
+                   "key log webp tiff bmp pnm torch cifar weights shards").split():
         folder = os.path.join(CORPUS, target)
         os.makedirs(folder, exist_ok=True)
         for name in os.listdir(folder):
             if not name.startswith("found"):
                 os.remove(os.path.join(folder, name))
     for make in (frames, streams, links, workers, optimizers, features, images, tiffs, bmps, pnms, webps, datasets,
-                 cifar_batches, checkpoints, weights, texts):
+                 cifar_batches, checkpoints, weights, shards, texts):
         make()
 
 
