@@ -87,7 +87,7 @@ static int expand(struct shards *s, const char *path)
     const int result = brace_expand(hidden, &s->commands, &s->n);
     free(hidden);
     if (result)
-        return fail_prefix("%.*s", PREFIX - 1, path);
+        return fail("%.*s%s (\\{ is a brace of the command itself)", PREFIX, path, fail_message());
     s->names = calloc((size_t)s->n, sizeof *s->names);
     if (!s->names)
         return fail_memory("--data");

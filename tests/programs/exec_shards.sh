@@ -98,6 +98,7 @@ check_fails 1 "two archives from one command" 'bytes follow the end of the archi
 check_fails 1 "zeros without end" 'zeros without end' in_time augment --data 'exec:cat d-0.tar /dev/zero' "${views[@]}"
 check_fails 1 "bytes without end" 'exec:yes: damaged archive' in_time augment --data 'exec:yes' "${views[@]}"
 check_fails 1 "a command that is missing" 'exec:: a command is missing' augment --data 'exec: '
+check_fails 1 "a brace of the command, which is taken for one of a list" 'a brace does not close .*is a brace of the command itself' augment --data "exec:awk '{ print"
 check_fails 1 "another format" '--format cifar10: commands deliver archives' augment --data 'exec:cat d-0.tar' --format cifar10
 check_fails 1 "--retries of files" 'd-0.tar: --retries is for data from commands' augment --data d-0.tar --retries 1
 for bytes in 0 400 "$boundary" $((boundary + 1300)); do
