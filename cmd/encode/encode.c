@@ -188,6 +188,15 @@ static struct plan *make_plan(const struct tensor *x)
     if (e->normalize.channels && e->normalize.channels != channels)
         return fail_null("x has %lld channels, and --normalize %s is for %d", (long long)channels,
                          normalize, e->normalize.channels);
+    if (e->normalize.channels && x->dtype == DTYPE_F32 && given.normalize)
+        return fail_null("x is F32, which is used as it is: --normalize %s is for bytes",
+                         normalize);
+    if (e->normalize.channels && x->dtype == DTYPE_F32) {
+        char text[NORMALIZATION_TEXT];
+        normalization_print(&e->normalize, text);
+        warn_line("x is F32, which is used as it is; %s was trained with normalize=%s",
+                  network.file, text);
+    }
     if (network.stem_is_open)
         e->stem = encoder_auto_stem(x->shape[2], x->shape[3]);
     e->size = x->shape[3];

@@ -63,6 +63,8 @@ check_fails 1 "a checkpoint of another network" 'none.st: no tensor conv1.weight
     encode --init none.st --in x.st
 check_fails 2 "--next without --opt" '--next needs --opt' encode --next exec:cat --in x.st
 check_fails 2 "--opt without --next" '--opt needs --next' encode --opt exec:cat --in x.st
+check_fails 1 "a normalization of floats" 'x is F32, which is used as it is: --normalize cifar10 is for bytes' \
+    encode --in float.st --normalize cifar10
 check_fails 2 "an incomplete normalization" '--normalize 1,2' encode --normalize 1,2 --in x.st
 check_fails 2 "an unknown option" 'colour' encode --colour red
 check_fails 1 "grains that do not divide the batch" '4 grains' \
