@@ -63,4 +63,19 @@ again() {
     inspect --npy whole.npy --tensor x whole.st && inspect --npy again.npy --tensor x again.st && cmp whole.npy again.npy
 }
 check "frames of floats are data as well" again
+if python_has PIL; then
+    sheet() {
+        inspect --png sheet.png again.st >printed 2>said &&
+            grep -q 'sheet.png: the first three channels are drawn, as red, green and blue' said &&
+            /usr/bin/python3 - <<'P'
+import numpy as np
+from PIL import Image
+x, sheet = np.load("again.npy"), np.array(Image.open("sheet.png"))
+want = np.rint(x.reshape(-1, 12, 12, 5)[0, ..., :3].astype(np.float64) * 255)
+tile = sheet[10:10 + 96, 10:10 + 96][::8, ::8]  # the first image, enlarged by 8, after the margin
+assert np.abs(tile - want).max() <= 0.5, np.abs(tile - want).max()
+P
+    }
+    check "a contact sheet shows the first three channels" sheet
+fi
 done_testing
