@@ -53,6 +53,16 @@ transfer() {
         [ "$(awk -F '\t' 'NR > 1 && $9 == 90' shapes/results.tsv | wc -l)" = 6 ]
 }
 check "features are evaluated on other data" transfer
+model_alone() { # no run, and no flags of the encoder or the projection head
+    "$evaluate" --model run/model.safetensors --data images --on h,z,random,x --bootstrap 100 --out alone >table &&
+        for name in trained-linear projected-knn random-linear pixels-knn; do
+            cmp alone/$name.json run/evaluation/$name.json || return 1
+        done
+}
+check "a model alone gives the results of its run" model_alone
+check_fails 1 "a model and an encoder that contradict each other" '--width 0.5, but .*model.safetensors was trained with width=0.125' \
+    "$evaluate" --model run/model.safetensors --data images --encoder 'encode --width 0.5' --on h --out alone
+check_fails 2 "a model without data" '--model without --run needs --data' "$evaluate" --model run/model.safetensors
 check_fails 2 "a task on random features" 'tasks are judged on' "$evaluate" --run run --on h,random --task flip
 check_fails 2 "an unknown tensor" "'y' is none of h, z, logits, random, x" "$evaluate" --run run --on h,y
 done_testing

@@ -93,7 +93,9 @@ refuses() { # FILE REGEX
 }
 refuses missing.pth 'no tensor layer3.5.bn2.bias'
 refuses extra.pth 'the network has no tensor layer1.0.conv4.weight'
-refuses deeper.pth 'the network has no tensor layer1.2.conv1.weight'
+refuses deeper.pth 'holds no network that is known here'
+check_fails 1 "a deeper network than --arch says" '^encode: deeper.pth: the network has no tensor layer1.2.conv1.weight' \
+    encode --arch resnet18 --init deeper.pth --in x.st --out bad.st
 refuses shape.pth 'tensor layer2.0.conv2.weight is F32 .32,32,1,1., not F32 .32,32,3,3.'
 refuses shallow.pth 'holds no network that is known here'
 refuses integers.pth 'tensor bn1.weight is I64 .16., not F32'
