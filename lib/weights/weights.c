@@ -1,6 +1,7 @@
 #include "weights/weights.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #include "base/fail.h"
 #include "base/grow.h"
+#include "base/regular_file.h"
 #include "base/warn.h"
 #include "network/encoder.h"
 #include "network/projector.h"
@@ -15,6 +17,8 @@
 #include "weights/derive.h"
 #include "weights/naming.h"
 #include "weights/safetensors.h"
+
+enum { MAX_CONFIG = 1 << 20 }; /* bytes of a config.json */
 
 /* The names of a file's tensors, before any is read. */
 struct contents {
@@ -53,6 +57,32 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* Checks the config.json that Hugging Face's programs write beside the weights, if there is one: it
+ * says what names and shapes do not, whether the network is another one than here. */
+static int check_config(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *config, *text = NULL;
+    if (asprintf(&config, "%.*sconfig.json", slash ? (int)(slash - path + 1) : 0, path) < 0)
+        return fail_memory(path);
+    json_error_t error;
+    json_t *said =
+        regular_file_text(config, MAX_CONFIG, &text) ? NULL : json_loads(text, 0, &error);
+    const char *act = json_string_value(json_object_get(said, "hidden_act"));
+    int bad = 0;
+    if (json_is_true(json_object_get(said, "downsample_in_bottleneck")))
+        bad =
+            fail("%s: %s says downsample_in_bottleneck, and bottlenecks here have their stride in "
+                 "the second convolution",
+                 path, config);
+    else if (act && strcmp(act, "relu") != 0)
+        bad = fail("%s: %s says hidden_act %.40s, and networks here have relu", path, config, act);
+    json_decref(said);
+    free(text);
+    free(config);
+    return bad;
+}
+
 /* Finds the encoder among the names. */
 static int understand(struct contents *c, const char *path)
 {
@@ -65,7 +95,7 @@ static int understand(struct contents *c, const char *path)
     if (*c->naming.passed)
         warn_line("%s: the encoder is read from %s*, not from the moving average in %s*", path,
                   c->naming.prefix, c->naming.passed);
-    return 0;
+    return c->naming.form == NAMING_HUGGING_FACE ? check_config(path) : 0;
 }
 
 static bool is_wanted(const char *name, void *context)

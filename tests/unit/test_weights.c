@@ -12,6 +12,7 @@
 
 #include "base/fail.h"
 #include "frame/frame.h"
+#include "frame/frame_io.h"
 #include "network/encoder.h"
 #include "weights/derive.h"
 #include "weights/naming.h"
@@ -328,6 +329,52 @@ static void test_bad_files_are_refused(void **state)
     unlink(path);
 }
 
+/* Writes a text into the folder of the test. */
+static void put(const char *name, const char *text)
+{
+    FILE *file = fopen(name, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void test_a_config_beside_the_weights_is_read(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"embedder.embedder.convolution.weight",
+                                        "encoder.stages.0.layers.0.layer.0.convolution.weight",
+                                        "encoder.stages.1.layers.0.layer.0.convolution.weight",
+                                        "encoder.stages.2.layers.0.layer.0.convolution.weight",
+                                        "encoder.stages.3.layers.0.layer.0.convolution.weight"};
+    char folder[] = "build/test_weights.XXXXXX", path[80], config[80];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    snprintf(config, sizeof config, "%s/config.json", folder);
+    struct tensor_spec specs[5];
+    for (int i = 0; i < 5; i++)
+        specs[i] = (struct tensor_spec){names[i], DTYPE_F32, 4, {2, 2, 3, 3}};
+    struct frame *f = frame_new(specs, 5);
+    assert_int_equal(frame_save(f, path), 0);
+    frame_free(f);
+    static const char *const fine[] = {
+        "", "{}", "[]", "{\"hidden_act\":\"relu\",\"downsample_in_bottleneck\":false}"};
+    for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
+        put(config, fine[i]);
+        assert_non_null(f = weights_load(path));
+        assert_non_null(frame_find(f, "layer4.0.conv1.weight"));
+        frame_free(f);
+    }
+    put(config, "{\"downsample_in_bottleneck\":true}");
+    assert_null(weights_load(path));
+    assert_non_null(strstr(fail_message(), "downsample_in_bottleneck"));
+    put(config, "{\"hidden_act\":\"gelu\"}");
+    assert_null(weights_load(path));
+    assert_non_null(strstr(fail_message(), "hidden_act gelu"));
+    unlink(config);
+    unlink(path);
+    rmdir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_each_network_is_derived_from_its_shapes),
         cmocka_unit_test(test_dtypes_are_converted),
         cmocka_unit_test(test_bad_files_are_refused),
+        cmocka_unit_test(test_a_config_beside_the_weights_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
