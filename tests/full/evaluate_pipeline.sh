@@ -60,8 +60,13 @@ model_alone() { # no run, and no flags of the encoder or the projection head
         done
 }
 check "a model alone gives the results of its run" model_alone
-check_fails 1 "a model and an encoder that contradict each other" '--width 0.5, but .*model.safetensors was trained with width=0.125' \
-    "$evaluate" --model run/model.safetensors --data images --encoder 'encode --width 0.5' --on h --out alone
+contradict() {
+    "$evaluate" --model run/model.safetensors --data images --encoder 'encode --width 0.5' --on h --out alone 2>err && return
+    tail -n 1 err >&2
+    return 1
+}
+check_fails 1 "a model and an encoder that contradict each other" \
+    '^encode: --width 0.5, but run/model.safetensors was trained with width=0.125' contradict
 check_fails 2 "a model without data" '--model without --run needs --data' "$evaluate" --model run/model.safetensors
 check_fails 2 "a task on random features" 'tasks are judged on' "$evaluate" --run run --on h,random --task flip
 check_fails 2 "an unknown tensor" "'y' is none of h, z, logits, random, x" "$evaluate" --run run --on h,y
