@@ -10,19 +10,8 @@ if ! python_has numpy; then
     done_testing
     exit
 fi
-cat >edit.py <<'P'
-"""edit.py ROOT IN OUT CODE: runs CODE on t (the tensors) and m (the metadata) of a checkpoint."""
-import sys; sys.path.insert(0, sys.argv[1] + "/tests")
-import numpy as np, frames
-with open(sys.argv[2], "rb") as f:
-    t, m = frames.read(f)
-t = {k: np.array(v) for k, v in t.items()}
-exec(sys.argv[4])
-with open(sys.argv[3], "wb") as f:
-    frames.write(f, t, **m)
-P
 edit() { # IN OUT CODE
-    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 edit.py "$ROOT" "$@"
+    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$ROOT/tests/edit_frame.py" "$@"
 }
 says() { # FILE KEY TEXT
     [ "$(inspect --meta "$2" "$1")" = "$3" ] || { inspect --meta "$2" "$1" && return 1; }
