@@ -137,6 +137,30 @@ rm a.tar.gz && tar --sort=name -czf a.tar.gz -C photos train test
 check "a folder's rows are those of its files" names_its_rows photos 7 -
 check "the rows of a compressed archive" names_its_rows a.tar.gz 7 a.tar.gz --batch 2
 check "the rows of shards" names_its_rows 's-{0..1}.tar' 7 shards
+# CIFAR: the pixels of the record that the name gives, as an image of their own.
+cat >records.py <<'END'
+import os, shutil, subprocess, sys
+
+import numpy as np
+from PIL import Image
+
+shutil.rmtree("alone", ignore_errors=True)
+os.mkdir("alone")
+for i, line in enumerate(open("features/features.tsv")):
+    file, number = line.rstrip("\n").split("\t")[3].rsplit(":", 1)
+    record = open(file, "rb").read()[3073 * int(number):][:3073]
+    assert record[0] == int(line.split("\t")[1])
+    pixels = np.frombuffer(record[1:], np.uint8).reshape(3, 32, 32).transpose(1, 2, 0)
+    Image.fromarray(pixels).save(f"alone/{i:03}.png")
+command = "augment --data alone --policy eval --size 16 --batch 1 | encode --width 0.0625 --init model.st | inspect --npy alone.npy"
+subprocess.run(["bash", "-o", "pipefail", "-c", command], check=True)
+array = np.load("features/features.npy")
+assert len(array) == 10 and np.array_equal(np.load("alone.npy"), array)
+END
+cifar_rows() {
+    embed --model model.st --data cifar --out features --augment 'augment --size 16' 2>err && /usr/bin/python3 records.py
+}
+check "the rows of CIFAR" cifar_rows
 check "the test part" names_its_rows photos 1 - --split test
 check "some of the images" names_its_rows photos 3 - --limit 3
 echo broken >photos/train/dog/broken.png
