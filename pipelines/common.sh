@@ -120,6 +120,11 @@ reader_of() { # AUGMENT COMMAND, OTHER DATA or ''
     echo augment "$(grep -oE -- "--($kept)[ =]+[^ ]+|--orient" <<<"$1" | tr '\n' ' ' || true)"
 }
 
+# Prints the size of the images that an encoder was trained with, or nothing if the file does not say.
+trained_size() { # MODEL
+    inspect --limit 1 --meta encoder <"$1" 2>/dev/null | grep -oE '(^| )size=[1-9][0-9]*' | grep -oE '[0-9]+' || true
+}
+
 # Print the number that a JSON file has under a key, or nan if there is none; percent() prints it in %.
 number() { # FILE KEY
     local value
