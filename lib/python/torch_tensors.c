@@ -29,6 +29,7 @@ struct walk {
     const char *path;
     struct torch_storages *storages;
     bool (*wanted)(const char *name, void *context);
+    bool any; /* there are tensors, wanted or not */
     void *context;
     struct torch_tensors *found;
     struct level levels[MAX_DEPTH];
@@ -260,6 +261,7 @@ static int add_tensor(struct walk *w, const struct pickle_value *v)
 {
     if (check_name(w))
         return -1;
+    w->any = true;
     if (w->wanted && !w->wanted(w->name, w->context))
         return 0;
     struct torch_tensor *grown =
@@ -448,7 +450,9 @@ int torch_tensors_collect(const struct pickle_value *root, struct torch_storages
     w->context = context;
     w->found = found;
     const int result = visit(w, root) || walk(w) ? -1 : 0;
-    if (result == 0 && found->n) /* a caller that asked for names alone asks again */
+    /* A caller that asked for names alone asks again. In a file without any tensor, such as a
+     * module as a whole, the objects are why. */
+    if (result == 0 && (found->n || !w->any))
         report_classes(w);
     free(w);
     return result;

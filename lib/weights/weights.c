@@ -126,6 +126,9 @@ static struct frame *load_torch(const char *path, struct contents *c)
     if (!names)
         return NULL;
     frame_free(names);
+    if (c->n == 0)
+        return fail_null("%s: holds no tensors; torch.save(model.state_dict(), FILE) writes them",
+                         path);
     return understand(c, path) ? NULL : torch_file_load(path, is_wanted, c);
 }
 

@@ -193,6 +193,7 @@ def wrappings(m):
     torch.save(state, "legacy.pth", _use_new_zipfile_serialization=False)
     for name, dtype in (("F64", torch.float64), ("F16", torch.float16), ("BF16", torch.bfloat16), ("F32", torch.float32)):
         safetensors(f"hugging{name}.safetensors", hugging_face(state), dtype, name)
+    torch.save({"step": 3}, "nothing.pth")
     torch.save({**under("student.backbone.", bare), **under("teacher.backbone.", bare)}, "dino.pth")
     torch.save({**under("encoder.", bare), "encoder.layer1.2.conv1.weight": torch.zeros(64, 64, 3, 3)}, "deeper.pth")
     torch.save({**bare, "layer2.0.shortcut.0.weight": bare["layer2.0.downsample.0.weight"]}, "double_names.pth")

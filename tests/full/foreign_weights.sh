@@ -91,6 +91,7 @@ check "a SimCLRv2 checkpoint with selective kernels and a head of 3 layers" both
 refuses() { # FILE REGEX
     check_fails 1 "$1" "^encode: $1:? $2" encode --init "$1" --in x.st --out bad.st
 }
+refuses nothing.pth 'holds no tensors'
 refuses missing.pth 'no tensor layer3.5.bn2.bias'
 refuses extra.pth 'the network has no tensor layer1.0.conv4.weight'
 refuses deeper.pth 'holds no network that is known here'
