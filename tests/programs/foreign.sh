@@ -59,7 +59,7 @@ is keras.h5 'an HDF5 file, as Keras writes: convert'
 is labels.csv text
 is bom.csv text
 check_fails 1 "noise" 'inspect: noise: not a frame: a header of 18446744073709551615 bytes is longer than' inspect noise
-check_fails 1 "a model" 'encode: model.pth: no tensor conv1.weight' encode --init model.pth --in x.st
+check_fails 1 "a model" 'encode: model.pth: holds no tensors; torch.save.model.state_dict' encode --init model.pth --in x.st
 check_fails 1 "a model in the old format of torch" 'encode: old.pth: .*the pickle ends too soon' encode --init old.pth --in x.st
 check_fails 1 "a state" 'lars: model.pth: not a frame but a zip' lars --resume --state model.pth --in x.st
 check_fails 1 "a stream" 'ntxent: stdin: not a frame but text' sh -c 'ntxent <labels.csv'
