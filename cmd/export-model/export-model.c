@@ -81,7 +81,7 @@ static enum format format_of(const char *path)
     return UNKNOWN;
 }
 
-/* What is exported: the plans hold the values. */
+/* The networks to export, whose plans hold the values. */
 struct network {
     struct encoder encoder;
     bool normalization_is_known;

@@ -62,7 +62,7 @@ static struct pickle *read_dict(const struct sample *file, char *where, size_t s
 {
     snprintf(where, size, "%s%s%s", file->file, file->member ? ": " : "",
              file->member ? file->member : "");
-    /* What arrays and scalars of numpy need. */
+    /* The globals that arrays and scalars of numpy need. */
     static const char *const globals[] = {"numpy.core.multiarray._reconstruct",
                                           "numpy._core.multiarray._reconstruct",
                                           "numpy.core.numeric._frombuffer",

@@ -61,7 +61,8 @@ struct cifar {
     const struct cifar_version *version;
     const char *const *files; /* of the split */
     struct cifar_images images;
-    /* Of each file that was read: its path, or NULL in an archive, and the images up to its end. */
+    /* For each file that was read: its path, or NULL in an archive; and the number of images up to
+     * its end. */
     char *paths[CIFAR_MAX_FILES];
     int64_t ends[CIFAR_MAX_FILES];
     int n_files;

@@ -49,7 +49,7 @@ struct decoder;
 struct decoder *decoder_new(void); /* NULL with a message */
 void decoder_free(struct decoder *d);
 
-/* What is known of a picture before it is decoded. */
+/* The properties of a picture that are known before it is decoded. */
 struct decode_header {
     int width, height;      /* in pixels, after turning */
     struct image_kind kind; /* what DECODE_RAW gives */

@@ -23,7 +23,7 @@
     X(bmp)                                                                                         \
     X(pnm)
 
-/* What start() finds in a file. Everything is {0} before. */
+/* The properties of a picture that start() finds in a file. The struct is {0} before. */
 struct decode_found {
     int64_t width, height;  /* in pixels, as stored; decode.c checks them */
     struct image_kind kind; /* what DECODE_RAW gives: channels, and 8 or 16 bits */

@@ -15,7 +15,7 @@
 enum {
     BLOCK = 1 << 16,
     MAX_PICKLE = 64 << 20,
-    MAX_RATIO = 1032 /* deflate's: a byte of the file becomes at most so many */
+    MAX_RATIO = 1032 /* of deflate: one byte of a file becomes at most 1032 bytes */
 };
 
 struct reader {
