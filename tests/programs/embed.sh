@@ -179,6 +179,17 @@ projections() {
 }
 check "projections" projections
 
+# The commands of a run have what a model without a description does not say: the normalization.
+of_a_run() {
+    "$ROOT/pipelines/train" --run run --steps 1 --batch 8 --encoder "$tiny --normalize cifar10" --projector 'project --dim 9' \
+        >train.out 2>&1 || { cat train.out && return 1; }
+    /usr/bin/python3 "$ROOT/tests/edit_frame.py" run/model.safetensors bare.st 'm.clear()'
+    "$ROOT/pipelines/embed" --run run --split test --limit 5 --out described >embed.out &&
+        "$ROOT/pipelines/embed" --run run --model bare.st --split test --limit 5 --out bare >embed.out &&
+        cmp described/features.npy bare/features.npy
+}
+check "a run's commands, for a model that does not say what it is" of_a_run
+
 refused() { # what, regex, arguments of embed: nothing is written
     rm -rf new
     check_fails 1 "$1" "$2" embed --out new "${@:3}"

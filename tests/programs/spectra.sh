@@ -56,7 +56,7 @@ same() { # OPTION...: the same bytes as without it
 }
 check "without a cache of decoded images: the same views" same --cache 0
 check "on one thread: the same views" same --threads 1
-# What augment wrote is data: the whole images are the same as floats in frames.
+# The frames that augment wrote are data: the whole images are the same as floats in frames.
 again() {
     augment --data spectra --policy eval --size 12 --batch 8 --out whole.st
     augment --data whole.st --policy eval --size 12 --batch 8 --out again.st
