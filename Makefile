@@ -176,7 +176,7 @@ train: RUN := $(RUN)
 train: deps ## build, train on DATA (drawn images if not given), evaluate
 	@$(MAKE) --no-print-directory -s all
 	pipelines/train --data $(call sh,$(DATA)) --epochs $(call sh,$(EPOCHS)) --encoder $(call sh,$(ENCODER)) --loss $(call sh,$(LOSS)) --optimizer $(call sh,$(OPTIMIZER)) --run $(call sh,$(RUN))
-	pipelines/evaluate --run $(call sh,$(RUN))
+	pipelines/judge --run $(call sh,$(RUN))
 	@printf 'The run is in %s\n' $(call sh,$(RUN))
 
 # make check TESTS='links frame' runs the files whose path holds one of these words.

@@ -4,7 +4,7 @@ set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"
 
-train=$ROOT/pipelines/train evaluate=$ROOT/pipelines/evaluate
+train=$ROOT/pipelines/train judge=$ROOT/pipelines/judge
 small='encode --width 0.125'
 export OMP_WAIT_POLICY=passive
 mkdir images
@@ -44,7 +44,7 @@ judged() { # folder: the rows of each step must be the results of evaluate for i
     done
 }
 checkpoints() {
-    "$evaluate" --run whole --checkpoints --bootstrap 300 >table || return 1
+    "$judge" --run whole --checkpoints --bootstrap 300 >table || return 1
     cat table && judged whole >rows && tail -n +2 whole/evaluation/checkpoints.tsv | diff - rows &&
         [ "$(awk '$1 == "step" { print $2 }' table | paste -sd ' ')" = '5 10 12' ]
 }
@@ -57,7 +57,7 @@ fi
 known_rows_stay() {
     sed -i 's/^5\t[0-9.]*/5\t0.125/' whole/evaluation/checkpoints.tsv # a wrong value
     sed -i '/^10\t/d' whole/evaluation/checkpoints.tsv
-    "$evaluate" --run whole --checkpoints --bootstrap 300 >table || return 1
+    "$judge" --run whole --checkpoints --bootstrap 300 >table || return 1
     grep -q $'^5\t0.125' whole/evaluation/checkpoints.tsv && ! grep -q 'step 5' table &&
         [ "$(cut -f 1 whole/evaluation/checkpoints.tsv | paste -s -d ' ')" = 'step 5 10 12' ]
 }
@@ -69,7 +69,7 @@ without_gnuplot() {
         readlink realpath flock supervise; do
         ln -s "$(command -v $program)" few
     done
-    PATH=$T/few BIN=$T/few "$T/few/bash" "$evaluate" --run whole --checkpoints --bootstrap 300 --limit 250 >table 2>said || { cat said && return 1; }
+    PATH=$T/few BIN=$T/few "$T/few/bash" "$judge" --run whole --checkpoints --bootstrap 300 --limit 250 >table 2>said || { cat said && return 1; }
     grep -q 'starts anew' said && grep -q 'no picture, for gnuplot is not installed' said &&
         ! grep -q $'^5\t0.125' whole/evaluation/checkpoints.tsv
 }
@@ -79,7 +79,7 @@ check "with other options all steps are evaluated again, and a missing gnuplot i
 follow() {
     run followed --steps 30 --save-every 5 --loss "sh -c 'sleep 2; exec ntxent'" &
     local trainer=$!
-    "$evaluate" --run followed --follow --bootstrap 300 >tap.out 2>&1 || { cat tap.out && return 1; }
+    "$judge" --run followed --follow --bootstrap 300 >tap.out 2>&1 || { cat tap.out && return 1; }
     wait $trainer || return 1
     cat tap.out
     # Steps must ascend, be those of states, and end with the last one, whose accuracy is the
@@ -94,26 +94,26 @@ untouched() {
 }
 check "the evaluation changes no bit of the run" untouched
 last_row() {
-    "$evaluate" --run alone --checkpoints --bootstrap 300 >/dev/null &&
+    "$judge" --run alone --checkpoints --bootstrap 300 >/dev/null &&
         diff <(tail -n 1 alone/evaluation/checkpoints.tsv) <(tail -n 1 followed/evaluation/checkpoints.tsv)
 }
 check "the accuracies of the last state are the model's" last_row
 again() {
     cp followed/evaluation/checkpoints.tsv before.tsv
-    "$evaluate" --run followed --follow --bootstrap 300 && cmp before.tsv followed/evaluation/checkpoints.tsv
+    "$judge" --run followed --follow --bootstrap 300 && cmp before.tsv followed/evaluation/checkpoints.tsv
 }
 check "a run that is complete and evaluated is left alone" again
 check "no temporary folder is left" test -z "$(find . -name 'work.*')"
 halted() {
     run halted --steps 12 --save-every 4 --restarts 0 --loss "$ROOT/tests/programs/fail-after 7 ntxent" && return 1
-    ! "$evaluate" --run halted --follow --bootstrap 0 >said 2>&1 &&
+    ! "$judge" --run halted --follow --bootstrap 0 >said 2>&1 &&
         grep -q 'halted stopped after 4 steps; --follow again once it goes on' said &&
         [ "$(cut -f 1,3 halted/evaluation/checkpoints.tsv | tail -n 1)" = $'4\tnan' ]
 }
 check "a run that stopped is evaluated up to its last state" halted
 check_fails 1 "a run that never begins" 'nothing: no run begins there within 1 s' \
-    "$evaluate" --run nothing --follow --timeout 1
+    "$judge" --run nothing --follow --timeout 1
 mkdir bare && cp whole/options bare/
-check_fails 1 "no models" 'bare: no models; pipelines/train --keep-every' "$evaluate" --run bare --checkpoints
-check_fails 2 "--task with --checkpoints" 'exclude each other' "$evaluate" --run whole --checkpoints --task color
+check_fails 1 "no models" 'bare: no models; pipelines/train --keep-every' "$judge" --run bare --checkpoints
+check_fails 2 "--task with --checkpoints" 'exclude each other' "$judge" --run whole --checkpoints --task color
 done_testing

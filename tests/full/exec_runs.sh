@@ -40,7 +40,7 @@ check "two workers on a file" workers files-2 parts.tar
 check "two workers on a command" workers commands-2 "$commands"
 check "end in the same model" cmp files-2/model.safetensors commands-2/model.safetensors
 evaluated() { # FOLDER
-    in_time "$ROOT/pipelines/evaluate" --run "$1" --on h --bootstrap 0 >"$1.out" 2>err || { cat err && false; }
+    in_time "$ROOT/pipelines/judge" --run "$1" --on h --bootstrap 0 >"$1.out" 2>err || { cat err && false; }
 }
 check "an evaluation on the test part that a command delivers" evaluated commands
 check "an evaluation on the file" evaluated files

@@ -18,9 +18,9 @@ all_of() { # RUN DATA TUNED OUT: runs every pipeline with these names
     pipelines=$ROOT/pipelines
     "$pipelines/train" --run "$1" --data "$2" "${small[@]}" "${encoder[@]}" &&
         "$pipelines/distributed" --run "$1.2" --workers 2 --data "$2" "${small[@]}" "${encoder[@]}" &&
-        "$pipelines/evaluate" --run "$1" --out "$4" --bootstrap 0 --on h,z &&
-        "$pipelines/evaluate" --run "$1" --bootstrap 0 --task flip --on h &&
-        "$pipelines/evaluate" --run "$1" --bootstrap 0 --checkpoints &&
+        "$pipelines/judge" --run "$1" --out "$4" --bootstrap 0 --on h,z &&
+        "$pipelines/judge" --run "$1" --bootstrap 0 --task flip --on h &&
+        "$pipelines/judge" --run "$1" --bootstrap 0 --checkpoints &&
         "$pipelines/finetune" --run "$3" --from "$1" "${small[@]}" &&
         "$pipelines/finetune" --run "$3.2" --data "$2" --from "$1/model.safetensors" "${small[@]}" "${encoder[@]}" &&
         "$pipelines/train" --run "$1" --resume && "$pipelines/finetune" --run "$3" --resume

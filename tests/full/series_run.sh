@@ -15,7 +15,7 @@ fi
 check "a run on waves with the pipeline" "$ROOT/pipelines/train" --run run --data waves --augment 'augment --format series' \
     --encoder 'encode --arch resnet1d --width 0.25' --steps 60 --loss "ntxent --temperature 0.2" \
     --optimizer "lars --scaling sqrt --base-lr 0.2 --warmup-steps 10"
-check "its evaluation" "$ROOT/pipelines/evaluate" --run run --limit 2000
+check "its evaluation" "$ROOT/pipelines/judge" --run run --limit 2000
 check "the trained encoder is far better than raw samples" py better run/evaluation/trained-knn.json run/evaluation/pixels-knn.json
 check "the trained encoder is far better than a random one" py better run/evaluation/trained-knn.json run/evaluation/random-knn.json
 done_testing

@@ -35,12 +35,12 @@ if export LOCPATH=$T/locales && [ "$(LC_ALL=de_DE.UTF-8 /usr/bin/printf '%.1f' 0
         check "$locale" run_same env LC_ALL=$locale.UTF-8
     done
     german() {
-        LC_ALL=de_DE.UTF-8 "$ROOT/pipelines/evaluate" --run plain --on h --bootstrap 0 >de.out 2>de.err || { cat de.err && return 1; }
+        LC_ALL=de_DE.UTF-8 "$ROOT/pipelines/judge" --run plain --on h --bootstrap 0 >de.out 2>de.err || { cat de.err && return 1; }
         cp plain/evaluation/results.tsv de.tsv
-        "$ROOT/pipelines/evaluate" --run plain --on h --bootstrap 0 >plain.out 2>/dev/null &&
+        "$ROOT/pipelines/judge" --run plain --on h --bootstrap 0 >plain.out 2>/dev/null &&
             cmp plain.out de.out && cmp plain/evaluation/results.tsv de.tsv && ! grep -q '0,0' de.out
     }
-    check "de_DE: evaluate prints the same figures" german
+    check "de_DE: judge prints the same figures" german
     german_tuned() {
         LC_ALL=de_DE.UTF-8 "$ROOT/pipelines/finetune" --run de-tuned --from plain --steps 2 --batch 16 >tuned.out 2>&1 || { cat tuned.out && return 1; }
         local top1
@@ -109,7 +109,7 @@ done
 judged() { # NAME: evaluates a run of that name in the current folder
     rm -rf judged && mkdir judged && cp -r images judged && cd judged || return 1
     in_time "$train" --run "$1" --data images "${options[@]}" >out 2>&1 || { cat out && return 1; }
-    in_time "$ROOT/pipelines/evaluate" --run "$1" --on h --bootstrap 0 --limit 30 >out 2>err || { cat err && return 1; }
+    in_time "$ROOT/pipelines/judge" --run "$1" --on h --bootstrap 0 --limit 30 >out 2>err || { cat err && return 1; }
     [ -s "./$1/evaluation/results.tsv" ] && [ "$(find "./$1/evaluation" | grep -c work)" = 0 ]
 }
 for name in "${everything//\//}" 'exec:touch executed'; do
@@ -151,7 +151,7 @@ linked() {
     mkdir -p 'l i n k' && ln -sf "$train" 'l i n k/train' && ln -sfn "$ROOT/pipelines" folder && rm -rf r &&
         'l i n k/train' --run r --data images "${options[@]}" >out 2>&1 && same r && rm -rf r &&
         (PATH="$T/l i n k:$PATH" && train --run r --data images "${options[@]}") >out 2>&1 && same r &&
-        folder/evaluate --help >/dev/null && folder/finetune --help >/dev/null && folder/distributed --help >/dev/null &&
+        folder/judge --help >/dev/null && folder/finetune --help >/dev/null && folder/distributed --help >/dev/null &&
         folder/ablate --help >/dev/null
 }
 check "pipelines started through symbolic links" linked
@@ -193,7 +193,7 @@ check "without --run each run has a folder of its own" own_names
 for line in 'touch executed' 'data="$(touch executed)"' '--data $(touch executed)' '--batch 16; touch executed'; do
     poisoned() {
         rm -rf poisoned && cp -r plain poisoned && echo "$line" >>poisoned/options
-        for command in 'train --run poisoned --resume' 'evaluate --run poisoned --on h' 'finetune --run tuned-poisoned --from poisoned --steps 1'; do
+        for command in 'train --run poisoned --resume' 'judge --run poisoned --on h' 'finetune --run tuned-poisoned --from poisoned --steps 1'; do
             # shellcheck disable=SC2086
             if "$ROOT/pipelines/"$command >out 2>err; then cat out && return 1; fi
             [ "$(wc -l <err)" = 1 ] || { cat err && return 1; }
@@ -234,7 +234,7 @@ for option in '--batch 0' '--restarts x' '--labels 0' '--labels 2' '--labels x' 
     check_fails 2 "finetune $option" "^finetune: ${option%% *}" "$ROOT/pipelines/finetune" "${option%% *}" "${option#* }"
 done
 for option in '--k 0' '--k x' '--limit x' '--bootstrap x' '--hold x' '--l2 x' '--on q' '--timeout 0' '--seed -1'; do
-    check_fails 2 "evaluate $option" "^evaluate: ${option%% *}" "$ROOT/pipelines/evaluate" --run plain "${option%% *}" "${option#* }"
+    check_fails 2 "judge $option" "^judge: ${option%% *}" "$ROOT/pipelines/judge" --run plain "${option%% *}" "${option#* }"
 done
 check "none of the refused runs was begun" test "$(find runs -mindepth 1 -maxdepth 1 | wc -l)" = 3
 printf '%s\n' '-oProxyCommand=touch executed' >hosts

@@ -124,8 +124,8 @@ check "augment is stopped: the run ends with a message" halted
 
 # Linear probe and nearest neighbours on features, a random encoder and pixels.
 evaluation() {
-    "$ROOT/pipelines/evaluate" --run threads1 --limit 300 --test-limit 100 >evaluation.out &&
+    "$ROOT/pipelines/judge" --run threads1 --limit 300 --test-limit 100 >evaluation.out &&
         [ "$(awk '$NF + 0 > 5 && $NF + 0 <= 100' evaluation.out | wc -l)" = 3 ]
 }
-check "pipelines/evaluate prints three rows of plausible accuracies" evaluation
+check "pipelines/judge prints three rows of plausible accuracies" evaluation
 done_testing

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests of labels that name the transformation applied to an image (augment --target), and of how
-# well features predict them (pipelines/evaluate --task).
+# well features predict them (pipelines/judge --task).
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"
@@ -56,7 +56,7 @@ usage "a target that is no operation" "'crop' is none of class" --ops crop --vie
 # The accuracies mean little here, but the features of a random network show colour.
 fixture run
 tasks() {
-    "$ROOT/pipelines/evaluate" --run run --task color,rotation --bootstrap 200 >table || return 1
+    "$ROOT/pipelines/judge" --run run --task color,rotation --bootstrap 200 >table || return 1
     cat table
     awk '$1 == "color" && $2 == 50 && $3 > 70 && NF == 4 { n++ }
         $1 == "rotation" && $2 == 25 && $3 > 15 && NF == 4 { n++ } END { exit n != 2 }' table || return 1
@@ -77,5 +77,5 @@ table_of_results() {
 }
 check "results.tsv has the same accuracies" table_of_results
 check_fails 2 "an unknown task" "'hue' is none of class rotation" \
-    "$ROOT/pipelines/evaluate" --run run --task hue
+    "$ROOT/pipelines/judge" --run run --task hue
 done_testing

@@ -24,8 +24,8 @@ short=(--batch 4 --steps 2 --encoder 'encode --width 0.0625 --threads 1')
 train() {
     in_time "$ROOT/pipelines/train" "${short[@]}" "$@" >train.out 2>&1 || { cat train.out && return 1; }
 }
-evaluate() {
-    in_time "$ROOT/pipelines/evaluate" "$@" --bootstrap 0 >judged.out 2>judged.err || { cat judged.err && return 1; }
+judge() {
+    in_time "$ROOT/pipelines/judge" "$@" --bootstrap 0 >judged.out 2>judged.err || { cat judged.err && return 1; }
     cat judged.out judged.err
 }
 top1() { # OUT NAME: top-1 of the linear probe and of nearest neighbours
@@ -33,17 +33,17 @@ top1() { # OUT NAME: top-1 of the linear probe and of nearest neighbours
 }
 check "a run on 18 images" train --run r --data few
 of_18() {
-    evaluate --run r --on x --out few.out && [ "$(top1 few.out pixels)" = '1.0 1.0 ' ] &&
+    judge --run r --on x --out few.out && [ "$(top1 few.out pixels)" = '1.0 1.0 ' ] &&
         grep -q '18 training rows are too few to choose l2' judged.err && grep -q 'all 18 training rows vote' judged.err
 }
 check "18 images of 3 classes are evaluated, and the values for l2 and k are printed" of_18
 given() {
-    evaluate --run r --on x --out given.out --l2 0.5 --k 3 &&
+    judge --run r --on x --out given.out --l2 0.5 --k 3 &&
         grep -qE '"l2": *0.5' given.out/pixels-linear.json && grep -qE '"k": *3' given.out/pixels-knn.json && ! grep -q rows judged.err
 }
 check "l2 and k are used if they are given" given
 of_60() { # the test part lacks a class
-    evaluate --run r --data some --on x --out some.out && [ "$(top1 some.out pixels)" = '1.0 1.0 ' ]
+    judge --run r --data some --on x --out some.out && [ "$(top1 some.out pixels)" = '1.0 1.0 ' ]
 }
 check "60 images with a test part that lacks a class are evaluated" of_60
 one_line() { # REGEX COMMAND...: one line of this kind is printed, beside lines about the progress
@@ -52,21 +52,21 @@ one_line() { # REGEX COMMAND...: one line of this kind is printed, beside lines 
     cat one.err
     [ "$(wc -l <one.line)" = 1 ] && grep -qE "$1" one.line
 }
-check "without labels, the message names the data" one_line '^evaluate: unlabelled: images of its test part have no labels' \
-    "$ROOT/pipelines/evaluate" --run r --data unlabelled --on x --out unlabelled.out
+check "without labels, the message names the data" one_line '^judge: unlabelled: images of its test part have no labels' \
+    "$ROOT/pipelines/judge" --run r --data unlabelled --on x --out unlabelled.out
 check "without a test part, the message says what to do" one_line '^augment: whole has no test part .*--hold' \
-    "$ROOT/pipelines/evaluate" --run r --data whole --on x --out whole.out
+    "$ROOT/pipelines/judge" --run r --data whole --on x --out whole.out
 check_fails 1 "finetune reports it before it trains" '^augment: whole has no test part .*--hold' \
     "$ROOT/pipelines/finetune" --run tuned --data whole "${short[@]}"
 check "the refused finetune made no folder" test ! -e tuned
 
 held() {
-    evaluate --run r --data whole --hold 0.2 --on x --out held.out && [ "$(top1 held.out pixels)" = '1.0 1.0 ' ] &&
+    judge --run r --data whole --hold 0.2 --on x --out held.out && [ "$(top1 held.out pixels)" = '1.0 1.0 ' ] &&
         [ "$(awk -F '\t' '$1 == "pixels" { print $8, $9 }' <held.out/results.tsv | sort -u)" = '48 12' ]
 }
 check "--hold 0.2: a fifth of each class is evaluated" held
 recorded() {
-    train --run held --data whole --hold 0.2 && evaluate --run held --on x &&
+    train --run held --data whole --hold 0.2 && judge --run held --on x &&
         [ "$(awk -F '\t' '$1 == "pixels" { print $8, $9 }' <held/evaluation/results.tsv | sort -u)" = '48 12' ] &&
         "$ROOT/pipelines/finetune" --run tuned --from held --batch 4 --steps 2 >tuned.out 2>&1 &&
         grep -qx -- '--hold 0.2' tuned/options && [ "$(sed -n 's/.*"n_test": *\([0-9]*\).*/\1/p' tuned/test.json)" = 12 ]

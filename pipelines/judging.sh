@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# evaluate sources this. It computes features as streams in $work, results as JSON in $out, and from
+# judge sources this. It computes features as streams in $work, results as JSON in $out, and from
 # these tables and pictures.
 #
 # $work holds for each SPLIT, train and test:
 #   images-SPLIT.st   images x, and the labels y that the task asks for
 #   NAME-SPLIT.st     the outputs of NAME for them: trained (h), head (z or logits), random (h)
-# shellcheck disable=SC2154 # evaluate sets these variables
+# shellcheck disable=SC2154 # judge sets these variables
 
 # Creates $work. If an evaluation is killed, its folder is left, and the next one removes it: such a
 # folder holds the file `judgement`, and nobody has locked it.
