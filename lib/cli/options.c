@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -14,6 +13,7 @@
 #include "base/flush.h"
 #include "base/isa.h"
 #include "base/warn.h"
+#include "cli/nearest.h"
 
 void options_reject(const char *format, ...)
 {
@@ -43,34 +43,81 @@ static bool within(const struct option_spec *o, double value)
 
 static const char byte_units[] = "KMG";
 
-static void print_bytes(int64_t bytes)
+static void bytes_text(int64_t bytes, char *text, size_t size)
 {
     int unit = -1;
     while (unit < 2 && bytes >= 1024 && bytes % 1024 == 0) {
         bytes /= 1024;
         unit++;
     }
-    printf(" [%" PRId64 "%.*s]", bytes, unit >= 0, unit >= 0 ? &byte_units[unit] : "");
+    snprintf(text, size, "%" PRId64 "%.*s", bytes, unit >= 0, unit >= 0 ? &byte_units[unit] : "");
 }
 
-static void print_default(const struct option_spec *o)
+/* Returns the length of a help text without the default in brackets that it may end with. */
+static size_t help_length(const char *help)
 {
-    if (o->kind == OPTION_INT) {
-        int64_t value = *(int64_t *)o->value;
+    const size_t n = strlen(help);
+    if (n && help[n - 1] == ']')
+        for (size_t i = n; i-- > 1;)
+            if (help[i] == '[' && help[i - 1] == ' ')
+                return i - 1;
+    return n;
+}
+
+/* Writes an option's default, or "" if it has none. */
+static void default_text(const struct option_spec *o, char *text, size_t size)
+{
+    const size_t n = help_length(o->help);
+    *text = 0;
+    if (o->help[n]) {
+        snprintf(text, size, "%.*s", (int)strlen(o->help + n + 2) - 1, o->help + n + 2);
+    } else if (o->kind == OPTION_INT) {
+        const int64_t value = *(int64_t *)o->value;
         if (within(o, (double)value))
-            printf(" [%" PRId64 "]", value);
+            snprintf(text, size, "%" PRId64, value);
     } else if (o->kind == OPTION_BYTES) {
         if (within(o, (double)*(int64_t *)o->value))
-            print_bytes(*(int64_t *)o->value);
+            bytes_text(*(int64_t *)o->value, text, size);
     } else if (o->kind == OPTION_DOUBLE) {
-        double value = *(double *)o->value;
+        const double value = *(double *)o->value;
         if (within(o, value))
-            printf(" [%g]", value);
+            snprintf(text, size, "%g", value);
     } else if (o->kind != OPTION_SWITCH) {
-        const char *text = *(const char **)o->value;
-        if (text && *text)
-            printf(" [%s]", text);
+        const char *value = *(const char **)o->value;
+        snprintf(text, size, "%s", value ? value : "");
     }
+}
+
+/* Returns what stands for an option's value in --help: "" for a switch. */
+static const char *argument_of(const struct option_spec *o)
+{
+    return o->kind == OPTION_CHOICE ? o->choices : o->argument ? o->argument : "";
+}
+
+/* The options that every program has, in the order of --help. */
+static const struct option_spec common_options[] = {
+    {.name = "version", .kind = OPTION_SWITCH, .help = "print the version and exit"},
+    {.name = "help", .kind = OPTION_SWITCH, .help = "print this and exit; also -h"},
+    {0},
+};
+
+static void print_option(const struct option_spec *o)
+{
+    char flag[256], value[256];
+    if (o->kind == OPTION_HEADING) {
+        printf("\n%s\n", o->help);
+        return;
+    }
+    snprintf(flag, sizeof flag, "--%s%s%s", o->name, *argument_of(o) ? " " : "", argument_of(o));
+    default_text(o, value, sizeof value);
+    printf(strlen(flag) > 24 ? "  %s\n%28s" : "  %-24s  %s", flag, "");
+    printf("%.*s", (int)help_length(o->help), o->help);
+    printf(*value ? " [%s]\n" : "\n", value);
+}
+
+static void end_after_printing(void)
+{
+    exit(flush_stdout() == FLUSH_FAILED ? warn_failure() : 0);
 }
 
 static void print_help(const struct program *p, bool operands)
@@ -81,30 +128,94 @@ static void print_help(const struct program *p, bool operands)
         printf("\n%s\n", p->details);
     printf("\noptions [defaults in brackets]:\n");
     const struct option_spec *o;
-    for (int i = 0; (o = spec_at(p, i)); i++) {
-        if (o->kind == OPTION_HEADING) {
-            printf("\n%s\n", o->help);
-            continue;
-        }
-        char flag[128];
-        const char *argument = o->kind == OPTION_CHOICE ? o->choices
-                               : o->argument            ? o->argument
-                                                        : "";
-        snprintf(flag, sizeof flag, "--%s%s%s", o->name, *argument ? " " : "", argument);
-        printf(strlen(flag) > 24 ? "  %s\n%28s" : "  %-24s  %s", flag, "");
-        printf("%s", o->help);
-        print_default(o);
-        printf("\n");
+    for (int i = 0; (o = spec_at(p, i)); i++)
+        print_option(o);
+    for (o = common_options; o->name; o++)
+        print_option(o);
+    end_after_printing();
+}
+
+static void print_row(const struct option_spec *o)
+{
+    static const char *const kinds[] = {"string", "int",    "bytes",    "double",
+                                        "switch", "choice", "variable", "heading"};
+    if (o->kind == OPTION_HEADING) {
+        printf("\theading\t\t\t%s\n", o->help);
+        return;
     }
-    printf("  %-24s  %s\n", "--version", "print the version and exit");
-    printf("  %-24s  %s\n", "--help", "print this and exit");
-    exit(flush_stdout() == FLUSH_FAILED ? warn_failure() : 0);
+    char value[256];
+    default_text(o, value, sizeof value);
+    printf("%s\t%s\t%s\t%s\t%.*s\n", o->name, kinds[o->kind], argument_of(o), value,
+           (int)help_length(o->help), o->help);
+}
+
+static void print_table(const struct program *p)
+{
+    const struct option_spec *o;
+    for (int i = 0; (o = spec_at(p, i)); i++)
+        print_row(o);
+    for (o = common_options; o->name; o++)
+        print_row(o);
+    end_after_printing();
 }
 
 static void print_version(const struct program *p)
 {
     printf("%s %s\n", p->name, SIMCLR_VERSION);
-    exit(flush_stdout() == FLUSH_FAILED ? warn_failure() : 0);
+    end_after_printing();
+}
+
+enum { MOST_NAMES = 128 };
+
+/* Returns the option whose name is nearest to the word, which may begin with dashes; or NULL. */
+static const char *nearest_option(const struct program *p, const char *word, size_t length)
+{
+    const char *names[MOST_NAMES];
+    char text[64];
+    size_t n = 0;
+    const struct option_spec *o;
+    for (int i = 0; (o = spec_at(p, i)); i++)
+        if (o->kind != OPTION_HEADING && n < MOST_NAMES)
+            names[n++] = o->name;
+    for (o = common_options; o->name && n < MOST_NAMES; o++)
+        names[n++] = o->name;
+    const size_t dashes = strspn(word, "-");
+    if (length - dashes >= sizeof text)
+        return NULL;
+    snprintf(text, sizeof text, "%.*s", (int)(length - dashes), word + dashes);
+    return nearest_name(text, names, n);
+}
+
+static void reject_unknown(const struct program *p, const char *word)
+{
+    const size_t length = strcspn(word, "=");
+    const char *near = nearest_option(p, word, length);
+    const int shown = length > 200 ? 200 : (int)length;
+    if (near)
+        options_reject("unknown option '%.*s': did you mean --%s?", shown, word, near);
+    options_reject("unknown option '%.*s'", shown, word);
+}
+
+/* Returns the choice that is nearest to the text, in `copy`, or NULL. */
+static const char *nearest_choice(const char *choices, const char *text, char *copy, size_t size)
+{
+    const char *names[MOST_NAMES];
+    char *rest = copy;
+    size_t n = 0;
+    snprintf(copy, size, "%s", choices);
+    while (rest && n < MOST_NAMES)
+        names[n++] = strsep(&rest, "|");
+    return nearest_name(text, names, n);
+}
+
+static void reject_choice(const struct option_spec *o, const char *text)
+{
+    char copy[512];
+    const char *near = nearest_choice(o->choices, text, copy, sizeof copy);
+    if (near)
+        options_reject("--%s: '%s' is none of %s: did you mean %s?", o->name, text, o->choices,
+                       near);
+    options_reject("--%s: '%s' is none of %s", o->name, text, o->choices);
 }
 
 static bool is_choice(const char *choices, const char *text)
@@ -160,7 +271,7 @@ static void store(const struct option_spec *o, const char *text)
     }
     case OPTION_CHOICE:
         if (!is_choice(o->choices, text))
-            options_reject("--%s: '%s' is none of %s", o->name, text, o->choices);
+            reject_choice(o, text);
         *(const char **)o->value = text;
         break;
     case OPTION_STRING:
@@ -188,56 +299,86 @@ static void read_environment(const struct program *p)
     }
 }
 
-/* The numbers of the options that every program has, in place of an index into the tables. */
-enum { HELP = -1, SHOW_VERSION = -2 };
+/* Prints what one of the options that every program has asks for, and ends the program. Returns if
+ * the word is none of them. */
+static void answer_common(const struct program *p, const char *word, bool operands)
+{
+    if (!strcmp(word, "-h") || !strcmp(word, "--help"))
+        print_help(p, operands);
+    if (!strcmp(word, "--version"))
+        print_version(p);
+    if (!strcmp(word, "--option-table"))
+        print_table(p);
+}
+
+/* Returns the option that the word names in full, with "=VALUE" or without, or NULL. */
+static const struct option_spec *named(const struct program *p, const char *word)
+{
+    const struct option_spec *o;
+    const size_t length = strcspn(word, "=");
+    if (strncmp(word, "--", 2) != 0)
+        return NULL;
+    for (int i = 0; (o = spec_at(p, i)); i++)
+        if (o->kind != OPTION_HEADING && strlen(o->name) == length - 2 &&
+            !strncmp(o->name, word + 2, length - 2))
+            return o;
+    return NULL;
+}
+
+/* Takes the option at argv[0] over, and its value. Returns how many words that were. */
+static int take_option(const struct program *p, char **argv, bool operands)
+{
+    const char *equals = strchr(argv[0], '=');
+    answer_common(p, argv[0], operands);
+    const struct option_spec *o = named(p, argv[0]);
+    if (!o)
+        reject_unknown(p, argv[0]);
+    if (o->kind == OPTION_SWITCH) {
+        if (equals)
+            options_reject("--%s takes no value", o->name);
+        store(o, NULL);
+        return 1;
+    }
+    if (!equals && !argv[1])
+        options_reject("%s needs a value", argv[0]);
+    store(o, equals ? equals + 1 : argv[1]);
+    return equals ? 1 : 2;
+}
+
+/* Moves `count` words at argv[0], at most two, before the `operands` words that precede them. */
+static void move_before(char **argv, int count, int operands)
+{
+    char *moved[2];
+    const size_t bytes = (size_t)count * sizeof *moved;
+    memcpy(moved, argv, bytes);
+    memmove(argv - operands + count, argv - operands, (size_t)operands * sizeof *argv);
+    memcpy(argv - operands, moved, bytes);
+}
 
 void options_parse(const struct program *p, int argc, char **argv, int *operands)
 {
+    int words = 0; /* operands before argv[i] */
+    bool only_operands = false;
     warn_set_name(p->name);
-    const struct option_spec *o;
-    int n = 0, used = 0;
-    while (spec_at(p, n))
-        n++;
-    /* static, so that it is still reachable, and no leak, when --help or wrong usage ends the
-     * program below */
-    static struct option *table;
-    static int *which;
-    table = calloc((size_t)n + 3, sizeof *table);
-    which = calloc((size_t)n + 3, sizeof *which);
-    if (!table || !which)
-        options_reject("out of memory");
-    for (int i = 0; (o = spec_at(p, i)); i++) {
-        if (o->kind == OPTION_HEADING)
-            continue;
-        which[used] = i;
-        table[used++] = (struct option){
-            o->name, o->kind == OPTION_SWITCH ? no_argument : required_argument, NULL, 0};
-    }
     if (isa_check() < 0)
         options_reject("%s", fail_message());
-    which[used] = HELP;
-    table[used++] = (struct option){"help", no_argument, NULL, 0};
-    which[used] = SHOW_VERSION;
-    table[used++] = (struct option){"version", no_argument, NULL, 0};
-    opterr = 0;
-    int index, c;
-    while ((c = getopt_long(argc, argv, ":", table, &index)) != -1) {
-        const char *word = argv[optind - 1];
-        if (c == ':')
-            options_reject("%s needs a value", word);
-        if (c == '?')
-            options_reject("unknown option '%s'", word);
-        if (which[index] == HELP)
-            print_help(p, operands != NULL);
-        if (which[index] == SHOW_VERSION)
-            print_version(p);
-        store(spec_at(p, which[index]), optarg);
+    for (int i = 1; i < argc;) {
+        int taken = 1;
+        if (only_operands || argv[i][0] != '-' || !argv[i][1]) {
+            words++;
+            i++;
+            continue;
+        }
+        if (!strcmp(argv[i], "--"))
+            only_operands = true;
+        else
+            taken = take_option(p, argv + i, operands != NULL);
+        move_before(argv + i, taken, words);
+        i += taken;
     }
     if (operands)
-        *operands = optind;
-    else if (optind < argc)
-        options_reject("unexpected word '%s'", argv[optind]);
-    free(table);
-    free(which);
+        *operands = argc - words;
+    else if (words)
+        options_reject("unexpected word '%s'", argv[argc - words]);
     read_environment(p);
 }

@@ -1,10 +1,24 @@
 /* options: parses flags, checks them and prints --help, all from tables.
  *
- * An option is long and has one value (--batch 64 or --batch=64); a switch has no value. An
- * option's default is the value of its variable before parsing. --help prints the default, unless
+ * An option is long and has one value (--batch 64 or --batch=64); a switch has no value. Names are
+ * given in full: --temp is not --temperature, because it could mean another option in the next
+ * version. An unknown name or choice is answered by the nearest one (nearest.h). Options may come
+ * after operands; all words after -- are operands.
+ *
+ * An option's default is the value of its variable before parsing. --help prints the default, unless
  * it is a number outside the option's bounds. Such an option has no default, and `help` should say
- * what happens without the flag. Wrong usage prints one line to stderr and ends the program with
- * status 2. --help prints to stdout and ends it with status 0. */
+ * what happens without the flag. A default that depends on the machine is written into `help`, which
+ * then ends with it in brackets. Wrong usage prints one line to stderr and ends the program with
+ * status 2. --help and -h print to stdout and end it with status 0.
+ *
+ * --option-table, which --help does not show, prints the same for machines: the manual pages and the
+ * completion of shells are made from it. Each option is a line of five columns, which tabs separate:
+ *
+ *   name      without the dashes; empty for a heading
+ *   kind      string, int, bytes, double, switch, choice, variable or heading
+ *   argument  the value's name, as in --help ("FILE"); the choices ("a|b|c"); empty for a switch
+ *   default   empty if there is none
+ *   help      the text of --help without the default; the text of a heading */
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
@@ -27,7 +41,7 @@ struct option_spec {
     } kind;
     void *value;
     const char *argument; /* the value's name in --help: "FILE" */
-    const char *help;     /* one line; --help adds the default */
+    const char *help;     /* one line without tabs; --help adds the default */
     double min, max;      /* if both are 0, there are no bounds */
     const char *choices;
     bool *given; /* set to true when the flag is given; may be NULL */

@@ -60,6 +60,7 @@ const struct option_spec link_option_specs[] = {
 struct server_config server_options = {.in = "-", .out = "-", .listen = "", .link = &link_options};
 
 const struct option_spec server_option_specs[] = {
+    {.kind = OPTION_HEADING, .help = "requests"},
     {.name = "in",
      .kind = OPTION_STRING,
      .value = &server_options.in,

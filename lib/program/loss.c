@@ -24,7 +24,7 @@ const struct option_spec loss_option_specs[] = {
      .argument = "N",
      .min = 1,
      .max = 1024,
-     .help = "the result does not depend on it"},
+     .help = "the result does not depend on it [all cores, or OMP_NUM_THREADS]"},
     {0},
 };
 

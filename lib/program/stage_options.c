@@ -14,6 +14,7 @@ struct stage_config stage_options = {.next = "",
                                      .kernel = "auto"};
 
 const struct option_spec stage_option_specs[] = {
+    {.kind = OPTION_HEADING, .help = "parameters and training"},
     {.name = "init",
      .kind = OPTION_STRING,
      .value = &stage_options.init,
@@ -48,7 +49,7 @@ const struct option_spec stage_option_specs[] = {
      .argument = "N",
      .min = 1,
      .max = 1024,
-     .help = "the result does not depend on it"},
+     .help = "the result does not depend on it [all cores, or OMP_NUM_THREADS]"},
     {.name = "precision",
      .kind = OPTION_CHOICE,
      .value = &stage_options.precision,
