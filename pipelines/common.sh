@@ -48,19 +48,86 @@ quote() {
     done
 }
 
+# Prints the lines of --help about the options that every pipeline has.
+common_help() {
+    echo '  --version         print the version and exit'
+    echo '  --help            print this and exit; also -h'
+}
+
+# Prints the options for machines, with the columns of the programs' --option-table (lib/cli/options.h).
+# They come from --help, in which an option is a line "  --name ARGUMENT  text [default]" with more text on
+# lines that are indented further, and a heading is a line just before options.
+option_table() {
+    help | awk '
+        function flush(    value, kind) {
+            if (name == "") return
+            if (match(text, /(^| )\[[^[]*\]$/)) {
+                value = substr(text, RSTART)
+                text = substr(text, 1, RSTART - 1)
+                gsub(/^ ?\[|\]$/, "", value)
+            }
+            kind = argument == "" ? "switch" : argument ~ /[|]/ ? "choice" : "string"
+            printf "%s\t%s\t%s\t%s\t%s\n", name, kind, argument, value, text
+            name = ""
+        }
+        /^  --[a-z]/ {
+            flush()
+            if (heading != "") printf "\theading\t\t\t%s\n", heading
+            heading = ""
+            sub(/^  --/, "")
+            text = match($0, /  +/) ? substr($0, RSTART + RLENGTH) : ""
+            if (RSTART > 0) $0 = substr($0, 1, RSTART - 1)
+            name = $1
+            argument = $2
+            next
+        }
+        /^      / && name != "" { sub(/^ +/, ""); text = text (text == "" ? "" : " ") $0; next }
+        { flush(); heading = $0 ~ /^[^ ]/ ? $0 : ""; sub(/:$/, "", heading) }
+        END { flush() }'
+}
+
+# Prints ": did you mean WORD?" with the name that is nearest to the word, or nothing if none is near.
+nearest() { # DASHES WORD NAME...
+    local name
+    name=$(simclr --nearest "${@:2}" 2>/dev/null) || name=''
+    [ -z "$name" ] || echo ": did you mean $1$name?"
+}
+
+# Ends the pipeline after printing what one of the options that every pipeline has asks for, if the word
+# is one. The pipeline defines help().
+answer_option() { # WORD
+    local version
+    case $1 in
+    -h | --help) help ;;
+    --option-table) option_table ;;
+    --version) version=$(supervise --version) && echo "$pipeline ${version##* }" ;;
+    *) return 0 ;;
+    esac
+    exit
+}
+
+unknown_option() { # WORD
+    local names name=${1%%=*}
+    mapfile -t names < <(option_table | cut -f 1 | grep .)
+    [[ $1 != *=* || " ${names[*]/#/--} " != *" $name "* ]] || usage_error "'$1': a blank separates an option from its value"
+    [[ $name =~ ^-+(.*) ]] || usage_error "unexpected word '$1'"
+    usage_error "unknown option '$name'$(nearest -- "${BASH_REMATCH[1]}" "${names[@]}")"
+}
+
 # Sets the variable that an option names, if it is in the list of known options: --save-every 5
 # sets save_every.
 #   set_option "data batch save_every" "$@"
 set_option() {
     local known=$1 name=${2#--}
+    answer_option "$2"
     name=${name//-/_}
-    [[ $2 == --[a-z]* && $name =~ ^[a-z0-9_]+$ && " $known " == *" $name "* ]] || usage_error "unknown option '$2'"
+    [[ $2 == --[a-z]* && $2 != *_* && $name =~ ^[a-z0-9_]+$ && " $known " == *" $name "* ]] || unknown_option "$2"
     [ $# -ge 3 ] || usage_error "$2 needs a value"
     printf -v "$name" '%s' "$3"
 }
 
 # Check options, by the names of their variables: whole numbers of at least LEAST, from which leading
-# zeros are removed; seconds; shares; and commands.
+# zeros are removed; seconds; shares; words of a list; and commands.
 need_whole() { # LEAST NAME...
     local least=$1 name
     for name in "${@:2}"; do
@@ -82,6 +149,12 @@ need_share() { # NAME...: more than 0, at most 1
         [[ ${!name} =~ ^(0?\.[0-9]{1,15}|1(\.0*)?)$ && ${!name} =~ [1-9] ]] ||
             usage_error "--${name//_/-} '${!name}': a share is needed, such as 0.1"
     done
+}
+need_choice() { # NAME CHOICE...
+    local name=$1 choices
+    printf -v choices ', %s' "${@:2}"
+    [[ "$choices, " == *", ${!name}, "* ]] ||
+        usage_error "--${name//_/-}: '${!name}' is none of ${choices#, }$(nearest '' "${!name}" "${@:2}")"
 }
 need_command() { # NAME...
     local name

@@ -27,6 +27,7 @@ run_help() {
   --timeout S       seconds that stages wait for each other [$timeout]
   --resume          continue the run in --run DIR, with the options that it was started with;
                     --steps and --epochs may be larger
+$(common_help)
 
 Each stage is a command, which another command can replace:
 HELP
@@ -45,7 +46,7 @@ parse_options() {
     local name i arguments=("$@")
     known+=" $stages"
     for ((i = 0; i < $#; i++)); do
-        [ "${arguments[i]}" != --help ] || { help && exit; }
+        answer_option "${arguments[i]}"
         if [ "${arguments[i]}" = --resume ]; then resume=1; else
             [ "${arguments[i]}" != --run ] || run=${arguments[i + 1]-}
             i=$((i + 1))
