@@ -212,7 +212,7 @@ coverage: deps-check ## run all tests with counters, and print which lines they 
 	@tests/coverage build/cov
 
 # Shell scripts are known by their first line.
-SCRIPTS = $(shell find pipelines tests .ci -type f -exec awk 'FNR == 1 { \
+SCRIPTS = $(shell find pipelines docs/share tests .ci -type f -exec awk 'FNR == 1 { \
 	if (/^\#!.*[ \/](ba)?sh$$|^\# shellcheck shell=/) print FILENAME; nextfile }' {} +)
 PYTHON = $(wildcard tests/*.py tests/*/*.py examples/*.py tests/rooms)
 lint: ## check formatting, shell and Python scripts, and the order of the rooms of lib/
@@ -236,10 +236,16 @@ tidy: deps ## look for defects with clang-tidy: the checks are in .clang-tidy
 	@$(MAKE) --no-print-directory compile_commands.json
 	@printf '%s\n' $(TIDY_C) | xargs -P $$(nproc) -n 4 clang-tidy -p . --quiet
 
-install: all ## install programs, man pages, pipelines, examples below PREFIX (/usr/local)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/simclr/pipelines $(DESTDIR)$(PREFIX)/share/simclr/examples
+# The programs say what their options are, so a build for another machine takes this folder from one for its own.
+share: all ## make the manual pages and the completions for bash and zsh, in build/share/
+	@rm -rf $(BUILD)/share.part
+	$(call say,GEN,$(BUILD)/share)BIN=$(abspath $(BIN)) docs/share/make-share $(BUILD)/share.part
+	@rm -rf $(BUILD)/share && mv $(BUILD)/share.part $(BUILD)/share
+
+install: all share ## install programs, man pages, pipelines, examples below PREFIX (/usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/simclr/pipelines $(DESTDIR)$(PREFIX)/share/simclr/examples
 	install $(PROGRAMS:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 $(wildcard cmd/*/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
+	cp -R $(BUILD)/share/. $(DESTDIR)$(PREFIX)/share
 	install $(wildcard pipelines/*) $(DESTDIR)$(PREFIX)/share/simclr/pipelines
 	install $(wildcard examples/*) $(DESTDIR)$(PREFIX)/share/simclr/examples
 
@@ -252,4 +258,4 @@ help: ## print this
 	@echo "build in trees of their own, below build/; CFLAGS [$(CFLAGS)], PREFIX [$(PREFIX)]"
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all unit fuzzers deps deps-check train check check-all fuzz bench coverage lint tidy install clean help
+.PHONY: all unit fuzzers share deps deps-check train check check-all fuzz bench coverage lint tidy install clean help

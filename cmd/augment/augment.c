@@ -135,7 +135,7 @@ static const struct option_spec options[] = {
 
 static const struct program program = {
     .name = "augment",
-    .summary = "makes random views of images, in batches",
+    .summary = "makes random views of images or series, in batches",
     .details = details,
     .options = {options, link_option_specs},
 };

@@ -52,7 +52,7 @@ int main(int argc, char **argv)
     signals_setup();
     const struct program program = {
         "gather",
-        "several workers' rows as one batch",
+        "joins the rows of several workers to one batch",
         details,
         {collective_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);

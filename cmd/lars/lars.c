@@ -51,7 +51,7 @@ int main(int argc, char **argv)
     signals_setup();
     const struct program program = {
         "lars",
-        "layer-wise adaptive rate scaling",
+        "layer-wise adaptive rate scaling: an optimizer for large batches",
         details,
         {options, optimizer_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);

@@ -45,7 +45,7 @@ int main(int argc, char **argv)
     signals_setup();
     const struct program program = {
         "reduce",
-        "sums over workers",
+        "sums tensors over workers",
         details,
         {collective_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);

@@ -28,7 +28,7 @@ static const struct option_spec options[] = {
      .argument = "X",
      .min = 0,
      .max = 1e3,
-     .help = "times the parameter is added to its gradient"},
+     .help = "share of a parameter that is added to its gradient"},
     {.name = "decay",
      .kind = OPTION_CHOICE,
      .value = &decayed,
@@ -57,7 +57,7 @@ int main(int argc, char **argv)
     signals_setup();
     const struct program program = {
         "sgd",
-        "stochastic gradient descent with momentum",
+        "stochastic gradient descent with momentum: an optimizer",
         details,
         {options, optimizer_option_specs, server_option_specs, link_option_specs}};
     optimizer_options_set_defaults(

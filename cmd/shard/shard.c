@@ -46,7 +46,7 @@ int main(int argc, char **argv)
 {
     signals_setup();
     const struct program program = {"shard",
-                                    "several optimizers as one",
+                                    "makes several optimizers work as one",
                                     details,
                                     {options, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
