@@ -212,7 +212,7 @@ coverage: deps-check ## run all tests with counters, and print which lines they 
 	@tests/coverage build/cov
 
 # Shell scripts are known by their first line.
-SCRIPTS = $(shell find pipelines docs/share tests .ci -type f -exec awk 'FNR == 1 { \
+SCRIPTS = $(shell find pipelines packaging tests .ci -type f -exec awk 'FNR == 1 { \
 	if (/^\#!.*[ \/](ba)?sh$$|^\# shellcheck shell=/) print FILENAME; nextfile }' {} +)
 PYTHON = $(wildcard tests/*.py tests/*/*.py examples/*.py tests/rooms)
 lint: ## check formatting, shell and Python scripts, and the order of the rooms of lib/
@@ -239,7 +239,7 @@ tidy: deps ## look for defects with clang-tidy: the checks are in .clang-tidy
 # The programs say what their options are, so a build for another machine takes this folder from one for its own.
 share: all ## make the manual pages and the completions for bash and zsh, in build/share/
 	@rm -rf $(BUILD)/share.part
-	$(call say,GEN,$(BUILD)/share)BIN=$(abspath $(BIN)) docs/share/make-share $(BUILD)/share.part
+	$(call say,GEN,$(BUILD)/share)BIN=$(abspath $(BIN)) packaging/share/make-share $(BUILD)/share.part
 	@rm -rf $(BUILD)/share && mv $(BUILD)/share.part $(BUILD)/share
 
 install: all share ## install programs, man pages, pipelines, examples below PREFIX (/usr/local)

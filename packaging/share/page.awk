@@ -45,7 +45,7 @@ function words_of(row, short,    argument) {
 }
 
 function print_head() {
-    print ".\\\" Made by docs/share/make-share from the options of " name " and " FILENAME "."
+    print ".\\\" Made by packaging/share/make-share from the options of " name " and " FILENAME "."
     print date
     print ".Dt " toupper(title) " 1"
     print ".Os simclr " version

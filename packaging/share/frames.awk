@@ -68,7 +68,7 @@ function print_row(    i, text, tag) {
 }
 
 BEGIN {
-    print ".\\\" Made by docs/share/make-share from docs/frames.md."
+    print ".\\\" Made by packaging/share/make-share from docs/frames.md."
     print ".Dd " date
     print ".Dt SIMCLR-FRAMES 5"
     print ".Os simclr " version

@@ -44,7 +44,7 @@ $3 == "heading" { next }
 
 END {
     print "#compdef simclr"
-    print "# Completion of `simclr` for zsh, made by docs/share/make-share from the tables of options."
+    print "# Completion of `simclr` for zsh, made by packaging/share/make-share from the tables of options."
     print "# For the short names as well, once their folder is on PATH, a ~/.zshrc may have, after compinit,"
     print "#   path=($(simclr --exec-path) $path)"
     print "#   compdef _simclr encode augment train"

@@ -26,7 +26,7 @@ $3 == "heading" { next }
 
 END {
     print "# shellcheck shell=bash"
-    print "# Completion of `simclr` for bash, made by docs/share/make-share from the tables of options."
+    print "# Completion of `simclr` for bash, made by packaging/share/make-share from the tables of options."
     print "# For the short names as well, once their folder is on PATH, a ~/.bashrc may have"
     print "#   PATH=$(simclr --exec-path):$PATH"
     print "#   . /usr/share/bash-completion/completions/simclr && _simclr_short_names"
