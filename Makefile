@@ -236,18 +236,25 @@ tidy: deps ## look for defects with clang-tidy: the checks are in .clang-tidy
 	@$(MAKE) --no-print-directory compile_commands.json
 	@printf '%s\n' $(TIDY_C) | xargs -P $$(nproc) -n 4 clang-tidy -p . --quiet
 
-# The programs say what their options are, so a build for another machine takes this folder from one for its own.
-share: all ## make the manual pages and the completions for bash and zsh, in build/share/
-	@rm -rf $(BUILD)/share.part
-	$(call say,GEN,$(BUILD)/share)BIN=$(abspath $(BIN)) packaging/share/make-share $(BUILD)/share.part
-	@rm -rf $(BUILD)/share && mv $(BUILD)/share.part $(BUILD)/share
+# ---- installing ----
 
-install: all share ## install programs, man pages, pipelines, examples below PREFIX (/usr/local)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/simclr/pipelines $(DESTDIR)$(PREFIX)/share/simclr/examples
-	install $(PROGRAMS:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin
-	cp -R $(BUILD)/share/. $(DESTDIR)$(PREFIX)/share
-	install $(wildcard pipelines/*) $(DESTDIR)$(PREFIX)/share/simclr/pipelines
-	install $(wildcard examples/*) $(DESTDIR)$(PREFIX)/share/simclr/examples
+# What lies below PREFIX/share in the end: manual pages and completions. The programs say what their
+# options are, so a build for another machine takes this folder from one for its own.
+SHARE = $(BUILD)/share
+share: all ## make the manual pages and the completions for bash and zsh, in build/share/
+	@rm -rf $(SHARE).part
+	$(call say,GEN,$(SHARE))BIN=$(abspath $(BIN)) packaging/share/make-share $(SHARE).part
+	@rm -rf $(SHARE) && mv $(SHARE).part $(SHARE)
+
+packaging = BIN=$(call sh,$(BIN)) SHARE=$(call sh,$(SHARE)) DESTDIR=$(call sh,$(DESTDIR)) PREFIX=$(call sh,$(PREFIX)) \
+	VERSION=$(VERSION) packaging
+install: all share ## install below PREFIX (/usr/local): simclr into bin/, the rest into libexec/ and share/
+	@$(packaging)/install
+uninstall: ## remove what make install put below PREFIX
+	@$(packaging)/install --remove
+deb: all share ## make a Debian package, in build/deb/
+	@$(call install,dpkg-dev)
+	@$(packaging)/deb $(BUILD)/deb
 
 clean: ## remove all that was built
 	rm -rf build bin
@@ -258,4 +265,4 @@ help: ## print this
 	@echo "build in trees of their own, below build/; CFLAGS [$(CFLAGS)], PREFIX [$(PREFIX)]"
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all unit fuzzers share deps deps-check train check check-all fuzz bench coverage lint tidy install clean help
+.PHONY: all unit fuzzers share deps deps-check train check check-all fuzz bench coverage lint tidy install uninstall deb clean help

@@ -17,10 +17,22 @@ declare +x SHELLOPTS BASHOPTS
 if [ -d "${TMPDIR-}" ] && [ -w "${TMPDIR-}" ]; then TMPDIR=$(realpath -- "$TMPDIR"); else unset -v TMPDIR; fi
 
 ROOT=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
-# Programs that were built here take precedence over installed ones.
-BIN=${BIN:-$ROOT/bin}
-[ "${BIN#/}" != "$BIN" ] || BIN=$PWD/$BIN
-[ ! -d "$BIN" ] || PATH=$BIN:$PATH
+# Puts the programs first on PATH: those of $BIN, of this checkout, or of the installation that these
+# pipelines belong to. If there are none, PATH has to hold them already.
+for programs in "${BIN:-$ROOT/bin}" "$ROOT/bin" "${ROOT%/*/*}/libexec/simclr" ''; do
+    [ ! -x "$programs/supervise" ] || break
+done
+[ -n "$programs" ] || programs=$(type -P supervise) || {
+    echo "${0##*/}: $ROOT/bin holds no programs; 'make' builds them" >&2
+    exit 1
+}
+[ -d "$programs" ] || programs=$(dirname -- "$programs")
+programs=$(realpath -- "$programs")
+if [[ $programs == *:* ]]; then
+    echo "${0##*/}: $programs: a folder with a colon in its name cannot be on PATH; move it" >&2
+    exit 1
+fi
+PATH=$programs:$PATH
 
 # shellcheck disable=SC2034 # the pipelines use it
 pipeline=${0##*/}
