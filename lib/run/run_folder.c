@@ -283,6 +283,15 @@ static void remove_if_stale(const char *path)
         close(lock);
 }
 
+/* Returns the i-th folder below which private folders may be, "" or NULL if it is not set. */
+enum { PLACES = 5 };
+static const char *place(int i, const char *run)
+{
+    const char *const places[PLACES] = {getenv("TMPDIR"), "/tmp", getenv("XDG_RUNTIME_DIR"),
+                                        "/dev/shm", run};
+    return places[i];
+}
+
 /* Removes those private folders in a folder whose makers are gone. */
 static void sweep_below(const char *folder)
 {
@@ -306,9 +315,8 @@ void private_folder_sweep(const char *run, int run_lock)
     struct record r;
     if (read_record(run_lock, &r))
         remove_if_stale(r.folder);
-    sweep_below(getenv("TMPDIR"));
-    sweep_below("/tmp");
-    sweep_below(run);
+    for (int i = 0; i < PLACES; i++)
+        sweep_below(place(i, run));
 }
 
 static bool is_plain(const char *path)
@@ -359,14 +367,16 @@ static int make_below(struct private_folder *p, const char *folder)
 
 int private_folder_make(struct private_folder *p, const char *run, int run_lock)
 {
-    const char *below[] = {getenv("TMPDIR"), "/tmp", run};
     *p = (struct private_folder){.lock = -1};
-    for (size_t i = 0; i < sizeof below / sizeof *below; i++)
-        if (!make_below(p, below[i])) {
+    for (int i = 0; i < PLACES; i++)
+        if (!make_below(p, place(i, run))) {
             write_record(run_lock, p->path);
             return 0;
         }
-    return fail("no folder for sockets can be made: neither in TMPDIR, nor in /tmp or %s", run);
+    return fail(
+        "no folder for sockets can be made in TMPDIR, /tmp, XDG_RUNTIME_DIR, /dev/shm or %s: "
+        "one is needed that is writable, with a path of at most %d bytes without commas",
+        run, PRIVATE_PATH_MAX - (int)strlen("/simclr.") - DIGITS);
 }
 
 void private_folder_remove(struct private_folder *p)

@@ -23,16 +23,16 @@ struct private_folder {
 /* The limit leaves room for a file's name after the path in the address of a socket. */
 enum { PRIVATE_PATH_MAX = 80 };
 
-/* Creates a private folder below $TMPDIR, /tmp, or the run's folder. Takes the first of these that
- * is writable and whose path is short enough and contains neither commas nor control characters,
- * which an endpoint cannot contain. Writes the folder's path to the lock's file. The caller frees
- * it with private_folder_remove(). Returns -1 with a message. */
+/* Creates a private folder below $TMPDIR, /tmp, $XDG_RUNTIME_DIR, /dev/shm or the run's folder.
+ * Takes the first of these that is writable and whose path is short enough and contains neither
+ * commas nor control characters, which an endpoint cannot contain. Writes the folder's path to the
+ * lock's file. The caller frees it with private_folder_remove(). Returns -1 with a message. */
 int private_folder_make(struct private_folder *p, const char *run, int run_lock);
 /* Removes the folder and the files in it. There must be no folders in it. */
 void private_folder_remove(struct private_folder *p);
 
-/* Removes private folders whose makers are gone: those below $TMPDIR, /tmp and the run's folder,
- * and the one that the lock's file names. Removes nothing else. */
+/* Removes private folders whose makers are gone: those below these five folders, and the one that
+ * the lock's file names. Removes nothing else. */
 void private_folder_sweep(const char *run, int run_lock);
 
 #endif
