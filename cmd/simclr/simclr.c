@@ -13,11 +13,11 @@
 #include "base/signals.h"
 #include "base/warn.h"
 #include "cli/commands.h"
-#include "cli/layout.h"
+#include "cli/installation.h"
 #include "cli/nearest.h"
 #include "cli/options.h"
 
-static struct layout layout;
+static struct installation installation;
 static struct commands commands;
 
 /* ---- the list of commands ---- */
@@ -96,13 +96,13 @@ static char *describe(bool with_commands)
 static int set_path(void)
 {
     const char *old = getenv("PATH");
-    const size_t length = strlen(layout.programs);
+    const size_t length = strlen(installation.programs);
     if (!old || !*old)
         old = "/usr/local/bin:/usr/bin:/bin";
-    if (!strncmp(old, layout.programs, length) && (old[length] == ':' || !old[length]))
+    if (!strncmp(old, installation.programs, length) && (old[length] == ':' || !old[length]))
         return 0;
     char *path;
-    if (asprintf(&path, "%s:%s", layout.programs, old) < 0 || setenv("PATH", path, 1))
+    if (asprintf(&path, "%s:%s", installation.programs, old) < 0 || setenv("PATH", path, 1))
         return fail_memory(NULL);
     free(path);
     return 0;
@@ -111,7 +111,7 @@ static int set_path(void)
 /* Runs the command in place of this program. Returns -1 with a message if that is not possible. */
 static int run(const struct command *command, char **argv)
 {
-    if (set_path() || (!layout.standard && setenv("BIN", layout.programs, 1)))
+    if (set_path() || (!installation.standard && setenv("BIN", installation.programs, 1)))
         return -1;
     argv[0] = command->path;
     execv(command->path, argv);
@@ -143,8 +143,8 @@ static void show_page(const char *section, const char *page, bool always)
     struct stat st;
     for (int i = 0; i < 2 && (always || isatty(STDOUT_FILENO)); i++) {
         char *path;
-        if (asprintf(&path, "%s/man%s/%s.%s%s", layout.manual, section, page, section, endings[i]) <
-            0)
+        if (asprintf(&path, "%s/man%s/%s.%s%s", installation.manual, section, page, section,
+                     endings[i]) < 0)
             return;
         if (!stat(path, &st) && S_ISREG(st.st_mode))
             execlp("man", "man", path, (char *)NULL);
@@ -209,7 +209,7 @@ static int obey(int argc, char **argv)
     else if (operand < argc || exec_path == share_path)
         options_reject("--exec-path or --share-path is needed, and nothing else");
     else
-        puts(exec_path ? layout.programs : layout.share);
+        puts(exec_path ? installation.programs : installation.share);
     return flush_stdout() == FLUSH_FAILED ? -1 : 0;
 }
 
@@ -220,7 +220,7 @@ int main(int argc, char **argv)
         print_nearest(argv[2], argv + 3, argc - 3);
         return flush_stdout() == FLUSH_FAILED ? warn_failure() : 0;
     }
-    if (layout_find(&layout) || commands_find(&commands, &layout))
+    if (installation_find(&installation) || commands_find(&commands, &installation))
         return warn_failure();
     int bad;
     if (argc > 1 && !strcmp(argv[1], "help") && argc <= 3)
@@ -232,6 +232,6 @@ int main(int argc, char **argv)
         bad = obey(argc, argv);
     }
     commands_free(&commands);
-    layout_free(&layout);
+    installation_free(&installation);
     return bad ? warn_failure() : 0;
 }

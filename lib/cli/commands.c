@@ -70,10 +70,11 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct command *)a)->name, ((const struct command *)b)->name);
 }
 
-int commands_find(struct commands *c, const struct layout *layout)
+int commands_find(struct commands *c, const struct installation *installation)
 {
     *c = (struct commands){0};
-    if (add_folder(c, layout->programs, false) || add_folder(c, layout->pipelines, true)) {
+    if (add_folder(c, installation->programs, false) ||
+        add_folder(c, installation->pipelines, true)) {
         commands_free(c);
         return -1;
     }

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cli/layout.h"
+#include "cli/installation.h"
 
 /* A list of commands, sorted by name. commands_free() frees it. */
 struct commands {
@@ -20,7 +20,7 @@ struct commands {
 /* Lists the executable files of the two folders, except `simclr` itself and files whose names are
  * not made of letters, digits and hyphens. A pipeline with the name of a program is left out. The
  * summaries are "". Returns -1 with a message, and with *c empty, if a folder cannot be read. */
-int commands_find(struct commands *c, const struct layout *layout);
+int commands_find(struct commands *c, const struct installation *installation);
 
 /* Returns the command of that name, which `c` owns, or NULL. */
 const struct command *commands_get(const struct commands *c, const char *name);

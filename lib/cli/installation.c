@@ -1,4 +1,4 @@
-#include "cli/layout.h"
+#include "cli/installation.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -40,7 +40,7 @@ static bool cut(char *path)
 }
 
 /* Sets the folders of an installed tree. */
-static void set_installed(struct layout *l, const char *prefix)
+static void set_installed(struct installation *l, const char *prefix)
 {
     l->standard = true;
     l->programs = below(prefix, "libexec/simclr");
@@ -50,7 +50,7 @@ static void set_installed(struct layout *l, const char *prefix)
 
 /* Sets the folders of a checkout, whose root is one of the folders above that of the program. Leaves
  * *l empty if there is none. */
-static void set_checkout(struct layout *l, const char *folder)
+static void set_checkout(struct installation *l, const char *folder)
 {
     char *root = strdup(folder);
     int levels = 0;
@@ -70,10 +70,10 @@ static void set_checkout(struct layout *l, const char *folder)
     free(root);
 }
 
-int layout_find(struct layout *l)
+int installation_find(struct installation *l)
 {
     static const char self[] = "/proc/self/exe";
-    *l = (struct layout){0};
+    *l = (struct installation){0};
     char *program = realpath(self, NULL), *folder = program ? strdup(program) : NULL;
     if (!folder)
         return fail("%s: %s", self, strerror(errno));
@@ -96,18 +96,18 @@ int layout_find(struct layout *l)
         bad = fail("%s: a folder with a colon in its name cannot be on PATH; move the tree",
                    l->programs);
     if (bad)
-        layout_free(l);
+        installation_free(l);
     free(prefix);
     free(folder);
     free(program);
     return bad;
 }
 
-void layout_free(struct layout *l)
+void installation_free(struct installation *l)
 {
     free(l->programs);
     free(l->share);
     free(l->pipelines);
     free(l->manual);
-    *l = (struct layout){0};
+    *l = (struct installation){0};
 }

@@ -1,4 +1,4 @@
-/* layout: finds the folders of the programs and pipelines from the place of the running program, so
+/* installation: finds the folders of the programs and pipelines from the place of the running program, so
  * that a tree may be moved or reached through symbolic links.
  *
  *               installed below PREFIX        in a checkout
@@ -6,13 +6,13 @@
  *   programs    PREFIX/libexec/simclr         the folder of the program
  *   share       PREFIX/share/simclr           the checkout; holds pipelines/ and examples/
  *   manual      PREFIX/share/man              build/share/man, or build/KIND/share/man */
-#ifndef LAYOUT_H
-#define LAYOUT_H
+#ifndef INSTALLATION_H
+#define INSTALLATION_H
 
 #include <stdbool.h>
 
-/* Absolute paths without symbolic links. layout_free() frees them. */
-struct layout {
+/* Absolute paths without symbolic links. installation_free() frees them. */
+struct installation {
     char *programs, *share, *pipelines, *manual;
     bool standard; /* the pipelines find the same folder of programs by themselves */
 };
@@ -20,7 +20,7 @@ struct layout {
 /* Fills *l from the place of the running program. Returns -1 with a message, and with *l empty, if
  * it is neither in an installed tree nor in a checkout, or if the folder of the programs has a colon
  * in its name, which PATH cannot hold. */
-int layout_find(struct layout *l);
-void layout_free(struct layout *l); /* leaves {0} */
+int installation_find(struct installation *l);
+void installation_free(struct installation *l); /* leaves {0} */
 
 #endif
