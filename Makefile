@@ -243,7 +243,7 @@ tidy: deps ## look for defects with clang-tidy: the checks are in .clang-tidy
 SHARE = $(BUILD)/share
 share: all ## make the manual pages and the completions for bash and zsh, in build/share/
 	@rm -rf $(SHARE).part
-	$(call say,GEN,$(SHARE))BIN=$(abspath $(BIN)) packaging/share/make-share $(SHARE).part
+	$(call say,GEN,$(SHARE))BIN=$(call sh,$(BIN)) packaging/share/make-share $(SHARE).part
 	@rm -rf $(SHARE) && mv $(SHARE).part $(SHARE)
 
 packaging = BIN=$(call sh,$(BIN)) SHARE=$(call sh,$(SHARE)) DESTDIR=$(call sh,$(DESTDIR)) PREFIX=$(call sh,$(PREFIX)) \

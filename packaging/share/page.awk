@@ -3,7 +3,8 @@
 #   2. its --help, for the summary and the examples
 #   3. shared.mdoc, what there is to say about options that several programs share
 #   4. its text NAME.mdoc: the other sections, and what there is to say about its own options
-# Variables: name, pipeline (1 or 0), version, commands (a file with a line "NAME<tab>SUMMARY" for each).
+# Variables: name, pipeline (1 or 0), version, commands (a file with a line "NAME<tab>SUMMARY" for each), and date,
+# for a text that has none.
 #
 # In the third and fourth file the lines after `.It Fl -NAME`, in the section OPTIONS, belong to that
 # option, and in the third one only if it stands under the heading that `.Ss` names. In the fourth file
@@ -45,8 +46,8 @@ function words_of(row, short,    argument) {
 }
 
 function print_head() {
-    print ".\\\" Made by packaging/share/make-share from the options of " name " and " FILENAME "."
-    print date
+    print ".\\\" Made by packaging/share/make-share from the options of " name " and its text."
+    print ".Dd " date
     print ".Dt " toupper(title) " 1"
     print ".Os simclr " version
     print ".Sh NAME"
@@ -181,7 +182,7 @@ file == 3 && /^\.Ss / { heading = substr($0, 5); option = ""; next }
 file == 3 && /^\.It Fl -/ { option = substr($0, 9); next }
 file == 3 { if (option != "") shared[heading "/" option] = shared[heading "/" option] $0 "\n"; next }
 
-/^\.Dd / { date = $0; next }
+/^\.Dd / { date = substr($0, 5); next }
 /^\.Nm( [.,:;)]+)?$/ { sub(/^\.Nm/, ".Nm " name) }
 /^\.Sh / {
     section = substr($0, 5)

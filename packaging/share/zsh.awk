@@ -1,4 +1,5 @@
-# Makes the completion for zsh, from the same lines as bash.awk.
+# Makes the completion for zsh, from the summaries, and the same lines as bash.awk. Variable: pipelines, their
+# names, each between blanks; their options take no "=".
 
 function quoted(text) {
     gsub(/'/, "'\\''", text)
@@ -25,7 +26,7 @@ function spec_of(    help) {
     gsub(/\]/, "\\]", help)
     if ($2 == "help")
         return quoted("(-h --help)-h[" help "]") " " quoted("(-h --help)--help[" help "]")
-    return quoted("--" $2 ($3 == "switch" ? "" : "=") "[" help "]" ($3 == "switch" ? "" : value_of($3, $4)))
+    return quoted("--" $2 ($3 == "switch" || index(pipelines, " " $1 " ") ? "" : "=") "[" help "]" ($3 == "switch" ? "" : value_of($3, $4)))
 }
 
 BEGIN { FS = "\t" }
