@@ -21,7 +21,8 @@ function fail(text) {
 function sentence(text) {
     gsub(/\\/, "\\e", text)
     gsub(/--/, "\\-\\-", text)
-    gsub(/pipelines\//, "simclr ", text)
+    while (match(text, /pipelines\/[a-z]/))
+        text = substr(text, 1, RSTART - 1) "simclr " substr(text, RSTART + RLENGTH - 1)
     while (match(text, /`[^`]*`/))
         text = substr(text, 1, RSTART - 1) "\\(oq" substr(text, RSTART + 1, RLENGTH - 2) "\\(cq" substr(text, RSTART + RLENGTH)
     if (text ~ /^\[/)
