@@ -174,21 +174,35 @@ static void read_all(struct reader *readers, struct pollfd *polled, int64_t n, d
     }
 }
 
-/* Sets the summary from the line "NAME: SUMMARY". */
-static void set_summary(struct command *command, struct reader *r)
+/* Sets the summary from a line "NAME: SUMMARY". Returns false if it is another line. */
+static bool set_summary(struct command *command, char *line)
 {
-    r->text[r->length] = 0;
     const size_t length = strlen(command->name);
-    char *end = strchr(r->text, '\n');
-    if (!end || strncmp(r->text, command->name, length) || strncmp(r->text + length, ": ", 2))
-        return;
-    *end = 0;
-    fail_clean(r->text);
-    char *summary = strdup(r->text + length + 2);
+    if (strncmp(line, command->name, length) || strncmp(line + length, ": ", 2))
+        return false;
+    line[strcspn(line, "\n")] = 0;
+    fail_clean(line);
+    char *summary = strdup(line + length + 2);
     if (summary) {
         free(command->summary);
         command->summary = summary;
     }
+    return true;
+}
+
+/* Looks for the line in the text of a script, which takes less time than to run it. Returns false if
+ * the file is no script or has no such line. */
+static bool search_script(struct command *command)
+{
+    FILE *file = fopen(command->path, "re");
+    char line[LINE_MAX_BYTES];
+    bool found = false;
+    if (file && fgets(line, sizeof line, file) && !strncmp(line, "#!", 2))
+        while (!found && fgets(line, sizeof line, file))
+            found = set_summary(command, line);
+    if (file)
+        fclose(file);
+    return found;
 }
 
 void commands_summarize(struct commands *c, double seconds)
@@ -198,14 +212,16 @@ void commands_summarize(struct commands *c, double seconds)
     if (readers && polled) {
         setenv("OPENBLAS_NUM_THREADS", "1", 0);
         for (int64_t i = 0; i < c->n; i++)
-            start(&readers[i], &c->items[i]);
+            if (!search_script(&c->items[i]))
+                start(&readers[i], &c->items[i]);
         read_all(readers, polled, c->n, seconds);
     }
     for (int64_t i = 0; readers && polled && i < c->n; i++) {
-        set_summary(&c->items[i], &readers[i]);
-        if (readers[i].fd >= 0)
-            close(readers[i].fd);
         if (readers[i].pid) {
+            readers[i].text[readers[i].length] = 0;
+            set_summary(&c->items[i], readers[i].text);
+            if (readers[i].fd >= 0)
+                close(readers[i].fd);
             kill(readers[i].pid, SIGKILL); /* it has printed its line, or hangs */
             waitpid(readers[i].pid, NULL, 0);
         }

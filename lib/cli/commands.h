@@ -25,9 +25,9 @@ int commands_find(struct commands *c, const struct installation *installation);
 /* Returns the command of that name, which `c` owns, or NULL. */
 const struct command *commands_get(const struct commands *c, const char *name);
 
-/* Sets the summaries: what follows the name in the first line of `NAME --help`. Runs all commands at
- * once, and waits for them at most `seconds`. A command that fails or prints something else keeps
- * its empty summary. */
+/* Sets the summaries: what follows the name in the line "NAME: SUMMARY", which is the first that
+ * `NAME --help` prints. A script is searched for that line. Other commands run with --help, all at
+ * once, for at most `seconds`. A command without such a line keeps its empty summary. */
 void commands_summarize(struct commands *c, double seconds);
 
 void commands_free(struct commands *c); /* leaves {0} */
