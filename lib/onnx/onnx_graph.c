@@ -10,7 +10,7 @@
 #include "base/atomic_file.h"
 #include "base/fail.h"
 #include "base/grow.h"
-#include "onnx/onnx_wire.h"
+#include "base/protobuf.h"
 
 /* The numbers of fields, by message. */
 enum {
@@ -56,15 +56,15 @@ enum { TYPE_FLOAT = 1, TYPE_INTEGER = 2, TYPE_INTEGERS = 7 }; /* AttributeProto.
 
 /* An initial tensor: the beginning of its message, up to the values, and the values. */
 struct initial {
-    struct onnx_wire head; /* with the field's key in the graph, and the length of the message */
+    struct protobuf head; /* with the field's key in the graph, and the length of the message */
     const float *values;
     size_t bytes; /* of the values */
     float *own;   /* the values if the graph owns them */
 };
 
 struct onnx_graph {
-    struct onnx_wire metas; /* the model's metadata */
-    struct onnx_wire rest;  /* the graph but for initial tensors */
+    struct protobuf metas; /* the model's metadata */
+    struct protobuf rest;  /* the graph but for initial tensors */
     struct initial *initials;
     int n_initials;
     int64_t room_initials;
@@ -78,7 +78,7 @@ struct onnx_graph *onnx_graph_new(const char *name)
         fail_memory(NULL);
         return NULL;
     }
-    onnx_wire_text(&g->rest, GRAPH_NAME, name);
+    protobuf_text(&g->rest, GRAPH_NAME, name);
     return g;
 }
 
@@ -87,33 +87,33 @@ void onnx_graph_free(struct onnx_graph *g)
     if (!g)
         return;
     for (int i = 0; i < g->n_initials; i++) {
-        onnx_wire_free(&g->initials[i].head);
+        protobuf_free(&g->initials[i].head);
         free(g->initials[i].own);
     }
     free(g->initials);
-    onnx_wire_free(&g->metas);
-    onnx_wire_free(&g->rest);
+    protobuf_free(&g->metas);
+    protobuf_free(&g->rest);
     free(g);
 }
 
 static void add_value(struct onnx_graph *g, int field, const char *name, int ndim,
                       const struct onnx_dim *shape)
 {
-    struct onnx_wire value = {0}, type = {0}, tensor = {0}, dims = {0};
+    struct protobuf value = {0}, type = {0}, tensor = {0}, dims = {0};
     for (int i = 0; i < ndim; i++) {
-        struct onnx_wire dim = {0};
+        struct protobuf dim = {0};
         if (shape[i].name)
-            onnx_wire_text(&dim, DIM_NAME, shape[i].name);
+            protobuf_text(&dim, DIM_NAME, shape[i].name);
         else
-            onnx_wire_integer(&dim, DIM_NUMBER, shape[i].number);
-        onnx_wire_message(&dims, SHAPE_DIM, &dim);
+            protobuf_integer(&dim, DIM_NUMBER, shape[i].number);
+        protobuf_message(&dims, SHAPE_DIM, &dim);
     }
-    onnx_wire_integer(&tensor, TENSOR_TYPE_ELEMENT, ELEMENT_FLOAT);
-    onnx_wire_message(&tensor, TENSOR_TYPE_SHAPE, &dims);
-    onnx_wire_message(&type, TYPE_TENSOR, &tensor);
-    onnx_wire_text(&value, VALUE_NAME, name);
-    onnx_wire_message(&value, VALUE_TYPE, &type);
-    onnx_wire_message(&g->rest, field, &value);
+    protobuf_integer(&tensor, TENSOR_TYPE_ELEMENT, ELEMENT_FLOAT);
+    protobuf_message(&tensor, TENSOR_TYPE_SHAPE, &dims);
+    protobuf_message(&type, TYPE_TENSOR, &tensor);
+    protobuf_text(&value, VALUE_NAME, name);
+    protobuf_message(&value, VALUE_TYPE, &type);
+    protobuf_message(&g->rest, field, &value);
 }
 
 void onnx_graph_input(struct onnx_graph *g, const char *name, int ndim,
@@ -139,21 +139,21 @@ void onnx_graph_tensor(struct onnx_graph *g, const char *name, int ndim, const i
     g->initials = list;
     struct initial *add = &list[g->n_initials++];
     *add = (struct initial){.values = values, .bytes = sizeof *values};
-    struct onnx_wire tensor = {0};
+    struct protobuf tensor = {0};
     for (int i = 0; i < ndim; i++) {
         g->failed = g->failed || __builtin_mul_overflow(add->bytes, shape[i], &add->bytes);
-        onnx_wire_integer(&tensor, TENSOR_DIMS, shape[i]);
+        protobuf_integer(&tensor, TENSOR_DIMS, shape[i]);
     }
-    onnx_wire_integer(&tensor, TENSOR_DATA_TYPE, ELEMENT_FLOAT);
-    onnx_wire_text(&tensor, TENSOR_NAME, name);
-    onnx_wire_begin(&tensor, TENSOR_RAW_DATA, add->bytes);
+    protobuf_integer(&tensor, TENSOR_DATA_TYPE, ELEMENT_FLOAT);
+    protobuf_text(&tensor, TENSOR_NAME, name);
+    protobuf_begin(&tensor, TENSOR_RAW_DATA, add->bytes);
     /* The length of a nested message precedes it, and this one ends with the values. */
     size_t size;
     g->failed = g->failed || __builtin_add_overflow(tensor.size, add->bytes, &size);
     if (g->failed)
         size = 0;
-    onnx_wire_begin(&add->head, GRAPH_INITIALIZER, size);
-    onnx_wire_append(&add->head, &tensor);
+    protobuf_begin(&add->head, GRAPH_INITIALIZER, size);
+    protobuf_append(&add->head, &tensor);
     g->failed = g->failed || add->head.failed;
 }
 
@@ -176,57 +176,57 @@ float *onnx_graph_own_tensor(struct onnx_graph *g, const char *name, int ndim, c
     return values;
 }
 
-static void add_attribute(struct onnx_wire *node, const struct onnx_attribute *a)
+static void add_attribute(struct protobuf *node, const struct onnx_attribute *a)
 {
-    struct onnx_wire message = {0};
-    onnx_wire_text(&message, ATTRIBUTE_NAME, a->name);
+    struct protobuf message = {0};
+    protobuf_text(&message, ATTRIBUTE_NAME, a->name);
     if (a->kind == ONNX_INTEGER) {
-        onnx_wire_integer(&message, ATTRIBUTE_I, a->integer);
-        onnx_wire_integer(&message, ATTRIBUTE_TYPE, TYPE_INTEGER);
+        protobuf_integer(&message, ATTRIBUTE_I, a->integer);
+        protobuf_integer(&message, ATTRIBUTE_TYPE, TYPE_INTEGER);
     } else if (a->kind == ONNX_FLOAT) {
-        onnx_wire_float(&message, ATTRIBUTE_F, a->number);
-        onnx_wire_integer(&message, ATTRIBUTE_TYPE, TYPE_FLOAT);
+        protobuf_float(&message, ATTRIBUTE_F, a->number);
+        protobuf_integer(&message, ATTRIBUTE_TYPE, TYPE_FLOAT);
     } else {
         for (int i = 0; i < a->n; i++)
-            onnx_wire_integer(&message, ATTRIBUTE_INTS, a->integers[i]);
-        onnx_wire_integer(&message, ATTRIBUTE_TYPE, TYPE_INTEGERS);
+            protobuf_integer(&message, ATTRIBUTE_INTS, a->integers[i]);
+        protobuf_integer(&message, ATTRIBUTE_TYPE, TYPE_INTEGERS);
     }
-    onnx_wire_message(node, NODE_ATTRIBUTE, &message);
+    protobuf_message(node, NODE_ATTRIBUTE, &message);
 }
 
 void onnx_graph_node(struct onnx_graph *g, const struct onnx_node *node)
 {
-    struct onnx_wire message = {0};
+    struct protobuf message = {0};
     for (const char *const *in = node->inputs; *in; in++)
-        onnx_wire_text(&message, NODE_INPUT, *in);
+        protobuf_text(&message, NODE_INPUT, *in);
     for (const char *const *out = node->outputs; *out; out++)
-        onnx_wire_text(&message, NODE_OUTPUT, *out);
-    onnx_wire_text(&message, NODE_NAME, node->outputs[0]);
-    onnx_wire_text(&message, NODE_OP_TYPE, node->op);
+        protobuf_text(&message, NODE_OUTPUT, *out);
+    protobuf_text(&message, NODE_NAME, node->outputs[0]);
+    protobuf_text(&message, NODE_OP_TYPE, node->op);
     for (const struct onnx_attribute *a = node->attributes; a->name; a++)
         add_attribute(&message, a);
-    onnx_wire_message(&g->rest, GRAPH_NODE, &message);
+    protobuf_message(&g->rest, GRAPH_NODE, &message);
 }
 
 void onnx_graph_meta(struct onnx_graph *g, const char *key, const char *value)
 {
-    struct onnx_wire entry = {0};
-    onnx_wire_text(&entry, ENTRY_KEY, key);
-    onnx_wire_text(&entry, ENTRY_VALUE, value);
-    onnx_wire_message(&g->metas, MODEL_METADATA_PROPS, &entry);
+    struct protobuf entry = {0};
+    protobuf_text(&entry, ENTRY_KEY, key);
+    protobuf_text(&entry, ENTRY_VALUE, value);
+    protobuf_message(&g->metas, MODEL_METADATA_PROPS, &entry);
 }
 
 /* Makes the message of the whole model up to the graph's own bytes, of which there are `size`. */
-static void begin_model(struct onnx_wire *model, struct onnx_graph *g, size_t size)
+static void begin_model(struct protobuf *model, struct onnx_graph *g, size_t size)
 {
-    struct onnx_wire opset = {0};
-    onnx_wire_integer(model, MODEL_IR_VERSION, ONNX_IR_VERSION);
-    onnx_wire_text(model, MODEL_PRODUCER_NAME, "simclr");
-    onnx_wire_text(model, MODEL_PRODUCER_VERSION, SIMCLR_VERSION);
-    onnx_wire_integer(&opset, OPSET_VERSION, ONNX_OPSET);
-    onnx_wire_message(model, MODEL_OPSET_IMPORT, &opset);
-    onnx_wire_append(model, &g->metas);
-    onnx_wire_begin(model, MODEL_GRAPH, size);
+    struct protobuf opset = {0};
+    protobuf_integer(model, MODEL_IR_VERSION, ONNX_IR_VERSION);
+    protobuf_text(model, MODEL_PRODUCER_NAME, "simclr");
+    protobuf_text(model, MODEL_PRODUCER_VERSION, SIMCLR_VERSION);
+    protobuf_integer(&opset, OPSET_VERSION, ONNX_OPSET);
+    protobuf_message(model, MODEL_OPSET_IMPORT, &opset);
+    protobuf_append(model, &g->metas);
+    protobuf_begin(model, MODEL_GRAPH, size);
 }
 
 static bool put(FILE *file, const void *bytes, size_t n)
@@ -235,7 +235,7 @@ static bool put(FILE *file, const void *bytes, size_t n)
 }
 
 /* Writes all bytes to a file that is open. */
-static bool put_all(const struct onnx_graph *g, const struct onnx_wire *model, FILE *file)
+static bool put_all(const struct onnx_graph *g, const struct protobuf *model, FILE *file)
 {
     bool good = put(file, model->data, model->size) && put(file, g->rest.data, g->rest.size);
     for (int i = 0; i < g->n_initials && good; i++) {
@@ -252,7 +252,7 @@ int onnx_graph_write(struct onnx_graph *g, const char *path)
         if (__builtin_add_overflow(size, g->initials[i].head.size, &size) ||
             __builtin_add_overflow(size, g->initials[i].bytes, &size))
             g->failed = true;
-    struct onnx_wire model = {0};
+    struct protobuf model = {0};
     begin_model(&model, g, size);
     struct atomic_file file;
     int status = -1;
@@ -271,6 +271,6 @@ int onnx_graph_write(struct onnx_graph *g, const char *path)
             atomic_file_abandon(&file);
         }
     }
-    onnx_wire_free(&model);
+    protobuf_free(&model);
     return status;
 }

@@ -1,17 +1,17 @@
-#include "onnx/onnx_wire.h"
+#include "base/protobuf.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { VARINT = 0, LENGTH = 2, FIXED32 = 5 }; /* wire types */
+enum { VARINT = 0, FIXED64 = 1, LENGTH = 2, FIXED32 = 5 }; /* wire types */
 
-void onnx_wire_free(struct onnx_wire *w)
+void protobuf_free(struct protobuf *w)
 {
     free(w->data);
-    *w = (struct onnx_wire){0};
+    *w = (struct protobuf){0};
 }
 
-static void append(struct onnx_wire *w, const void *bytes, size_t n)
+static void append(struct protobuf *w, const void *bytes, size_t n)
 {
     while (!w->failed && w->room - w->size < n) {
         const size_t room = w->room ? 2 * w->room : 256;
@@ -29,7 +29,7 @@ static void append(struct onnx_wire *w, const void *bytes, size_t n)
 }
 
 /* Appends 7 bits a byte, the lowest first; the top bit says that more follow. */
-static void append_varint(struct onnx_wire *w, uint64_t value)
+static void append_varint(struct protobuf *w, uint64_t value)
 {
     unsigned char bytes[10];
     size_t n = 0;
@@ -39,44 +39,50 @@ static void append_varint(struct onnx_wire *w, uint64_t value)
     append(w, bytes, n);
 }
 
-static void append_key(struct onnx_wire *w, int field, int type)
+static void append_key(struct protobuf *w, int field, int type)
 {
     append_varint(w, (uint64_t)field << 3 | (uint64_t)type);
 }
 
-void onnx_wire_integer(struct onnx_wire *w, int field, int64_t value)
+void protobuf_integer(struct protobuf *w, int field, int64_t value)
 {
     append_key(w, field, VARINT);
     append_varint(w, (uint64_t)value);
 }
 
-void onnx_wire_float(struct onnx_wire *w, int field, float value)
+void protobuf_float(struct protobuf *w, int field, float value)
 {
     append_key(w, field, FIXED32);
     append(w, &value, sizeof value);
 }
 
-void onnx_wire_begin(struct onnx_wire *w, int field, size_t size)
+void protobuf_double(struct protobuf *w, int field, double value)
+{
+    append_key(w, field, FIXED64);
+    append(w, &value, sizeof value);
+}
+
+void protobuf_begin(struct protobuf *w, int field, size_t size)
 {
     append_key(w, field, LENGTH);
     append_varint(w, size);
 }
 
-void onnx_wire_text(struct onnx_wire *w, int field, const char *text)
+void protobuf_text(struct protobuf *w, int field, const char *text)
 {
-    onnx_wire_begin(w, field, strlen(text));
+    protobuf_begin(w, field, strlen(text));
     append(w, text, strlen(text));
 }
 
-void onnx_wire_append(struct onnx_wire *w, struct onnx_wire *other)
+void protobuf_append(struct protobuf *w, struct protobuf *other)
 {
     w->failed = w->failed || other->failed;
     append(w, other->data, other->size);
-    onnx_wire_free(other);
+    protobuf_free(other);
 }
 
-void onnx_wire_message(struct onnx_wire *w, int field, struct onnx_wire *inner)
+void protobuf_message(struct protobuf *w, int field, struct protobuf *inner)
 {
-    onnx_wire_begin(w, field, inner->size);
-    onnx_wire_append(w, inner);
+    protobuf_begin(w, field, inner->size);
+    protobuf_append(w, inner);
 }
