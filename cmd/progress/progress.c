@@ -8,15 +8,19 @@
 #include "link/link.h"
 #include "link/stream.h"
 #include "program/link_options.h"
+#include "report/event_log.h"
 #include "report/metrics_log.h"
 #include "report/progress_bar.h"
 
-static const char *in = "-", *out = "-", *log_path = "";
+static const char *in = "-", *out = "-", *log_path = "", *events_path = "";
 
 static const struct option_spec options[] = {
     {"in", OPTION_STRING, &in, "ENDPOINT", "where the frames come from", 0, 0, 0, 0},
     {"out", OPTION_STRING, &out, "ENDPOINT", "where they go; never to a terminal", 0, 0, 0, 0},
-    {"log", OPTION_STRING, &log_path, "FILE.tsv", "append a row for each frame", 0, 0, 0, 0},
+    {"log", OPTION_STRING, &log_path, "FILE",
+     "append a row for each frame: a table, or lines of JSON if FILE ends in .jsonl", 0, 0, 0, 0},
+    {"tensorboard", OPTION_STRING, &events_path, "FOLDER",
+     "write the metrics to a new event file there, for TensorBoard", 0, 0, 0, 0},
     {0},
 };
 
@@ -25,11 +29,19 @@ static const char details[] =
     "views a second and the time left: a bar on a terminal, plain lines elsewhere. The frames\n"
     "are passed on unchanged, unless they would go to a terminal. In an existing log, rows at\n"
     "or after the first frame's step are replaced, so the log of a resumed run continues.\n"
+    "TensorBoard, too, drops the points at or after the step at which an event file begins.\n"
     "\n"
-    "  augment --data shapes | encode --next ... --opt ... | progress --log run/log.tsv";
+    "  augment --data shapes | encode --next ... --opt ... | progress --log run/log.tsv\n"
+    "  pipelines/train --progress 'progress --tensorboard runs/tb' & tensorboard --logdir runs/tb";
 
-/* Shows one frame on the bar and appends it to the log, which it opens for the first frame. */
-static int take(struct progress_bar *bar, struct metrics_log **log, const struct frame *f)
+/* Where metrics are written; NULL if nowhere. */
+struct logs {
+    struct metrics_log *rows;
+    struct event_log *events;
+};
+
+/* Shows one frame on the bar and appends it to the logs, which it opens for the first frame. */
+static int take(struct progress_bar *bar, struct logs *logs, const struct frame *f)
 {
     bool stuck;
     if (progress_bar_update(bar, f, &stuck))
@@ -39,19 +51,23 @@ static int take(struct progress_bar *bar, struct metrics_log **log, const struct
         warn_line("the loss stays within 1%% of ln(2B-1), what chance gives: nothing is being "
                   "learned");
     }
-    if (*log_path && !*log && !(*log = metrics_log_open(log_path, f)))
+    if (*log_path && !logs->rows && !(logs->rows = metrics_log_open(log_path, f)))
         return -1;
-    return *log ? metrics_log_write(*log, f) : 0;
+    if (*events_path && !logs->events && !(logs->events = event_log_open(events_path, f)))
+        return -1;
+    if (logs->rows && metrics_log_write(logs->rows, f))
+        return -1;
+    return logs->events ? event_log_write(logs->events, f) : 0;
 }
 
 /* Reads the source to its end and passes its frames on to `sink`, which may be NULL. */
 static int follow(struct source *source, struct sink *sink, struct progress_bar *bar)
 {
-    struct metrics_log *log = NULL;
+    struct logs logs = {0};
     struct frame *f;
     enum source_result got;
     while ((got = source_next(source, &f)) == SOURCE_FRAME) {
-        if (take(bar, &log, f)) {
+        if (take(bar, &logs, f)) {
             frame_free(f);
             break;
         }
@@ -60,7 +76,8 @@ static int follow(struct source *source, struct sink *sink, struct progress_bar 
         else if (sink_write(sink, f))
             break;
     }
-    return metrics_log_close(log) || got != SOURCE_END ? -1 : 0;
+    const int rows = metrics_log_close(logs.rows), events = event_log_close(logs.events);
+    return rows || events || got != SOURCE_END ? -1 : 0;
 }
 
 int main(int argc, char **argv)

@@ -1,5 +1,6 @@
 #include "report/metrics.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,32 @@ static bool listed(const char *const *list, size_t n, const char *key)
 }
 #define LISTED(list, key) listed(list, sizeof(list) / sizeof *(list), key)
 
+const struct meta *metrics_next(const struct frame *f, int *at)
+{
+    const int n_known = sizeof known / sizeof *known;
+    while (*at < n_known) {
+        const char *key = known[(*at)++];
+        for (int i = 0; i < f->n_metas; i++)
+            if (!strcmp(f->metas[i].key, key))
+                return &f->metas[i];
+    }
+    while (*at < n_known + f->n_metas) {
+        const struct meta *m = &f->metas[(*at)++ - n_known];
+        if (!LISTED(known, m->key) && !LISTED(described, m->key))
+            return m;
+    }
+    return NULL;
+}
+
+bool metrics_number(const char *text, double *number)
+{
+    char *end;
+    if (!*text || isspace((unsigned char)*text) || strpbrk(text, "xX("))
+        return false;
+    *number = strtod(text, &end);
+    return *end == 0;
+}
+
 void metrics_pass(struct frame *to, const struct frame *reply, const struct frame *request)
 {
     for (int i = 0; i < reply->n_metas; i++) {
@@ -38,12 +65,9 @@ void metrics_columns_add(struct metrics_columns *c, const char *name)
 void metrics_columns_of(const struct frame *first, struct metrics_columns *c)
 {
     *c = (struct metrics_columns){0};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (frame_meta(first, known[i]))
-            metrics_columns_add(c, known[i]);
-    for (int i = 0; i < first->n_metas; i++)
-        if (!LISTED(known, first->metas[i].key) && !LISTED(described, first->metas[i].key))
-            metrics_columns_add(c, first->metas[i].key);
+    const struct meta *m;
+    for (int at = 0; (m = metrics_next(first, &at));)
+        metrics_columns_add(c, m->key);
 }
 
 void metrics_columns_free(struct metrics_columns *c)

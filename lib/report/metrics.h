@@ -3,11 +3,21 @@
 #ifndef METRICS_H
 #define METRICS_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "frame/frame.h"
 
 enum { METRICS_MAX_COLUMNS = 64 };
+
+/* Goes over the metrics of a frame: first step, epoch, loss, accuracy, contrast_acc,
+ * contrast_entropy, lr and views_per_s, in this order, then its other keys in theirs, except those
+ * that describe the run or the link (steps, batch, seq, ...). *at starts as 0 and is the function's
+ * own. Returns NULL after the last. */
+const struct meta *metrics_next(const struct frame *f, int *at);
+
+/* Returns true and sets *number if the text is a decimal number, nan or an infinity. */
+bool metrics_number(const char *text, double *number);
 
 /* Metadata keys, one for each column of a table. Initialize it with {0}; metrics_columns_free()
  * frees it. */
@@ -16,10 +26,7 @@ struct metrics_columns {
     int count;
 };
 
-/* Sets *c to the columns for a stream that begins with this frame. First come those of step, epoch,
- * loss, accuracy, contrast_acc, contrast_entropy, lr and views_per_s that the frame has, in this
- * order; then its other keys, except those that describe the run or the link (steps, batch, seq,
- * ...). */
+/* Sets *c to the columns for a stream that begins with this frame: the keys of metrics_next(). */
 void metrics_columns_of(const struct frame *first, struct metrics_columns *c);
 /* Appends a copy of the name. Does nothing if there are METRICS_MAX_COLUMNS, or memory is out. */
 void metrics_columns_add(struct metrics_columns *c, const char *name);

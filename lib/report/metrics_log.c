@@ -11,13 +11,23 @@
 #include "base/fail.h"
 #include "base/flush.h"
 #include "report/metrics.h"
+#include "report/metrics_json.h"
 
 struct metrics_log {
     FILE *file;
     char *path;
-    struct metrics_columns columns;
-    bool failed; /* a write failed, and its message has been left */
+    bool json;                      /* lines of JSON instead of a table */
+    struct metrics_columns columns; /* of the table */
+    bool failed;                    /* a write failed, and its message has been left */
 };
+
+static bool ends_in(const char *path, const char *suffix)
+{
+    const size_t n = strlen(path), length = strlen(suffix);
+    return n > length && !strcmp(path + n - length, suffix);
+}
+
+/* ---- old rows of a table ---- */
 
 /* Reads the columns of a table's header line. Returns -1 if the first is not `step`. */
 static int parse_header(char *line, struct metrics_columns *c)
@@ -72,7 +82,36 @@ static int copy_rows(struct metrics_log *log, FILE *old, FILE *to, int64_t first
     return result;
 }
 
-/* Replaces the file by a table with a header and the old rows before step `first`. */
+/* ---- old lines of JSON ---- */
+
+/* Copies the lines of steps before `first` to the new file. A killed run may have left a first line
+ * that is incomplete. */
+static int copy_objects(struct metrics_log *log, FILE *old, FILE *to, int64_t first)
+{
+    char *line = NULL;
+    size_t room = 0;
+    int64_t step;
+    int result = 0;
+    ssize_t length;
+    for (bool begun = false; !result && (length = getline(&line, &room, old)) > 0; begun = true) {
+        const bool complete = line[length - 1] == '\n' && (size_t)length == strlen(line) &&
+                              metrics_json_step(line, &step);
+        if (complete && step < first)
+            fwrite(line, 1, (size_t)length, to);
+        if (!complete && !begun && (line[length - 1] == '\n' || !metrics_json_is_begun(line)))
+            result =
+                fail("%s: is there and is no log: its first line is no JSON object with a step",
+                     log->path);
+    }
+    if (!result && !feof(old))
+        result = fail("%s: cannot be read to its end", log->path);
+    free(line);
+    return result;
+}
+
+/* ---- opening and writing ---- */
+
+/* Replaces the file by one with the old rows before step `first`, and the header of a table. */
 static int rewrite(struct metrics_log *log, int64_t first)
 {
     struct stat status; /* a FIFO or a device has no old rows */
@@ -83,8 +122,8 @@ static int rewrite(struct metrics_log *log, int64_t first)
     struct atomic_file new;
     int result = atomic_file_open(&new, log->path);
     if (!result && old)
-        result = copy_rows(log, old, new.file, first);
-    else if (!result)
+        result = (log->json ? copy_objects : copy_rows)(log, old, new.file, first);
+    else if (!result && !log->json)
         metrics_write_header(new.file, &log->columns);
     if (old)
         fclose(old);
@@ -108,6 +147,7 @@ struct metrics_log *metrics_log_open(const char *path, const struct frame *first
         fail_memory(path);
         return NULL;
     }
+    log->json = ends_in(path, ".jsonl");
     metrics_columns_of(first, &log->columns);
     if (rewrite(log, step)) {
         metrics_log_close(log);
@@ -124,7 +164,10 @@ struct metrics_log *metrics_log_open(const char *path, const struct frame *first
 
 int metrics_log_write(struct metrics_log *log, const struct frame *f)
 {
-    metrics_write_row(log->file, &log->columns, f);
+    if (!log->json)
+        metrics_write_row(log->file, &log->columns, f);
+    else if (metrics_json_write(log->file, f))
+        return fail_prefix("%s", log->path);
     if (flush_file(log->file, log->path) == 0)
         return 0;
     log->failed = true; /* closing the file would fail again, with less to say */

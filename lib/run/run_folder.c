@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "base/folders.h"
 #include "base/stop.h"
 
 static const char prefix[] = "simclr.", owner[] = "owner", unowned[] = "owner.new";
@@ -25,30 +26,6 @@ static const char digits[] = "0123456789abcdef";
 enum { DIGITS = 16, RECORD_MAX = PATH_MAX + 512, STALE_SECONDS = 3600 };
 
 /* ---- the run's folder and its lock ---- */
-
-static int make_folders(const char *path)
-{
-    char *copy = strdup(path);
-    if (!copy)
-        return fail_memory(NULL);
-    int bad = 0;
-    for (char *at = copy + 1; !bad && *copy; at++) {
-        const char c = *at;
-        if (c && c != '/')
-            continue;
-        *at = 0;
-        if (mkdir(copy, 0777) && errno != EEXIST)
-            bad = fail("%s: %s", copy, strerror(errno));
-        *at = c;
-        if (!c)
-            break;
-    }
-    struct stat st;
-    if (!bad && (stat(path, &st) || !S_ISDIR(st.st_mode)))
-        bad = fail("%s: %s", path, *path ? "not a folder" : "an empty name");
-    free(copy);
-    return bad;
-}
 
 static int open_lock(const char *path)
 {
@@ -151,7 +128,7 @@ static int await_lock(int fd, const char *folder, double patience)
 int run_folder_lock(const char *folder, double patience)
 {
     char *path;
-    if (make_folders(folder))
+    if (folders_make(folder))
         return -1;
     if (asprintf(&path, "%s/lock", folder) < 0)
         return fail_memory(NULL);
