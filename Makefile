@@ -126,7 +126,8 @@ $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libsimclr.a
 DEBIAN = gcc libc6-dev pkg-config procps libpng-dev libjpeg-dev libwebp-dev libtiff-dev \
 	libexif-dev libarchive-dev \
 	zlib1g-dev libopenblas-dev libzmq3-dev libjansson-dev liblbfgs-dev
-DEBIAN_TESTS = libcmocka-dev shellcheck clang-format python3-numpy python3-pil python3-zmq zstd curl gnuplot-nox
+DEBIAN_TESTS = libcmocka-dev shellcheck clang-format python3-numpy python3-pil python3-zmq \
+	python3-protobuf zstd curl gnuplot-nox
 DEBIAN_FUZZ = clang libclang-rt-dev libomp-dev
 DEBIAN_TSAN = clang libclang-rt-dev libomp-dev
 DEBIAN_TIDY = clang-tidy libomp-dev

@@ -5,6 +5,7 @@
 #include "program/link_options.h"
 #include "program/optimizer.h"
 
+static bool clip_given; /* without it the state says nothing, as those of earlier versions */
 static struct lars lars = {.momentum = 0.9, .weight_decay = 1e-4, .eta = 1e-3};
 
 static const struct option_spec options[] = {
@@ -29,6 +30,11 @@ static const struct option_spec options[] = {
      .min = 0,
      .max = 1e3,
      .help = "trust coefficient, a factor of the trust ratio"},
+    {.name = "clip",
+     .kind = OPTION_SWITCH,
+     .value = &lars.clip,
+     .given = &clip_given,
+     .help = "trust ratio min(eta |w| / |g| / rate, 1), as LARC and solo-learn clip it"},
     {0},
 };
 

@@ -53,7 +53,11 @@ int lars_step(const struct lars *l, double lr, bool adapt, size_t n, float *w, c
     norms(n, w, g, decay, &ww, &gg);
     if (!isfinite(gg))
         return -1;
-    const double trust_ratio = adapt && ww > 0 && gg > 0 ? l->eta * sqrt(ww) / sqrt(gg) : 1;
-    update(n, w, g, v, decay, (float)l->momentum, (float)(lr * trust_ratio));
+    double rate = lr;
+    if (adapt && ww > 0 && gg > 0) {
+        const double local = l->eta * sqrt(ww) / sqrt(gg);
+        rate = l->clip ? fmin(local, lr) : lr * local;
+    }
+    update(n, w, g, v, decay, (float)l->momentum, (float)rate);
     return 0;
 }

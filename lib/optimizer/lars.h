@@ -8,6 +8,11 @@
  *     v  = momentum v + lr r g'
  *     w  = w - v
  *
+ * With `clip`, the trust ratio is min(eta |w| / (lr |g'|), 1), so that the rate lr r of the update is
+ * eta |w| / |g'|, and at most lr. This is the clipping of LARC (NVIDIA's apex, apex/parallel/LARC.py)
+ * and of solo-learn (clip_lars_lr, also clip_lr, in its LARS: `min(lars_lr / lr, 1)`), which divide
+ * by |g| + weight_decay |w| in place of |g'|.
+ *
  * |.| is the Euclidean norm over the whole tensor. A tensor of one dimension (a bias, batch norm)
  * has no weight decay, and its trust ratio is 1. */
 #ifndef LARS_H
@@ -20,6 +25,7 @@
 struct lars {
     double momentum, weight_decay;
     double eta; /* the trust coefficient */
+    bool clip;
 };
 
 /* Updates one tensor w and its momentum v in place from the gradient g; each has n elements, and v

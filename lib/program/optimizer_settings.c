@@ -83,10 +83,13 @@ static void print_double(char *text, size_t size, double value)
     }
 }
 
-/* Prints one flag's value, or "" if it has none. */
+/* Prints one flag's value, or "" if it has none. A switch that notes whether it was given has none if
+ * it was not; so a flag of a later version leaves states as they were. */
 static void print_value(const struct option_spec *o, char *text, size_t size)
 {
     *text = 0;
+    if (o->kind == OPTION_SWITCH && o->given && !*o->given)
+        return;
     if (o->kind == OPTION_SWITCH)
         snprintf(text, size, "%s", *(const bool *)o->value ? "yes" : "no");
     else if (o->kind == OPTION_CHOICE)

@@ -8,6 +8,9 @@ entropy_T: cross-entropy over each row's candidates in float64, differentiated b
 LARS: w/NAME/0 are parameters (a matrix, a convolution, a bias, and a matrix of zeros), g/NAME/1..3
 the gradients of three steps, w/NAME/1..3 and v/NAME/1..3 parameters and momentum after each, in
 float64 and rounded once. lr_1..3, weight_decay, eta and momentum are in the metadata.
+clip/w and clip/v: the same with the trust ratio clipped, and clip_eta. solo/w: the same gradients at
+the constant rate lr_1 without weight decay, in the order of solo-learn's operations, where the rate is
+outside the momentum and eps = 1e-8 is added to the gradient's norm.
 
 rate_CASE F32 [steps]: the learning rate by torch's schedulers, for the settings in the metadata
 CASE = "lr base_lr sqrt warmup_steps constant steps steps_per_epoch batch" (lr, base_lr -1: unset)."""
@@ -69,11 +72,15 @@ class LARS(torch.optim.Optimizer):
                     update = update + group["weight_decay"] * w
                     wn, gn = w.norm(), update.norm()
                     trust = group["eta"] * wn / gn if wn > 0 and gn > 0 else 1.0
+                    if group["clip"] and wn > 0 and gn > 0:
+                        clipped.add(bool(trust / group["lr"] > 1))
+                        trust = min(trust / group["lr"], 1)
                 v = self.state[w].setdefault("v", torch.zeros_like(w))
                 v.mul_(group["momentum"]).add_(group["lr"] * trust * update)
                 w.sub_(v)
 
 
+clipped = set()  # whether trust ratios were clipped
 rates = [0.3, 1.7, 0.02]
 hyper = dict(weight_decay=1e-2, eta=1e-3, momentum=0.9)
 shapes = {"matrix": (7, 11), "conv": (3, 2, 3, 3), "bias": (19,), "zeros": (4, 5)}
@@ -82,7 +89,7 @@ for name, shape in shapes.items():
     start = torch.zeros(shape) if name == "zeros" else torch.randn(shape).float().double()
     params[name] = torch.nn.Parameter(start)
     tensors[f"w/{name}/0"] = f32(start)
-optimizer = LARS(params.values(), dict(lr=0.0, **hyper))
+optimizer = LARS(params.values(), dict(lr=0.0, clip=False, **hyper))
 for step, rate in enumerate(rates, 1):
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -96,6 +103,42 @@ for step, rate in enumerate(rates, 1):
         tensors[f"w/{name}/{step}"] = f32(w)
         tensors[f"v/{name}/{step}"] = f32(optimizer.state[w]["v"])
 meta.update({key: str(value) for key, value in hyper.items()})
+
+
+def again(case, optimizer_of):
+    """Takes the three steps with another optimizer."""
+    params = {name: torch.nn.Parameter(torch.tensor(tensors[f"w/{name}/0"]).double()) for name in shapes}
+    optimizer = optimizer_of(params.values())
+    for step, rate in enumerate(rates, 1):
+        for group in optimizer.param_groups:
+            group["lr"] = rate if case == "clip" else rates[0]
+        for name, w in params.items():
+            w.grad = torch.tensor(tensors[f"g/{name}/{step}"]).double()
+        optimizer.step()
+        for name, w in params.items():
+            tensors[f"{case}/w/{name}/{step}"] = f32(w)
+            if case == "clip":
+                tensors[f"{case}/v/{name}/{step}"] = f32(optimizer.state[w]["v"])
+
+
+class Solo(torch.optim.Optimizer):
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                d = p.grad
+                if p.ndim > 1 and p.norm() != 0 and d.norm() != 0:
+                    local = group["eta"] * p.norm() / (d.norm() + 1e-8)
+                    d = d * min(local / group["lr"], 1)
+                buffer = self.state[p].setdefault("buffer", torch.zeros_like(p))
+                buffer.mul_(group["momentum"]).add_(d)
+                p.sub_(group["lr"] * buffer)
+
+
+meta["clip_eta"] = "0.05"
+again("clip", lambda p: LARS(p, dict(lr=0.0, clip=True, **{**hyper, "eta": 0.05})))
+assert clipped == {True, False}
+again("solo", lambda p: Solo(p, dict(lr=0.0, eta=0.05, momentum=hyper["momentum"])))
 
 
 def rate(case, lr, base_lr, sqrt, warmup, constant, steps, per_epoch, batch):

@@ -99,6 +99,23 @@ check_fails 1 "resuming from half a state" 'cut.st: truncated' \
     lars --resume --state cut.st --in all.st --out out
 check_fails 1 "--resume alone" '--resume needs --state' lars --model m.st --resume --in all.st --out out
 
+py run 0 4 6 | lars_ --clip --eta 0.02 --state clip.st >out
+clipped() { # FLAG...: resumes the state of a run with --clip
+    py run 4 6 6 >rest.st
+    lars_ --eta 0.02 "$@" --resume --state clip.st --in rest.st --out out
+}
+check_fails 1 "resuming without --clip" 'clip.st: made with --clip yes, and now it is not given' clipped
+unclipped() {
+    py run 6 7 8 >bad.st
+    lars_ --clip --resume --state state.st --in bad.st --out out
+}
+check_fails 1 "resuming with --clip" 'state.st: made with --clip not given, and now it is yes' unclipped
+same_clipped() {
+    lars_ --clip --eta 0.02 --state clipped.st --save-every 0 <all.st >out && clipped --clip &&
+        cmp clip.st clipped.st && ! inspect --meta settings state.st | grep -q clip
+}
+check "a resumed run with --clip has the same bits; a state without it does not mention it" same_clipped
+
 idle() {
     tail -c 64 all.st | lars_ --state state.st --model model.st >out && cmp state.st kept.st
 }

@@ -63,10 +63,11 @@ static void assert_near(const float *have, const struct tensor *want, const char
         fail_msg("%s of %s is off by %g of %g", what, want->name, far, most);
 }
 
-static void test_steps(void **state)
+/* Takes the three steps of the golden data and compares w with the tensors PREFIXw/NAME/STEP, and v
+ * with PREFIXv/NAME/STEP where there are such. The rate changes as in the golden data, or is that of
+ * the first step. */
+static void compare_steps(const struct lars *l, const char *prefix, bool constant)
 {
-    (void)state;
-    const struct lars l = {number("momentum"), number("weight_decay"), number("eta")};
     static const char *const names[] = {"matrix", "conv", "bias", "zeros"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const struct tensor *start = find("w", names[i], 0);
@@ -74,23 +75,57 @@ static void test_steps(void **state)
         float *w = malloc(start->bytes), *v = calloc(n, sizeof *v);
         memcpy(w, start->data, start->bytes);
         for (int step = 1; step <= 3; step++) {
-            char key[16];
-            snprintf(key, sizeof key, "lr_%d", step);
-            assert_int_equal(lars_step(&l, number(key), start->ndim > 1, n, w,
+            char key[16], want_w[16], want_v[16];
+            snprintf(key, sizeof key, "lr_%d", constant ? 1 : step);
+            snprintf(want_w, sizeof want_w, "%sw", prefix);
+            snprintf(want_v, sizeof want_v, "%sv", prefix);
+            assert_int_equal(lars_step(l, number(key), start->ndim > 1, n, w,
                                        find("g", names[i], step)->data, v),
                              0);
-            assert_near(w, find("w", names[i], step), "w");
-            assert_near(v, find("v", names[i], step), "v");
+            assert_near(w, find(want_w, names[i], step), "w");
+            if (!constant)
+                assert_near(v, find(want_v, names[i], step), "v");
         }
         free(w);
         free(v);
     }
 }
 
+static void test_steps(void **state)
+{
+    (void)state;
+    compare_steps(&(struct lars){.momentum = number("momentum"),
+                                 .weight_decay = number("weight_decay"),
+                                 .eta = number("eta")},
+                  "", false);
+}
+
+static void test_clipped_steps(void **state)
+{
+    (void)state;
+    struct lars l = {.momentum = number("momentum"),
+                     .weight_decay = number("weight_decay"),
+                     .eta = number("clip_eta"),
+                     .clip = true};
+    compare_steps(&l, "clip/", false);
+    l.weight_decay = 0;
+    compare_steps(&l, "solo/", true);
+}
+
+/* In the first step of a warm-up the rate is 0: the parameter stays, and 0 does not divide. */
+static void test_clipped_at_a_rate_of_0(void **state)
+{
+    (void)state;
+    const struct lars l = {.momentum = 0.9, .eta = 0.02, .clip = true};
+    float w[3] = {1, 2, 3}, v[3] = {0}, g[3] = {4, 5, 6};
+    assert_int_equal(lars_step(&l, 0, true, 3, w, g, v), 0);
+    assert_true(w[0] == 1 && w[1] == 2 && w[2] == 3 && v[0] == 0 && v[1] == 0 && v[2] == 0);
+}
+
 static void test_not_finite(void **state)
 {
     (void)state;
-    const struct lars l = {0.9, 1e-4, 1e-3};
+    const struct lars l = {.momentum = 0.9, .weight_decay = 1e-4, .eta = 1e-3};
     for (int where = 0; where < 40; where += 13) {
         float w[40], v[40], g[40];
         for (int i = 0; i < 40; i++) {
@@ -110,7 +145,7 @@ static void test_not_finite(void **state)
 static void test_zero_gradient(void **state)
 {
     (void)state;
-    const struct lars l = {0.9, 0, 1e-3};
+    const struct lars l = {.momentum = 0.9, .eta = 1e-3};
     float w[3] = {1, 2, 3}, v[3] = {0}, g[3] = {0};
     assert_int_equal(lars_step(&l, 1, true, 3, w, g, v), 0);
     assert_true(w[0] == 1 && w[1] == 2 && w[2] == 3 && v[0] == 0);
@@ -170,6 +205,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_clipped_steps),
+        cmocka_unit_test(test_clipped_at_a_rate_of_0),
         cmocka_unit_test(test_not_finite),
         cmocka_unit_test(test_zero_gradient),
         cmocka_unit_test(test_schedule),
