@@ -5,13 +5,18 @@
 run='' data=shapes batch=128 epochs=10 steps=0 limit=0 hold='' seed=0
 save_every=100 keep_every=0 restarts=3 timeout=60 resume=''
 augment='augment' encoder='encode' projector='project' loss='ntxent'
-optimizer='lars --scaling sqrt --warmup 1'
-stages='augment encoder projector loss optimizer' # a pipeline may set others
+optimizer='lars --scaling sqrt --warmup 1' progress='progress'
+stages='augment encoder projector loss optimizer progress' # a pipeline may set others
+recipe='' recipes=1 # a pipeline that takes no recipes sets recipes=
 known="data batch epochs steps limit hold seed save_every keep_every restarts timeout"
-free='save-every keep-every restarts timeout' # may differ when a run is resumed; a pipeline may add to them
+free='save-every keep-every restarts timeout progress' # may differ when a run is resumed; a pipeline may add to them
 
 run_help() {
     local stage
+    [ -z "$recipes" ] || cat <<HELP
+  --recipe NAME     begin with the options of a recipe, see below; or of a file, ./FILE. Other options
+                    of the command line win
+HELP
     cat <<HELP
   --run DIR         the run's folder [runs/DATA-TIME-XXXX]
   --data PATH       images, as augment takes them [$data]
@@ -34,6 +39,7 @@ HELP
     for stage in $stages; do
         printf '  %-17s [%s]\n' "--$stage CMD" "${!stage}"
     done
+    [ -z "$recipes" ] || printf '\nRecipes:\n%s\n' "$(list_recipes)"
 }
 run_help_files() {
     echo "The run's folder gets model.safetensors, state.safetensors, metrics.tsv, log.txt (the messages of"
@@ -41,14 +47,49 @@ run_help_files() {
     echo "the run."
 }
 
+# ---- recipes: files in the form of a run's options ----
+
+# Prints their names and the first lines of their comments. The pipeline sets $here, its folder.
+list_recipes() {
+    local file
+    # shellcheck disable=SC2154 # the pipeline's
+    for file in "$here"/recipes/*; do
+        printf '  %-17s %s\n' "${file##*/}" "$(sed -n '1s/^# *//p' <"$file")"
+    done
+}
+
+# Reads $recipe into the variables of the options. supervise reads the file, as data.
+take_recipe() {
+    local name value names file=$recipe
+    mapfile -t names < <(list_recipes | awk '{ print $1 }')
+    case $recipe in
+    '') usage_error "--recipe needs a value" ;;
+    list) list_recipes && exit ;;
+    */*) [ -f "$file" ] || die "$file: no such recipe" ;;
+    *)
+        file=$here/recipes/$recipe
+        [[ " ${names[*]} " == *" $recipe "* ]] ||
+            usage_error "--recipe: '$recipe' is none of ${names[*]}, nor ./FILE$(nearest '' "$recipe" "${names[@]}")"
+        ;;
+    esac
+    while IFS='' read -r -d '' name && IFS='' read -r -d '' value; do
+        [[ " $known " == *" ${name//-/_} "* ]] || die "$file: --$name is no option of $pipeline"
+        printf -v "${name//-/_}" %s "$value"
+    done < <(supervise --tell options --options "$file" --name "$pipeline")
+    wait $! || exit 1 # supervise has printed why
+}
+
+# ---- options ----
+
 # Reads the options into variables. The pipeline defines help().
 parse_options() {
-    local name i arguments=("$@")
+    local name i given='' arguments=("$@")
     known+=" $stages"
     for ((i = 0; i < $#; i++)); do
         answer_option "${arguments[i]}"
         if [ "${arguments[i]}" = --resume ]; then resume=1; else
             [ "${arguments[i]}" != --run ] || run=${arguments[i + 1]-}
+            [ "${arguments[i]}" != --recipe ] || recipe=${arguments[i + 1]-} given=$recipes
             i=$((i + 1))
         fi
     done
@@ -61,9 +102,14 @@ parse_options() {
             [ ! -v "recorded[$name]" ] || printf -v "$name" %s "${recorded[$name]}"
         done
     fi
+    [ -z "$given" ] || take_recipe
     while [ $# -gt 0 ]; do
         case $1 in
         --resume) shift ;;
+        --recipe)
+            [ -n "$given" ] || unknown_option "$1"
+            shift 2
+            ;;
         --run) shift 2 || usage_error "--run needs a value" ;;
         *)
             set_option "$known" "$@"
@@ -80,6 +126,8 @@ check_options() {
     [ -z "$hold" ] || need_share hold
     # shellcheck disable=SC2086 # a list
     need_command data $stages
+    [[ ! $progress =~ [[:space:]]--log([[:space:]=]|$) ]] ||
+        usage_error "--progress '$progress': a run's log is its metrics.tsv, so --log cannot be given"
     [ "$data" != - ] || usage_error "--data -: a run may have to start again, and stdin comes once"
     [ -n "$run" ] || run=$(mktemp -u -- "runs/$(basename -- "$data" | tr -c '[:alnum:]._-' _ | cut -c 1-40)-$(date +%Y%m%d-%H%M%S)-XXXX")
 }
@@ -103,7 +151,7 @@ set_commands() {
     encoder_command="exec $encoder$patience --seed $seed"
     optimizer_command="exec $optimizer$patience --listen $opt --save-every $save_every --state $state --model $model \$SIMCLR_RESUME"
     [ "$keep_every" = 0 ] || optimizer_command+=" --keep-every $keep_every"
-    progress_command="SIMCLR_EDGES='' exec progress --log $(quote "$run/metrics.tsv") --out /dev/null"
+    progress_command="SIMCLR_EDGES='' exec $progress --log $(quote "$run/metrics.tsv") --out /dev/null"
 }
 
 # Prints the options in the form of the file `options` in the run's folder.

@@ -50,7 +50,7 @@ static const struct option_spec settings[] = {
      0, 0, 0, 0},
     {"commands", OPTION_STRING, &run.changes.commands, "LIST",
      "options that are commands, whose --threads may differ", 0, 0, 0, 0},
-    {"tell", OPTION_CHOICE, &tell, 0, "print what the folder holds instead of running", 0, 0,
+    {"tell", OPTION_CHOICE, &tell, 0, "print what the folder, or FILE of --options, holds instead of running", 0, 0,
      "options|state", 0},
     {0},
 };
@@ -159,7 +159,7 @@ static void parse(int argc, char **argv)
     options_parse(&program, argc, argv, &operand);
     warn_set_name(as);
     attempt.run = run.folder;
-    if (!*run.folder)
+    if (!*run.folder && !(*run.options && !strcmp(tell, "options")))
         options_reject("--run PATH is missing");
     if (*tell)
         return;
@@ -174,7 +174,7 @@ int main(int argc, char **argv)
     parse(argc, argv);
     if (*tell) {
         const bool state = !strcmp(tell, "state");
-        const int bad = state ? run_print_state(run.folder) : run_print_options(run.folder);
+        const int bad = state ? run_print_state(run.folder) : run_print_options(run.folder, run.options);
         return bad ? warn_failure() : 0;
     }
 

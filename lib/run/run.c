@@ -153,11 +153,11 @@ static int flushed(void)
     return fflush(stdout) ? fail("stdout: cannot be written to") : 0;
 }
 
-int run_print_options(const char *folder)
+int run_print_options(const char *folder, const char *file)
 {
     char *path = run_path(folder, "options");
     struct run_options o;
-    const int bad = run_options_read(&o, path);
+    const int bad = run_options_read(&o, *file ? file : path);
     for (int i = 0; !bad && i < o.n; i++)
         printf("%s%c%s%c", o.items[i].name, 0, o.items[i].value, 0);
     run_options_free(&o);

@@ -44,9 +44,9 @@ int run_restore_options(struct training_run *r);
  * exists. Returns -1 with a message if not. */
 int run_check_complete(const struct training_run *r);
 
-/* Prints the options of the folder's run on stdout, as names and values that each end in a zero
- * byte. Returns -1 with a message. */
-int run_print_options(const char *folder);
+/* Prints the options of the folder's run, or those in `file` unless it is "", on stdout: names and
+ * values that each end in a zero byte. Returns -1 with a message. */
+int run_print_options(const char *folder, const char *file);
 
 /* Prints one line on stdout: "none", "STEP STEPS incomplete", or "STEP STEPS complete", where STEP
  * is the number of steps made and STEPS that of the whole run. Returns -1 with a message. */
