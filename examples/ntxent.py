@@ -56,6 +56,13 @@ def ntxent(z, temperature):
     return dz, -log_p[rows, positive].mean(), (s.argmax(axis=1) == positive).mean(), entropy
 
 
+def spread(z):
+    """Returns z_std and alignment of z [2B,d]: 0 and 0 if all rows have one direction."""
+    u = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+    z_std = u.std(axis=0).mean() * u.shape[1] ** 0.5
+    return z_std, ((u[::2] - u[1::2]) ** 2).sum(axis=1).mean()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--temperature", type=float, default=0.5)
@@ -76,10 +83,12 @@ def main():
         begin, end = header["z"]["data_offsets"]
         z = np.frombuffer(data[begin:end], "<f4").reshape(-1, shape[2]).astype(np.float64)
         dz, loss, accuracy, entropy = ntxent(z, temperature)
+        z_std, alignment = spread(z)
         # The reply repeats the request's metadata (seq, step, ...), except the checksum of its data.
         meta.pop("crc32", None)
         meta |= {"loss": f"{loss:.9g}", "contrast_acc": f"{accuracy:.9g}"}
         meta |= {"contrast_entropy": f"{entropy:.9g}"}
+        meta |= {"z_std": f"{z_std:.9g}", "alignment": f"{alignment:.9g}"}
         write_frame(sys.stdout.buffer, meta, dz=dz.reshape(shape).astype("<f4"))
     if not ended:
         sys.exit("ntxent.py: stdin broke off without an end frame")

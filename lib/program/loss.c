@@ -6,6 +6,7 @@
 
 #include "base/fail.h"
 #include "link/server.h"
+#include "loss/spread.h"
 #include "program/link_options.h"
 
 static struct {
@@ -76,17 +77,23 @@ static int compute(const struct loss *loss, const struct frame *request,
                    const struct loss_input *in, struct frame *reply)
 {
     struct loss_metrics metrics;
+    struct spread spread;
     if (loss->compute(in, frame_find(reply, "dz")->data, &metrics))
         return -1;
     const char *step = frame_meta(request, "step");
     if (!isfinite(metrics.loss))
         return fail("the loss is not finite in step %s", step ? step : "?");
+    if (spread_measure(in->z, in->n, in->d, in->views, &spread))
+        return -1;
     frame_inherit_metas(reply, request);
     frame_set_meta_float(reply, "loss", (float)metrics.loss);
     if (!isnan(metrics.accuracy))
         frame_set_meta_float(reply, "contrast_acc", (float)metrics.accuracy);
     if (!isnan(metrics.entropy))
         frame_set_meta_float(reply, "contrast_entropy", (float)metrics.entropy);
+    frame_set_meta_float(reply, "z_std", (float)spread.z_std);
+    if (!isnan(spread.alignment))
+        frame_set_meta_float(reply, "alignment", (float)spread.alignment);
     return 0;
 }
 

@@ -5,9 +5,11 @@
 
 #include "base/atomic_file.h"
 #include "base/fail.h"
+#include "base/squares.h"
 #include "base/stop.h"
 #include "base/warn.h"
 #include "frame/sound.h"
+#include "program/gradient_squares.h"
 #include "program/link_options.h"
 #include "program/optimizer_state.h"
 #include "program/parameter_name.h"
@@ -179,8 +181,9 @@ static int check_gradients(struct optimizer *o, const struct frame *request, boo
     return 0;
 }
 
-/* Updates the parameter whose gradient is t, or stores the new value of a buffer. */
-static int update(struct optimizer *o, const struct tensor *t, double lr)
+/* Updates the parameter whose gradient is t, or stores the new value of a buffer. Writes the sum of
+ * the gradient's squares into *squares. */
+static int update(struct optimizer *o, const struct tensor *t, double lr, double *squares)
 {
     struct optimizer_state *s = &o->state;
     struct owned_tensor *e = optimizer_store_find(&s->store, t->name);
@@ -193,12 +196,15 @@ static int update(struct optimizer *o, const struct tensor *t, double lr)
         if (s->rule->update(s->rule->hyper, lr, s->step, e->ndim, e->count, e->value, gradient,
                             e->slots))
             return fail("the gradient of %s is not finite in step %" PRId64, t->name, s->step);
+        *squares = squares_sum(gradient, e->count);
     }
     e->updated = s->step;
     return 0;
 }
 
-static int take_step(struct optimizer *o, const struct frame *request, double *lr)
+/* Updates the tensors of a request, and tells its sender the gradients' sums of squares: they are
+ * in the request's metadata then, which the reply is made of. */
+static int take_step(struct optimizer *o, struct frame *request, double *lr)
 {
     struct schedule_point at = {.step = o->state.step};
     if (frame_meta_int(request, "steps", o->state.step + 1, &at.steps) ||
@@ -211,9 +217,14 @@ static int take_step(struct optimizer *o, const struct frame *request, double *l
     if (optimizer_settings_take(&o->state.settings, request, o->state.step, o->state.steps))
         return -1;
     *lr = schedule_rate(&o->state.config->schedule, &at);
-    for (int i = 0; i < request->n_tensors; i++)
-        if (update(o, &request->tensors[i], *lr))
+    for (int i = 0; i < request->n_tensors; i++) {
+        const struct tensor *t = &request->tensors[i];
+        double squares = 0;
+        if (update(o, t, *lr, &squares))
             return -1;
+        if (!parameter_name_is_buffer(t->name))
+            gradient_squares_set(request, t->name, squares);
+    }
     return 0;
 }
 

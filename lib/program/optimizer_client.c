@@ -1,6 +1,7 @@
 #include "program/optimizer_client.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "base/fail.h"
 #include "base/half.h"
 #include "frame/sound.h"
+#include "program/gradient_squares.h"
 #include "program/metas.h"
 #include "program/parameter_frames.h"
 #include "program/parameter_name.h"
@@ -24,6 +26,7 @@ struct optimizer_client {
     int *bucket;         /* parameters whose gradients wait to be sent */
     int n_bucket, in_flight;
     size_t bucket_bytes;
+    double *squares; /* of each parameter's gradient in this step; NAN before the answer */
     char lr[64];
 };
 
@@ -31,13 +34,14 @@ struct optimizer_client *optimizer_client_new(struct link *link, struct paramete
                                               enum dtype wire)
 {
     struct optimizer_client *c = calloc(1, sizeof *c);
-    if (c && (c->bucket = calloc((size_t)parameters->n + 1, sizeof *c->bucket))) {
+    if (c && (c->bucket = calloc((size_t)parameters->n + 1, sizeof *c->bucket)) &&
+        (c->squares = calloc((size_t)parameters->n + 1, sizeof *c->squares))) {
         c->link = link;
         c->parameters = parameters;
         c->wire = wire;
         return c;
     }
-    free(c);
+    optimizer_client_free(c);
     return fail_null("out of memory");
 }
 
@@ -47,6 +51,7 @@ void optimizer_client_free(struct optimizer_client *c)
         return;
     frame_free(c->metas);
     free(c->bucket);
+    free(c->squares);
     free(c);
 }
 
@@ -135,6 +140,13 @@ static int take_values(struct optimizer_client *c, const struct frame *reply)
     return parameter_frames_load(c->parameters, reply, link_name(c->link));
 }
 
+static int take_squares(struct optimizer_client *c, const struct frame *reply)
+{
+    return gradient_squares_take(c->squares, c->parameters, reply)
+               ? fail_prefix("%s", link_name(c->link))
+               : 0;
+}
+
 /* Checks that the current values fit. They may come from a resumed state, and so from another
  * network. */
 static int check_values(const struct optimizer_client *c, const struct frame *reply)
@@ -182,6 +194,8 @@ int optimizer_client_begin(struct optimizer_client *c, const struct frame *reque
     frame_free(c->metas);
     c->n_bucket = c->in_flight = 0;
     c->bucket_bytes = 0;
+    for (int i = 0; i < c->parameters->n; i++)
+        c->squares[i] = NAN;
     if (!(c->metas = frame_new(NULL, 0)))
         return -1;
     metas_copy(c->metas, request,
@@ -231,11 +245,16 @@ int optimizer_client_finish(struct optimizer_client *c, const char **lr)
         const char *text = frame_meta(reply, "lr");
         if (text)
             snprintf(c->lr, sizeof c->lr, "%s", text);
-        int bad = take_values(c, reply);
+        int bad = take_values(c, reply) || take_squares(c, reply);
         frame_free(reply);
         if (bad)
             return -1;
     }
     *lr = c->lr;
     return 0;
+}
+
+double optimizer_client_grad_norm(const struct optimizer_client *c)
+{
+    return gradient_squares_norm(c->squares, c->parameters);
 }

@@ -22,8 +22,8 @@ void optimizer_client_free(struct optimizer_client *c);
 
 /* Joins: sends the names of the frozen blocks and, on rank 0 only, the parameters. Receives the
  * current values and sets *next_step. `request` is the first frame of the stream; its rank, world,
- * grains, batch, images, steps and steps_per_epoch are sent along, and all metadata of `description`,
- * which says what the stage is (description.h). */
+ * grains, batch, images, steps and steps_per_epoch are sent along, and all metadata of
+ * `description`, which says what the stage is (description.h). */
 int optimizer_client_join(struct optimizer_client *c, const struct frame *request,
                           const struct frame *description, int64_t *next_step);
 
@@ -39,5 +39,9 @@ int optimizer_client_push(struct optimizer_client *c, int i);
  * rate that was used, as the optimizer printed it, or "" if the optimizer did not send it. The text
  * is valid until the next call. */
 int optimizer_client_finish(struct optimizer_client *c, const char **lr);
+/* Returns the l2 norm of the step's gradient of all workers together, after
+ * optimizer_client_finish(). It is that of the gradients as they were sent (`wire`). Returns NAN if
+ * the optimizer did not tell it (gradient_squares.h). */
+double optimizer_client_grad_norm(const struct optimizer_client *c);
 
 #endif

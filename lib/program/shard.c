@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "link/endpoint.h"
 #include "link/link.h"
+#include "program/gradient_squares.h"
 #include "program/link_options.h"
 
 struct shard {
@@ -247,11 +248,15 @@ static struct frame *join_all(const struct shard *s, const struct split *split,
     return all;
 }
 
-static void replace_metas(struct frame *f, const struct frame *with)
+/* Gives f the metadata of reply number `first`, and what each optimizer says of its gradients. */
+static void replace_metas(struct frame *f, struct frame *const *replies, int n, int first)
 {
     while (f->n_metas)
         frame_drop_meta(f, f->metas[f->n_metas - 1].key);
-    frame_inherit_metas(f, with);
+    frame_inherit_metas(f, replies[first]);
+    for (int i = 0; i < n; i++)
+        if (i != first)
+            gradient_squares_copy(f, replies[i]);
 }
 
 /* Makes the reply from the optimizers' replies, either in *request or in a frame that replaces it.
@@ -282,7 +287,7 @@ static int merge(const struct shard *s, const struct split *split, struct frame 
             if (replies[i]->n_tensors && frame_meta(replies[i], "step"))
                 first = i;
     }
-    replace_metas(*request, replies[first]);
+    replace_metas(*request, replies, split->n, first);
     return 0;
 }
 

@@ -35,9 +35,10 @@ int shard_count(const char *list);
 struct shard *shard_open(const char *list);
 
 /* Sends each tensor of a request (consumed) to its owner. *reply, which the caller frees,
- * holds their answers: the request's tensors in the request's order, and the metadata of the first
- * optimizer's answer. The optimizers work at the same time. It is an error if a tensor does not
- * come back, was not asked for, or comes back in another shape. Some requests are special:
+ * holds their answers: the request's tensors in the request's order, the metadata of the first
+ * optimizer's answer, and what each tells about its gradients (gradient_squares.h). The optimizers
+ * work at the same time. It is an error if a tensor does not come back, was not asked for, or comes
+ * back in another shape. Some requests are special:
  *
  *   kind = join       The optimizers must be at the same step.
  *   join, no tensors  It goes to all; the answer is everything they have.

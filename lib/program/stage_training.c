@@ -60,16 +60,20 @@ int stage_training_update(struct stage_run *run, const char **lr)
     return 0;
 }
 
-/* Adds the metrics of the pipeline's head. It reports the learning rate, so it waits for the update
- * before it answers; other stages let their callers go on meanwhile. The number of views is that of
- * the whole batch, including other workers' views. */
+/* Adds the metrics of the pipeline's head. It reports the learning rate and the norm of its
+ * gradient, so it waits for the update before it answers; other stages let their callers go on
+ * meanwhile. The number of views is that of the whole batch, including other workers' views. */
 static int add_metrics(struct stage_run *run, const struct stage_sizes *s, double began,
                        struct frame *reply)
 {
     const char *lr;
     int64_t batch;
+    const bool updates = run->awaits_update;
     if (frame_meta_int(reply, "batch", s->b, &batch) || stage_training_update(run, &lr))
         return -1;
+    const double norm = updates ? optimizer_client_grad_norm(run->client) : NAN;
+    if (!isnan(norm))
+        frame_set_meta_float(reply, "grad_norm", (float)norm);
     if (*lr)
         frame_set_meta(reply, "lr", lr);
     frame_set_meta_float(reply, "views_per_s",

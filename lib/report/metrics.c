@@ -6,7 +6,8 @@
 
 /* The first columns, in this order. */
 static const char *const known[] = {
-    "step", "epoch", "loss", "accuracy", "contrast_acc", "contrast_entropy", "lr", "views_per_s"};
+    "step",  "epoch",     "loss",      "accuracy", "contrast_acc", "contrast_entropy",
+    "z_std", "alignment", "grad_norm", "lr",       "views_per_s"};
 /* Keys that describe the run or the link, and are not metrics. */
 static const char *const described[] = {"steps", "steps_per_epoch", "batch",  "grains",     "seq",
                                         "rank",  "world",           "crc32",  "kind",       "end",

@@ -11,9 +11,9 @@
 enum { METRICS_MAX_COLUMNS = 64 };
 
 /* Goes over the metrics of a frame: first step, epoch, loss, accuracy, contrast_acc,
- * contrast_entropy, lr and views_per_s, in this order, then its other keys in theirs, except those
- * that describe the run or the link (steps, batch, seq, ...). *at starts as 0 and is the function's
- * own. Returns NULL after the last. */
+ * contrast_entropy, z_std, alignment, grad_norm, lr and views_per_s, in this order, then its other
+ * keys in theirs, except those that describe the run or the link (steps, batch, seq, ...). *at
+ * starts as 0 and is the function's own. Returns NULL after the last. */
 const struct meta *metrics_next(const struct frame *f, int *at);
 
 /* Returns true and sets *number if the text is a decimal number, nan or an infinity. */

@@ -80,6 +80,14 @@ def row_loss(loss, s, i, same, number, semi_hard):
     return value, c
 
 
+def spread(z):
+    """Returns z_std and alignment, as they are defined: of directions, whatever the loss compares."""
+    b, v, d = z.shape
+    u = z / np.linalg.norm(z, axis=2, keepdims=True)
+    pairs = [((u[:, i] - u[:, j]) ** 2).sum(axis=1) for i in range(v) for j in range(i)]
+    return np.sqrt(d) * u.reshape(b * v, d).std(axis=0).mean(), np.mean(pairs) if pairs else None
+
+
 def judge(asked, replies, loss, number, *flags):
     asked, replies = load(asked), load(replies)
     assert len(asked) == len(replies) > 0
@@ -103,10 +111,14 @@ def judge(asked, replies, loss, number, *flags):
         assert far <= 1e-5 * max(np.abs(du).max(), 1e-6), (b, v, d, far, np.abs(du).max())
         want = sum(r[0] for r in counted) / max(len(counted), 1)
         assert abs(float(told["loss"]) - want) <= 1e-5 * max(abs(want), 1), (told["loss"], want)
-        expect = set(meta) | {"loss", "contrast_acc"}
+        expect = set(meta) | {"loss", "contrast_acc", "z_std"}
+        expect |= {"alignment"} if v > 1 else set()
         expect |= {"contrast_entropy"} if loss in ("ntxent", "supcon") else set()
         assert set(told) == expect, told
         assert all(told[key] == meta[key] for key in meta)
+        z_std, alignment = spread(tensors["z"].astype(np.float64))
+        assert abs(float(told["z_std"]) - z_std) <= 1e-6, (told["z_std"], z_std)
+        assert v == 1 or abs(float(told["alignment"]) - alignment) <= 1e-6, (told["alignment"], alignment)
 
 
 {"make": make, "judge": judge}[action](*words)

@@ -38,4 +38,10 @@ for temperature in ("0.5", "0.1"):
         for key in ("loss", "contrast_acc", "contrast_entropy"):
             value = float(numbers[f"{key}_{temperature}_{step}"])
             assert abs(float(meta[key]) - value) < 1e-7, (temperature, step, key, meta[key], value)
+        u = z.reshape(-1, 2, z.shape[-1]).astype(np.float64)
+        u /= np.linalg.norm(u, axis=2, keepdims=True)
+        z_std = np.sqrt(u.shape[2] * u.var(axis=(0, 1))).mean()
+        alignment = 2 - 2 * (u[:, 0] * u[:, 1]).sum(axis=1).mean()
+        assert abs(float(meta["z_std"]) - z_std) < 1e-7, (meta["z_std"], z_std)
+        assert abs(float(meta["alignment"]) - alignment) < 1e-7, (meta["alignment"], alignment)
         assert meta["step"] == str(step) and meta["seq"] == str(step + 7)
