@@ -1,4 +1,5 @@
-/* evaluate: tests features by a linear probe or by nearest neighbours, or a classifier's logits. */
+/* evaluate: tests features by a linear probe or by nearest neighbours, or a classifier's logits, or
+ * measures how features lie in space. */
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "cli/status.h"
 #include "evaluate/bootstrap.h"
 #include "evaluate/feature_set.h"
+#include "evaluate/geometry.h"
 #include "evaluate/knn.h"
 #include "evaluate/logits.h"
 #include "evaluate/match_classes.h"
@@ -23,13 +25,13 @@ static const char *train_endpoint = "", *test_endpoint = "", *method = "linear",
 static const char *match = "names";
 static int64_t k = 200, threads = 0, samples = 1000, seed = 0;
 static double temperature = 0.1, l2 = 0, holdout = 0.1, confidence = 0.95;
-static bool l2_given, holdout_given, k_given, classifier, knn;
+static bool l2_given, holdout_given, k_given, classifier, knn, geometry;
 
 static const struct option_spec options[] = {
     {"train", OPTION_STRING, &train_endpoint, "STREAM", "features to learn from", 0, 0, 0, 0},
     {"test", OPTION_STRING, &test_endpoint, "STREAM", "features to test on", 0, 0, 0, 0},
     {"method", OPTION_CHOICE, &method, "METHOD", "how features are tested", 0, 0,
-     "linear|knn|classifier", 0},
+     "linear|knn|classifier|geometry", 0},
     {"on", OPTION_STRING, &on, "TENSOR",
      "h, z or x (raw pixels); without: the first of these that there is", 0, 0, 0, 0},
     {"l2", OPTION_DOUBLE, &l2, "L",
@@ -57,10 +59,13 @@ static const char details[] =
     "each true class), n_train, n_test, the method's settings, and intervals (top1_low,\n"
     "top1_high, ...). A classifier needs no training rows: --test holds its logits F32 [B,C]\n"
     "or [B,1,C]. If both streams carry class_names, labels are matched by these.\n"
+    "--method geometry needs no labels: of --test h [B,V,D] it prints alignment (of views),\n"
+    "uniformity, effective_rank and z_std.\n"
     "A STREAM is an endpoint: a file, - (stdin, for one of the two), exec:COMMAND, tcp:// or\n"
     "ipc://.\n"
     "\n"
     "  evaluate --train train.st --test test.st\n"
+    "  evaluate --method geometry --test views.st\n"
     "  evaluate --train 'exec:augment --policy eval --views 1 ... | encode --init model.st' ...";
 
 static void parse(int argc, char **argv)
@@ -74,9 +79,14 @@ static void parse(int argc, char **argv)
     options_parse(&program, argc, argv, NULL);
     classifier = strcmp(method, "classifier") == 0;
     knn = strcmp(method, "knn") == 0;
+    geometry = strcmp(method, "geometry") == 0;
+    if (geometry && *train_endpoint)
+        options_reject("--method geometry measures the features of --test: no --train");
     if (classifier && (*train_endpoint || *on))
         options_reject("--method classifier tests the logits of --test: no --train, no --on");
-    if (!*test_endpoint || (!*train_endpoint && !classifier))
+    if (!*test_endpoint && geometry)
+        options_reject("--test is needed");
+    if (!*test_endpoint || (!*train_endpoint && !classifier && !geometry))
         options_reject("--train and --test are needed");
     if (strcmp(train_endpoint, "-") == 0 && strcmp(test_endpoint, "-") == 0)
         options_reject("only one of --train and --test can be stdin");
@@ -189,10 +199,37 @@ static int evaluate(const struct feature_set *train, const struct feature_set *t
     return result;
 }
 
+/* Measures the features of the test stream and prints the report. */
+static int measure(void)
+{
+    struct feature_set test = {.unlabelled = true};
+    struct geometry g;
+    int result = feature_set_read(&test, test_endpoint, &link_options, on, "rows", status_show) ||
+                         geometry_measure(&g, &test, status_show)
+                     ? -1
+                     : 0;
+    status_clear();
+    if (!result && test.views < 2)
+        warn_line("'%s' holds one view of each image, so there is no alignment: augment --views 2 "
+                  "makes two",
+                  test.on);
+    if (!result && g.zeros)
+        warn_line("%lld of %lld rows are zero and have no direction", (long long)g.zeros,
+                  (long long)test.n);
+    if (!result)
+        result = geometry_write(&g, &test, stdout);
+    if (!result && flush_stdout() == FLUSH_FAILED)
+        result = -1;
+    feature_set_free(&test);
+    return result;
+}
+
 int main(int argc, char **argv)
 {
     signals_setup();
     parse(argc, argv);
+    if (geometry)
+        return measure() ? warn_failure() : 0;
     struct feature_set train = {0}, test = {0};
     struct class_names names = {0};
     const int result = read_sets(&train, &test, &names) || evaluate(&train, &test, &names) ? -1 : 0;

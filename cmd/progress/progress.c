@@ -11,6 +11,7 @@
 #include "report/event_log.h"
 #include "report/metrics_log.h"
 #include "report/progress_bar.h"
+#include "report/watch.h"
 
 static const char *in = "-", *out = "-", *log_path = "", *events_path = "";
 
@@ -43,13 +44,13 @@ struct logs {
 /* Shows one frame on the bar and appends it to the logs, which it opens for the first frame. */
 static int take(struct progress_bar *bar, struct logs *logs, const struct frame *f)
 {
-    bool stuck;
-    if (progress_bar_update(bar, f, &stuck))
+    static struct watch watch;
+    char warning[WATCH_LINE];
+    if (progress_bar_update(bar, f) || watch_update(&watch, f, warning, sizeof warning))
         return -1;
-    if (stuck) {
+    if (*warning) {
         progress_bar_break(bar);
-        warn_line("the loss stays within 1%% of ln(2B-1), what chance gives: nothing is being "
-                  "learned");
+        warn_line("%s", warning);
     }
     if (*log_path && !logs->rows && !(logs->rows = metrics_log_open(log_path, f)))
         return -1;

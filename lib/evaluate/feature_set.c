@@ -67,18 +67,23 @@ static int row_is_finite(const float *row, int64_t width)
     return !bad;
 }
 
-/* Checks the tensor's dtype and shape, sets f->width, and returns the number of rows, or -1. */
+/* Checks the tensor's dtype and shape, sets f->width and f->views, and returns the number of rows,
+ * or -1. */
 static int64_t check_shape(struct feature_set *f, const struct tensor *t)
 {
     if (t->dtype == DTYPE_I32 || t->dtype == DTYPE_I64)
         return fail("'%s' is %s, not a float or U8", t->name, dtype_name(t->dtype));
     if (t->ndim < 2)
         return fail("'%s' has %d dimensions; features are [B,D] or [B,1,D]", t->name, t->ndim);
-    if (t->ndim > 2 && t->shape[1] != 1)
+    const int64_t views = t->ndim > 2 ? t->shape[1] : 1;
+    if (views != 1 && !f->unlabelled)
         return fail("'%s' holds %lld views of each image; evaluate one: augment --views 1", t->name,
                     (long long)t->shape[1]);
-    int64_t width = 1;
-    for (int i = 1; i < t->ndim; i++)
+    if (views < 1 || (f->n && views != f->views))
+        return fail("'%s' holds %lld views of each image%s", t->name, (long long)views,
+                    f->n ? ", earlier frames another number" : "");
+    int64_t width = 1, rows;
+    for (int i = t->ndim > 2 ? 2 : 1; i < t->ndim; i++)
         if (__builtin_mul_overflow(width, t->shape[i], &width))
             return fail("'%s' is too wide", t->name);
     if (width == 0)
@@ -86,8 +91,11 @@ static int64_t check_shape(struct feature_set *f, const struct tensor *t)
     if (f->n && width != f->width)
         return fail("'%s' changes from %lld to %lld features", t->name, (long long)f->width,
                     (long long)width);
+    if (__builtin_mul_overflow(t->shape[0], views, &rows))
+        return fail("too many rows");
     f->width = width;
-    return t->shape[0];
+    f->views = views;
+    return rows;
 }
 
 /* Stores a list of names of the first frame. Refuses a later frame with other names, because in
@@ -133,6 +141,19 @@ static int check_label(const struct feature_set *f, int64_t row, int64_t label)
     return 0;
 }
 
+/* Stores the labels of the rows that are being added. */
+static int take_labels(struct feature_set *f, const int64_t *y, int64_t rows)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        if (check_label(f, f->n + i, y[i]))
+            return -1;
+        f->y[f->n + i] = y[i];
+        if (y[i] >= f->classes)
+            f->classes = (int)y[i] + 1;
+    }
+    return 0;
+}
+
 static const struct tensor *find_labels(const struct frame *frame, int64_t rows)
 {
     if (frame_find(frame, "y"))
@@ -146,10 +167,10 @@ int feature_set_add(struct feature_set *f, const struct frame *frame, const char
     if (!t)
         return -1;
     int64_t rows = check_shape(f, t);
-    if (rows < 0 || take_names(f, frame))
+    if (rows < 0 || (!f->unlabelled && take_names(f, frame)))
         return -1;
-    const struct tensor *y = find_labels(frame, rows);
-    if (!y || reserve(f, rows))
+    const struct tensor *y = f->unlabelled ? NULL : find_labels(frame, rows);
+    if ((!y && !f->unlabelled) || reserve(f, rows))
         return -1;
     snprintf(f->on, sizeof f->on, "%s", t->name);
     if (rows == 0)
@@ -165,16 +186,11 @@ int feature_set_add(struct feature_set *f, const struct frame *frame, const char
         half_widen_f16(t->data, x, count);
     else if (count)
         memcpy(x, t->data, count * sizeof *x);
-    for (int64_t i = 0; i < rows; i++) {
-        int64_t label = ((const int64_t *)y->data)[i];
+    for (int64_t i = 0; i < rows; i++)
         if (!row_is_finite(x + i * f->width, f->width))
             return fail("row %lld of '%s' holds NaN or infinity", (long long)(f->n + i), t->name);
-        if (check_label(f, f->n + i, label))
-            return -1;
-        f->y[f->n + i] = label;
-        if (label >= f->classes)
-            f->classes = (int)label + 1;
-    }
+    if (y && take_labels(f, y->data, rows))
+        return -1;
     f->n += rows;
     return 0;
 }

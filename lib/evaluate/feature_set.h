@@ -14,11 +14,14 @@ enum { FEATURE_SET_MAX_CLASSES = 4096 }; /* every label is below this */
 /* Starts as {0}; feature_set_free() frees what it holds. */
 struct feature_set {
     float *x;   /* [n,width] */
-    int64_t *y; /* [n], each from 0 to classes - 1 */
+    int64_t *y; /* [n], each from 0 to classes - 1; not set with unlabelled */
     int64_t n, width;
-    int classes;    /* the largest label + 1 */
-    char on[8];     /* name of the tensor that x comes from: "h", "z", ...; "" before any frame */
-    bool by_number; /* the caller sets it before reading, to ignore class names */
+    int classes;     /* the largest label + 1 */
+    char on[8];      /* name of the tensor that x comes from: "h", "z", ...; "" before any frame */
+    bool by_number;  /* the caller sets it before reading, to ignore class names */
+    bool unlabelled; /* the caller sets it before reading: labels and names are ignored, and
+                                 rows of several views of each image are taken */
+    int64_t views;   /* views of each image, which are adjacent rows: 1 if not unlabelled */
     struct class_names names; /* names of the labels; n is 0 if the stream gives none */
     char *names_text;         /* class_names of the first frame, as JSON; NULL if it has none */
     /* The same of `logit_names`, the names of the columns of x, which a classifier writes. */
@@ -33,6 +36,9 @@ struct feature_set {
  * by 1/255 as pixels are. Its shape is [B,D], or [B,1,...], which is flattened to B rows. The
  * labels are `y` I64 [B], and none is negative. If the first frame names the classes, each label
  * must have a name, and a later frame must repeat the same names or give none.
+ *
+ * If f->unlabelled is set, `y` is not read, and the shape may also be [B,V,...] with the same V in
+ * all frames, which is flattened to B x V rows; f->views is then V.
  *
  * Returns -1 with a message if the frame does not fit this description, if it holds several views
  * of an image (evaluation takes images as they are: augment --views 1), if the width D changes, if

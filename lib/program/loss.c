@@ -5,8 +5,8 @@
 #include <omp.h>
 
 #include "base/fail.h"
+#include "base/spread.h"
 #include "link/server.h"
-#include "loss/spread.h"
 #include "program/link_options.h"
 
 static struct {

@@ -27,7 +27,7 @@ struct loss {
  *
  * A request has `z` F32 [B,V,d]. The reply has `dz` F32 [B,V,d], the request's metadata, and
  * `loss`, `contrast_acc` and `contrast_entropy`. A metric that is NAN is left out, except for the
- * loss: a loss that is not finite ends the program. `z_std` and `alignment` (loss/spread.h) are
+ * loss: a loss that is not finite ends the program. `z_std` and `alignment` (base/spread.h) are
  * measured here, so every loss reports them; one view has no alignment. A batch of one image has no
  * negatives and is refused. */
 int loss_run(const struct loss *loss);

@@ -12,8 +12,6 @@
 #include "base/fail.h"
 
 enum {
-    RECENT = 100, /* frames over which the mean loss is taken */
-    ENOUGH = 300, /* frames before a run may count as stuck */
     FIELDS = 7,
     FIELD_SIZE = 64,
     LINE_SIZE = 512,
@@ -28,8 +26,6 @@ struct progress_bar {
     bool shown; /* the last frame has been shown */
     int64_t frames, first_step, shown_step;
     double start, shown_at;
-    bool warned;           /* the caller has been told that the run seems stuck */
-    double recent[RECENT]; /* the last losses, in a ring */
 
     int64_t step, steps, steps_per_epoch, batch, epoch;   /* -1 if unknown */
     double loss, accuracy, contrast_acc, lr, views_per_s; /* NaN if unknown */
@@ -58,19 +54,6 @@ static int read_values(struct progress_bar *b, const struct frame *f)
                    frame_meta_double(f, "views_per_s", NAN, &b->views_per_s)
                ? -1
                : 0;
-}
-
-/* Stores the loss. Returns true when the run seems stuck for the first time. */
-static bool is_stuck(struct progress_bar *b)
-{
-    b->recent[b->frames % RECENT] = b->loss;
-    if (b->warned || b->frames + 1 < ENOUGH || b->batch < 2 || !isnan(b->accuracy))
-        return false;
-    double mean = 0, chance = log(2 * (double)b->batch - 1);
-    for (int i = 0; i < RECENT; i++)
-        mean += b->recent[i] / RECENT;
-    b->warned = fabs(mean - chance) < 0.01 * chance;
-    return b->warned;
 }
 
 /* Returns the number of steps that are complete; steps are numbered from 0. */
@@ -195,10 +178,9 @@ static bool is_due(const struct progress_bar *b, double now)
     return since >= fmax(10, elapsed / 20);
 }
 
-int progress_bar_update(struct progress_bar *b, const struct frame *f, bool *stuck)
+int progress_bar_update(struct progress_bar *b, const struct frame *f)
 {
     double now = clock_now();
-    *stuck = false;
     if (read_values(b, f))
         return -1;
     if (b->frames == 0) {
@@ -206,7 +188,6 @@ int progress_bar_update(struct progress_bar *b, const struct frame *f, bool *stu
         b->first_step = b->step;
     }
     b->shown = false;
-    *stuck = is_stuck(b);
     if (is_due(b, now))
         show(b, now);
     b->frames++;

@@ -7,8 +7,6 @@
 #ifndef PROGRESS_BAR_H
 #define PROGRESS_BAR_H
 
-#include <stdbool.h>
-
 #include "frame/frame.h"
 
 /* The state of a progress bar. */
@@ -20,12 +18,8 @@ struct progress_bar *progress_bar_new(void);
 
 /* Shows the values of a metrics frame: step, steps, steps_per_epoch, epoch, batch, loss, accuracy,
  * contrast_acc, lr and views_per_s. Each of them may be missing. Returns -1 with a message if one
- * of them is not a number.
- *
- * Sets *stuck to true once, if the encoder seems to learn nothing. That is so if, from the 300th
- * frame on, the mean of the last 100 losses is within 1 % of ln(2 batch - 1), the value of NT-Xent
- * when all candidates are equally similar. */
-int progress_bar_update(struct progress_bar *b, const struct frame *f, bool *stuck);
+ * of them is not a number. */
+int progress_bar_update(struct progress_bar *b, const struct frame *f);
 
 /* Ends the line on a terminal, so that other text can follow. The next update begins a new line. */
 void progress_bar_break(struct progress_bar *b);

@@ -1,4 +1,4 @@
-#include "loss/spread.h"
+#include "base/spread.h"
 
 #include <math.h>
 #include <stdlib.h>

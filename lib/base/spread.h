@@ -1,8 +1,7 @@
-/* spread: how far apart the rows of a batch lie, and how far apart the views of an image. From
- * these two a user sees whether an encoder learns or collapses (docs/evaluation.md, "Is it
- * learning?").
+/* spread: how far apart rows of features lie, and how far apart the views of an image. These two
+ * show whether an encoder learns or collapses (docs/evaluation.md, "Is it learning?").
  *
- * Both are of directions: u = z / max(|z|, 1e-12), whatever the loss compares. */
+ * Both are of directions: u = z / max(|z|, 1e-12), whatever a loss compares. */
 #ifndef SPREAD_H
 #define SPREAD_H
 
