@@ -63,12 +63,12 @@ int watch_update(struct watch *w, const struct frame *f, char *warning, size_t r
     if (w->warned)
         return 0;
     if (w->collapsed >= WATCH_COLLAPSED)
-        snprintf(
-            warning, room,
-            "z_std has been under %g for %d steps (%.3g in step %" PRId64 "): all images get "
-            "the same features, which is a collapse. Try a lower learning rate, a larger batch, "
-            "or a loss that pushes different images apart (ntxent)",
-            low, WATCH_COLLAPSED, v.z_std, v.step);
+        snprintf(warning, room,
+                 "z_std has been under %g for %d steps (%.3g in step %" PRId64 "): all images are "
+                 "getting the same features, which is a collapse. Try a lower learning rate, a "
+                 "larger batch, "
+                 "or a loss that pushes different images apart (ntxent)",
+                 low, WATCH_COLLAPSED, v.z_std, v.step);
     else if (at_chance(w, chance))
         snprintf(warning, room,
                  "the loss has stayed within 1%% of ln(2B-1) = %.4g, what chance gives, for %d "

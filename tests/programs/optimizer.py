@@ -171,8 +171,10 @@ def simulate(path):
         assert set(values) == set(g)
         for name in g:
             if name in BUFFERS:
-                assert np.array_equal(values[name], g[name])
+                assert np.array_equal(values[name], g[name]) and "squares/" + name not in reply
                 continue
+            squares = (g[name].astype(np.float64) ** 2).sum()
+            assert abs(float(reply["squares/" + name]) - squares) < 1e-12 * squares, (name, reply)
             d, trust = g[name].astype(np.float64), 1.0
             if d.ndim > 1:
                 d = d + 1e-4 * w[name]

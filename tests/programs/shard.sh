@@ -33,7 +33,9 @@ train() { # NAME, LINK of encode's optimizer, LINK of project's, options of augm
 check "a run with one optimizer for each stage" train alone "exec:$lars --model alone.model" "exec:$lars --model head.model"
 same_metrics() { # NAME, NAME
     cmp <(inspect --meta loss "$1.metrics") <(inspect --meta loss "$2.metrics") &&
-        cmp <(inspect --meta lr "$1.metrics") <(inspect --meta lr "$2.metrics") && [ -s "$1.metrics" ]
+        cmp <(inspect --meta lr "$1.metrics") <(inspect --meta lr "$2.metrics") &&
+        cmp <(inspect --meta grad_norm "$1.metrics") <(inspect --meta grad_norm "$2.metrics") &&
+        [ "$(inspect --meta grad_norm "$1.metrics" | grep -c .)" = 4 ]
 }
 spread() { # K
     train "spread$1" "exec:shard --next \"$(links "$1" "spread$1")\"" "exec:$lars --model head2.model" &&
