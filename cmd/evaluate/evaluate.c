@@ -202,7 +202,7 @@ static int evaluate(const struct feature_set *train, const struct feature_set *t
 /* Measures the features of the test stream and prints the report. */
 static int measure(void)
 {
-    struct feature_set test = {.unlabelled = true};
+    struct feature_set test = {.every_view = true};
     struct geometry g;
     int result = feature_set_read(&test, test_endpoint, &link_options, on, "rows", status_show) ||
                          geometry_measure(&g, &test, status_show)

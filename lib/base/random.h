@@ -22,7 +22,8 @@ enum random_purpose {
     RANDOM_WAVE,    /* a series of the built-in data set */
     RANDOM_LABELS,  /* choosing images whose labels are used */
     RANDOM_LIMIT,   /* choosing the images of a limited data set */
-    RANDOM_HOLD     /* choosing images that are held back for a test */
+    RANDOM_HOLD,    /* choosing images that are held back for a test */
+    RANDOM_MAP      /* the initial map of features */
 };
 
 /* The position in a stream of random numbers. */

@@ -41,10 +41,14 @@ static int reserve(struct feature_set *f, int64_t more)
     if (x)
         f->x = x;
     int64_t *y = x ? realloc(f->y, (size_t)capacity * sizeof *y) : NULL;
-    if (!y)
+    if (y)
+        f->y = y;
+    int64_t *index =
+        y && f->unlabelled ? realloc(f->index, (size_t)capacity * sizeof *index) : NULL;
+    if (!y || (f->unlabelled && !index))
         return fail("out of memory for %lld rows of %lld features", (long long)n,
                     (long long)f->width);
-    f->y = y;
+    f->index = f->unlabelled ? index : NULL;
     f->capacity = capacity;
     return 0;
 }
@@ -76,7 +80,7 @@ static int64_t check_shape(struct feature_set *f, const struct tensor *t)
     if (t->ndim < 2)
         return fail("'%s' has %d dimensions; features are [B,D] or [B,1,D]", t->name, t->ndim);
     const int64_t views = t->ndim > 2 ? t->shape[1] : 1;
-    if (views != 1 && !f->unlabelled)
+    if (views != 1 && !f->every_view)
         return fail("'%s' holds %lld views of each image; evaluate one: augment --views 1", t->name,
                     (long long)t->shape[1]);
     if (views < 1 || (f->n && views != f->views))
@@ -128,6 +132,8 @@ static int take_names(struct feature_set *f, const struct frame *frame)
 
 static int check_label(const struct feature_set *f, int64_t row, int64_t label)
 {
+    if (label == -1 && f->unlabelled)
+        return 0;
     if (label == -1)
         return fail("row %lld has label -1 in 'y', which is none: only labelled images can be "
                     "evaluated (class folders, or a format with labels)",
@@ -141,24 +147,42 @@ static int check_label(const struct feature_set *f, int64_t row, int64_t label)
     return 0;
 }
 
-/* Stores the labels of the rows that are being added. */
+/* Stores the labels of the rows that are being added; y is NULL if they have none. */
 static int take_labels(struct feature_set *f, const int64_t *y, int64_t rows)
 {
     for (int64_t i = 0; i < rows; i++) {
-        if (check_label(f, f->n + i, y[i]))
+        const int64_t label = y ? y[i] : -1;
+        if (y && check_label(f, f->n + i, label))
             return -1;
-        f->y[f->n + i] = y[i];
-        if (y[i] >= f->classes)
-            f->classes = (int)y[i] + 1;
+        f->y[f->n + i] = label;
+        if (label >= f->classes)
+            f->classes = (int)label + 1;
     }
     return 0;
 }
 
-static const struct tensor *find_labels(const struct frame *frame, int64_t rows)
+/* Sets *labels to the tensor `y`, or to NULL if rows need no label and there is none. */
+static int find_labels(const struct feature_set *f, const struct frame *frame, int64_t rows,
+                       const struct tensor **labels)
 {
-    if (frame_find(frame, "y"))
-        return frame_need(frame, "y", DTYPE_I64, 1, (int64_t[]){rows});
-    return fail_null("no tensor 'y': evaluation needs labels");
+    *labels = NULL;
+    if (f->every_view)
+        return 0;
+    if (!frame_find(frame, "y"))
+        return f->unlabelled ? 0 : fail("no tensor 'y': evaluation needs labels");
+    *labels = frame_need(frame, "y", DTYPE_I64, 1, (int64_t[]){rows});
+    return *labels ? 0 : -1;
+}
+
+/* Copies `index`, or numbers the rows if the frame does not have it. */
+static int take_index(struct feature_set *f, const struct frame *frame, int64_t rows)
+{
+    const struct tensor *t = frame_find(frame, "index");
+    if (t && !(t = frame_need(frame, "index", DTYPE_I64, 1, (int64_t[]){rows})))
+        return -1;
+    for (int64_t i = 0; i < rows; i++)
+        f->index[f->n + i] = t ? ((const int64_t *)t->data)[i] : f->n + i;
+    return 0;
 }
 
 int feature_set_add(struct feature_set *f, const struct frame *frame, const char *on)
@@ -167,14 +191,16 @@ int feature_set_add(struct feature_set *f, const struct frame *frame, const char
     if (!t)
         return -1;
     int64_t rows = check_shape(f, t);
-    if (rows < 0 || (!f->unlabelled && take_names(f, frame)))
+    if (rows < 0 || (!f->every_view && take_names(f, frame)))
         return -1;
-    const struct tensor *y = f->unlabelled ? NULL : find_labels(frame, rows);
-    if ((!y && !f->unlabelled) || reserve(f, rows))
+    const struct tensor *y;
+    if (find_labels(f, frame, rows, &y) || reserve(f, rows))
         return -1;
     snprintf(f->on, sizeof f->on, "%s", t->name);
     if (rows == 0)
         return 0;
+    if (f->unlabelled && take_index(f, frame, rows))
+        return -1;
 
     float *x = f->x + f->n * f->width;
     size_t count = (size_t)(rows * f->width);
@@ -189,7 +215,7 @@ int feature_set_add(struct feature_set *f, const struct frame *frame, const char
     for (int64_t i = 0; i < rows; i++)
         if (!row_is_finite(x + i * f->width, f->width))
             return fail("row %lld of '%s' holds NaN or infinity", (long long)(f->n + i), t->name);
-    if (y && take_labels(f, y->data, rows))
+    if (take_labels(f, y ? y->data : NULL, rows))
         return -1;
     f->n += rows;
     return 0;
@@ -220,10 +246,24 @@ int feature_set_read(struct feature_set *f, const char *endpoint, const struct l
     return bad;
 }
 
+void feature_set_scale(struct feature_set *f)
+{
+    for (int64_t i = 0; i < f->n; i++) {
+        float *row = f->x + i * f->width;
+        double squares = 0;
+        for (int64_t j = 0; j < f->width; j++)
+            squares += (double)row[j] * (double)row[j];
+        const double scale = squares > 0 ? 1 / sqrt(squares) : 0;
+        for (int64_t j = 0; j < f->width; j++)
+            row[j] = (float)((double)row[j] * scale);
+    }
+}
+
 void feature_set_free(struct feature_set *f)
 {
     free(f->x);
     free(f->y);
+    free(f->index);
     free(f->names_text);
     free(f->logit_names_text);
     class_names_free(&f->names);

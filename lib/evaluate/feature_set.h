@@ -13,15 +13,18 @@ enum { FEATURE_SET_MAX_CLASSES = 4096 }; /* every label is below this */
 
 /* Starts as {0}; feature_set_free() frees what it holds. */
 struct feature_set {
-    float *x;   /* [n,width] */
-    int64_t *y; /* [n], each from 0 to classes - 1; not set with unlabelled */
+    float *x;       /* [n,width] */
+    int64_t *y;     /* [n], each from 0 to classes - 1, or -1 for a row without a label */
+    int64_t *index; /* [n], only if `unlabelled` is set: the numbers of the images, from the tensor
+                     * `index`, or row numbers if a frame has none */
     int64_t n, width;
-    int classes;     /* the largest label + 1 */
-    char on[8];      /* name of the tensor that x comes from: "h", "z", ...; "" before any frame */
-    bool by_number;  /* the caller sets it before reading, to ignore class names */
-    bool unlabelled; /* the caller sets it before reading: labels and names are ignored, and
-                                 rows of several views of each image are taken */
-    int64_t views;   /* views of each image, which are adjacent rows: 1 if not unlabelled */
+    int64_t views; /* views of each image, which are adjacent rows: 1 unless `every_view` is set */
+    int classes;   /* the largest label + 1 */
+    char on[8];    /* name of the tensor that x comes from: "h", "z", ...; "" before any frame */
+    /* The caller may set these before reading. */
+    bool by_number;  /* ignore class names */
+    bool unlabelled; /* accept rows without a label: a missing `y`, or -1 */
+    bool every_view; /* take the rows of several views of each image, and no labels or names */
     struct class_names names; /* names of the labels; n is 0 if the stream gives none */
     char *names_text;         /* class_names of the first frame, as JSON; NULL if it has none */
     /* The same of `logit_names`, the names of the columns of x, which a classifier writes. */
@@ -34,10 +37,10 @@ struct feature_set {
 /* Appends a frame's rows. `on` names the tensor, in at most 7 letters; "" chooses the first of "h",
  * "z" and "x" that the first frame has. The tensor may have any float dtype, or U8, which is scaled
  * by 1/255 as pixels are. Its shape is [B,D], or [B,1,...], which is flattened to B rows. The
- * labels are `y` I64 [B], and none is negative. If the first frame names the classes, each label
- * must have a name, and a later frame must repeat the same names or give none.
+ * labels are `y` I64 [B], and none is negative, unless f->unlabelled is set. If the first frame
+ * names the classes, each label must have a name, and a later frame must repeat the same names or give none.
  *
- * If f->unlabelled is set, `y` is not read, and the shape may also be [B,V,...] with the same V in
+ * If f->every_view is set, `y` is not read, and the shape may also be [B,V,...] with the same V in
  * all frames, which is flattened to B x V rows; f->views is then V.
  *
  * Returns -1 with a message if the frame does not fit this description, if it holds several views
@@ -50,6 +53,9 @@ int feature_set_add(struct feature_set *f, const struct frame *frame, const char
  * message that names the stream, also if it holds no rows; the caller frees *f in either case. */
 int feature_set_read(struct feature_set *f, const char *endpoint, const struct link_config *links,
                      const char *on, const char *what, progress_line *progress);
+
+/* Scales each row to length 1. Rows of zeros stay as they are. */
+void feature_set_scale(struct feature_set *f);
 
 void feature_set_free(struct feature_set *f); /* leaves {0} */
 

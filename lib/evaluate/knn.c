@@ -35,7 +35,9 @@ struct search {
     double temperature;
     float margin; /* twice the largest error of a rough similarity */
     int classes;
+    /* What is written for each test row: its prediction, or, if that is NULL, its k neighbours. */
     struct prediction *predictions;
+    struct knn_neighbour *neighbours;
 };
 
 /* Returns the dot product. It adds eight partial sums in a fixed order, so that vector units can be
@@ -109,9 +111,8 @@ static int collect(struct candidates *c, const struct search *s, const float *si
     return 0;
 }
 
-/* Predicts the class of a test row by the votes of its k nearest candidates. */
-static void vote(struct candidates *c, const struct search *s, int64_t row, double norm,
-                 double *votes)
+/* Sorts the candidates of a test row by their exact similarities. */
+static void rank(struct candidates *c, const struct search *s, int64_t row, double norm)
 {
     int64_t width = s->train->width;
     for (int64_t i = 0; i < c->count; i++) {
@@ -121,6 +122,11 @@ static void vote(struct candidates *c, const struct search *s, int64_t row, doub
         n->exact = scale > 0 ? dot(s->test->x + row * width, x, width) / scale : 0;
     }
     qsort(c->list, (size_t)c->count, sizeof *c->list, by_exact);
+}
+
+/* Predicts the class of a test row by the votes of its k nearest rows. */
+static void vote(const struct candidates *c, const struct search *s, int64_t row, double *votes)
+{
     for (int i = 0; i < s->classes; i++)
         votes[i] = -INFINITY; /* a class without a vote cannot be predicted */
     /* Votes are relative to that of the nearest row, so that a low temperature does not
@@ -133,8 +139,8 @@ static void vote(struct candidates *c, const struct search *s, int64_t row, doub
     s->predictions[row] = scores_predict(votes, s->classes, s->test->y[row]);
 }
 
-/* Predicts test rows first to first + n - 1, where n is at most TEST_TILE. Returns -1, without a
- * message, if memory is out. */
+/* Ranks the neighbours of test rows first to first + n - 1, where n is at most TEST_TILE, and writes
+ * what is asked for. Returns -1, without a message, if memory is out. */
 static int search_tile(const struct search *s, int64_t first, int64_t n)
 {
     int64_t width = s->train->width;
@@ -158,8 +164,14 @@ static int search_tile(const struct search *s, int64_t first, int64_t n)
     }
     for (int64_t i = 0; i < n && !result; i++) {
         result = make_room(&c[i], s);
-        if (!result)
-            vote(&c[i], s, first + i, norm[i], votes);
+        if (result)
+            break;
+        rank(&c[i], s, first + i, norm[i]);
+        if (s->predictions)
+            vote(&c[i], s, first + i, votes);
+        for (int64_t j = 0; j < s->k && s->neighbours; j++)
+            s->neighbours[(first + i) * s->k + j] =
+                (struct knn_neighbour){c[i].list[j].row, c[i].list[j].exact};
     }
     for (int64_t i = 0; i < n; i++)
         free(c[i].list);
@@ -169,10 +181,11 @@ static int search_tile(const struct search *s, int64_t first, int64_t n)
     return result;
 }
 
-int knn_classify(const struct feature_set *train, const struct feature_set *test, int64_t k,
-                 double temperature, int classes, struct prediction *predictions,
-                 progress_line *progress)
+/* Runs the search that `s` describes, except for the members that this function sets. */
+static int search(struct search *s, progress_line *progress)
 {
+    const struct feature_set *train = s->train, *test = s->test;
+    const int64_t k = s->k;
     int64_t width = train->width;
     if (k < 1 || k > train->n)
         return fail("k = %lld neighbours of %lld training rows", (long long)k, (long long)train->n);
@@ -192,17 +205,11 @@ int knn_classify(const struct feature_set *train, const struct feature_set *test
     for (int64_t i = 0; i < train->n; i++)
         norm[i] = unit_row(train->x + i * width, width, unit + i * width);
 
-    struct search s = {.train = train,
-                       .test = test,
-                       .train_unit = unit,
-                       .train_norm = norm,
-                       .k = k,
-                       .temperature = temperature,
-                       .classes = classes,
-                       .predictions = predictions};
+    s->train_unit = unit;
+    s->train_norm = norm;
     /* The product of two unit rows has an error of at most width + 4 roundings of 2^-24. Both the
      * k-th best product and the one compared with it may have that error. */
-    s.margin = (float)(2 * ((double)width + 4) * 0x1p-24);
+    s->margin = (float)(2 * ((double)width + 4) * 0x1p-24);
     openblas_set_num_threads(1); /* OpenMP runs one thread for each tile of test rows */
     int failed = 0;
     int64_t done = 0;
@@ -213,7 +220,7 @@ int knn_classify(const struct feature_set *train, const struct feature_set *test
 #pragma omp atomic read
         stop = failed;
         if (!stop)
-            bad = search_tile(&s, at, rows) != 0;
+            bad = search_tile(s, at, rows) != 0;
 #pragma omp atomic
         failed |= bad;
 #pragma omp critical
@@ -226,4 +233,25 @@ int knn_classify(const struct feature_set *train, const struct feature_set *test
     free(unit);
     free(norm);
     return failed ? fail("out of memory for the candidates") : 0;
+}
+
+int knn_classify(const struct feature_set *train, const struct feature_set *test, int64_t k,
+                 double temperature, int classes, struct prediction *predictions,
+                 progress_line *progress)
+{
+    struct search s = {.train = train,
+                       .test = test,
+                       .k = k,
+                       .temperature = temperature,
+                       .classes = classes,
+                       .predictions = predictions};
+    return search(&s, progress);
+}
+
+int knn_nearest(const struct feature_set *train, const struct feature_set *test, int64_t k,
+                struct knn_neighbour *neighbours, progress_line *progress)
+{
+    struct search s = {
+        .train = train, .test = test, .k = k, .classes = 1, .neighbours = neighbours};
+    return search(&s, progress);
 }

@@ -20,4 +20,15 @@ int knn_classify(const struct feature_set *train, const struct feature_set *test
                  double temperature, int classes, struct prediction *predictions,
                  progress_line *progress);
 
+/* A training row and its cosine similarity to a test row. */
+struct knn_neighbour {
+    int64_t row;
+    double similarity;
+};
+
+/* Finds the k nearest training rows of each test row, in the same order as above, and writes
+ * neighbours [test->n,k]. Labels are not used. Returns -1 with a message in the same cases. */
+int knn_nearest(const struct feature_set *train, const struct feature_set *test, int64_t k,
+                struct knn_neighbour *neighbours, progress_line *progress);
+
 #endif

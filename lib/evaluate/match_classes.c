@@ -43,7 +43,7 @@ int match_classes(struct feature_set *train, const char *train_name, struct feat
         bad = fail("%s and %s name %d classes; there may be up to %d", train_name, test_name,
                    names->n, FEATURE_SET_MAX_CLASSES);
     for (int64_t i = 0; i < test->n && !bad; i++)
-        test->y[i] = number[test->y[i]];
+        test->y[i] = test->y[i] < 0 ? -1 : number[test->y[i]];
     if (!bad)
         train->classes = test->classes = names->n;
     free(number);
