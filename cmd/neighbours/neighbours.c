@@ -22,8 +22,8 @@ static int64_t k = 5, threads = 0;
 
 static const struct option_spec options[] = {
     {"train", OPTION_STRING, &train_endpoint, "STREAM", "features of the neighbours", 0, 0, 0, 0},
-    {"test", OPTION_STRING, &test_endpoint, "STREAM", "features whose neighbours are searched", 0, 0,
-     0, 0},
+    {"test", OPTION_STRING, &test_endpoint, "STREAM", "features whose neighbours are searched", 0,
+     0, 0, 0},
     {"out", OPTION_STRING, &out, "ENDPOINT", "where the answer goes", 0, 0, 0, 0},
     {"on", OPTION_STRING, &on, "TENSOR",
      "h, z or x (raw pixels); without: the first of these that there is", 0, 0, 0, 0},
@@ -99,9 +99,8 @@ static struct frame *answer(const struct feature_set *train, const struct featur
     if (!found)
         return fail_null("out of memory for %lld neighbours of %lld rows", (long long)k,
                          (long long)test->n);
-    struct frame *f = knn_nearest(train, test, k, found, status_show)
-                          ? NULL
-                          : make_answer(train, test, found);
+    struct frame *f =
+        knn_nearest(train, test, k, found, status_show) ? NULL : make_answer(train, test, found);
     free(found);
     return f;
 }

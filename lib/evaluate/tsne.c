@@ -123,7 +123,8 @@ static void neighbour_probabilities(double *d, int64_t n, int64_t i, double perp
 }
 
 /* Sets e->p. */
-static int joint_probabilities(struct embedding *e, const float *x, int64_t width, double perplexity)
+static int joint_probabilities(struct embedding *e, const float *x, int64_t width,
+                               double perplexity)
 {
     const int64_t n = e->n;
     int failed = 0;

@@ -15,9 +15,9 @@
 enum { TSNE_MAX_ROWS = 10000 };
 
 struct tsne_settings {
-    double perplexity;  /* at most (n - 1) / 3 is used, which is what n rows can give */
-    int64_t iterations; /* steps of gradient descent */
-    uint64_t seed;      /* of the small noise that is added to the initial map */
+    double perplexity;       /* at most (n - 1) / 3 is used, which is what n rows can give */
+    int64_t iterations;      /* steps of gradient descent */
+    uint64_t seed;           /* of the small noise that is added to the initial map */
     progress_line *progress; /* may be NULL */
 };
 

@@ -16,6 +16,7 @@
 #include "base/fail.h"
 #include "base/stop.h"
 #include "run/process_set.h"
+#include "run/run_cost.h"
 #include "run/run_folder.h"
 
 /* Seconds between checks for stopped processes. Then seconds that the preparation may take, and
@@ -134,20 +135,23 @@ static int watch(const struct attempt *a, struct process_set *set)
         }
         if (clock_now() - looked >= look_every) {
             looked = clock_now();
-            if (process_set_is_stopped(set, a->timeout))
+            if (process_set_look(set, a->timeout))
                 return ATTEMPT_FAILED;
         }
     }
     return ATTEMPT_DONE;
 }
 
-static int run_processes(const struct attempt *a, const struct private_folder *folder)
+static int run_processes(const struct attempt *a, const struct private_folder *folder,
+                         int64_t start)
 {
     const int log = open_in(a->run, "log.txt");
     struct process_set *set = log < 0 ? NULL : process_set_new(folder->path);
     int result = -1;
     if (set)
         result = *a->first ? prepare(a, set, log) : ATTEMPT_DONE;
+    if (result == ATTEMPT_DONE)
+        process_set_account(set, run_cost_new(a->run, start));
     if (result == ATTEMPT_DONE)
         result = start_all(a, set, log) ? -1 : watch(a, set);
     process_set_end(set);
@@ -163,7 +167,7 @@ int attempt_run(const struct attempt *a, int64_t start, bool resume)
         return -1;
     int result = -1;
     if (!set_environment(folder.path, start, resume) && !write_commands(a))
-        result = run_processes(a, &folder);
+        result = run_processes(a, &folder, start);
     private_folder_remove(&folder);
     return result;
 }

@@ -1,6 +1,5 @@
 #include "run/process_set.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -15,9 +14,10 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
-#include "base/grow.h"
 #include "base/signals.h"
 #include "base/stop.h"
+#include "run/proc_table.h"
+#include "run/run_cost.h"
 #include "run/run_folder.h"
 
 enum { PROCESSES_MAX = 1024, STOPPED_MAX = 256 };
@@ -40,7 +40,8 @@ struct process_set {
         double seconds; /* for how long it has been stopped */
     } stopped[STOPPED_MAX];
     int n_stopped;
-    double looked; /* time of the last check for stopped processes */
+    double looked;         /* time of the last process_set_look() */
+    struct run_cost *cost; /* or NULL */
 };
 
 static void pause_for(double seconds)
@@ -174,6 +175,11 @@ struct process_set *process_set_new(const char *folder)
     return NULL;
 }
 
+void process_set_account(struct process_set *s, struct run_cost *cost)
+{
+    s->cost = cost;
+}
+
 /* Turns the child into the command's shell. */
 static _Noreturn void become(const char *command, pid_t parent, int out, int err)
 {
@@ -211,6 +217,8 @@ int process_set_start(struct process_set *s, const char *name, const char *comma
     setpgid(m->pid, m->pid); /* parent and child both do it, whichever runs first */
     m->running = true;
     s->n++;
+    if (s->cost)
+        run_cost_add(s->cost, name, m->pid);
     tell_guard(s, m->pid);
     return 0;
 }
@@ -280,57 +288,7 @@ void process_set_signal(const struct process_set *s, const char *name, int numbe
             kill(s->members[i].pid, number);
 }
 
-/* ---- processes that are stopped ---- */
-
-struct proc_stat {
-    pid_t pid, parent, group;
-    char state, name[32];
-};
-
-/* Reads /proc/PID/stat: "PID (NAME) STATE PARENT GROUP ...", where NAME may contain any characters.
- * Returns false if `number` is not a process number, or if the process no longer exists. */
-static bool read_proc_stat(const char *number, struct proc_stat *p)
-{
-    char path[sizeof "/proc//stat" + NAME_MAX], text[512];
-    if (strspn(number, "0123456789") != strlen(number) || strlen(number) > 10)
-        return false;
-    snprintf(path, sizeof path, "/proc/%s/stat", number);
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    const ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (n <= 0)
-        return false;
-    text[n] = 0;
-    char *open = strchr(text, '('), *shut = strrchr(text, ')');
-    if (!open || !shut || sscanf(shut + 1, " %c %d %d", &p->state, &p->parent, &p->group) != 3)
-        return false;
-    *shut = 0;
-    snprintf(p->name, sizeof p->name, "%s", open + 1);
-    p->pid = (pid_t)strtol(number, NULL, 10);
-    return true;
-}
-
-/* Returns all processes of the machine in an array, which the caller frees, and their number in *n.
- */
-static struct proc_stat *read_proc(int *n)
-{
-    struct proc_stat *all = NULL, *grown;
-    int64_t capacity = 0;
-    DIR *dir = opendir("/proc");
-    const struct dirent *entry;
-    *n = 0;
-    while (dir && (entry = readdir(dir))) {
-        if (!(grown = grow(all, *n, &capacity, sizeof *all)))
-            break;
-        all = grown;
-        *n += read_proc_stat(entry->d_name, &all[*n]);
-    }
-    if (dir)
-        closedir(dir);
-    return all;
-}
+/* ---- looking at the processes ---- */
 
 /* Returns the member that the process is or descends from, or NULL. */
 static const struct member *owner_of(const struct process_set *s, const struct proc_stat *all,
@@ -340,13 +298,23 @@ static const struct member *owner_of(const struct process_set *s, const struct p
         for (int i = 0; i < s->n; i++)
             if (s->members[i].pid == p->group || s->members[i].pid == p->pid)
                 return &s->members[i];
-        const struct proc_stat *parent = NULL;
-        for (int i = 0; !parent && i < n; i++)
-            if (all[i].pid == p->parent)
-                parent = &all[i];
-        p = parent;
+        p = proc_table_find(all, n, p->parent);
     }
     return NULL;
+}
+
+/* Adds what the processes have taken so far to the account, if there is one. */
+static void sample_cost(const struct process_set *s, const struct proc_stat *all, int n)
+{
+    pid_t *owner = s->cost ? calloc((size_t)n + 1, sizeof *owner) : NULL;
+    if (!owner)
+        return;
+    for (int i = 0; i < n; i++) {
+        const struct member *m = owner_of(s, all, n, &all[i]);
+        owner[i] = m ? m->pid : 0;
+    }
+    run_cost_sample(s->cost, all, n, owner);
+    free(owner);
 }
 
 /* Returns the seconds for which the process had been stopped at the last check, or -1. */
@@ -358,14 +326,15 @@ static double stopped_before(const struct process_set *s, pid_t pid)
     return -1;
 }
 
-bool process_set_is_stopped(struct process_set *s, double seconds)
+bool process_set_look(struct process_set *s, double seconds)
 {
     static const double most = 3; /* if the last check is older, this program was stopped too */
     const double now = clock_now(), passed = now - s->looked < most ? now - s->looked : most;
     struct stopped_process stopped[STOPPED_MAX];
     int n, n_stopped = 0;
     bool found = false;
-    struct proc_stat *all = read_proc(&n);
+    struct proc_stat *all = proc_table_read(&n);
+    sample_cost(s, all, n);
     for (int i = 0; i < n && n_stopped < STOPPED_MAX; i++) {
         const struct member *m = all[i].state == 'T' ? owner_of(s, all, n, &all[i]) : NULL;
         if (!m)
@@ -388,6 +357,18 @@ bool process_set_is_stopped(struct process_set *s, double seconds)
 
 /* ---- the end ---- */
 
+/* Takes the last sample, while the processes that have ended are still in the table. */
+static void end_account(struct process_set *s)
+{
+    int n;
+    struct proc_stat *all = s->cost ? proc_table_read(&n) : NULL;
+    if (all)
+        sample_cost(s, all, n);
+    free(all);
+    run_cost_end(s->cost);
+    s->cost = NULL;
+}
+
 void process_set_end(struct process_set *s)
 {
     if (!s)
@@ -397,6 +378,7 @@ void process_set_end(struct process_set *s)
     const double until = clock_now() + explain_time;
     while (process_set_running(s) && clock_now() < until)
         process_set_wait(s, tick);
+    end_account(s);
     pid_t groups[PROCESSES_MAX];
     for (int i = 0; i < s->n; i++)
         groups[i] = s->members[i].pid;

@@ -8,6 +8,8 @@
 
 #include <stdbool.h>
 
+struct run_cost;
+
 /* The processes of an attempt and their guard. */
 struct process_set;
 
@@ -37,10 +39,15 @@ int process_set_running(const struct process_set *s);
 /* Sends a signal to the process of that name, but not to its group. */
 void process_set_signal(const struct process_set *s, const char *name, int number);
 
-/* Returns true if one of the processes, or a descendant of one, has been stopped (for example by
- * SIGSTOP) for at least `seconds`; fail_message() then names it. Time in which the program itself
- * was stopped does not count. Call this about once a second. */
-bool process_set_is_stopped(struct process_set *s, double seconds);
+/* Keeps an account (run_cost.h) of the processes that are started from now on; the set owns it and
+ * ends it with itself. */
+void process_set_account(struct process_set *s, struct run_cost *cost);
+
+/* Looks at the processes; call this about once a second. Adds the CPU time that they have taken to
+ * the account. Returns true if one of them, or a descendant of one, has been stopped (for example
+ * by SIGSTOP) for at least `seconds`; fail_message() then names it. Time in which the program
+ * itself was stopped does not count. */
+bool process_set_look(struct process_set *s, double seconds);
 
 /* Ends all processes and the guard, and frees s, which may be NULL. Leaves fail_message() as it
  * was. The processes first get one second, in which those that are linked to a failed process can

@@ -157,7 +157,7 @@ int run_folder_lock(const char *folder, double patience)
 static bool is_partial(const char *name)
 {
     static const char *const files[] = {"state.safetensors", "model.safetensors", "metrics.tsv",
-                                        "options"};
+                                        "options",           "cost.tsv",          "report.html"};
     const char *part = strstr(name, ".tmp-");
     if (!part || strlen(part) != strlen(".tmp-XXXXXX"))
         return false;
