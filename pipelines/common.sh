@@ -197,6 +197,15 @@ recall() { # FOLDER of the run
     wait $! || exit 1 # supervise has printed why
 }
 
+# Whether a run is going on: its processes hold its lock.
+is_at_work() { # FOLDER of the run
+    [ -f "$1/lock" ] && ! flock --nonblock --shared "$1/lock" true
+}
+# Keeps a state or model as it is now: a run replaces the file by another one, and does not change it.
+hold_file() { # FROM TO
+    ln -f -- "$1" "$2" 2>/dev/null || cp -- "$1" "$2"
+}
+
 # Prints the command that reads images for an evaluation: augment with those options of the run's
 # augment that give the size of views and, unless other data is evaluated, how to read the data.
 reader_of() { # AUGMENT COMMAND, OTHER DATA or ''

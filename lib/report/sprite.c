@@ -73,13 +73,32 @@ static int reserve(struct sprite *s, int64_t more)
     return 0;
 }
 
+/* Adds the numbers of a frame's images. */
+static int add_index(struct sprite *s, const struct frame *f, int64_t images)
+{
+    const struct tensor *t = frame_find(f, "index");
+    if (s->n == 0 && t)
+        s->index = json_array();
+    if (s->n && !t != !s->index)
+        return fail("only some frames have the tensor index");
+    if (!t)
+        return 0;
+    if (!(t = frame_need(f, "index", DTYPE_I64, 1, &images)))
+        return -1;
+    for (int64_t i = 0; i < images; i++)
+        if (json_array_append_new(s->index, json_integer(((const int64_t *)t->data)[i])))
+            return fail_memory("index");
+    return 0;
+}
+
 int sprite_add(struct sprite *s, const struct frame *f)
 {
     const struct tensor *x = frame_find(f, "x");
     struct tiles t;
     if (!x)
         return fail("the frame has no tensor 'x' to draw");
-    if (tiles_of(x, &t) || fit(s, &t) || reserve(s, t.images * t.views))
+    if (tiles_of(x, &t) || fit(s, &t) || reserve(s, t.images * t.views) ||
+        add_index(s, f, t.images))
         return -1;
     const size_t bytes = (size_t)(3 * t.width * t.height);
     unsigned char *whole = malloc(bytes);
@@ -101,6 +120,7 @@ int sprite_add(struct sprite *s, const struct frame *f)
 void sprite_free(struct sprite *s)
 {
     free(s->pixels);
+    json_decref(s->index);
     *s = (struct sprite){0};
 }
 
@@ -234,5 +254,7 @@ json_t *sprite_json(const struct sprite *s)
                   (json_int_t)s->height, "columns", (json_int_t)columns, "count", (json_int_t)s->n,
                   "views", (json_int_t)s->views, "src", uri);
     free(uri);
+    if (result && s->index)
+        json_object_set(result, "index", s->index);
     return result ? result : fail_null("out of memory for a picture");
 }
