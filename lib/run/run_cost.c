@@ -155,7 +155,8 @@ struct program_cost {
     bool descendant; /* it is not the process itself */
 };
 
-/* Sums up the samples of an account by program. Returns the number of programs. */
+/* Sums up the samples of an account by program. Returns the number of programs, of which there is
+ * room for one more. */
 static int sum_up(const struct run_cost *c, const struct account *a,
                   struct program_cost programs[PROGRAMS_MAX])
 {
@@ -169,7 +170,7 @@ static int sum_up(const struct run_cost *c, const struct account *a,
         while (at < n && (strcmp(programs[at].program, s->program) != 0 ||
                           programs[at].descendant != descendant))
             at++;
-        if (at == PROGRAMS_MAX)
+        if (at == PROGRAMS_MAX - 1)
             continue;
         if (at == n)
             programs[n++] = (struct program_cost){s->program, {0, 0}, descendant};
@@ -179,8 +180,9 @@ static int sum_up(const struct run_cost *c, const struct account *a,
     return n;
 }
 
-/* Raises the sums of the descendants to what those that have ended are known to have taken. */
-static void complete(struct program_cost *programs, int n, struct cpu known)
+/* Raises the sums of the descendants to what those that have ended are known to have taken. If all
+ * ended before a sample, adds them as one program. Returns the number of programs. */
+static int complete(struct program_cost *programs, int n, struct cpu known)
 {
     struct cpu sampled = {0, 0};
     for (int i = 0; i < n; i++) {
@@ -195,14 +197,17 @@ static void complete(struct program_cost *programs, int n, struct cpu known)
         if (sampled.system > 0 && known.system > sampled.system)
             programs[i].cpu.system *= known.system / sampled.system;
     }
+    if (n && sampled.user + sampled.system <= 0 && known.user + known.system > 0)
+        programs[n++] = (struct program_cost){"its children", known, true};
+    return n;
 }
 
 static void write_rows(const struct run_cost *c, FILE *file)
 {
     for (int64_t i = 0; i < c->n_accounts; i++) {
         struct program_cost programs[PROGRAMS_MAX];
-        const int n = sum_up(c, &c->accounts[i], programs);
-        complete(programs, n, c->accounts[i].children);
+        const int n =
+            complete(programs, sum_up(c, &c->accounts[i], programs), c->accounts[i].children);
         for (int j = 0; j < n; j++) {
             char name[sizeof c->processes->program];
             snprintf(name, sizeof name, "%s", programs[j].program);

@@ -13,7 +13,8 @@
  *
  * What the links exec: start belongs to the process that started it. Its time is sampled about once
  * a second; the last part of a program's time, between the last sample and its end, is known only
- * as a sum over all programs that a process started, and is given to these in proportion. If the
+ * as a sum over all programs that a process started, and is given to these in proportion, or to a
+ * program "its children" if they ended before a sample. If the
  * supervisor is killed, the rows are those of its last writing, up to ten seconds before. Processes
  * on other machines are not seen. */
 #ifndef RUN_COST_H
