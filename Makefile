@@ -174,10 +174,11 @@ endif
 
 # A second make builds the programs, since this one may have installed what it needs.
 train: RUN := $(RUN)
-train: deps ## build, train on DATA (drawn images if not given), evaluate
+train: deps ## build, train on DATA (drawn images if not given), evaluate, make a page
 	@$(MAKE) --no-print-directory -s all
 	pipelines/train --data $(call sh,$(DATA)) --epochs $(call sh,$(EPOCHS)) --encoder $(call sh,$(ENCODER)) --loss $(call sh,$(LOSS)) --optimizer $(call sh,$(OPTIMIZER)) --run $(call sh,$(RUN))
 	pipelines/judge --run $(call sh,$(RUN))
+	pipelines/report --run $(call sh,$(RUN))
 	@printf 'The run is in %s\n' $(call sh,$(RUN))
 
 # make check TESTS='links frame' runs the files whose path holds one of these words.

@@ -42,9 +42,9 @@ HELP
     [ -z "$recipes" ] || printf '\nRecipes:\n%s\n' "$(list_recipes)"
 }
 run_help_files() {
-    echo "The run's folder gets model.safetensors, state.safetensors, metrics.tsv, log.txt (the messages of"
-    echo "the stages) and commands.sh (the commands that were run). SIGTERM and SIGINT save a state and end"
-    echo "the run."
+    echo "The run's folder gets model.safetensors, state.safetensors, metrics.tsv, cost.tsv (the CPU time of"
+    echo "each program), log.txt (the messages of the stages) and commands.sh (the commands that were run)."
+    echo "SIGTERM and SIGINT save a state and end the run. pipelines/report makes a page of all this."
 }
 
 # ---- recipes: files in the form of a run's options ----

@@ -62,7 +62,7 @@ py() { /usr/bin/python3 page_check.py "$@"; }
 py make
 printf 'a\0b\0\0c d\0' >pairs
 echo '{"a": [1, null]}' >other.json
-augment --data shapes --batch 3 --steps 1 --size 40 >views.st
+augment --data shapes --policy eval --views 2 --batch 3 --steps 1 --size 40 >views.st
 page_of() { page --template template.html --out page.html "$@"; }
 page_of long:table:100=long.tsv odd:table=odd.tsv lines:lines=odd.txt last:lines:1=odd.txt in.word:text='</script>' \
     in.other:json=other.json pairs:pairs=pairs frame:frame=views.st images:pictures:20=views.st
