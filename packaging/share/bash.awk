@@ -1,5 +1,6 @@
 # Makes the completion for bash from lines "COMMAND<tab>ROW", where ROW is one of the command's --option-table, and
-# "COMMAND<tab>operands<tab>WORDS" for words without a dash. WORDS are choices, or <file>.
+# "COMMAND<tab>operands<tab>WORDS" for words without a dash. WORDS are choices, or <file>. Variable: rest, the
+# functions that use what is made here.
 
 # What stands for a value: choices, <file>, <folder> or <command>; "" if it can't be completed.
 function value_of(kind, argument) {
@@ -55,5 +56,6 @@ END {
     print "    *) return 1 ;;"
     print "    esac\n}"
     while ((getline line <rest) > 0)
-        print line
+        if (line !~ /^# shellcheck shell/)
+            print line
 }

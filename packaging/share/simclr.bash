@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 
 # Offers words that blanks separate; or paths, by readline's own completion, which quotes them.
 _simclr_offer() { # WORDS, <file>, <folder> or <command>
