@@ -184,7 +184,7 @@ train: deps ## build, train on DATA (drawn images if not given), evaluate, make 
 # make check TESTS='links frame' runs the files whose path holds one of these words.
 TESTS =
 tests = $(if $(TSAN),TSAN_OPTIONS='suppressions=$(abspath tests/tsan.supp) ignore_noninstrumented_modules=1') \
-	BIN=$(abspath $(BIN)) UNIT=$(abspath $(BUILD)/tests) FIXTURES=$(abspath build/fixtures) tests/run
+	BIN=$(call sh,$(abspath $(BIN))) UNIT=$(call sh,$(abspath $(BUILD)/tests)) FIXTURES=$(call sh,$(abspath build/fixtures)) tests/run
 check: deps-check ## build and run the quick tests; TESTS='links frame' runs some of all tests
 	@$(MAKE) --no-print-directory -s all unit
 	@$(tests) $(TESTS)
@@ -204,7 +204,7 @@ fuzz: deps ## fuzz everything that reads bytes: FUZZ_SECONDS=60 each, FUZZERS='f
 bench: deps ## measure speed and memory, beside PyTorch where that is installed; BENCH=full
 	@$(call install,python3)
 	@$(MAKE) --no-print-directory -s all $(BUILD)/tests/bench
-	@BIN=$(abspath $(BIN)) BUILD=$(abspath $(BUILD)) tests/bench/run $(BENCH)
+	@BIN=$(call sh,$(abspath $(BIN))) BUILD=$(call sh,$(abspath $(BUILD))) tests/bench/run $(BENCH)
 
 coverage: deps-check ## run all tests with counters, and print which lines they reach, by folder
 	@$(call install,gcovr)

@@ -23,7 +23,7 @@ other=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 if [ "$(id -u)" = 0 ] && "${other[@]}" sh -c 'test -r "$1/Makefile" && test -x "$2/simclr"' sh "$ROOT" "$bin"; then
     mkdir made && chown 65534:65534 made
     same_package() {
-        package "$T/made" "${other[@]}" HOME=/nonexistent && cmp "$deb" "made/deb/${deb##*/}"
+        HOME=/nonexistent package "$T/made" "${other[@]}" && cmp "$deb" "made/deb/${deb##*/}"
     }
     check "a user that is not root makes the same package, to the byte" same_package
 else
