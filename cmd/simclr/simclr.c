@@ -31,6 +31,7 @@ static const struct group {
     {"Losses", {"ntxent", "ntlogistic", "triplet", "supcon", "dcl", "hcl", "barlow", "vicreg"}},
     {"Optimizers", {"lars", "sgd", "adam"}},
     {"Look and judge", {"inspect", "progress", "evaluate", "export-model"}},
+    {"Parts of a report", {"pick", "neighbours", "tsne", "page"}},
     {"Several workers", {"gather", "reduce", "shard", "keygen", "supervise"}},
 };
 enum { GROUPS = sizeof groups / sizeof *groups, MEMBERS = 8 };

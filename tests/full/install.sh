@@ -83,7 +83,7 @@ files() { # apt, dpkg and ldconfig keep lists and logs
 files >before
 check "its dependencies can be had" inside apt-get "${options[@]}" -s install /simclr.deb
 inside apt-get "${options[@]}" --download-only install /simclr.deb >out 2>&1 || stop "no download: $(tail -n 1 out)"
-check "apt installs it" inside apt-get "${options[@]}" --no-download install /simclr.deb
+check "apt installs it" inside apt-get "${options[@]}" install /simclr.deb
 installed() {
     [ "$(inside simclr --version)" = "simclr $(sed -n 's/^VERSION = //p' "$ROOT/Makefile")" ] &&
         [ "$(inside simclr --exec-path)" = /usr/libexec/simclr ]

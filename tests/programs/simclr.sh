@@ -40,8 +40,8 @@ all_there() {
         file=$(basename "$file")
         [ -x "$at/libexec/simclr/$file" ] || { echo "$file" && return 1; }
     done
-    for file in "$ROOT"/pipelines/* "$ROOT"/examples/*.py; do
-        [ "${file##*/}" = evaluate ] || cmp "$file" "$at/share/simclr/${file#"$ROOT/"}" || return 1
+    for file in "$ROOT"/pipelines/* "$ROOT"/pipelines/*/* "$ROOT"/examples/*.py; do
+        [ "${file##*/}" = evaluate ] || [ ! -f "$file" ] || cmp "$file" "$at/share/simclr/${file#"$ROOT/"}" || return 1
     done
     [ -x "$at/share/simclr/pipelines/train" ] && [ ! -x "$at/share/simclr/pipelines/common.sh" ] &&
         [ -f "$at/share/doc/simclr/docs/tour.md" ] && [ -f "$at/share/doc/simclr/examples/ntxent.py" ] &&
@@ -116,9 +116,9 @@ check "the exit status is the command's" sh -c '"$0" evaluate --train /nowhere -
 lists_all() {
     local file name
     simclr >list && simclr -h >list2 && cmp list list2 || return 1
-    for file in "$ROOT"/cmd/* "$ROOT"/pipelines/*; do
+    for file in "$at"/libexec/simclr/* "$ROOT"/pipelines/*; do
         name=${file##*/}
-        [[ -x $file && $name != simclr && $name != *.* ]] || continue
+        [[ -f $file && -x $file && $name != simclr && $name != *.* ]] || continue
         grep -qE "^  $name +[A-Za-z]" list || { echo "$name is not listed" && return 1; }
     done
     [ "$(grep -c '^  evaluate ' list)" = 1 ] && ! grep -qE '^  (common.sh|simclr|slurm.sbatch) *$' list && ! grep -q '^Others' list
