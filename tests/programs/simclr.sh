@@ -130,7 +130,7 @@ helps() {
 }
 check "help NAME prints --help where there is no terminal" helps
 manual() { # on a terminal: the page beside the tree
-    mkdir -p "$at/share/man/man1" "$at/share/man/man5" stubs && rm -f "$at/share/man/man1/simclr-sgd.1" && : >"$at/share/man/man1/simclr-encode.1" &&
+    mkdir -p "$at/share/man/man1" "$at/share/man/man5" stubs && rm -f "$at/share/man/man1/simclr-"{sgd,lars}.1 && : >"$at/share/man/man1/simclr-encode.1" &&
         : | gzip >"$at/share/man/man1/simclr-lars.1.gz" && : >"$at/share/man/man5/simclr-frames.5" || return 1
     printf '#!/bin/sh\necho "page: $1"\n' >stubs/man && chmod +x stubs/man || return 1
     local -x PATH=$T/stubs:$at/bin:$plain_path
