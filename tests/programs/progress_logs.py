@@ -239,6 +239,17 @@ def starts(folder, *steps):
     assert found == list(map(int, steps)), found
 
 
+def same(folder, table, *first):
+    """Checks that TensorBoard shows what a run's table has; and the steps at which files begin."""
+    with open(table) as file:
+        names, *rows = [line.rstrip("\n").split("\t") for line in file]
+    seen = points(folder)
+    assert set(seen) == set(names) - {"step"}, (sorted(seen), names)
+    for i, name in enumerate(names[1:], 1):
+        assert seen[name] == [(int(row[0]), np.float32(row[i])) for row in rows], name
+    starts(folder, *first)
+
+
 def count(folder):
     """Prints how many summaries the folder has."""
     print(sum(len(parsed) - 2 for _, parsed in read_events(folder)))
