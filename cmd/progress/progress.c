@@ -20,8 +20,8 @@ static const struct option_spec options[] = {
     {"out", OPTION_STRING, &out, "ENDPOINT", "where they go; never to a terminal", 0, 0, 0, 0},
     {"log", OPTION_STRING, &log_path, "FILE",
      "append a row for each frame: a table, or lines of JSON if FILE ends in .jsonl", 0, 0, 0, 0},
-    {"tensorboard", OPTION_STRING, &events_path, "FOLDER",
-     "write the metrics to a new event file there, for TensorBoard", 0, 0, 0, 0},
+    {"tensorboard", OPTION_STRING, &events_path, "PATH",
+     "the folder of event files for TensorBoard; each start adds one", 0, 0, 0, 0},
     {0},
 };
 

@@ -50,8 +50,9 @@ static const struct option_spec settings[] = {
      0, 0, 0, 0},
     {"commands", OPTION_STRING, &run.changes.commands, "LIST",
      "options that are commands, whose --threads may differ", 0, 0, 0, 0},
-    {"tell", OPTION_CHOICE, &tell, 0, "print what the folder, or FILE of --options, holds instead of running", 0, 0,
-     "options|state", 0},
+    {"tell", OPTION_CHOICE, &tell, 0,
+     "print what the folder, or FILE of --options, holds instead of running", 0, 0, "options|state",
+     0},
     {0},
 };
 
@@ -174,7 +175,8 @@ int main(int argc, char **argv)
     parse(argc, argv);
     if (*tell) {
         const bool state = !strcmp(tell, "state");
-        const int bad = state ? run_print_state(run.folder) : run_print_options(run.folder, run.options);
+        const int bad =
+            state ? run_print_state(run.folder) : run_print_options(run.folder, run.options);
         return bad ? warn_failure() : 0;
     }
 
