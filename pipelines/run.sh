@@ -59,6 +59,7 @@ list_recipes() {
 }
 
 # Reads $recipe into the variables of the options. supervise reads the file, as data.
+# shellcheck disable=SC2154 # common.sh sets $pipeline
 take_recipe() {
     local name value names file=$recipe
     mapfile -t names < <(list_recipes | awk '{ print $1 }')
