@@ -22,18 +22,29 @@ void gradient_squares_set(struct frame *f, const char *name, double squares)
     frame_set_meta(f, key, value);
 }
 
-void gradient_squares_copy(struct frame *to, const struct frame *from)
+bool gradient_squares_is_key(const char *key)
 {
-    for (int i = 0; i < from->n_metas; i++)
-        if (!strncmp(from->metas[i].key, prefix, PREFIX))
-            frame_set_meta(to, from->metas[i].key, from->metas[i].value);
+    return !strncmp(key, prefix, PREFIX);
+}
+
+void gradient_squares_merge(struct frame *f, struct frame *const *frames, int n)
+{
+    for (int i = 0; i < f->n_tensors; i++) {
+        char key[KEY];
+        const char *value = NULL;
+        snprintf(key, sizeof key, "%s%s", prefix, f->tensors[i].name);
+        for (int k = 0; k < n && !value; k++)
+            value = frame_meta(frames[k], key);
+        if (value)
+            frame_set_meta(f, key, value);
+    }
 }
 
 int gradient_squares_take(double *squares, const struct parameters *p, const struct frame *f)
 {
     for (int i = 0; i < f->n_metas; i++) {
         const char *key = f->metas[i].key;
-        const int at = strncmp(key, prefix, PREFIX) ? -1 : parameters_find(p, key + PREFIX);
+        const int at = gradient_squares_is_key(key) ? parameters_find(p, key + PREFIX) : -1;
         if (at < 0)
             continue;
         if (frame_meta_double(f, key, NAN, &squares[at]))

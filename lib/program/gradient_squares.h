@@ -8,6 +8,8 @@
 #ifndef GRADIENT_SQUARES_H
 #define GRADIENT_SQUARES_H
 
+#include <stdbool.h>
+
 #include "frame/frame.h"
 #include "network/parameters.h"
 
@@ -15,8 +17,12 @@
  * Does nothing if f has nearly as many metadata keys as a frame may have. */
 void gradient_squares_set(struct frame *f, const char *name, double squares);
 
-/* Copies all sums of squares of `from` to `to`. */
-void gradient_squares_copy(struct frame *to, const struct frame *from);
+/* Returns true if the metadata key is that of a sum of squares. */
+bool gradient_squares_is_key(const char *key);
+
+/* Writes into f, for each of its tensors in their order, the sum of squares that one of the n
+ * frames has, if any. */
+void gradient_squares_merge(struct frame *f, struct frame *const *frames, int n);
 
 /* Writes the sums that f has into squares (p->n), each at the index of its parameter; those of
  * other names are ignored. Returns -1 with a message if one is not a finite number of at least 0.

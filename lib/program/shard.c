@@ -248,15 +248,23 @@ static struct frame *join_all(const struct shard *s, const struct split *split,
     return all;
 }
 
-/* Gives f the metadata of reply number `first`, and what each optimizer says of its gradients. */
+/* Gives f the metadata of reply number `first`, and what each optimizer says of its gradients, in
+ * the order in which one optimizer would: the sums of squares come before `lr`. */
 static void replace_metas(struct frame *f, struct frame *const *replies, int n, int first)
 {
+    bool merged = false;
     while (f->n_metas)
         frame_drop_meta(f, f->metas[f->n_metas - 1].key);
-    frame_inherit_metas(f, replies[first]);
-    for (int i = 0; i < n; i++)
-        if (i != first)
-            gradient_squares_copy(f, replies[i]);
+    for (int i = 0; i < replies[first]->n_metas; i++) {
+        const struct meta *m = &replies[first]->metas[i];
+        const bool squares = gradient_squares_is_key(m->key);
+        if (!merged && (squares || !strcmp(m->key, "lr"))) {
+            gradient_squares_merge(f, replies, n);
+            merged = true;
+        }
+        if (!squares)
+            frame_set_meta(f, m->key, m->value);
+    }
 }
 
 /* Makes the reply from the optimizers' replies, either in *request or in a frame that replaces it.
