@@ -25,7 +25,7 @@ static const struct option_spec options[] = {
 static const char details[] =
     "In:  `z` F32 [B,2,d]: two views of each of B images. A row's negatives are all\n"
     "     rows of other images, so a frame must hold the whole global batch.\n"
-    "Out: `dz` F32 [B,2,d], and metadata `loss`, `contrast_acc`.\n"
+    "Out: `dz` F32 [B,2,d], and metadata `loss`, `contrast_acc`, `z_std`, `alignment`.\n"
     "\n"
     "Row i's loss is -ln sigmoid(s_ip / T) of its positive p, and the mean of\n"
     "-ln sigmoid(-s_in / T) over its 2B-2 negatives n, where the similarity s is the\n"

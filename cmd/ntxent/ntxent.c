@@ -21,7 +21,8 @@ static const struct option_spec options[] = {
 static const char details[] =
     "In:  `z` F32 [B,2,d]: two views of each of B images. All 2B rows are each\n"
     "     other's candidates, so a frame must hold the whole global batch.\n"
-    "Out: `dz` F32 [B,2,d], and metadata `loss`, `contrast_acc`, `contrast_entropy`.\n"
+    "Out: `dz` F32 [B,2,d], and metadata `loss`, `contrast_acc`, `contrast_entropy`,\n"
+    "     `z_std`, `alignment`.\n"
     "\n"
     "Row i's loss is -ln softmax(s_i)[positive] over all other rows, where the\n"
     "similarity s_ij is the cosine of rows i and j, or with --no-normalize their dot\n"

@@ -31,6 +31,8 @@ static const char details[] =
     "are passed on unchanged, unless they would go to a terminal. In an existing log, rows at\n"
     "or after the first frame's step are replaced, so the log of a resumed run continues.\n"
     "TensorBoard, too, drops the points at or after the step at which an event file begins.\n"
+    "Warns once if nothing is being learned: if z_std stays under 0.05 for 100 frames, or the\n"
+    "loss within 1 % of ln(2B-1) for 200.\n"
     "\n"
     "  augment --data shapes | encode --next ... --opt ... | progress --log run/log.tsv\n"
     "  pipelines/train --progress 'progress --tensorboard runs/tb' & tensorboard --logdir runs/tb";

@@ -21,7 +21,8 @@ static const struct option_spec options[] = {
 static const char details[] =
     "In:  `z` F32 [B,V,d]: V views of each of B images, V of 1 or more, and their\n"
     "     labels `y` I64 [B]. A frame must hold the whole global batch.\n"
-    "Out: `dz` F32 [B,V,d], and metadata `loss`, `contrast_acc`, `contrast_entropy`.\n"
+    "Out: `dz` F32 [B,V,d], and metadata `loss`, `contrast_acc`, `contrast_entropy`,\n"
+    "     `z_std`, `alignment`.\n"
     "\n"
     "A row's positives are all other rows of its label. An image without a label, -1,\n"
     "is a class by itself: its own views are its positives, so a batch may mix images\n"

@@ -24,7 +24,7 @@ static const struct option_spec options[] = {
 static const char details[] =
     "In:  `z` F32 [B,2,d]: two views of each of B images. A row's negatives are all\n"
     "     rows of other images, so a frame must hold the whole global batch.\n"
-    "Out: `dz` F32 [B,2,d], and metadata `loss`, `contrast_acc`.\n"
+    "Out: `dz` F32 [B,2,d], and metadata `loss`, `contrast_acc`, `z_std`, `alignment`.\n"
     "\n"
     "Row i's loss is the mean of max(s_in - s_ip + M, 0) over its 2B-2 negatives n,\n"
     "where p is its positive and the similarity s is the cosine of two rows, or with\n"
