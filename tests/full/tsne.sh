@@ -43,11 +43,11 @@ else:
     assert ours > theirs - 0.03, (ours, theirs)
 END
 export OMP_WAIT_POLICY=passive
-python3="env OMP_NUM_THREADS=1 /usr/bin/python3"
-$python3 tsne_check.py make
+py() { OMP_NUM_THREADS=1 /usr/bin/python3 tsne_check.py "$@"; }
+py make
 augment --data shapes --policy eval --limit 500 --batch 100 | encode --width 0.25 >features.st
 tsne <clusters.st >clusters-map.st
 tsne --cosine <features.st >features-map.st
-check "a map of clusters is as trustworthy as scikit-learn's, within 0.03" $python3 tsne_check.py plain clusters.st clusters-map.st
-check "a map of features is as trustworthy as scikit-learn's, within 0.03" $python3 tsne_check.py cosine features.st features-map.st
+check "a map of clusters is as trustworthy as scikit-learn's, within 0.03" py plain clusters.st clusters-map.st
+check "a map of features is as trustworthy as scikit-learn's, within 0.03" py cosine features.st features-map.st
 done_testing
