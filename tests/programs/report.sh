@@ -110,7 +110,7 @@ check "--quick leaves out what takes time" page_has new/quick.html has metrics c
 make_report --run "$run" >said 2>&1
 check "the page of an evaluated run is sound" page_has "$run/report.html" sound
 check "it has the figures of metrics.tsv and results.tsv" page_has "$run/report.html" same "$run"
-check "it has all parts" page_has "$run/report.html" has metrics results scores views map near queries neighbours thumbnails cost options commands
+check "it has all parts" page_has "$run/report.html" has metrics results scores views map geometry near queries neighbours thumbnails cost options commands
 check "names of classes are in it as they are" page_has "$run/report.html" text '<img src=x onerror=pwned=1>'
 check "lines of the log are in it as they are" page_has "$run/report.html" text '^x: <script>pwned=1</script>$'
 check "nothing else is left in the folder" test -z "$(find . -name 'work.*')"
