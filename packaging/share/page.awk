@@ -31,6 +31,8 @@ function sentence(text) {
         text = toupper(substr(text, 1, 1)) substr(text, 2)
     if (text ~ /^[.']/)
         text = "\\&" text
+    while (match(text, /[.!?] [A-Z]/)) # each sentence begins a line
+        text = substr(text, 1, RSTART) "\n" substr(text, RSTART + 2)
     return text ~ /[.!?]$/ ? text : text "."
 }
 

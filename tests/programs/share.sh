@@ -21,7 +21,7 @@ knows_its_options() { # PIPELINE
     local words=() name kind
     while IFS=$'\t' read -r name kind _; do
         case $kind:$name in
-        *:resume | *:version | *:help) ;;
+        *:resume | *:recipe | *:version | *:help) ;; # they act before the others are read
         switch:*) words+=("--$name") ;;
         *) words+=("--$name" x) ;;
         esac
