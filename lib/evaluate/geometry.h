@@ -29,8 +29,9 @@ struct geometry {
 /* Measures the rows of f, of which f->views adjacent ones are the views of an image. Sums are in
  * float64, and the result does not depend on the number of threads. The pairs are computed in
  * tiles: they take 8 TILE (2 width + TILE) bytes a thread, with a TILE of 256 rows, and never a
- * matrix of all pairs. singular_values.h takes memory for 3 min(n, width)^2 numbers. `progress` may be NULL. Returns 0, or -1 with a message if memory is out,
- * there are too many features and rows, or a signal asks the program to stop. */
+ * matrix of all pairs. singular_values.h takes memory for 3 min(n, width)^2 numbers. `progress` may
+ * be NULL. Returns 0, or -1 with a message if memory is out, there are too many features and rows,
+ * or a signal asks the program to stop. */
 int geometry_measure(struct geometry *g, const struct feature_set *f, progress_line *progress);
 
 /* Writes a JSON object and a newline; what is NAN is null, and numbers have 9 significant digits.
