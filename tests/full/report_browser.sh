@@ -10,7 +10,7 @@ if ! python_has selenium numpy PIL || ! command -v chromedriver >/dev/null; then
     exit
 fi
 export OMP_WAIT_POLICY=passive
-looks() { in_time /usr/bin/python3 "$ROOT/tests/full/report_browser.py" "$@"; }
+looks() { HANG=600 in_time /usr/bin/python3 "$ROOT/tests/full/report_browser.py" "$@"; }
 page_has() { /usr/bin/python3 "$ROOT/tests/report_check.py" "$@"; }
 small=(--batch 16 --encoder 'encode --width 0.125' --projector 'project --dim 16')
 train() { "$ROOT/pipelines/train" "${small[@]}" "$@" >>train.out 2>&1; }
