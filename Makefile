@@ -156,12 +156,12 @@ deps-check: deps ## install those packages and the ones that the tests need
 # ---- the two commands ----
 
 # make train DATA=cifar-10-batches-bin EPOCHS=100 ENCODER='encode --arch resnet50'
-DATA = plain-shapes
+DATA = shapes
 RUN = $(shell mktemp -u "runs/$$(printf %s $(call sh,$(notdir $(DATA))) | tr -c '[:alnum:]._-' _)-$$(date +%Y%m%d-%H%M%S)-XXXX")
 # Quotes a text as one word of a shell command.
 sh = '$(subst ','\'',$(1))'
-# For the drawn sets the settings fit into minutes; docs/results.md says how they were found.
-ifeq ($(DATA:plain-%=%),shapes)
+# For the drawn set the settings fit into minutes; docs/results.md says how they were found.
+ifeq ($(DATA),shapes)
 EPOCHS = 32
 AUGMENT = augment --ops crop:0.5-1,flip,rotate,jitter:0.8:1,gray:0.5
 ENCODER = encode --arch resnet18 --width 0.25 --stem imagenet

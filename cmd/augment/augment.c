@@ -49,7 +49,7 @@ static const struct option_spec options[] = {
     {.kind = OPTION_HEADING, .help = "Data"},
     {"data", OPTION_STRING, &images.data, "PATH",
      .help = "folder, archive, list of archives, '-': stdin, commands 'exec:CMD'; or drawn: "
-             "'shapes', 'plain-shapes', series 'waves'"},
+             "'shapes', series 'waves'"},
     {"format", OPTION_CHOICE, &images.format, "NAME", .help = "format of the data",
      .choices = dataset_formats},
     {"split", OPTION_CHOICE, &images.split, "NAME", .help = "part of the data",

@@ -17,8 +17,7 @@
  *              classes as above
  *   frames     frames with x U8 [N,H,W,3], [N,1,H,W,3] or [H,W,3], and y I64 [N] or none; or x U8
  *              or F32 of any channels; from a file, "-", or another of endpoint.h's sources
- *   shapes     built in, without any file: drawn shapes of ten classes, "shapes" or, before plain
- *              backgrounds, "plain-shapes"
+ *   shapes     built in, without any file: drawn shapes of ten classes
  *   series     time series, whose samples are floats: "waves", which are built in (waves.h), a file
  *              in a layout of dataset_series.c, or a folder with such a file for each part
  *

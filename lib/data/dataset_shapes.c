@@ -1,13 +1,8 @@
-/* shapes and plain-shapes: the built-in sets. An image holds one to four copies of one shape, which
- * is its class, on a background. Number, place, size, rotation and colours of the copies and of the
- * background are drawn independently of the class, and shapes are darker than their background as
- * often as lighter. Pixels and colours therefore say little about the class; only outlines identify
- * it. An image is a function of its set, split and number.
- *
- * In shapes, two textures (gradients, stripes, checks, clouds) divide the background, and one to
- * four copies are wanted. In plain-shapes, the background is one gradient or clouds, without any
- * edges of its own; the contrast is higher, the noise weaker, and four copies are wanted always. So
- * a small network can find out within minutes that outlines matter. */
+/* shapes: the built-in set. An image holds one to four copies of one shape, which is its class, on
+ * a background of two textures (gradients, stripes, checks, clouds). Number, place, size, rotation
+ * and colours of the copies and of the background are drawn independently of the class, and shapes
+ * are darker than their background as often as lighter. Pixels and colours therefore say little
+ * about the class; only outlines identify it. An image is a function of its split and number. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,28 +15,9 @@
 
 enum { CLASSES = 10, TRAIN_IMAGES = 10000, TEST_IMAGES = 2000, NATIVE_SIZE = 32, MAX_COPIES = 4 };
 
-/* Half the range of luminance in a background. */
-static const float LIGHTNESS = 0.05f;
-
-/* How the sets differ. */
-struct look {
-    const char *set;
-    bool plain; /* one texture without edges, instead of two of all kinds */
-    int fewest; /* copies wanted, up to MAX_COPIES */
-    float
-        contrast; /* the smallest difference in luminance of a shape from the background's middle */
-    float most_noise; /* amplitude, of the range of values */
-    uint32_t stream;  /* that of its training images; its test images have the next one */
-};
-static const struct look LOOKS[] = {
-    {.set = "shapes", .fewest = 1, .contrast = 0.3f, .most_noise = 0.05f},
-    {.set = "plain-shapes",
-     .plain = true,
-     .fewest = MAX_COPIES,
-     .contrast = 0.4f,
-     .most_noise = 0.02f,
-     .stream = 2},
-};
+/* LIGHTNESS is half the range of luminance in a background. CONTRAST is the smallest difference
+ * between the middle of that range and the luminance of a shape. */
+static const float LIGHTNESS = 0.05f, CONTRAST = 0.3f;
 
 struct point {
     float x, y;
@@ -159,10 +135,9 @@ static struct color draw_of_luminance(struct random *r, float wanted)
     return mix((struct color){1, 1, 1}, c, (1 - wanted) / (1 - is));
 }
 
-static struct texture draw_texture(struct random *r, const struct look *look, float lightness)
+static struct texture draw_texture(struct random *r, float lightness)
 {
-    struct texture t = {.kind = look->plain ? (random_below(r, 2) ? CLOUDS : GRADIENT)
-                                            : (int)random_below(r, TEXTURES)};
+    struct texture t = {.kind = (int)random_below(r, TEXTURES)};
     t.from = draw_of_luminance(r, clamp01(lightness + between(r, -LIGHTNESS, LIGHTNESS)));
     t.to = draw_of_luminance(r, clamp01(lightness + between(r, -LIGHTNESS, LIGHTNESS)));
     for (int i = 0; i < 3; i++) {
@@ -174,34 +149,31 @@ static struct texture draw_texture(struct random *r, const struct look *look, fl
     return t;
 }
 
-static struct background draw_background(struct random *r, const struct look *look)
+static struct background draw_background(struct random *r)
 {
     const float angle = between(r, 0, 2 * (float)M_PI);
     struct background b = {.normal = {cosf(angle), sinf(angle)},
                            .offset = between(r, -0.25f, 0.25f),
                            .lightness = random_float(r),
-                           .noise = between(r, 0, look->most_noise)};
-    b.sides[0] = draw_texture(r, look, b.lightness);
-    b.sides[1] = look->plain ? b.sides[0] : draw_texture(r, look, b.lightness);
+                           .noise = between(r, 0, 0.05f)};
+    for (int i = 0; i < 2; i++)
+        b.sides[i] = draw_texture(r, b.lightness);
     return b;
 }
 
 /* Returns a colour that differs from the background in lightness, darker or lighter. */
-static struct color draw_color(struct random *r, const struct look *look,
-                               const struct background *b)
+static struct color draw_color(struct random *r, const struct background *b)
 {
-    const float darker = b->lightness - look->contrast, lighter = b->lightness + look->contrast;
+    const float darker = b->lightness - CONTRAST, lighter = b->lightness + CONTRAST;
     const float room = fmaxf(darker, 0) + fmaxf(1 - lighter, 0);
     const float at = between(r, 0, room);
     return draw_of_luminance(r, at < darker ? at : lighter + at - fmaxf(darker, 0));
 }
 
 /* Places the copies apart from one another, and leaves out a copy for which there is no room. */
-static int draw_copies(struct random *r, const struct look *look, const struct background *b,
-                       struct copy *copies)
+static int draw_copies(struct random *r, const struct background *b, struct copy *copies)
 {
-    const int wanted =
-        look->fewest + (int)random_below(r, (uint32_t)(MAX_COPIES - look->fewest + 1));
+    const int wanted = 1 + (int)random_below(r, MAX_COPIES);
     const float smallest = wanted == 1 ? 0.3f : 0.2f, largest = wanted == 1 ? 0.42f : 0.28f;
     int n = 0;
     for (int i = 0; i < wanted; i++)
@@ -215,8 +187,7 @@ static int draw_copies(struct random *r, const struct look *look, const struct b
             if (!free_place)
                 continue;
             const float angle = between(r, 0, 2 * (float)M_PI);
-            const struct color color = draw_color(r, look, b);
-            copies[n++] = (struct copy){center, radius, cosf(angle), sinf(angle), color};
+            copies[n++] = (struct copy){center, radius, cosf(angle), sinf(angle), draw_color(r, b)};
             break;
         }
     return n;
@@ -270,12 +241,11 @@ static uint8_t to_byte(float x, float noise, struct random *r)
     return (uint8_t)(255 * clamp01(x + noise * between(r, -1, 1)) + 0.5f);
 }
 
-static void draw_image(struct random *r, const struct look *look, int shape, int size,
-                       uint8_t *pixels)
+static void draw_image(struct random *r, int shape, int size, uint8_t *pixels)
 {
-    const struct background b = draw_background(r, look);
+    const struct background b = draw_background(r);
     struct copy copies[MAX_COPIES];
-    const int n = draw_copies(r, look, &b, copies);
+    const int n = draw_copies(r, &b, copies);
     for (int y = 0; y < size; y++)
         for (int x = 0; x < size; x++) {
             const struct point p = {((float)x + 0.5f) / (float)size,
@@ -291,22 +261,12 @@ static void draw_image(struct random *r, const struct look *look, int shape, int
 
 /* ---- the format ---- */
 
-/* Returns NULL if no set has this name. */
-static const struct look *find_look(const char *name)
-{
-    for (size_t i = 0; i < sizeof LOOKS / sizeof *LOOKS; i++)
-        if (strcmp(name, LOOKS[i].set) == 0)
-            return &LOOKS[i];
-    return NULL;
-}
-
 static bool recognize(const char *path)
 {
-    return find_look(path) != NULL;
+    return strcmp(path, "shapes") == 0;
 }
 
 struct shapes {
-    const struct look *look;
     int side;
     bool test;
 };
@@ -316,14 +276,11 @@ static int open_set(struct dataset *set, const struct dataset_options *options)
     struct shapes *s = set->state = malloc(sizeof *s);
     if (!s)
         return fail_memory(NULL);
-    /* --format shapes needs no --data. */
-    const struct look *named = find_look(options->path);
-    s->look = named ? named : &LOOKS[0];
     s->test = strcmp(options->split, "test") == 0;
     if (options->hold)
-        return part_refuse_hold(s->look->set);
+        return part_refuse_hold("shapes");
     if (!s->test && strcmp(options->split, "train") != 0)
-        return part_missing(s->look->set, options->split);
+        return part_missing("shapes", options->split);
     s->side = options->size > NATIVE_SIZE ? options->size : NATIVE_SIZE;
     set->costly = true;
     set->count = s->test ? TEST_IMAGES : TRAIN_IMAGES;
@@ -341,16 +298,16 @@ static int64_t label(const struct dataset *set, int64_t i)
 static int get(const struct dataset *set, int64_t i, struct sample *s)
 {
     const struct shapes *shapes = set->state;
-    s->file = shapes->look->set;
+    s->file = "shapes";
     s->member = NULL;
     if (image_check(shapes->side, shapes->side, s->file) ||
         sample_reserve(s, 3 * (size_t)shapes->side * (size_t)shapes->side))
         return -1;
     struct random r;
-    random_start(&r, 0, RANDOM_SHAPE, shapes->look->stream + shapes->test, (uint32_t)i, 0);
+    random_start(&r, 0, RANDOM_SHAPE, shapes->test, (uint32_t)i, 0);
     s->label = label(set, i);
     s->width = s->height = shapes->side;
-    draw_image(&r, shapes->look, (int)s->label, shapes->side, s->buffer);
+    draw_image(&r, (int)s->label, shapes->side, s->buffer);
     return 0;
 }
 

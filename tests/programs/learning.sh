@@ -12,9 +12,8 @@ if ! python_has numpy; then
     done_testing
     exit
 fi
-learning="/usr/bin/python3 $ROOT/tests/programs/learning.py $ROOT"
 py() {
-    in_time $learning "$@"
+    in_time /usr/bin/python3 "$ROOT/tests/programs/learning.py" "$ROOT" "$@"
 }
 
 # ---- grad_norm ----
