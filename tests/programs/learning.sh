@@ -12,6 +12,7 @@ if ! python_has numpy; then
     done_testing
     exit
 fi
+learning="/usr/bin/python3 $ROOT/tests/programs/learning.py $ROOT" # in commands of links
 py() {
     in_time /usr/bin/python3 "$ROOT/tests/programs/learning.py" "$ROOT" "$@"
 }
