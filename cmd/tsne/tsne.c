@@ -38,7 +38,7 @@ static const char details[] =
     "F32 [N,2], and y and index I64 [N] of all N rows (at most 10,000). y is -1 for rows\n"
     "without a label. The time grows with N^2: 2,000 rows take some seconds.\n"
     "\n"
-    "  augment --data shapes --split test --limit 500 --policy eval | encode | tsne |\n"
+    "  augment --data shapes --split test --limit 500 --policy eval | encode | tsne --cosine |\n"
     "      inspect --rows index,y,map";
 
 static void parse(int argc, char **argv)
