@@ -89,7 +89,7 @@ static double measure_alignment(const float *z, const double *scale, int64_t n, 
 
 int spread_measure(const float *z, int64_t n, int64_t d, int64_t views, struct spread *out)
 {
-    double *memory = malloc(((size_t)n + 2 * (size_t)d) * sizeof *memory);
+    double *memory = calloc((size_t)n + 2 * (size_t)d, sizeof *memory);
     if (!memory)
         return fail("out of memory for the spread of %lld rows", (long long)n);
     double *scale = memory, *mean = memory + n, *squares = mean + d;

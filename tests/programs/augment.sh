@@ -27,7 +27,7 @@ has_all() { # FILE: checks that the man page has every operation of --help as an
     done
     [ $n -ge 18 ]
 }
-check "the man page has every operation" has_all "$ROOT/cmd/augment/augment.1"
+check "the man page has every operation" has_all "$ROOT/cmd/augment/augment.mdoc"
 augment --data shapes --size 33 --batch 24 --steps 1 --ops "$all" --threads 1 --out every.st
 augment --data shapes --size 33 --batch 24 --steps 1 --ops "$all" --threads 3 --out every3.st
 check "with every operation: 3 threads write the same bytes as one" cmp every.st every3.st
