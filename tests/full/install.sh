@@ -62,7 +62,7 @@ debootstrap --variant=minbase --include=progress "$release" root "$mirror" >boot
 cp "$deb" root/simclr.deb
 [ ! -f /etc/apt/apt.conf ] || cp /etc/apt/apt.conf root/etc/apt # a proxy, for example
 cp /etc/resolv.conf root/etc
-mkdir root/work && chmod 777 root/work
+mkdir root/site && chmod 777 root/site
 
 inside() { # COMMAND...: as root there
     in_time unshare --mount --pid --fork sh -c 'mount -t proc proc root/proc && exec chroot root "$@"' sh \
@@ -70,13 +70,13 @@ inside() { # COMMAND...: as root there
 }
 user() { # COMMAND...: as a user there, in a folder of its own
     in_time unshare --mount --pid --fork sh -c 'mount -t proc proc root/proc && exec chroot --userspec=nobody:nogroup root "$@"' sh \
-        env -i -C /work PATH=/usr/bin:/bin HOME=/work OMP_WAIT_POLICY=passive "$@"
+        env -i -C /site PATH=/usr/bin:/bin HOME=/site OMP_WAIT_POLICY=passive "$@"
 }
 options=(-y -qq --no-install-recommends -o Acquire::Languages=none)
 HANG=600
 inside apt-get "${options[@]}" update >out 2>&1 || stop "apt-get update: $(tail -n 1 out)"
 files() { # apt, dpkg and ldconfig keep lists and logs
-    (cd root && find . -xdev ! -path './proc/*' ! -path './dev/*' ! -path './run/*' ! -path './tmp/*' ! -path './work/*' \
+    (cd root && find . -xdev ! -path './proc/*' ! -path './dev/*' ! -path './run/*' ! -path './tmp/*' ! -path './site/*' \
         ! -path './var/cache/*' ! -path './var/log/*' ! -path './var/lib/apt/*' ! -path './var/lib/dpkg/*' | sort) &&
         (cd root && find var/lib/dpkg/info var/lib/dpkg/alternatives | sort)
 }
@@ -92,7 +92,7 @@ check "simclr answers" installed
 short=(--steps 5 --batch 16 --seed 3 --encoder 'encode --width 0.0625 --threads 1')
 check "the same run here" "$ROOT/pipelines/train" --run here "${short[@]}"
 trained() {
-    user simclr train --run there "${short[@]}" && cmp root/work/there/model.safetensors here/model.safetensors
+    user simclr train --run there "${short[@]}" && cmp root/site/there/model.safetensors here/model.safetensors
 }
 check "simclr train --steps 5 makes the same model there" trained
 judged() {
@@ -101,9 +101,9 @@ judged() {
 check "simclr judge" judged
 ablated() { # its sockets are below a TMPDIR that is too long for them
     local long
-    long=/work/$(printf 'long%.0s' $(seq 30))
+    long=/site/$(printf 'long%.0s' $(seq 30))
     mkdir -m 777 "root$long" && user env TMPDIR="$long" simclr ablate head --limit 16 --batch 8 --epochs 1 --encoder 'encode --width 0.0625' \
-        --run studied --jobs 2 && [ -s root/work/studied/head.tsv ]
+        --run studied --jobs 2 && [ -s root/site/studied/head.tsv ]
 }
 check "simclr ablate, with a long TMPDIR" ablated
 short_names() {
