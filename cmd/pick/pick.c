@@ -68,6 +68,10 @@ static int read_list(struct indices *x)
             x->list[x->n++] = number;
     }
     free(text);
+    if (bad) {
+        free(x->list);
+        *x = (struct indices){0};
+    }
     if (x->n)
         qsort(x->list, (size_t)x->n, sizeof *x->list, by_value);
     return bad;
