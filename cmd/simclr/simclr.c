@@ -133,6 +133,7 @@ static const struct command *need_command(const char *name)
     const char *nearest = names ? nearest_name(name, names, (size_t)commands.n + 1) : NULL;
     warn_line("'%.64s' is no command%s%s%s (simclr --help lists all)", name,
               nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+    free(names);
     exit(2);
 }
 
@@ -194,7 +195,9 @@ static void print_nearest(const char *to, char **names, int n)
 static int obey(int argc, char **argv)
 {
     const bool asked = argc < 2 || !strcmp(argv[1], "-h") || !strcmp(argv[1], "--help");
-    char *all[] = {argv[0], "--help", NULL}, *details = describe(asked);
+    char *all[] = {argv[0], "--help", NULL};
+    static char *details; /* static, so that it is no leak if --help ends the program */
+    details = describe(asked);
     int operand;
     if (!details)
         return fail_memory(NULL);
