@@ -123,8 +123,8 @@ static int watch(const struct attempt *a, struct process_set *set)
         const enum process_set_event event = process_set_wait(set, look_every);
         if (event == PROCESS_SET_FAILED)
             return ATTEMPT_FAILED;
-        if (event ==
-            PROCESS_SET_ENDED) { /* others may follow at once: what they took is asked now */
+        if (event == PROCESS_SET_ENDED) {
+            /* Others may end at once: what they took is asked now. */
             if (process_set_look(set, a->timeout))
                 return ATTEMPT_FAILED;
             continue;
