@@ -39,11 +39,11 @@ int main(int argc, char **argv)
 {
     signals_setup();
     loss_defaults();
-    const struct program program = {
-        "ntxent",
-        "the normalized temperature-scaled cross-entropy loss",
-        details,
-        {options, loss_option_specs, server_option_specs, link_option_specs}};
+    const struct program program = {"ntxent",
+                                    "the normalized temperature-scaled cross-entropy loss",
+                                    details,
+                                    {options, loss_normalize_option_specs, loss_option_specs,
+                                     server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
-    return loss_run(&(struct loss){.compute = compute});
+    return loss_run(&(struct loss){.single = "negatives", .compute = compute});
 }

@@ -43,14 +43,14 @@ int main(int argc, char **argv)
 {
     signals_setup();
     loss_defaults();
-    const struct program program = {
-        "triplet",
-        "the margin triplet loss",
-        details,
-        {options, loss_option_specs, server_option_specs, link_option_specs}};
+    const struct program program = {"triplet",
+                                    "the margin triplet loss",
+                                    details,
+                                    {options, loss_normalize_option_specs, loss_option_specs,
+                                     server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     if (settings.semi_hard && settings.margin <= 0)
         options_reject("--semi-hard needs a --margin above 0: a negative that is less similar than "
                        "the positive costs nothing else");
-    return loss_run(&(struct loss){.compute = compute});
+    return loss_run(&(struct loss){.single = "negatives", .compute = compute});
 }

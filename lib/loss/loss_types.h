@@ -19,6 +19,8 @@ struct gemm_kernel;
  * rows. The caller owns all arrays and must not change them during the call. */
 struct loss_input {
     const float *z;        /* (n, d) projections, row-major */
+    const float *target;   /* (n, d) projections of the same views by a momentum encoder, without
+                              gradient; NULL if the loss uses none or there are none */
     int64_t n, d;          /* number of rows (images x views), and the width of a row */
     int64_t views;         /* views of each image, 2 for SimCLR; losses that need 2 ignore it */
     const int64_t *labels; /* (n / views), -1 for an unlabelled image; NULL if the loss uses none */

@@ -14,11 +14,15 @@ static struct {
     int64_t threads;
 } config;
 
-const struct option_spec loss_option_specs[] = {
+const struct option_spec loss_normalize_option_specs[] = {
     {.name = "no-normalize",
      .kind = OPTION_SWITCH,
      .value = &config.no_normalize,
      .help = "compare rows by dot products instead of cosines"},
+    {0},
+};
+
+const struct option_spec loss_option_specs[] = {
     {.name = "threads",
      .kind = OPTION_INT,
      .value = &config.threads,
@@ -48,6 +52,26 @@ static int read_labels(const struct frame *request, int64_t images, struct loss_
     return 0;
 }
 
+/* Points *in to the target projections, if the loss takes them and the request has them. Returns -1
+ * with a message if they are needed and missing, or invalid. */
+static int read_target(const struct loss *loss, const struct frame *request, const struct tensor *z,
+                       struct loss_input *in)
+{
+    if (loss->target == LOSS_TARGET_UNUSED)
+        return 0;
+    if (!frame_find(request, "z_target")) {
+        if (loss->target == LOSS_TARGET_TAKEN)
+            return 0;
+        return fail("the frame has no tensor z_target, which the momentum encoder makes: give "
+                    "encode and project the option --ema");
+    }
+    const struct tensor *target = frame_need(request, "z_target", DTYPE_F32, 3, z->shape);
+    if (!target)
+        return -1;
+    in->target = target->data;
+    return 0;
+}
+
 /* Checks a request and points *in to its contents. Returns -1 with a message. */
 static int read_batch(const struct loss *loss, const struct frame *request, struct loss_input *in)
 {
@@ -60,15 +84,18 @@ static int read_batch(const struct loss *loss, const struct frame *request, stru
     if (b < 1 || v < 1 || d < 1 || b > INT32_MAX / v || d > INT32_MAX)
         return fail("z is [%lld,%lld,%lld]: nothing to compare", (long long)b, (long long)v,
                     (long long)d);
-    if (b < 2)
-        return fail("z is of a single image, which has no negatives: train with a --batch of 2 or "
-                    "more, and gather the images of all workers for the loss");
+    if (b < 2 && loss->single)
+        return fail("z is of a single image, which has no %s: train with a --batch of 2 or more, "
+                    "and gather the images of all workers for the loss",
+                    loss->single);
     *in = (struct loss_input){.z = z->data,
                               .n = b * v,
                               .d = d,
                               .views = v,
                               .normalize = !config.no_normalize,
                               .threads = (int)config.threads};
+    if (read_target(loss, request, z, in))
+        return -1;
     return loss->labels ? read_labels(request, b, in) : 0;
 }
 
