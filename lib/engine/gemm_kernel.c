@@ -237,6 +237,60 @@ __attribute__((target("amx-tile,amx-bf16"))) static void block_amx(const void *a
            block_avx2)                                                                             \
     PORTABLE_KERNEL(KERNEL)
 
+#elif defined(__aarch64__)
+
+#include <arm_neon.h>
+
+/* A block of 8 x 8: 16 sums, 8 vectors of A with four k each and 2 of B fill 26 of 32 registers.
+ * There are 16 loads for each 64 multiply-adds, and 16 sums hide the latency of a multiply-add on
+ * up to four units. */
+enum { NEON_ROWS = 8, NEON_COLUMNS = 8 };
+
+/* Adds the products of lane l of each row's vector with a row of B. l must be a constant. */
+#define NEON_ADD(l)                                                                                \
+    do {                                                                                           \
+        const float32x4_t y0 = vld1q_f32(y), y1 = vld1q_f32(y + 4);                                \
+        y += NEON_COLUMNS;                                                                         \
+        _Pragma("GCC unroll 8") for (int r = 0; r < NEON_ROWS; r++)                                \
+        {                                                                                          \
+            sum[r][0] = vfmaq_laneq_f32(sum[r][0], y0, v[r], l);                                   \
+            sum[r][1] = vfmaq_laneq_f32(sum[r][1], y1, v[r], l);                                   \
+        }                                                                                          \
+    } while (0)
+
+static void block_neon(const void *a, size_t a_row, const void *b, const struct gemm_step *steps,
+                       int64_t n_steps, float *c)
+{
+    float32x4_t sum[NEON_ROWS][2], v[NEON_ROWS];
+#pragma GCC unroll 8
+    for (int r = 0; r < NEON_ROWS; r++)
+        sum[r][0] = sum[r][1] = vdupq_n_f32(0);
+    for (int64_t s = 0; s < n_steps; s++) {
+        const char *x = (const char *)a + steps[s].a;
+        const float *y = (const float *)((const char *)b + steps[s].b);
+        for (int k = 0; k < FLOATS; k += 4, x += 4 * sizeof(float)) {
+#pragma GCC unroll 8
+            for (size_t r = 0; r < NEON_ROWS; r++)
+                v[r] = vld1q_f32((const float *)(x + r * a_row));
+            NEON_ADD(0);
+            NEON_ADD(1);
+            NEON_ADD(2);
+            NEON_ADD(3);
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < NEON_ROWS; r++, c += NEON_COLUMNS) {
+        vst1q_f32(c, sum[r][0]);
+        vst1q_f32(c + 4, sum[r][1]);
+    }
+}
+
+/* NEON is part of every arm64 processor. */
+#define KERNELS(KERNEL)                                                                            \
+    KERNEL("fp32-neon", GEMM_FLOAT, NEON_ROWS, NEON_COLUMNS, false, always, nothing, nothing,      \
+           block_neon)                                                                             \
+    PORTABLE_KERNEL(KERNEL)
+
 #else
 
 #define KERNELS(KERNEL) PORTABLE_KERNEL(KERNEL)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the programs for arm64 by a cross-compiler and runs them by an emulator: views must have the
-# same bytes, and features and a training step must agree to rounding.
+# same bytes, and features and a training step must agree to rounding. Convolutions by the kernel of
+# NEON vectors must agree with the reference.
 set -eu
 . "$(dirname "$0")/../lib.sh"
 
@@ -19,11 +20,20 @@ if [ -n "$why" ]; then
     exit
 fi
 build=$ROOT/build/arm64
-build() {
+build() { # TARGET...
     env -u MAKEFLAGS -u MAKELEVEL make --no-print-directory -s -C "$ROOT" CC=aarch64-linux-gnu-gcc AR=aarch64-linux-gnu-ar \
-        BUILD="$build" BIN="$build/bin" CFLAGS=-O2 WERROR=1 all
+        BUILD="$build" BIN="$build/bin" CFLAGS=-O2 WERROR=1 "$@"
 }
-check "the programs are built without a warning" build
+check "the programs are built without a warning" build all
+if pkg-config --exists cmocka; then
+    reference() {
+        build "$build/tests/test_conv" && qemu-aarch64 "$build/tests/test_conv" >conv.log 2>&1 &&
+            grep -q 'OK ] fp32-neon' conv.log
+    }
+    check "convolutions by each kernel agree with the reference" reference
+else
+    skip "convolutions by each kernel" "libcmocka-dev is not installed for arm64"
+fi
 unset PKG_CONFIG_LIBDIR
 mkdir arm
 for program in "$build"/bin/*; do # a stage called by its name must also be the one for arm64
