@@ -37,21 +37,28 @@ static float *place(const struct similarity *p, const struct similarity_matrix *
     return m->values + (column / width * m->rows + row) * width + column % width;
 }
 
-MULTIVERSION static double square(const float *x, int64_t n)
+/* Returns x.y. Products of floats are exact in float64. */
+MULTIVERSION static double multiply(const float *x, const float *y, int64_t n)
 {
     double sum[LANES] = {0};
     for (int64_t i = 0; i < n; i += LANES)
         for (int64_t k = 0; k < count_min(n - i, LANES); k++)
-            sum[k] += (double)x[i + k] * (double)x[i + k];
+            sum[k] += (double)x[i + k] * (double)y[i + k];
     for (int k = 1; k < LANES; k++)
         sum[0] += sum[k];
     return sum[0];
 }
 
+/* Returns the offset of row i in z and dz. */
+static int64_t offset(const struct similarity *p, int64_t i)
+{
+    return (p->order ? p->order[i] : i) * p->d;
+}
+
 static void load(struct similarity *p, int64_t i, const float *z, bool normalize)
 {
     const int64_t width = p->width;
-    double norm = normalize ? sqrt(square(z, p->d)) : 1;
+    double norm = normalize ? sqrt(multiply(z, z, p->d)) : 1;
     p->norms[i] = norm = norm > 1e-12 ? norm : 1e-12;
     float *across = place(p, &p->across, 0, i);
     for (int64_t k = 0; k < p->d; k += width) {
@@ -65,7 +72,7 @@ void similarity_load(struct similarity *p, const struct loss_input *in)
 {
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < p->n; i++)
-        load(p, i, in->z + (p->order ? p->order[i] : i) * p->d, in->normalize);
+        load(p, i, in->z + offset(p, i), in->normalize);
 }
 
 MULTIVERSION static void mask(float *panel, int64_t width, int64_t c, int64_t columns,
@@ -242,7 +249,25 @@ void similarity_finish(struct similarity *p, const struct loss_input *in, double
 {
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < p->n; i++)
-        finish(p, i, in->normalize, scale, dz + (p->order ? p->order[i] : i) * p->d);
+        finish(p, i, in->normalize, scale, dz + offset(p, i));
+}
+
+double similarity_exact(const struct similarity *p, const struct loss_input *in, int64_t i,
+                        int64_t j)
+{
+    return multiply(in->z + offset(p, i), in->z + offset(p, j), p->d) / (p->norms[i] * p->norms[j]);
+}
+
+/* For u = z / |z| the gradient of u_i.u_j is (u_j - (u_i.u_j) u_i) / |z_i|. */
+void similarity_pull(const struct similarity *p, const struct loss_input *in, int64_t i, int64_t j,
+                     double product, double coefficient, float *dz)
+{
+    const float *x = in->z + offset(p, i), *y = in->z + offset(p, j);
+    const double along = in->normalize ? product / p->norms[i] : 0;
+    coefficient /= p->norms[i];
+    dz += offset(p, i);
+    for (int64_t k = 0; k < p->d; k++)
+        dz[k] += (float)(coefficient * ((double)y[k] / p->norms[j] - along * (double)x[k]));
 }
 
 /* Sets n steps along a row of a matrix in panels of `rows` rows. */

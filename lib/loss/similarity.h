@@ -119,4 +119,14 @@ void similarity_add(struct similarity *p, int64_t i, int64_t j, double coefficie
  */
 void similarity_finish(struct similarity *p, const struct loss_input *in, double scale, float *dz);
 
+/* Returns u_i.u_j, computed in float64 from z. similarity_load() must have run. */
+double similarity_exact(const struct similarity *p, const struct loss_input *in, int64_t i,
+                        int64_t j);
+
+/* Adds to row i of dz the gradient of `coefficient` times u_i.u_j, which is `product`, after
+ * similarity_finish(). All of it is computed in float64, so that it is exact to rounding even if
+ * the rows are almost equal and the gradient is near 0. */
+void similarity_pull(const struct similarity *p, const struct loss_input *in, int64_t i, int64_t j,
+                     double product, double coefficient, float *dz);
+
 #endif
