@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/count.h"
 #include "base/fail.h"
@@ -53,67 +54,59 @@ raise_powers(enum powers powers, float scale, float beta, float x, float *low, f
     *high = powers == POWERS_HIGH ? e : e * *low;
 }
 
-/* The sums of 16 columns. */
-struct column_sums {
-    float low[LANES], high[LANES];
+/* The largest values and the sums of 16 columns. */
+struct columns {
+    float most[LANES], low[LANES], high[LANES];
 };
 
-/* Adds the powers of 16 values of a row to its sums and to those of the columns. */
+/* Adds the powers of 16 values of a row to its sums and to those of the columns, and updates their
+ * largest values. */
 static inline __attribute__((always_inline)) void
 take_row(const struct pair_task *t, enum powers powers, bool shifted, const float *restrict x,
-         float row_shift, const float *restrict column_shift, float *restrict row_low,
-         float *restrict row_high, struct column_sums *restrict sums)
+         float row_shift, const float *restrict column_shift, float *restrict row_most,
+         float *restrict row_low, float *restrict row_high, struct columns *restrict columns)
 {
     const float scale = t->scale, beta = t->beta;
 #pragma omp simd
     for (int k = 0; k < LANES; k++) {
         float low, high;
+        row_most[k] = x[k] > row_most[k] ? x[k] : row_most[k];
+        columns->most[k] = x[k] > columns->most[k] ? x[k] : columns->most[k];
+        if (powers == POWERS_NONE)
+            continue;
         raise_powers(powers, scale, beta, shifted ? x[k] - row_shift : x[k], &low, &high);
         row_high[k] += high;
         if (powers != POWERS_HIGH)
             row_low[k] += low;
         if (shifted)
             raise_powers(powers, scale, beta, x[k] - column_shift[k], &low, &high);
-        sums->high[k] += high;
+        columns->high[k] += high;
         if (powers != POWERS_HIGH)
-            sums->low[k] += low;
+            columns->low[k] += low;
     }
 }
 
-/* Updates the sums for the rows from i and the columns from j of a panel. */
+/* Updates the largest values and the sums for the rows from i and the columns from j of a panel. */
 static inline __attribute__((always_inline)) void
 take_powers(const struct pair_task *t, enum powers powers, bool shifted, int64_t width,
             struct similarity_worker *restrict w, const float *restrict panel, int64_t i, int64_t j)
 {
-    for (int64_t c = 0; c < width; c += LANES)
+    for (int64_t c = 0; c < width; c += LANES) {
+        struct columns columns __attribute__((aligned(64)));
+        memcpy(columns.most, t->most + j + c, sizeof columns.most);
         for (int64_t top = 0; top < TILE; top += LANES) {
-            struct column_sums sums __attribute__((aligned(64))) = {{0}, {0}};
+            for (int k = 0; k < LANES; k++)
+                columns.low[k] = columns.high[k] = 0;
             for (int64_t r = top; r < top + LANES; r++)
                 take_row(t, powers, shifted, panel + r * width + c, t->shift[i + r],
-                         t->shift + j + c, w->row[LOW][r], w->row[HIGH][r], &sums);
+                         t->shift + j + c, w->row[MOST][r], w->row[LOW][r], w->row[HIGH][r],
+                         &columns);
             for (int k = 0; k < LANES; k++) {
-                t->low[j + c + k] += (double)sums.low[k];
-                t->high[j + c + k] += (double)sums.high[k];
+                t->low[j + c + k] += (double)columns.low[k];
+                t->high[j + c + k] += (double)columns.high[k];
             }
         }
-}
-
-/* Updates the largest similarity for the rows and the columns of a panel. */
-static inline void take_most(const struct pair_task *t, int64_t width,
-                             struct similarity_worker *restrict w, const float *restrict panel,
-                             int64_t j)
-{
-    for (int64_t c = 0; c < width; c += LANES) {
-        float *restrict column = t->most + j + c;
-        for (int64_t r = 0; r < TILE; r++) {
-            const float *x = panel + r * width + c;
-            float *restrict row = w->row[MOST][r];
-#pragma omp simd
-            for (int k = 0; k < LANES; k++) {
-                row[k] = x[k] > row[k] ? x[k] : row[k];
-                column[k] = x[k] > column[k] ? x[k] : column[k];
-            }
-        }
+        memcpy(t->most + j + c, columns.most, sizeof columns.most);
     }
 }
 
@@ -121,9 +114,9 @@ MULTIVERSION static void take_panel(const struct pair_task *t, enum powers power
                                     struct similarity_worker *restrict w,
                                     const float *restrict panel, int64_t i, int64_t j)
 {
-    if (powers == POWERS_NONE || !t->shifted)
-        take_most(t, width, w, panel, j);
-    if (powers == POWERS_HIGH && t->shifted)
+    if (powers == POWERS_NONE)
+        take_powers(t, POWERS_NONE, true, width, w, panel, i, j);
+    else if (powers == POWERS_HIGH && t->shifted)
         take_powers(t, POWERS_HIGH, true, width, w, panel, i, j);
     else if (powers == POWERS_HIGH)
         take_powers(t, POWERS_HIGH, false, width, w, panel, i, j);
@@ -131,9 +124,9 @@ MULTIVERSION static void take_panel(const struct pair_task *t, enum powers power
         take_powers(t, POWERS_EVEN, true, width, w, panel, i, j);
     else if (powers == POWERS_EVEN)
         take_powers(t, POWERS_EVEN, false, width, w, panel, i, j);
-    else if (powers == POWERS_ANY && t->shifted)
+    else if (t->shifted)
         take_powers(t, POWERS_ANY, true, width, w, panel, i, j);
-    else if (powers == POWERS_ANY)
+    else
         take_powers(t, POWERS_ANY, false, width, w, panel, i, j);
 }
 
