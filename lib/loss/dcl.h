@@ -6,7 +6,7 @@
  *     loss = mean over rows i of  -w_i s_ip(i) + ln( sum over all rows k but i and p(i) of e^s_ik )
  *
  * so the pull on a positive does not fade when its negatives are easy. The loss has no lower bound
- * of 0. w_i is 1 or, weighted by von Mises and Fisher's distribution (section 3.2 of the paper),
+ * of 0. w_i is 1 or, with the paper's weights from the von Mises-Fisher distribution,
  *
  *     w_i = 2 - e^(u_i.u_p(i) / sigma) / mean over all rows j of e^(u_j.u_p(j) / sigma)
  *

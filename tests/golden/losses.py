@@ -4,7 +4,8 @@
 
 z [21,2,13] and y I64 [21] (some -1); z3 [9,3,13] and y3 [9]. For each case dz_CASE in z's shape, and
 loss_CASE and accuracy_CASE in the metadata, in float64 by autograd. CASE is
-LOSS_NUMBER[_sh][_raw][_3]: the temperature or margin; semi-hard; not normalized; of z3."""
+LOSS_NUMBER[_sh][_wSIGMA][_bBETA_pTAU][_raw][_3]: the temperature or margin; semi-hard; dcl's weights;
+hcl's beta and tau; not normalized; of z3."""
 
 import os
 import sys
@@ -74,7 +75,26 @@ def triplet(s, same, m, semi_hard):
     return relu(negative - positive + m).mean(dim=1).mean()
 
 
-def case(name, loss, z, y, number, semi_hard=False, raw=False):
+def dcl(s, same, t, sigma):
+    """arXiv 2110.06848, with the weights if there is a sigma."""
+    positive, negative = triples(s, same)
+    positive = positive[:, 0]
+    weight = 2 - len(s) * (positive / float(sigma)).softmax(dim=0) if sigma else 1
+    return (-weight * positive / t + (negative / t).logsumexp(dim=1)).mean()
+
+
+def hcl(s, same, t, settings):
+    """arXiv 2010.04592, as in the authors' code (estimator "hard")."""
+    beta, tau = settings
+    positive, negative = triples(s, same)
+    p, n = (positive[:, 0] / t).exp(), (negative / t).exp()
+    count = n.shape[1]
+    hard = (n ** (1 + beta)).sum(dim=1) / (n ** beta).mean(dim=1)
+    g = ((hard - tau * count * p) / (1 - tau)).clamp(min=count * np.exp(-1 / t))
+    return -(p / (p + g)).log().mean()
+
+
+def case(name, loss, z, y, number, semi_hard=False, raw=False, mark=""):
     x = z.clone().requires_grad_(True)
     u = x.flatten(0, 1)
     u = u if raw else normalize(u, dim=1)
@@ -88,7 +108,8 @@ def case(name, loss, z, y, number, semi_hard=False, raw=False):
     positives = same & ~eye
     best = s.masked_fill(~positives, -torch.inf).amax(dim=1)
     right = best > s.masked_fill(same, -torch.inf).amax(dim=1)
-    name = f"{name}_{number}" + "_sh" * semi_hard + "_raw" * raw + "_3" * (z.shape[1] == 3)
+    mark = mark or "_sh" * bool(semi_hard)
+    name = f"{name}_{number}{mark}" + "_raw" * raw + "_3" * (z.shape[1] == 3)
     tensors["dz_" + name] = x.grad.numpy().astype(np.float32)
     meta["loss_" + name] = value.item()
     meta["accuracy_" + name] = right[positives.any(dim=1)].double().mean().item()
@@ -105,6 +126,12 @@ for raw in (False, True):
     for m in ("0.1", "0.4", "1.6"):
         for semi_hard in (False, True):
             case("triplet", triplet, z, alone, m, semi_hard, raw)
+
+    for t in ("0.1", "0.5"):
+        case("dcl", dcl, z, alone, t, raw=raw)
+        case("dcl", dcl, z, alone, t, "0.5", raw, "_w0.5")
+        for beta, tau in ((1, 0.1), (0.5, 0.02), (0, 0.1)):
+            case("hcl", hcl, z, alone, t, (beta, tau), raw, f"_b{beta}_p{tau}")
 
 with open(sys.argv[1], "wb") as file:
     file.write(frames.pack(tensors, **meta))

@@ -18,12 +18,14 @@
 #include "base/random.h"
 #include "frame/frame_io.h"
 #include "gemm_8x12.h"
+#include "loss/dcl.h"
+#include "loss/hcl.h"
 #include "loss/ntxent.h"
 #include "loss/supcon.h"
 #include "loss/triplet_loss.h"
 
-enum kind { NTXENT, SUPCON, NTLOGISTIC, TRIPLET };
-static const char *const kind_names[] = {"ntxent", "supcon", "ntlogistic", "triplet"};
+enum kind { NTXENT, SUPCON, NTLOGISTIC, TRIPLET, DCL, HCL };
+static const char *const kind_names[] = {"ntxent", "supcon", "ntlogistic", "triplet", "dcl", "hcl"};
 
 struct loss {
     enum kind kind;
@@ -31,14 +33,16 @@ struct loss {
     bool semi_hard, raw;
     const int64_t *labels; /* (n / views) */
     int views;
+    double sigma;     /* DCL: of the weights; 0: not weighted */
+    double beta, tau; /* HCL */
 };
 
 static const char *name_of(const struct loss *l)
 {
-    static char text[96];
-    snprintf(text, sizeof text, "%s%s%s at %g, %d views", kind_names[l->kind],
-             l->semi_hard ? " --semi-hard" : "", l->raw ? " --no-normalize" : "", l->number,
-             l->views);
+    static char text[160];
+    snprintf(text, sizeof text, "%s%s%s at %g, %d views, sigma %g, beta %g, tau %g",
+             kind_names[l->kind], l->semi_hard ? " --semi-hard" : "",
+             l->raw ? " --no-normalize" : "", l->number, l->views, l->sigma, l->beta, l->tau);
     return text;
 }
 
@@ -71,6 +75,12 @@ static void run(const struct loss *l, const struct gemm_kernel *product, const f
     case TRIPLET:
         status = triplet_loss(&in, &settings, dz, m);
         break;
+    case DCL:
+        status = dcl(&in, &(struct dcl_settings){l->number, l->sigma > 0, l->sigma}, dz, m);
+        break;
+    case HCL:
+        status = hcl(&in, &(struct hcl_settings){l->number, l->beta, l->tau}, dz, m);
+        break;
     }
     assert_int_equal(status, 0);
 }
@@ -80,6 +90,7 @@ static void run(const struct loss *l, const struct gemm_kernel *product, const f
 /* The values from which the loss of row i is computed. */
 struct candidates {
     int n, i;
+    const double *all; /* u_j.u_k (n, n) */
     const double *s;   /* u_i.u_j (n) */
     const bool *alike; /* whether j is of the same class as i; also true for i itself (n) */
     double *c;         /* receives dloss/ds_ij (n); zero at first */
@@ -169,6 +180,79 @@ static double triplet_row_loss(const struct candidates *row, const struct loss *
     return loss;
 }
 
+/* Returns ln of the sum over negatives j of e^(s_ij x), and sets p to the softmax (n). */
+static double negatives_log_sum(const struct candidates *row, double x, double *p)
+{
+    double most = -INFINITY, sum = 0;
+    for (int j = 0; j < row->n; j++)
+        most = !row->alike[j] ? fmax(most, x * row->s[j]) : most;
+    for (int j = 0; j < row->n; j++)
+        sum += p[j] = !row->alike[j] ? exp(x * row->s[j] - most) : 0;
+    for (int j = 0; j < row->n; j++)
+        p[j] /= sum;
+    return most + log(sum);
+}
+
+/* Returns 2 - n softmax(products of positives / sigma)[i], and sets *slope to the derivative of
+ * minus the sum over all rows of weight times product by row i's product. */
+static double dcl_weight(const struct candidates *row, double sigma, double *slope)
+{
+    double most = -INFINITY, sum = 0, center = 0;
+    for (int j = 0; j < row->n; j++)
+        most = fmax(most, row->all[j * row->n + (j ^ 1)]);
+    for (int j = 0; j < row->n; j++) {
+        const double x = row->all[j * row->n + (j ^ 1)], e = exp((x - most) / sigma);
+        sum += e;
+        center += e * x;
+    }
+    const double x = row->s[row->i ^ 1], share = row->n * exp((x - most) / sigma) / sum;
+    *slope = -(2 - share) + share * (x - center / sum) / sigma;
+    return 2 - share;
+}
+
+static double dcl_row_loss(const struct candidates *row, const struct loss *l)
+{
+    double p[1024], slope = -1;
+    const double weight = l->sigma > 0 ? dcl_weight(row, l->sigma, &slope) : 1;
+    const double log_sum = negatives_log_sum(row, 1 / l->number, p);
+    for (int j = 0; j < row->n; j++)
+        row->c[j] = p[j] / l->number;
+    row->c[row->i ^ 1] = slope / l->number;
+    return log_sum - weight * row->s[row->i ^ 1] / l->number;
+}
+
+/* With ln of R / P and of G / P. */
+static double hcl_row_loss(const struct candidates *row, const struct loss *l)
+{
+    double high[1024], low[1024];
+    const double t = l->number, count = log(row->n - 2), positive = row->s[row->i ^ 1] / t;
+    const double hard = count + negatives_log_sum(row, (1 + l->beta) / t, high) -
+                        negatives_log_sum(row, l->beta / t, low) - positive;
+    const double drop = exp(log(l->tau) + count - hard); /* tau n' P / R */
+    const double estimate = drop < 1 ? hard + log1p(-drop) - log1p(-l->tau) : -INFINITY;
+    const double least = count - 1 / t - positive, g = fmax(estimate, least);
+    decide(row, t * (estimate - least));
+    const double cost = g > 0 ? g + log1p(exp(-g)) : log1p(exp(g)); /* ln((P + G) / P) */
+    if (estimate < least) {
+        row->c[row->i ^ 1] = -exp(g - cost) / t;
+        return cost;
+    }
+    const double weight = exp(hard - cost) / (1 - l->tau) / t; /* R / ((1 - tau) (P + G)) */
+    for (int j = 0; j < row->n; j++)
+        row->c[j] = weight * ((1 + l->beta) * high[j] - l->beta * low[j]);
+    row->c[row->i ^ 1] = -weight;
+    return cost;
+}
+
+static double row_loss(const struct candidates *row, const struct loss *l, double *entropy)
+{
+    if (l->kind <= SUPCON)
+        return softmax_row_loss(row, l->number, entropy);
+    return l->kind == DCL   ? dcl_row_loss(row, l)
+           : l->kind == HCL ? hcl_row_loss(row, l)
+                            : triplet_row_loss(row, l);
+}
+
 static bool alike(const struct loss *l, int i, int j)
 {
     const int a = i / l->views, b = j / l->views;
@@ -202,7 +286,7 @@ static double reference(const struct loss *l, const float *z, int n, int d, doub
         }
     for (int i = 0; i < n; i++) {
         double near = -INFINITY, far = -INFINITY;
-        const struct candidates row = {n, i, s + i * n, same, c + i * n, &gap};
+        const struct candidates row = {n, i, s, s + i * n, same, c + i * n, &gap};
         for (int j = 0; j < n; j++) {
             same[j] = alike(l, i, j);
             if (same[j] && j != i)
@@ -212,8 +296,7 @@ static double reference(const struct loss *l, const float *z, int n, int d, doub
         }
         counted += near > -INFINITY;
         m->accuracy += near > far;
-        m->loss += l->kind <= SUPCON ? softmax_row_loss(&row, l->number, &m->entropy)
-                                     : triplet_row_loss(&row, l);
+        m->loss += row_loss(&row, l, &m->entropy);
     }
     counted = fmax(counted, 1);
     m->loss /= counted;
@@ -278,6 +361,13 @@ static double distance(const float *a, const double *b, int n)
     return most > 1e-37 ? far / most : far;
 }
 
+/* Returns the largest error that a case may have. For dcl and hcl it is that of float products over
+ * the temperature; for the others it is far above it. */
+static double tolerance(const struct loss *l)
+{
+    return l->kind < DCL ? 1e-5 : 1e-6 * fmax(1, 0.1 / l->number);
+}
+
 static double relative(double a, double b)
 {
     return fabs(a - b) / fmax(fabs(b), 1);
@@ -288,10 +378,13 @@ static void compare(const struct loss *l, const char *what, int n, int d,
                     const struct loss_metrics *want, const double *expect)
 {
     assert_true(isnan(have->entropy) == isnan(want->entropy));
-    const double errors[] = {relative(have->loss, want->loss), distance(dz, expect, n * d),
+    const bool itself = l->kind == HCL && want->loss > 0; /* however small it is */
+    const double errors[] = {itself ? fabs(have->loss / want->loss - 1)
+                                    : relative(have->loss, want->loss),
+                             distance(dz, expect, n * d),
                              isnan(have->entropy) ? 0 : relative(have->entropy, want->entropy)};
     for (int i = 0; i < 3; i++)
-        if (!(errors[i] <= 1e-5))
+        if (!(errors[i] <= tolerance(l)))
             fail_msg("%s, %s, n %d, d %d: %s is off by %g", name_of(l), what, n, d,
                      ((const char *[]){"loss", "dz", "entropy"})[i], errors[i]);
     if (fabs(have->accuracy - want->accuracy) > 1e-12)
@@ -417,7 +510,7 @@ static void test_extreme_temperature(void **state)
     for (size_t t = 0; t < sizeof temperatures / sizeof *temperatures; t++)
         for (enum kind kind = NTXENT; kind <= NTLOGISTIC; kind++)
             for (int semi_hard = 0; semi_hard <= (kind == NTLOGISTIC); semi_hard++) {
-                const struct loss l = {kind, temperatures[t], semi_hard, false, labels, 2};
+                const struct loss l = {kind, temperatures[t], semi_hard, false, labels, .views = 2};
                 check_case(&l, 2, 5, 0.7, 1);
                 check_case(&l, 16, 128, 0.7, 1);
                 check_case(&l, 258, 33, 0.7, 1);
@@ -439,7 +532,8 @@ static void test_supcon(void **state)
         int64_t *labels = draw_labels(shapes[i][0], shapes[i][2]);
         for (size_t t = 0; t < sizeof temperatures / sizeof *temperatures; t++)
             for (int raw = 0; raw < 1 + (t == 1); raw++) {
-                const struct loss l = {SUPCON, temperatures[t], false, raw, labels, shapes[i][1]};
+                const struct loss l = {SUPCON, temperatures[t], false,
+                                       raw,    labels,          .views = shapes[i][1]};
                 check_case(&l, shapes[i][0] * shapes[i][1], shapes[i][3], 0.7,
                            scale_of(&l, shapes[i][3]));
             }
@@ -485,6 +579,92 @@ static void test_triplet_loss(void **state)
             }
 }
 
+/* Tests dcl and hcl. At low temperatures exponentials are relative to each row's largest
+ * similarity; tau is then small, as it magnifies the rounding of products (hcl.h). */
+static void test_pair_losses(void **state)
+{
+    (void)state;
+    static const struct loss losses[] = {
+        {DCL, 0.1, .views = 2},
+        {DCL, 0.1, .views = 2, .sigma = 0.5},
+        {DCL, 0.02, .views = 2, .sigma = 0.1},
+        {DCL, 0.01, .views = 2},
+        {HCL, 0.5, .views = 2, .beta = 1, .tau = 0.1},
+        {HCL, 0.1, .views = 2, .beta = 1, .tau = 1e-3},
+        {HCL, 0.5, .views = 2, .beta = 2.5, .tau = 0},
+        {HCL, 0.2, .views = 2, .beta = 0, .tau = 0.02},
+        {HCL, 0.02, .views = 2, .beta = 0.5, .tau = 0},
+        {HCL, 0.01, .views = 2, .beta = 1, .tau = 0},
+    };
+    for (size_t i = 1; i < SIZES; i++)
+        for (size_t k = 0; k < sizeof losses / sizeof *losses; k++)
+            for (int raw = 0; raw < 2; raw++) {
+                struct loss l = losses[k];
+                l.raw = raw;
+                if (sizes[i][1] == 1 && l.raw && sizes[i][0] > 100)
+                    continue; /* some products are far above 1 */
+                check_case(&l, sizes[i][0], sizes[i][1], 0.7, scale_of(&l, sizes[i][1]));
+            }
+}
+
+/* Rows of small whole numbers, which are not normalized: products are exact and up to thousands, so
+ * that their exponentials are far beyond a float's range. */
+static void test_long_rows(void **state)
+{
+    (void)state;
+    static const double numbers[] = {0.5, 0.1, 0.01, 0.001};
+    enum { N = 194, D = 33 };
+    float *z = draw(N, D, 2, 0.9, 5, 21);
+    for (int i = 0; i < N * D; i++)
+        z[i] = rintf(z[i]);
+    for (size_t t = 0; t < sizeof numbers / sizeof *numbers; t++)
+        for (int which = 0; which < 4; which++)
+            check_z(&(struct loss){which < 2 ? DCL : HCL, numbers[t], .raw = true, .views = 2,
+                                   .sigma = which == 1 ? 100 : 0, .beta = which == 2 ? 1 : 0.5,
+                                   .tau = 0.1},
+                    z, N, D);
+    free(z);
+}
+
+/* Without hardness and correction, hcl must be NT-Xent. */
+static void test_hcl_alone(void **state)
+{
+    (void)state;
+    enum { N = 400, D = 24 };
+    float *z = draw(N, D, 2, 0.7, 1, 8), dz[2][N * D];
+    double wide[N * D];
+    struct loss_metrics m[2];
+    run(&(struct loss){NTXENT, 0.2, .views = 2}, NULL, z, N, D, 2, dz[0], &m[0]);
+    run(&(struct loss){HCL, 0.2, .views = 2}, NULL, z, N, D, 2, dz[1], &m[1]);
+    for (int i = 0; i < N * D; i++)
+        wide[i] = (double)dz[0][i];
+    assert_true(relative(m[1].loss, m[0].loss) < 1e-6 && m[1].accuracy == m[0].accuracy);
+    assert_true(distance(dz[1], wide, N * D) < 2e-6);
+    free(z);
+}
+
+/* By hand. The rows are e1, e1, e2, -e1, so the products of positives are 1 and 0. */
+static void test_by_hand(void **state)
+{
+    (void)state;
+    const float z[8] = {1, 0, 1, 0, 0, 1, -1, 0};
+    const double e = exp(1), w[2] = {2 - 2 * e / (e + 1), 2 - 2 / (e + 1)}; /* sigma 1 */
+    float dz[8];
+    struct loss_metrics m;
+    /* At T = 1 the rows' negatives are 0, -1; the same; 0, 0; -1, -1. */
+    run(&(struct loss){DCL, 1, .views = 2}, NULL, z, 4, 2, 1, dz, &m);
+    assert_true(relative(m.loss, (2 * (log(1 + 1 / e) - 1) + log(2) + log(2 / e)) / 4) < 1e-7);
+    run(&(struct loss){DCL, 1, .views = 2, .sigma = 1}, NULL, z, 4, 2, 1, dz, &m);
+    assert_true(relative(m.loss, (2 * (log(1 + 1 / e) - w[0]) + log(2) + log(2 / e)) / 4) < 1e-7);
+    assert_true(w[0] + w[1] == 2);
+    /* R = 2 (1 + e^-2) / (1 + e^-1), 2 and 2 / e; with tau = 1/4 the first G is at its lower bound,
+     * 2 / e, as R - e/2 < 0.75 times that; the others are (2 - 1/2) / 0.75 and 2 / e, bounded. */
+    run(&(struct loss){HCL, 1, .views = 2, .beta = 1, .tau = 0.25}, NULL, z, 4, 2, 1, dz, &m);
+    assert_true(2 * (1 + exp(-2)) / (1 + exp(-1)) - e / 2 < 0.75 * 2 / e);
+    assert_true(relative(m.loss, (2 * log1p(2 / e / e) + log(3) + log1p(2 / e)) / 4) < 1e-7);
+    assert_true(m.accuracy == 0.75);
+}
+
 /* Rows on a few lines: similarities are 1, 0 and -1 without rounding. All candidates of a row can
  * then be as far away as possible, and negatives tie; nothing may overflow or vanish. */
 static void test_opposites(void **state)
@@ -506,12 +686,16 @@ static void test_opposites(void **state)
             int n = 0;
             for (; n < 8 && lines[l][n]; n++)
                 z[2 * n + abs(lines[l][n]) - 1] = lines[l][n] > 0 ? 1 : -1;
-            for (enum kind kind = NTXENT; kind <= TRIPLET; kind++) {
+            for (enum kind kind = NTXENT; kind <= HCL; kind++) {
                 if (kind == SUPCON && numbers[t] < 0.01)
                     continue; /* its coefficients, p - 1/k, are floats and are multiplied by 1000 */
+                if (kind > TRIPLET && n == 2)
+                    continue; /* they need negatives */
                 for (int flags = 0; flags < (kind > SUPCON ? 4 : 2); flags++)
-                    check_z(&(struct loss){kind, numbers[t], flags & 2, flags & 1, labels, 2}, z, n,
-                            2);
+                    check_z(&(struct loss){kind, numbers[t], flags & 2, flags & 1, labels, 2,
+                                           .sigma = flags & 2 ? 0.1 : 0,
+                                           .beta = flags & 2 ? 0.7 : 1, .tau = 0.1},
+                            z, n, 2);
             }
         }
 }
@@ -524,6 +708,10 @@ static const struct loss every[] = {
     {TRIPLET, 0.4, .semi_hard = true, .views = 2},
     {SUPCON, 0.5, .labels = (const int64_t[]){1, 0, -1, 1, 1, 0, -1, 2, 5, 0, 1, 0, 2, 2, 1, -1, 5},
      .views = 2},
+    {DCL, 0.5, .views = 2},
+    {DCL, 0.5, .views = 2, .sigma = 0.5},
+    {HCL, 0.5, .views = 2, .beta = 1, .tau = 0.1},
+    {HCL, 0.5, .views = 2, .beta = 0.6, .tau = 0.02},
 };
 enum { EVERY = sizeof every / sizeof *every };
 
@@ -538,7 +726,8 @@ static void test_scales(void **state)
             check_case(&every[l], 34, 9, 0.7, scales[i]);
 }
 
-/* One pair has no negatives. Except for NT-Logistic, the loss and its gradient must then be 0. */
+/* One pair has no negatives. The loss and its gradient must then be 0. NT-Logistic still has the
+ * positive's term; dcl and hcl have no value. */
 static void test_one_pair(void **state)
 {
     (void)state;
@@ -548,6 +737,10 @@ static void test_one_pair(void **state)
     for (int l = 0; l < EVERY; l++) {
         run(&every[l], NULL, z, 2, 3, 3, dz, &m);
         assert_true(m.accuracy == 1);
+        if (every[l].kind > TRIPLET) {
+            assert_true(!isfinite(m.loss));
+            continue;
+        }
         check_z(&every[l], z, 2, 3);
         if (every[l].kind == NTLOGISTIC)
             continue;
@@ -651,6 +844,8 @@ static void test_collapse(void **state)
             want = loss.semi_hard ? 0 : loss.number;
         if (loss.kind == NTLOGISTIC)
             want = log1p(exp(-s / t)) + (loss.semi_hard ? 0 : up);
+        if (loss.kind == DCL)
+            want = log(N - 2);
         for (int i = 0; i < N * D; i++)
             z[i] = zero ? 0 : (float)(i % D) - 2.5f;
         struct loss_metrics m;
@@ -715,6 +910,13 @@ static void check_golden(const struct frame *golden, const struct tensor *z, con
     free(wide);
 }
 
+/* Returns the number after a mark in a case's name, or 0. */
+static double setting(const char *name, const char *mark)
+{
+    const char *at = strstr(name, mark);
+    return at ? atof(at + strlen(mark)) : 0;
+}
+
 /* tests/golden/losses.py explains the names. */
 static void test_pytorch(void **state)
 {
@@ -732,6 +934,9 @@ static void test_pytorch(void **state)
         while (strcmp(kind_names[l.kind], loss))
             l.kind++;
         l.semi_hard = strstr(name, "_sh");
+        l.sigma = setting(name, "_w");
+        l.beta = setting(name, "_b");
+        l.tau = setting(name, "_p");
         l.raw = strstr(name, "_raw");
         const bool three = strlen(name) > 2 && !strcmp(name + strlen(name) - 2, "_3");
         l.views = three ? 3 : 2;
@@ -740,7 +945,7 @@ static void test_pytorch(void **state)
                      name + 3, false);
         cases++;
     }
-    assert_int_equal(cases, 42);
+    assert_int_equal(cases, 62);
     frame_free(golden);
 }
 
@@ -767,6 +972,8 @@ int main(void)
         cmocka_unit_test(test_ntxent),          cmocka_unit_test(test_extreme_temperature),
         cmocka_unit_test(test_supcon),          cmocka_unit_test(test_supcon_alone),
         cmocka_unit_test(test_triplet_loss),    cmocka_unit_test(test_opposites),
+        cmocka_unit_test(test_pair_losses),     cmocka_unit_test(test_long_rows),
+        cmocka_unit_test(test_hcl_alone),       cmocka_unit_test(test_by_hand),
         cmocka_unit_test(test_scales),          cmocka_unit_test(test_one_pair),
         cmocka_unit_test(test_no_positives),    cmocka_unit_test(test_finite_differences),
         cmocka_unit_test(test_threads),         cmocka_unit_test(test_collapse),
