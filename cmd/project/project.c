@@ -1,4 +1,5 @@
-/* project: the projection head. It reads features and writes projections. */
+/* project: the projection head. It reads features and writes projections. With --predictor it is
+ * BYOL's predictor, which reads projections and writes predictions of other projections. */
 #include "base/fail.h"
 #include "base/signals.h"
 #include "base/warn.h"
@@ -10,6 +11,7 @@
 #include "weights/weights.h"
 
 static int64_t layers = 2, hidden, dim = 128;
+static bool predictor, dim_is_open; /* the predictor's --dim follows from its input */
 static struct given {
     bool layers, hidden, dim;
 } given;
@@ -40,8 +42,12 @@ static const struct option_spec options[] = {
      .argument = "D",
      .min = 1,
      .max = 1 << 20,
-     .help = "width of the output",
+     .help = "width of the output; with --predictor not given: that of the input",
      .given = &given.dim},
+    {.name = "predictor",
+     .kind = OPTION_SWITCH,
+     .value = &predictor,
+     .help = "BYOL's predictor: z in, z out; it has no last batch norm"},
     {0},
 };
 
@@ -49,6 +55,7 @@ static const char details[] =
     "In:  `h` F32 [B,V,D].\n"
     "Out: without --next `z` F32 [B,V,d] in `h`'s place, in evaluation mode; with it\n"
     "     `dh` F32 [B,V,D], the gradient that came back, and the metrics with it.\n"
+    "With --predictor it reads `z` and writes another `z`, and answers with `dz`.\n"
     "\n"
     "Example: encode --opt ipc://opt --next 'exec:project --opt ipc://opt --next exec:ntxent'";
 
@@ -58,9 +65,16 @@ static int fail_flag(const char *flag, int64_t value, int64_t then)
                 (long long)then);
 }
 
+/* Returns the head's key in the metadata (program/description.h), with which the names of its
+ * tensors begin. */
+static const char *part(void)
+{
+    return predictor ? "predictor" : "projector";
+}
+
 static int configure(struct stage *stage, const struct frame *weights)
 {
-    const char *text = frame_meta(weights, "projector");
+    const char *text = frame_meta(weights, part());
     struct projector was;
     (void)stage;
     file = *stage_options.init ? stage_options.init : stage_options.like;
@@ -68,8 +82,8 @@ static int configure(struct stage *stage, const struct frame *weights)
         return 0;
     if (projector_parse(text, &was))
         return fail_prefix("%s", file);
-    derived = weights_derived(weights, "projector") && !(given.layers && given.hidden && given.dim);
-    if (!weights_derived(weights, "projector")) {
+    derived = weights_derived(weights, part()) && !(given.layers && given.hidden && given.dim);
+    if (!weights_derived(weights, part())) {
         if (given.layers && layers != was.layers)
             return fail_flag("layers", layers, was.layers);
         if (given.dim && dim != was.dim)
@@ -79,17 +93,21 @@ static int configure(struct stage *stage, const struct frame *weights)
     layers = given.layers ? layers : was.layers;
     hidden = given.hidden ? hidden : was.hidden;
     dim = given.dim ? dim : was.dim;
+    dim_is_open = false;
     return 0;
 }
 
 static struct plan *make_plan(const struct tensor *h)
 {
     const int64_t width = hidden ? hidden : h->shape[2];
+    if (dim_is_open)
+        dim = h->shape[2];
     if (given.hidden && trained.layers > 1 && width != trained.hidden) {
         fail_flag("hidden", hidden, trained.hidden);
         return NULL;
     }
-    return head_plan((int)layers, h->shape[2], width, dim);
+    return predictor ? head_predictor_plan((int)layers, h->shape[2], width, dim)
+                     : head_plan((int)layers, h->shape[2], width, dim);
 }
 
 static void describe(const struct tensor *h, struct frame *join)
@@ -100,7 +118,7 @@ static void describe(const struct tensor *h, struct frame *join)
     if (derived)
         warn_line("%s does not say what its projection head is; its tensors are those of %s", file,
                   text);
-    frame_set_meta(join, "projector", text);
+    frame_set_meta(join, part(), text);
 }
 
 int main(int argc, char **argv)
@@ -113,12 +131,13 @@ int main(int argc, char **argv)
                                     {options, stage_option_specs, stage_link_option_specs,
                                      server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
-    return stage_run(&(struct stage){.input = "h",
+    dim_is_open = predictor && !given.dim;
+    return stage_run(&(struct stage){.input = predictor ? "z" : "h",
                                      .output = "z",
                                      .configure = configure,
                                      .make_plan = make_plan,
                                      .describe = describe,
                                      .flags = "--layers, --hidden or --dim",
-                                     .part = "projector",
+                                     .part = part(),
                                      .identity = layers == 0});
 }

@@ -25,16 +25,16 @@ static struct commands commands;
 /* Programs that are in no group are listed at the end. */
 static const struct group {
     const char *heading;
-    const char *names[8];
+    const char *names[12];
 } groups[] = {
     {"Data and networks", {"augment", "encode", "project", "classify"}},
-    {"Losses", {"ntxent", "ntlogistic", "triplet", "supcon"}},
+    {"Losses", {"ntxent", "ntlogistic", "triplet", "supcon", "byol"}},
     {"Optimizers", {"lars", "sgd", "adam"}},
     {"Look and judge", {"inspect", "progress", "evaluate", "export-model"}},
     {"Parts of a report", {"pick", "neighbours", "tsne", "page"}},
     {"Several workers", {"gather", "reduce", "shard", "keygen", "supervise"}},
 };
-enum { GROUPS = sizeof groups / sizeof *groups, MEMBERS = 8 };
+enum { GROUPS = sizeof groups / sizeof *groups, MEMBERS = 12 };
 
 static void list_one(FILE *out, const struct command *command)
 {

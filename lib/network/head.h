@@ -14,4 +14,9 @@
  * is its input. */
 struct plan *head_plan(int layers, int64_t in, int64_t hidden, int64_t out);
 
+/* Returns the predictor of BYOL (arXiv 2006.07733, section 3.3), which maps the projections of one
+ * view to those of the other. It is a head whose parameters are called predictor.{3l} and
+ * predictor.{3l+1}, and whose last linear map has no norm after it. */
+struct plan *head_predictor_plan(int layers, int64_t in, int64_t hidden, int64_t out);
+
 #endif

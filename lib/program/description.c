@@ -6,8 +6,8 @@
 #include "base/fail.h"
 #include "network/encoder.h"
 
-const char *const description_keys[DESCRIPTION_KEYS + 1] = {"encoder", "projector", "classifier",
-                                                            "class_names", NULL};
+const char *const description_keys[DESCRIPTION_KEYS + 1] = {
+    "encoder", "projector", "predictor", "classifier", "class_names", NULL};
 
 bool description_same(const char *key, const char *a, const char *b)
 {

@@ -3,6 +3,7 @@
  *
  *   encoder      network/encoder.h      by encode
  *   projector    network/projector.h    by project
+ *   predictor    network/projector.h    by project --predictor
  *   classifier   `classes=10`           by classify
  *   class_names  frame/class_names.h    by classify: the names of its classes
  *
@@ -15,7 +16,7 @@
 #include "frame/frame.h"
 
 /* The keys, in an order that metas_copy() takes: NULL ends them. */
-enum { DESCRIPTION_KEYS = 4 };
+enum { DESCRIPTION_KEYS = 5 };
 extern const char *const description_keys[DESCRIPTION_KEYS + 1];
 
 /* Returns true if two descriptions under one of the keys are of the same network: if the texts are

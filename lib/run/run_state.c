@@ -127,10 +127,10 @@ static struct frame *model_of(const struct frame *state)
     free(specs);
     if (!model)
         return fail_null("out of memory");
-    /* These are the keys that an optimizer writes into its model, the last four of which say what
+    /* These are the keys that an optimizer writes into its model, the last five of which say what
      * the network is (program/description.h). The run's settings are only in the state. */
-    static const char *const metas[] = {"optimizer", "step",       "steps",      "encoder",
-                                        "projector", "classifier", "class_names"};
+    static const char *const metas[] = {"optimizer", "step",      "steps",      "encoder",
+                                        "projector", "predictor", "classifier", "class_names"};
     frame_set_meta(model, "kind", "model");
     for (size_t i = 0; i < sizeof metas / sizeof *metas; i++) {
         const char *value = frame_meta(state, metas[i]);

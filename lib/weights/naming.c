@@ -149,6 +149,8 @@ static void find_heads(struct naming *n, const struct list *list)
     do {
         if (!*n->head && has(list, "%sprojector.0.weight", at))
             snprintf(n->head, sizeof n->head, "%.490sprojector.", at);
+        if (!*n->predictor && has(list, "%spredictor.0.weight", at))
+            snprintf(n->predictor, sizeof n->predictor, "%.490spredictor.", at);
         for (int module = 0; module < 2 && n->form == NAMING_SIMCLR_V2 && !*n->head; module++)
             if (has(list, "%shead.%slayers.0.weight", at, module ? "module." : ""))
                 snprintf(n->head, sizeof n->head, "%.480shead.%slayers.", at,
@@ -353,6 +355,8 @@ bool naming_translate(const struct naming *n, const char *name, char own[NAMING_
     const char *rest;
     if (*n->head && (rest = after(name, n->head)))
         return from_head(n, rest, own);
+    if (*n->predictor && (rest = after(name, n->predictor)))
+        return snprintf(own, NAMING_TEXT, "predictor.%s", rest) < NAMING_TEXT;
     if (*n->classifier && (rest = after(name, n->classifier)))
         return snprintf(own, NAMING_TEXT, "fc.%s", rest) < NAMING_TEXT;
     if (!(rest = after(name, n->prefix)))

@@ -18,8 +18,8 @@
  * '_', is k, key, ema, momentum or target. If there is still more than one, the file is refused.
  *
  * Heads are searched under the encoder's prefix and the shorter ones that it begins with:
- * projector.* as it is; head.layers.N of SimCLRv2-Pytorch as the projector; fc.*, classifier.* and
- * classifier.1.* of Hugging Face as `fc`. */
+ * projector.* and predictor.* as they are; head.layers.N of SimCLRv2-Pytorch as the projector; fc.*,
+ * classifier.* and classifier.1.* of Hugging Face as `fc`. */
 #ifndef NAMING_H
 #define NAMING_H
 
@@ -45,6 +45,7 @@ struct naming {
     char head[NAMING_TEXT];    /* prefix of the head, such as "projector." or "head.layers." */
     int layers[NAMING_LAYERS]; /* NAMING_SIMCLR_V2: indices of the head's parts, ascending */
     int n_layers;
+    char predictor[NAMING_TEXT];  /* prefix of BYOL's predictor, such as "predictor." */
     char classifier[NAMING_TEXT]; /* prefix of the classifier, such as "fc." */
 };
 

@@ -25,6 +25,11 @@ def make():
         a[:, 1:] += 0.8 * a[:, :1]
         return {"z": a.astype(np.float32), "y": random.integers(-1, 4, b), "index": np.arange(b)}
 
+    def with_target(b, d):
+        a = batch(b, 2, d)
+        a["z_target"] = (0.5 * a["z"] + random.normal(size=(b, 2, d)) / d**0.5).astype(np.float32)
+        return a
+
     def write(name, *all_frames):
         with open(name, "wb") as file:
             for i, tensors in enumerate(all_frames):
@@ -44,6 +49,9 @@ def make():
     write("noz.st", {"y": good["y"]})
     write("bytes.st", {"z": np.zeros((3, 2, 4), np.uint8), "y": np.zeros(3, np.int64)})
     write("single.st", batch(1, 2, 3))
+    write("targets.st", *(with_target(b, d) for b, d in [(3, 3), (1, 2), (40, 17), (150, 64)]))
+    write("nantarget.st", bad | {"z": good["z"], "z_target": bad["z"]})
+    write("narrow.st", good | {"z_target": good["z"][:, :, :3]})
     write("empty.st", {"z": np.zeros((0, 2, 4), np.float32), "y": np.zeros(0, np.int64)})
 
 
@@ -80,6 +88,14 @@ def row_loss(loss, s, i, same, number, semi_hard):
     return value, c
 
 
+def byol(z, target, length):
+    """Returns the mean over rows of 2 - 2 cos(z, the other view's target), and its gradient."""
+    u, v = z / length, target / np.linalg.norm(target, axis=1, keepdims=True)
+    v = v.reshape(-1, 2, z.shape[1])[:, ::-1].reshape(z.shape)
+    cosine = (u * v).sum(axis=1, keepdims=True)
+    return (2 - 2 * cosine).mean(), -2 * (v - cosine * u) / length / len(z)
+
+
 def spread(z):
     """Returns z_std and alignment, as they are defined: of directions, whatever the loss compares."""
     b, v, d = z.shape
@@ -100,18 +116,21 @@ def judge(asked, replies, loss, number, *flags):
         image = np.arange(b * v) // v
         y = tensors["y"][image] if loss == "supcon" else np.full(b * v, -1)
         same = (image[:, None] == image) | (y[:, None] == y) & (y[:, None] >= 0)
-        rows = [row_loss(loss, s, i, same, float(number), "semi-hard" in flags) for i in range(b * v)]
-        counted = [r for r in rows if r]
-        c = np.array([r[1] if r else np.zeros(b * v) for r in rows]) / max(len(counted), 1)
-        du = (c + c.T) @ u
-        if "no-normalize" not in flags:
-            du = (du - (du * u).sum(axis=1, keepdims=True) * u) / length
+        if loss == "byol":
+            want, du = byol(z, tensors["z_target"].reshape(b * v, d).astype(np.float64), length)
+        else:
+            rows = [row_loss(loss, s, i, same, float(number), "semi-hard" in flags) for i in range(b * v)]
+            counted = [r for r in rows if r]
+            c = np.array([r[1] if r else np.zeros(b * v) for r in rows]) / max(len(counted), 1)
+            du = (c + c.T) @ u
+            if "no-normalize" not in flags:
+                du = (du - (du * u).sum(axis=1, keepdims=True) * u) / length
+            want = sum(r[0] for r in counted) / max(len(counted), 1)
         assert list(reply) == ["dz"] and reply["dz"].shape == (b, v, d), list(reply)
         far = np.abs(reply["dz"].reshape(b * v, d) - du).max()
         assert far <= 1e-5 * max(np.abs(du).max(), 1e-6), (b, v, d, far, np.abs(du).max())
-        want = sum(r[0] for r in counted) / max(len(counted), 1)
         assert abs(float(told["loss"]) - want) <= 1e-5 * max(abs(want), 1), (told["loss"], want)
-        expect = set(meta) | {"loss", "contrast_acc", "z_std"}
+        expect = set(meta) | {"loss", "z_std"} | ({"contrast_acc"} if loss != "byol" else set())
         expect |= {"alignment"} if v > 1 else set()
         expect |= {"contrast_entropy"} if loss in ("ntxent", "supcon") else set()
         assert set(told) == expect, told

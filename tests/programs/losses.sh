@@ -35,6 +35,7 @@ check "triplet with its defaults" agrees z.st triplet - 0.4
 check "triplet --margin 0.8 --no-normalize" agrees z.st triplet margin 0.8 no-normalize
 check "triplet --semi-hard" agrees z.st triplet margin 0.3 semi-hard
 check "triplet --semi-hard --no-normalize" agrees z.st triplet margin 0.3 semi-hard no-normalize
+check "byol" agrees targets.st byol - 0
 
 same_bytes() {
     "$1" --threads 1 <z.st >one.st && "$1" --threads 3 <z.st | cmp - one.st
@@ -53,6 +54,12 @@ for program in supcon ntlogistic triplet; do
     check "$program: the same bytes with one and with three threads" same_bytes "$program"
     refuses "$program"
 done
+check "byol: the same bytes with one and with three threads" eval \
+    'byol --threads 1 <targets.st >one.st && byol --threads 3 <targets.st | cmp - one.st'
+check_fails 1 "byol: no targets" 'no tensor z_target, which the momentum encoder makes.* --ema' sh -c 'byol <z.st >out'
+check_fails 1 "byol: targets of another width" 'z_target is F32 \[4,2,3\], not F32 \[4,2,4\]' sh -c 'byol <narrow.st >out'
+check_fails 1 "byol: a NaN in the targets" 'byol: the loss is not finite in step 0' sh -c 'byol <nantarget.st >out'
+check_fails 1 "byol: four views" 'tensor z is F32 \[5,1,3\], not F32 \[\?,2,\?\]' sh -c 'byol <views.st >out'
 for program in ntlogistic triplet; do
     check_fails 1 "$program: four views" 'tensor z is F32 \[5,1,3\], not F32 \[\?,2,\?\]' \
         sh -c "$program <views.st >out"

@@ -141,6 +141,12 @@ static void test_other_forms(void **state)
     becomes(&n, "head.layers.1.running_var", "projector.1.running_var");
     becomes(&n, "head.layers.3.weight", "projector.3.weight");
     becomes(&n, "head.layers.4.bias", "projector.4.bias");
+
+    const char *byol[] = {"predictor.0.weight", "predictor.1.weight", "predictor.3.weight",
+                          "projector.0.weight", NULL};
+    assert_int_equal(find(&n, byol), 0);
+    becomes(&n, "predictor.3.weight", "predictor.3.weight");
+    becomes(&n, "predictor.1.running_var", "predictor.1.running_var");
 }
 
 static void test_moving_averages_are_passed_over(void **state)
