@@ -15,8 +15,7 @@ static const char details[] =
     "same image. The loss is the mean over all 2B rows, half of the paper's sum of both views\n"
     "(arXiv 2006.07733, equation 2). The target has no gradient.\n"
     "\n"
-    "Example: encode --ema 0.99 --opt ipc://opt --next 'exec:project --ema 0.99\n"
-    "  --opt ipc://opt --next \"exec:project --predictor --opt ipc://opt --next exec:byol\"'";
+    "Example: project --predictor --opt ipc://opt --next exec:byol";
 
 int main(int argc, char **argv)
 {
