@@ -1,7 +1,8 @@
 """Input and expected results for losses.sh.
 
     losses.py ROOT make                 writes z.st, views.st, and frames with defects
-    losses.py ROOT judge A REPLY LOSS NUMBER [semi-hard] [no-normalize]   compares in float64"""
+    losses.py ROOT judge A REPLY LOSS NUMBER [FLAG] [FLAG=VALUE]...   compares in float64
+    losses.py ROOT join WHOLE PART...   fails unless the rows of the parts are those of the whole, bit for bit"""
 
 import sys
 
@@ -52,11 +53,47 @@ def make():
     write("targets.st", *(with_target(b, d) for b, d in [(3, 3), (1, 2), (40, 17), (150, 64)]))
     write("nantarget.st", bad | {"z": good["z"], "z_target": bad["z"]})
     write("narrow.st", good | {"z_target": good["z"][:, :, :3]})
+    for b in (2, 100):
+        h = batch(b, 2, 17)["z"]
+        for world in (1, 2, 4)[: 2 + (b > 2)]:
+            for rank, rows in enumerate(np.split(h, world)):
+                with open(f"h{b}.{world}.{rank}.st", "wb") as file:
+                    frames.write(file, {"h": rows}, step=0, steps=1, batch=b, rank=rank, world=world)
+                    frames.write_end(file)
     write("empty.st", {"z": np.zeros((0, 2, 4), np.float32), "y": np.zeros(0, np.int64)})
 
 
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
+
+
+def pair_gradient(loss, s, number, flags):
+    """Returns the loss of each row of dcl or hcl, and the derivative of their sum by s."""
+    n, rows = len(s), np.arange(len(s))
+    negative = rows[:, None] // 2 != rows // 2
+    positive, e = s[rows, rows ^ 1], np.where(negative, np.exp(s / number), 0)
+    if loss == "dcl":
+        weight, slope = 1, -np.ones(n)
+        if "weighted" in flags:
+            sigma = float(flags.get("sigma", 0.5))
+            share = np.exp(positive / sigma)
+            share *= n / share.sum()
+            weight = 2 - share
+            slope = share * (positive - (share * positive).mean()) / sigma - weight
+        value = np.log(e.sum(axis=1)) - weight * positive / number
+        c = e / e.sum(axis=1, keepdims=True)
+    else:
+        beta, tau = float(flags.get("beta", 1)), float(flags.get("tau-plus", 0.1))
+        low, p = np.where(negative, e**beta, 0), np.exp(positive / number)
+        high = e * low
+        hard = high.sum(axis=1) / (low.sum(axis=1) / (n - 2))
+        g = np.maximum((hard - tau * (n - 2) * p) / (1 - tau), (n - 2) * np.exp(-1 / number))
+        by_hard = (g > (n - 2) * np.exp(-1 / number)) / (1 - tau) / (p + g)
+        c = (by_hard * hard)[:, None] * ((1 + beta) * high / high.sum(axis=1, keepdims=True)
+                                         - beta * low / low.sum(axis=1, keepdims=True))
+        value, slope = -np.log(p / (p + g)), -by_hard * tau * (n - 2) * p + p / (p + g) - 1
+    c[rows, rows ^ 1] = slope
+    return value, c / number
 
 
 def row_loss(loss, s, i, same, number, semi_hard):
@@ -106,6 +143,8 @@ def spread(z):
 
 def judge(asked, replies, loss, number, *flags):
     asked, replies = load(asked), load(replies)
+    flags = dict((flag.split("=") + [""])[:2] for flag in flags)
+    bound = 1e-6 if loss in ("dcl", "hcl") else 1e-5
     assert len(asked) == len(replies) > 0
     for (tensors, meta), (reply, told) in zip(asked, replies):
         b, v, d = tensors["z"].shape
@@ -119,7 +158,10 @@ def judge(asked, replies, loss, number, *flags):
         if loss == "byol":
             want, du = byol(z, tensors["z_target"].reshape(b * v, d).astype(np.float64), length)
         else:
-            rows = [row_loss(loss, s, i, same, float(number), "semi-hard" in flags) for i in range(b * v)]
+            if loss in ("dcl", "hcl"):
+                rows = list(zip(*pair_gradient(loss, s, float(number), flags)))
+            else:
+                rows = [row_loss(loss, s, i, same, float(number), "semi-hard" in flags) for i in range(b * v)]
             counted = [r for r in rows if r]
             c = np.array([r[1] if r else np.zeros(b * v) for r in rows]) / max(len(counted), 1)
             du = (c + c.T) @ u
@@ -128,8 +170,8 @@ def judge(asked, replies, loss, number, *flags):
             want = sum(r[0] for r in counted) / max(len(counted), 1)
         assert list(reply) == ["dz"] and reply["dz"].shape == (b, v, d), list(reply)
         far = np.abs(reply["dz"].reshape(b * v, d) - du).max()
-        assert far <= 1e-5 * max(np.abs(du).max(), 1e-6), (b, v, d, far, np.abs(du).max())
-        assert abs(float(told["loss"]) - want) <= 1e-5 * max(abs(want), 1), (told["loss"], want)
+        assert far <= bound * max(np.abs(du).max(), 1e-6), (b, v, d, far, np.abs(du).max())
+        assert abs(float(told["loss"]) - want) <= bound * max(abs(want), 1), (told["loss"], want)
         expect = set(meta) | {"loss", "z_std"} | ({"contrast_acc"} if loss != "byol" else set())
         expect |= {"alignment"} if v > 1 else set()
         expect |= {"contrast_entropy"} if loss in ("ntxent", "supcon") else set()
@@ -140,4 +182,11 @@ def judge(asked, replies, loss, number, *flags):
         assert v == 1 or abs(float(told["alignment"]) - alignment) <= 1e-6, (told["alignment"], alignment)
 
 
-{"make": make, "judge": judge}[action](*words)
+def join(whole, *parts):
+    (whole, told), parts = load(whole)[0], [load(part)[0] for part in parts]
+    joined = np.concatenate([tensors["dh"] for tensors, _ in parts])
+    assert joined.tobytes() == whole["dh"].tobytes() and np.abs(joined).max() > 0
+    assert all(meta["loss"] == told["loss"] for _, meta in parts)
+
+
+{"make": make, "judge": judge, "join": join}[action](*words)

@@ -16,7 +16,7 @@ py() {
 }
 py make
 
-agrees() { # input, program, option for the number or -, number, FLAG...
+agrees() { # input, program, option for the number or -, number, FLAG or FLAG=VALUE...
     local input=$1 program=$2 option=$3 number=$4
     shift 4
     local given=()
@@ -36,6 +36,12 @@ check "triplet --margin 0.8 --no-normalize" agrees z.st triplet margin 0.8 no-no
 check "triplet --semi-hard" agrees z.st triplet margin 0.3 semi-hard
 check "triplet --semi-hard --no-normalize" agrees z.st triplet margin 0.3 semi-hard no-normalize
 check "byol" agrees targets.st byol - 0
+check "dcl with its defaults" agrees z.st dcl - 0.1
+check "dcl --weighted" agrees z.st dcl temperature 0.2 weighted
+check "dcl --weighted --sigma 0.2 --no-normalize" agrees z.st dcl temperature 0.2 weighted sigma=0.2 no-normalize
+check "hcl with its defaults" agrees z.st hcl - 0.5
+check "hcl --beta 0.3 --tau-plus 0.02" agrees z.st hcl temperature 0.3 beta=0.3 tau-plus=0.02
+check "hcl --no-normalize" agrees z.st hcl temperature 0.4 no-normalize
 
 same_bytes() {
     "$1" --threads 1 <z.st >one.st && "$1" --threads 3 <z.st | cmp - one.st
@@ -50,7 +56,7 @@ refuses() { # program
     check_fails 2 "$1: a word too many" "unexpected word 'z.st'" "$1" z.st
     check_fails 2 "$1: no threads" '--threads: 0 is not between' "$1" --threads 0
 }
-for program in supcon ntlogistic triplet; do
+for program in supcon ntlogistic triplet dcl hcl; do
     check "$program: the same bytes with one and with three threads" same_bytes "$program"
     refuses "$program"
 done
@@ -60,7 +66,7 @@ check_fails 1 "byol: no targets" 'no tensor z_target, which the momentum encoder
 check_fails 1 "byol: targets of another width" 'z_target is F32 \[4,2,3\], not F32 \[4,2,4\]' sh -c 'byol <narrow.st >out'
 check_fails 1 "byol: a NaN in the targets" 'byol: the loss is not finite in step 0' sh -c 'byol <nantarget.st >out'
 check_fails 1 "byol: four views" 'tensor z is F32 \[5,1,3\], not F32 \[\?,2,\?\]' sh -c 'byol <views.st >out'
-for program in ntlogistic triplet; do
+for program in ntlogistic triplet dcl hcl; do
     check_fails 1 "$program: four views" 'tensor z is F32 \[5,1,3\], not F32 \[\?,2,\?\]' \
         sh -c "$program <views.st >out"
 done
@@ -71,6 +77,9 @@ check_fails 1 "supcon: no label" 'y of image 2 is -2: neither a label nor -1' sh
 check_fails 2 "a temperature of zero" '--temperature: 0 is not between' supcon --temperature 0
 check_fails 2 "a margin below zero" '--margin: -1 is not between' triplet --margin -1
 check_fails 2 "semi-hard without a margin" 'semi-hard needs a --margin above 0' triplet --semi-hard --margin 0
+check_fails 2 "a sigma without weights" '^dcl: --sigma needs --weighted' dcl --sigma 0.5
+check_fails 2 "a beta below zero" '--beta: -1 is not between 0 and 100' hcl --beta -1
+check_fails 2 "no negative of another class" '--tau-plus: 1 is not between 0 and 0.99' hcl --tau-plus 1
 
 # In training, labels reach the loss; metrics that a loss does not send are not needed anywhere.
 train() { # loss
@@ -83,20 +92,24 @@ train() { # loss
 check "supcon trains" train supcon
 check "ntlogistic trains" train 'ntlogistic --semi-hard'
 check "triplet trains" train triplet
-gathered() { # one image for each worker; the loss receives both
-    local r pids=()
-    for r in 0 1; do
-        augment --data shapes --size 8 --batch 2 --steps 1 --shard $r/2 | encode --width 0.0625 >h$r.st
+check "dcl trains" train 'dcl --weighted'
+check "hcl trains" train hcl
+gathered() { # LOSS, images, number of workers: each gets its rows of what one worker gets
+    local loss=$1 images=$2 world=$3 r pids=() parts=()
+    project --layers 0 --next "exec:$loss" <"h$images.1.0.st" >whole.st || return 1
+    gather --world "$world" --listen "ipc://$T/g" --next "exec:$loss" &
+    pids+=($!)
+    for ((r = 0; r < world; r++)); do
+        project --layers 0 --next "ipc://$T/g" <"h$images.$world.$r.st" >"g$r.st" &
+        pids+=($!)
+        parts+=("g$r.st")
     done
-    augment --data shapes --size 8 --batch 2 --steps 1 | encode --width 0.0625 |
-        project --layers 0 --next exec:ntxent >whole.st
-    gather --world 2 --listen "ipc://$T/g" --next exec:ntxent &
-    pids+=($!)
-    project --layers 0 --next "ipc://$T/g" <h0.st >g0.st &
-    pids+=($!)
-    project --layers 0 --next "ipc://$T/g" <h1.st >g1.st && all_end "${pids[@]}" &&
-        [ "$(inspect --meta loss g0.st)" = "$(inspect --meta loss whole.st)" ] &&
-        [ "$(inspect --meta loss g1.st)" = "$(inspect --meta loss whole.st)" ]
+    all_end "${pids[@]}" && py join whole.st "${parts[@]}"
 }
-check "a worker may have one image" gathered
+check "a worker may have one image" gathered ntxent 2 2
+for loss in 'dcl --weighted' hcl; do
+    for world in 1 2 4; do
+        check "$loss: the same bits with $world workers that gather" gathered "$loss" 100 "$world"
+    done
+done
 done_testing
