@@ -98,6 +98,8 @@ $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 $(BUILD)/lib/%.o: lib/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -MP -c -o $@ $<
+# Stages and optimizers on other processors must get the same bits (lib/optimizer/slow_copy.h).
+$(BUILD)/lib/optimizer/slow_copy.o: ALL_CFLAGS += -ffp-contract=off
 # The archive follows the list of its objects: a source that is removed leaves it.
 $(shell echo '$(LIB_OBJ)' | cmp -s - $(BUILD)/objects || echo '$(LIB_OBJ)' >$(BUILD)/objects)
 $(BUILD)/libsimclr.a: $(LIB_OBJ) $(BUILD)/objects

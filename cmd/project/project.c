@@ -132,6 +132,10 @@ int main(int argc, char **argv)
                                      server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     dim_is_open = predictor && !given.dim;
+    if (predictor && stage_options.ema >= 0)
+        options_reject(
+            "--ema and --predictor exclude each other: a predictor has no slow copy, and "
+            "passes z_target on");
     return stage_run(&(struct stage){.input = predictor ? "z" : "h",
                                      .output = "z",
                                      .configure = configure,

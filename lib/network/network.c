@@ -25,6 +25,11 @@ struct network *network_new(struct plan *plan, struct engine *engine)
     return NULL;
 }
 
+struct network *network_copy(const struct network *net, struct engine *engine)
+{
+    return network_new(plan_copy(net->plan), engine);
+}
+
 void network_free(struct network *net)
 {
     if (!net)

@@ -18,6 +18,10 @@ struct network;
  * out, or if the plan or the engine is NULL because the function that should have made it failed.
  * It then frees both. */
 struct network *network_new(struct plan *plan, struct engine *engine);
+/* Returns a network that owns a copy of the plan, whose parameters have the same values and no
+ * gradients, so it has forward passes only. Otherwise it is like network_new(); the other
+ * network's plan stays with it. */
+struct network *network_copy(const struct network *net, struct engine *engine);
 void network_free(struct network *net); /* NULL is fine */
 
 /* network_parameters() returns the plan's parameters, which the network owns. The caller fills in
@@ -43,10 +47,12 @@ void network_share(struct network *net,
 
 struct network_shape {
     int64_t images, height, width;
-    int64_t grains;  /* training: number of parts of a sum over images; divides images */
-    int64_t chunk;   /* training: images in memory at a time; 0: all */
-    bool training;   /* batch statistics, and memory for a backward pass */
-    bool input_grad; /* training: the backward pass also computes the input's gradient; then no
+    int64_t grains;    /* training: number of parts of a sum over images; divides images */
+    int64_t chunk;     /* training: images in memory at a time; 0: all */
+    bool training;     /* batch statistics, and memory for a backward pass */
+    bool forward_only; /* training: no backward pass follows, so memory is that of an evaluation of
+                          these images, and the running statistics stay as they are */
+    bool input_grad;   /* training: the backward pass also computes the input's gradient; then no
                         operation of the plan may be frozen */
 };
 

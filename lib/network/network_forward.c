@@ -327,8 +327,8 @@ int network_forward(struct network *net, const uint8_t *bytes, const float *floa
         if (training)
             add_to_batch_sums(net, at == 0);
     }
-    if (training)
+    if (goes_back(net))
         move_running_statistics(net);
-    net->ran = training;
+    net->ran = goes_back(net);
     return 0;
 }

@@ -44,9 +44,11 @@ static void raise_conv_needs(struct network *net, int i, struct needs *n)
     raise_to(&n->work, e->conv_work_bytes(e, &s));
     if (!trains(net, i))
         return;
+    raise_to(&n->sums, (size_t)(e->conv_sum_rows(e, &s) * 2 * s.o));
+    if (!goes_back(net))
+        return;
     raise_to(&n->back, packs_at_use(net) ? 0 : bytes);
     raise_to(&n->partials, e->conv_partial_bytes(e, &s));
-    raise_to(&n->sums, (size_t)(e->conv_sum_rows(e, &s) * 2 * s.o));
 }
 
 /* Raises needs to those of slices of net->images images. */
@@ -108,7 +110,7 @@ static struct arena lay_out_host(struct network *net, const struct needs *n, uns
 {
     struct arena a = {0};
     size_t levels = 0;
-    for (int64_t parts = slices(net) - 1; net->shape.training && parts; parts /= 2)
+    for (int64_t parts = slices(net) - 1; goes_back(net) && parts; parts /= 2)
         levels++;
     const size_t digits = EXACT_SUM_DIGITS * 2 * n->channels + 1;
     const size_t at_sums = arena_reserve(&a, n->sums, sizeof *net->sums);
@@ -158,12 +160,13 @@ static bool same_shape(const struct network_shape *a, const struct network_shape
 {
     return a->images == b->images && a->height == b->height && a->width == b->width &&
            a->grains == b->grains && a->chunk == b->chunk && a->training == b->training &&
-           a->input_grad == b->input_grad;
+           a->forward_only == b->forward_only && a->input_grad == b->input_grad;
 }
 
 int network_prepare(struct network *net, const struct network_shape *shape)
 {
-    assert(shape->training || !shape->input_grad);
+    assert(shape->training || (!shape->input_grad && !shape->forward_only));
+    assert(!shape->forward_only || !shape->input_grad);
     assert(!net->plan->frozen || !shape->input_grad);
     if (net->prepared && same_shape(&net->shape, shape))
         return 0;
@@ -177,7 +180,7 @@ int network_prepare(struct network *net, const struct network_shape *shape)
     const int64_t most = !shape->training ? SLICE : shape->chunk ? shape->chunk : shape->images;
     net->slice = most < shape->images ? most : shape->images;
     if (plan_lay_out(net->plan, net->slice, shape->height, shape->width, net->engine->element,
-                     shape->training, shape->input_grad, &net->layout) ||
+                     goes_back(net), shape->input_grad, &net->layout) ||
         allocate(net))
         return -1;
     net->prepared = net->changed = true;

@@ -65,11 +65,16 @@ static inline struct parameter *parameter(const struct network *net, int index)
     return &net->plan->parameters.list[index];
 }
 
-/* Returns true if operation i is trained in this pass. It then uses the batch's statistics and has
- * a backward pass. */
+/* Returns true if operation i is trained in this pass. It then uses the batch's statistics. */
 static inline bool trains(const struct network *net, int i)
 {
     return net->shape.training && i >= net->plan->frozen;
+}
+
+/* Returns true if a backward pass follows, for the operations that are trained. */
+static inline bool goes_back(const struct network *net)
+{
+    return net->shape.training && !net->shape.forward_only;
 }
 
 /* Return the sizes of operations for the present slice. network_half_shape() returns that of one

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "base/fail.h"
@@ -27,6 +28,51 @@ struct plan *plan_new_series(int64_t channels)
     if (p)
         p->series = true;
     return p;
+}
+
+/* Adds a copy of a parameter without a gradient, as those of buffers are added. */
+static int copy_parameter(struct parameters *to, const struct parameter *from)
+{
+    const int i =
+        parameters_add(to, from->name, from->type, from->ndim, from->shape, true, from->start);
+    if (i < 0)
+        return -1;
+    struct parameter *p = &to->list[i];
+    memcpy(p->value, from->value, parameters_bytes(p));
+    p->buffer = from->buffer;
+    p->frozen = from->frozen;
+    p->shared = from->shared;
+    return 0;
+}
+
+struct plan *plan_copy(const struct plan *p)
+{
+    const size_t operations = (size_t)p->n_operations * sizeof *p->operations;
+    const size_t channels = (size_t)p->n_tensors * sizeof *p->channels;
+    struct plan *copy = malloc(sizeof *copy);
+    if (!copy) {
+        fail_memory(NULL);
+        return NULL;
+    }
+    *copy = *p;
+    copy->parameters = (struct parameters){0};
+    copy->room_operations = p->n_operations;
+    copy->room_channels = p->n_tensors;
+    copy->operations = malloc(operations);
+    copy->channels = malloc(channels);
+    bool good = copy->operations && copy->channels;
+    if (good) {
+        memcpy(copy->operations, p->operations, operations);
+        memcpy(copy->channels, p->channels, channels);
+    } else
+        fail_memory(NULL);
+    for (int i = 0; good && i < p->parameters.n; i++)
+        good = !copy_parameter(&copy->parameters, &p->parameters.list[i]);
+    if (!good) {
+        plan_free(copy);
+        return NULL;
+    }
+    return copy;
 }
 
 void plan_free(struct plan *p)

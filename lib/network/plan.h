@@ -52,6 +52,10 @@ struct plan *plan_new(int64_t channels);
 struct plan *plan_new_series(int64_t channels);
 void plan_free(struct plan *p); /* NULL is fine */
 
+/* Returns a copy of a plan and of its parameters' values, for forward passes only: the parameters
+ * have no gradients. Returns NULL with a message if memory is out. */
+struct plan *plan_copy(const struct plan *p);
+
 /* Each of the following functions appends an operation on tensor `in`. It returns the operation's
  * output tensor, or -1 with a message. If `in` is -1 it returns -1, so that calls can be chained
  * and checked once. The last tensor is the network's output. */

@@ -239,7 +239,7 @@ static int pop_round(struct collective *r, struct frame **frames)
         memmove(rank->frames, rank->frames + 1, (size_t)--rank->n * sizeof *rank->frames);
     }
     if (!check_same(r, frames, "step") && !check_same(r, frames, "kind") &&
-        !check_descriptions(r, frames))
+        !check_same(r, frames, "ema") && !check_descriptions(r, frames))
         return 0;
     for (int i = 0; i < r->count; i++)
         frame_free(frames[i]);

@@ -9,6 +9,7 @@
 #include "base/stop.h"
 #include "base/warn.h"
 #include "frame/sound.h"
+#include "program/ema.h"
 #include "program/gradient_squares.h"
 #include "program/link_options.h"
 #include "program/optimizer_state.h"
@@ -68,7 +69,8 @@ static int check_join(struct optimizer *o, int client, const struct frame *reque
 {
     const char *resumed = o->state.config->resume ? o->state.config->state : NULL;
     if (optimizer_settings_check(&o->state.settings, request) ||
-        descriptions_check(&o->state.described, request, resumed))
+        descriptions_check(&o->state.described, request, resumed) ||
+        optimizer_store_check_slow(&o->state.store, request, resumed))
         return -1;
     for (int i = 0; i < request->n_tensors; i++) {
         const struct tensor *t = &request->tensors[i];
@@ -108,9 +110,13 @@ static void count_owed(const struct optimizer *o, int client)
 /* Makes the client the owner of its tensors, and stores those that are new. */
 static int take_initial(struct optimizer *o, int client, const struct frame *request)
 {
+    double momentum;
+    if (ema_get(request, &momentum))
+        return -1;
     for (int i = 0; i < request->n_tensors; i++) {
         struct owned_tensor *e = optimizer_store_find(&o->state.store, request->tensors[i].name);
-        if (!e && !(e = optimizer_store_add(&o->state.store, &request->tensors[i])))
+        if (!e && (!(e = optimizer_store_add(&o->state.store, &request->tensors[i])) ||
+                   optimizer_store_keep_slow(e, momentum)))
             return -1;
         e->client = client;
         e->frozen = parameter_name_is_frozen(frame_meta(request, "frozen"), e->name);
@@ -136,10 +142,20 @@ static bool counts_steps(const struct optimizer *o)
     return !frozen;
 }
 
+/* Adds slow copies to the answer to a join. Consumes the answer on failure. */
+static int add_slow(const struct optimizer *o, struct frame **answer)
+{
+    struct frame *all = optimizer_store_add_slow(&o->state.store, *answer);
+    frame_free(*answer);
+    *answer = all;
+    return all ? 0 : -1;
+}
+
 /* Answers a join that check_join() has accepted. Consumes the request. */
 static int answer_join(struct optimizer *o, int client, struct frame *request)
 {
     struct frame *reply = request;
+    const bool slow = frame_meta(request, "ema") != NULL;
     if (take_initial(o, client, request)) {
         frame_free(request);
         return -1;
@@ -152,6 +168,8 @@ static int answer_join(struct optimizer *o, int client, struct frame *request)
             return -1;
         frame_drop_meta(reply, "optimizer");
     }
+    if (slow && add_slow(o, &reply))
+        return -1;
     frame_set_meta(reply, "kind", "join");
     if (counts_steps(o))
         frame_set_meta_int(reply, "step", o->state.step);
@@ -181,9 +199,9 @@ static int check_gradients(struct optimizer *o, const struct frame *request, boo
     return 0;
 }
 
-/* Updates the parameter whose gradient is t, or stores the new value of a buffer. Writes the sum of
+/* Updates the parameter whose gradient is t and its slow copy, or stores the new value of a buffer. Writes the sum of
  * the gradient's squares into *squares. */
-static int update(struct optimizer *o, const struct tensor *t, double lr, double *squares)
+static int update(struct optimizer *o, struct tensor *t, double lr, double *squares)
 {
     struct optimizer_state *s = &o->state;
     struct owned_tensor *e = optimizer_store_find(&s->store, t->name);
@@ -197,6 +215,8 @@ static int update(struct optimizer *o, const struct tensor *t, double lr, double
                             e->slots))
             return fail("the gradient of %s is not finite in step %" PRId64, t->name, s->step);
         *squares = squares_sum(gradient, e->count);
+        if (optimizer_store_follow(&s->store, e, t)) /* after the last use of the gradient */
+            return -1;
     }
     e->updated = s->step;
     return 0;
@@ -218,7 +238,7 @@ static int take_step(struct optimizer *o, struct frame *request, double *lr)
         return -1;
     *lr = schedule_rate(&o->state.config->schedule, &at);
     for (int i = 0; i < request->n_tensors; i++) {
-        const struct tensor *t = &request->tensors[i];
+        struct tensor *t = &request->tensors[i];
         double squares = 0;
         if (update(o, t, *lr, &squares))
             return -1;

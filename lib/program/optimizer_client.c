@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,8 @@
 #include "base/fail.h"
 #include "base/half.h"
 #include "frame/sound.h"
+#include "optimizer/slow_copy.h"
+#include "program/ema.h"
 #include "program/gradient_squares.h"
 #include "program/metas.h"
 #include "program/parameter_frames.h"
@@ -20,6 +23,9 @@ enum { BUCKET_BYTES = 1 << 20 };
 struct optimizer_client {
     struct link *link;
     struct parameters *parameters;
+    struct parameters *slow; /* slow copies of them, or NULL */
+    double momentum;         /* of the slow copies */
+    bool *moved;             /* whether each parameter has a new value in this step */
     enum dtype wire;
     int64_t rank;
     struct frame *metas; /* metadata for the current step's requests */
@@ -35,7 +41,8 @@ struct optimizer_client *optimizer_client_new(struct link *link, struct paramete
 {
     struct optimizer_client *c = calloc(1, sizeof *c);
     if (c && (c->bucket = calloc((size_t)parameters->n + 1, sizeof *c->bucket)) &&
-        (c->squares = calloc((size_t)parameters->n + 1, sizeof *c->squares))) {
+        (c->squares = calloc((size_t)parameters->n + 1, sizeof *c->squares)) &&
+        (c->moved = calloc((size_t)parameters->n + 1, sizeof *c->moved))) {
         c->link = link;
         c->parameters = parameters;
         c->wire = wire;
@@ -52,7 +59,16 @@ void optimizer_client_free(struct optimizer_client *c)
     frame_free(c->metas);
     free(c->bucket);
     free(c->squares);
+    free(c->moved);
     free(c);
+}
+
+void optimizer_client_keep_slow(struct optimizer_client *c, struct parameters *slow,
+                                double momentum)
+{
+    assert(slow->n == c->parameters->n);
+    c->slow = slow;
+    c->momentum = momentum;
 }
 
 /* Returns true if this rank sends parameter i. Values that all ranks have in common are sent by
@@ -140,6 +156,59 @@ static int take_values(struct optimizer_client *c, const struct frame *reply)
     return parameter_frames_load(c->parameters, reply, link_name(c->link));
 }
 
+/* Returns true if parameter i has a slow copy that moves: frozen parameters keep theirs. */
+static bool follows(const struct optimizer_client *c, int i)
+{
+    const struct parameter *p = &c->parameters->list[i];
+    return c->slow && !p->buffer && !p->frozen;
+}
+
+/* Takes the slow copies from the answer to a join. */
+static int take_slow(struct optimizer_client *c, const struct frame *reply)
+{
+    for (int i = 0; c->slow && i < c->slow->n; i++) {
+        const struct parameter *p = &c->slow->list[i];
+        char name[EMA_TEXT];
+        if (p->buffer)
+            continue;
+        ema_name(name, p->name);
+        if (!frame_find(reply, name))
+            return fail("%s: the answer to a join lacks %s: this optimizer keeps no slow copies, "
+                        "which --ema needs",
+                        link_name(c->link), name);
+        const struct tensor *t = frame_need(reply, name, DTYPE_F32, p->ndim, p->shape);
+        if (!t || sound_tensor(t))
+            return fail_prefix("%s", link_name(c->link));
+        memcpy(p->value, t->data, t->bytes);
+    }
+    return 0;
+}
+
+/* Moves the slow copies of the parameters whose new values have come with this answer. */
+static int follow(struct optimizer_client *c, const struct frame *reply)
+{
+    for (int i = 0; i < c->parameters->n; i++) {
+        const struct parameter *p = &c->parameters->list[i];
+        if (!follows(c, i) || !frame_find(reply, p->name))
+            continue;
+        if (c->moved[i])
+            return fail("%s: %s came twice in a step", link_name(c->link), p->name);
+        c->moved[i] = true;
+        slow_copy_follow(c->momentum, p->count, p->value, c->slow->list[i].value);
+    }
+    return 0;
+}
+
+/* Checks that each slow copy has moved. */
+static int check_moved(const struct optimizer_client *c)
+{
+    for (int i = 0; i < c->parameters->n; i++)
+        if (follows(c, i) && !c->moved[i])
+            return fail("%s: no answer to gradients has %s, which its slow copy follows",
+                        link_name(c->link), c->parameters->list[i].name);
+    return 0;
+}
+
 static int take_squares(struct optimizer_client *c, const struct frame *reply)
 {
     return gradient_squares_take(c->squares, c->parameters, reply)
@@ -176,9 +245,11 @@ int optimizer_client_join(struct optimizer_client *c, const struct frame *reques
     frame_set_meta(join, "kind", "join");
     frame_inherit_metas(join, description);
     name_frozen(c, join);
+    if (c->slow)
+        ema_set(join, c->momentum);
     if (link_request(c->link, join, &reply))
         return -1;
-    int bad = check_values(c, reply) || take_values(c, reply) ||
+    int bad = check_values(c, reply) || take_values(c, reply) || take_slow(c, reply) ||
               frame_meta_int(reply, "step", 0, next_step);
     for (int i = 0; !bad && i < c->parameters->n; i++)
         if (!frame_find(reply, c->parameters->list[i].name))
@@ -194,8 +265,10 @@ int optimizer_client_begin(struct optimizer_client *c, const struct frame *reque
     frame_free(c->metas);
     c->n_bucket = c->in_flight = 0;
     c->bucket_bytes = 0;
-    for (int i = 0; i < c->parameters->n; i++)
+    for (int i = 0; i < c->parameters->n; i++) {
         c->squares[i] = NAN;
+        c->moved[i] = false;
+    }
     if (!(c->metas = frame_new(NULL, 0)))
         return -1;
     metas_copy(c->metas, request,
@@ -245,13 +318,13 @@ int optimizer_client_finish(struct optimizer_client *c, const char **lr)
         const char *text = frame_meta(reply, "lr");
         if (text)
             snprintf(c->lr, sizeof c->lr, "%s", text);
-        int bad = take_values(c, reply) || take_squares(c, reply);
+        int bad = take_values(c, reply) || take_squares(c, reply) || follow(c, reply);
         frame_free(reply);
         if (bad)
             return -1;
     }
     *lr = c->lr;
-    return 0;
+    return check_moved(c);
 }
 
 double optimizer_client_grad_norm(const struct optimizer_client *c)

@@ -20,6 +20,13 @@ struct optimizer_client *optimizer_client_new(struct link *link, struct paramete
                                               enum dtype wire);
 void optimizer_client_free(struct optimizer_client *c);
 
+/* Makes the client keep slow copies of the parameters (optimizer/slow_copy.h) in `slow`, which has
+ * the same tensors in the same order and must outlive it. Called before the join, which asks for
+ * them: they start as the optimizer's. Each new value of a parameter then moves its copy, as it
+ * does in the optimizer. Buffers of `slow` are left alone. */
+void optimizer_client_keep_slow(struct optimizer_client *c, struct parameters *slow,
+                                double momentum);
+
 /* Joins: sends the names of the frozen blocks and, on rank 0 only, the parameters. Receives the
  * current values and sets *next_step. `request` is the first frame of the stream; its rank, world,
  * grains, batch, images, steps and steps_per_epoch are sent along, and all metadata of
@@ -35,7 +42,8 @@ int optimizer_client_begin(struct optimizer_client *c, const struct frame *reque
 /* Sends the gradient of parameter number i, which must be complete. It may wait to be sent in one
  * bucket with later gradients. */
 int optimizer_client_push(struct optimizer_client *c, int i);
-/* Sends what is left, waits for the answers and stores the new values. *lr becomes the learning
+/* Sends what is left, waits for the answers and stores the new values. With slow copies it is an
+ * error if a parameter has no new value, or two. *lr becomes the learning
  * rate that was used, as the optimizer printed it, or "" if the optimizer did not send it. The text
  * is valid until the next call. */
 int optimizer_client_finish(struct optimizer_client *c, const char **lr);

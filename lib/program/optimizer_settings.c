@@ -1,11 +1,12 @@
 #include "program/optimizer_settings.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/shortest.h"
 #include "base/warn.h"
 #include "program/optimizer_options.h"
 
@@ -73,20 +74,11 @@ int optimizer_settings_take(struct optimizer_settings *s, const struct frame *re
 
 /* ---- of the optimizer ---- */
 
-/* Prints the shortest text that reads back as exactly this value. */
-static void print_double(char *text, size_t size, double value)
-{
-    for (int digits = 6; digits <= 17; digits++) {
-        snprintf(text, size, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            return;
-    }
-}
-
 /* Prints one flag's value, or "" if it has none. A switch that notes whether it was given has none if
  * it was not; so a flag of a later version leaves states as they were. */
 static void print_value(const struct option_spec *o, char *text, size_t size)
 {
+    assert(size >= SHORTEST_TEXT);
     *text = 0;
     if (o->kind == OPTION_SWITCH && o->given && !*o->given)
         return;
@@ -97,7 +89,7 @@ static void print_value(const struct option_spec *o, char *text, size_t size)
     else if (o->kind == OPTION_INT && *(const int64_t *)o->value >= (int64_t)o->min)
         snprintf(text, size, "%" PRId64, *(const int64_t *)o->value);
     else if (o->kind == OPTION_DOUBLE && *(const double *)o->value >= o->min)
-        print_double(text, size, *(const double *)o->value);
+        shortest_print(text, *(const double *)o->value);
 }
 
 /* Returns flag number i, or NULL after the last. The program's own flags come first, then those of

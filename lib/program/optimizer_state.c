@@ -8,6 +8,7 @@
 #include "base/fail.h"
 #include "frame/frame_io.h"
 #include "frame/sound.h"
+#include "program/ema.h"
 
 void optimizer_state_init(struct optimizer_state *s, const struct optimizer_rule *rule,
                           const struct optimizer_config *config)
@@ -32,64 +33,85 @@ static struct tensor_spec owned_spec(const struct owned_tensor *e, const char *n
     return spec;
 }
 
-/* Describes all tensors, followed with `slots` by the parameters' slots, whose names it writes to
- * `names`. Returns their number. */
-static int describe(const struct optimizer_state *s, bool slots, struct tensor_spec *specs,
-                    char (*names)[SLOT_NAME])
+/* A tensor of a state besides parameters and buffers. */
+struct extra {
+    char name[SLOT_NAME];
+    const struct owned_tensor *of; /* it has the shape of this parameter */
+    const float *values;
+};
+
+/* Lists a state's slots, and then its slow copies, in list. Returns their number. */
+static int list_extra(const struct optimizer_state *s, struct extra *list)
 {
     const struct optimizer_store *all = &s->store;
     int n = 0;
-    for (int i = 0; i < all->n; i++)
-        specs[n++] = owned_spec(&all->tensors[i], all->tensors[i].name);
-    for (int j = 0; slots && j < s->rule->n_slots; j++)
+    for (int j = 0; j < s->rule->n_slots; j++)
         for (int i = 0; i < all->n; i++) {
-            if (all->tensors[i].buffer)
+            const struct owned_tensor *e = &all->tensors[i];
+            if (e->buffer)
                 continue;
-            snprintf(names[n], sizeof *names, "%s/%s", s->rule->slots[j], all->tensors[i].name);
-            specs[n] = owned_spec(&all->tensors[i], names[n]);
-            n++;
+            snprintf(list[n].name, sizeof list->name, "%s/%s", s->rule->slots[j], e->name);
+            list[n].of = e;
+            list[n++].values = e->slots[j];
         }
+    for (int i = 0; i < all->n; i++) {
+        if (!all->tensors[i].slow)
+            continue;
+        ema_name(list[n].name, all->tensors[i].name);
+        list[n].of = &all->tensors[i];
+        list[n++].values = all->tensors[i].slow;
+    }
     return n;
 }
 
-/* Copies the values, and with `slots` the slots, into a frame that describe() described. */
-static void copy_values(const struct optimizer_state *s, bool slots, struct frame *f,
-                        char (*names)[SLOT_NAME])
+/* Returns a frame with all parameters and buffers, and n more tensors. */
+static struct frame *pack(const struct optimizer_store *all, const struct extra *extra, int n)
 {
-    const struct optimizer_store *all = &s->store;
-    int n = all->n;
+    struct tensor_spec *specs = calloc((size_t)(all->n + n) + 1, sizeof *specs);
+    if (!specs)
+        return fail_null("out of memory");
+    for (int i = 0; i < all->n; i++)
+        specs[i] = owned_spec(&all->tensors[i], all->tensors[i].name);
+    for (int i = 0; i < n; i++)
+        specs[all->n + i] = owned_spec(extra[i].of, extra[i].name);
+    struct frame *f = frame_new(specs, all->n + n);
+    free(specs);
+    if (!f)
+        return NULL;
     for (int i = 0; i < all->n; i++)
         memcpy(frame_find(f, all->tensors[i].name)->data, all->tensors[i].value,
                all->tensors[i].bytes);
-    for (int j = 0; slots && j < s->rule->n_slots; j++)
-        for (int i = 0; i < all->n; i++)
-            if (!all->tensors[i].buffer)
-                memcpy(frame_find(f, names[n++])->data, all->tensors[i].slots[j],
-                       all->tensors[i].bytes);
+    for (int i = 0; i < n; i++)
+        memcpy(frame_find(f, extra[i].name)->data, extra[i].values, extra[i].of->bytes);
+    return f;
+}
+
+/* Writes the momentum of slow copies, and the settings. */
+static void write_settings(const struct optimizer_state *s, struct frame *f)
+{
+    for (int i = 0; i < s->store.n; i++)
+        if (s->store.tensors[i].slow)
+            ema_set_part(f, s->store.tensors[i].name, s->store.tensors[i].momentum);
+    optimizer_settings_write(&s->settings, f);
 }
 
 struct frame *optimizer_state_pack(const struct optimizer_state *s, bool slots)
 {
     const size_t most = (size_t)s->store.n * (size_t)(1 + s->rule->n_slots) + 1;
-    struct tensor_spec *specs = calloc(most, sizeof *specs);
-    char(*names)[SLOT_NAME] = calloc(most, sizeof *names);
-    struct frame *f = NULL;
-    if (specs && names)
-        f = frame_new(specs, describe(s, slots, specs, names));
-    else
-        fail_memory(NULL);
-    if (f) {
-        copy_values(s, slots, f, names);
-        frame_set_meta(f, "kind", slots ? "state" : "model");
-        frame_set_meta(f, "optimizer", s->rule->name);
-        frame_set_meta_int(f, "step", s->step);
-        frame_set_meta_int(f, "steps", s->steps);
-        descriptions_write(&s->described, f);
-        if (slots)
-            optimizer_settings_write(&s->settings, f);
-    }
-    free(specs);
-    free(names);
+    struct extra *extra = calloc(most, sizeof *extra);
+    if (!extra)
+        return fail_null("out of memory");
+    struct frame *f = pack(&s->store, extra, slots ? list_extra(s, extra) : 0);
+    free(extra);
+    if (!f)
+        return NULL;
+    frame_set_meta(f, "kind", slots ? "state" : "model");
+    frame_set_meta(f, "optimizer", s->rule->name);
+    frame_set_meta_int(f, "step", s->step);
+    frame_set_meta_int(f, "steps", s->steps);
+    descriptions_write(&s->described, f);
+    if (slots)
+        write_settings(s, f);
     return f;
 }
 
@@ -153,6 +175,30 @@ static int check_kind(struct optimizer_state *s, const struct frame *f, const ch
     return 0;
 }
 
+/* Copies the tensor of that name from a state's frame to `to`, which is of the parameter e. */
+static int take_extra(const struct owned_tensor *e, const struct frame *f, const char *name,
+                      float *to)
+{
+    const struct tensor *t = frame_find(f, name);
+    if (!t || optimizer_store_check(e, t, false))
+        return fail("%s is missing or does not fit", name);
+    memcpy(to, t->data, t->bytes);
+    return 0;
+}
+
+/* Takes a parameter's slow copy. The state has both, it and its momentum, or neither. */
+static int take_slow(struct owned_tensor *e, const struct frame *f)
+{
+    double momentum;
+    char name[EMA_TEXT];
+    ema_name(name, e->name);
+    if (ema_get_part(f, e->name, &momentum) || optimizer_store_keep_slow(e, momentum))
+        return -1;
+    if (e->slow)
+        return take_extra(e, f, name, e->slow);
+    return frame_find(f, name) ? fail("%s has no momentum in the metadata", name) : 0;
+}
+
 /* Stores a state's tensors: first the parameters, then the tensors of their slots. */
 static int take_tensors(struct optimizer_state *s, const struct frame *f)
 {
@@ -160,16 +206,17 @@ static int take_tensors(struct optimizer_state *s, const struct frame *f)
         if (sound_tensor(&f->tensors[i]) ||
             (!strchr(f->tensors[i].name, '/') && !optimizer_store_add(&s->store, &f->tensors[i])))
             return -1;
-    for (int i = 0; i < s->store.n; i++)
-        for (int j = 0; !s->store.tensors[i].buffer && j < s->rule->n_slots; j++) {
-            struct owned_tensor *e = &s->store.tensors[i];
+    for (int i = 0; i < s->store.n; i++) {
+        struct owned_tensor *e = &s->store.tensors[i];
+        for (int j = 0; !e->buffer && j < s->rule->n_slots; j++) {
             char slot[SLOT_NAME];
             snprintf(slot, sizeof slot, "%s/%s", s->rule->slots[j], e->name);
-            const struct tensor *t = frame_find(f, slot);
-            if (!t || optimizer_store_check(e, t, false))
-                return fail("%s is missing or does not fit", slot);
-            memcpy(e->slots[j], t->data, t->bytes);
+            if (take_extra(e, f, slot, e->slots[j]))
+                return -1;
         }
+        if (!e->buffer && take_slow(e, f))
+            return -1;
+    }
     return 0;
 }
 

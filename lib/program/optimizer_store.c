@@ -6,6 +6,8 @@
 #include "base/fail.h"
 #include "base/grow.h"
 #include "base/half.h"
+#include "optimizer/slow_copy.h"
+#include "program/ema.h"
 #include "program/parameter_name.h"
 
 struct owned_tensor *optimizer_store_find(const struct optimizer_store *s, const char *name)
@@ -20,6 +22,7 @@ static void free_tensor(struct owned_tensor *e)
 {
     free(e->name);
     free(e->value);
+    free(e->slow);
     for (int i = 0; i < OPTIMIZER_SLOTS; i++)
         free(e->slots[i]);
 }
@@ -45,6 +48,7 @@ struct owned_tensor *optimizer_store_add(struct optimizer_store *s, const struct
                              .count = tensor_count(t),
                              .bytes = t->bytes,
                              .buffer = parameter_name_is_buffer(t->name),
+                             .momentum = EMA_NONE,
                              .client = -1,
                              .updated = -1};
     memcpy(e.shape, t->shape, sizeof e.shape);
@@ -105,6 +109,84 @@ void optimizer_store_answer(const struct owned_tensor *e, struct tensor *t)
         half_narrow_bf16(e->value, t->data, e->count);
     else
         memcpy(t->data, e->value, e->bytes);
+}
+
+/* ---- slow copies ---- */
+
+int optimizer_store_keep_slow(struct owned_tensor *e, double momentum)
+{
+    if (e->buffer || momentum < 0)
+        return 0;
+    if (!(e->slow = malloc(e->bytes + 1)))
+        return fail("out of memory for the slow copy of %s", e->name);
+    memcpy(e->slow, e->value, e->bytes);
+    e->momentum = momentum;
+    return 0;
+}
+
+int optimizer_store_check_slow(const struct optimizer_store *s, const struct frame *join,
+                               const char *resumed)
+{
+    double now;
+    char is[32], was[32];
+    if (ema_get(join, &now))
+        return -1;
+    for (int i = 0; i < join->n_tensors; i++) {
+        const struct owned_tensor *e = optimizer_store_find(s, join->tensors[i].name);
+        if (!e || e->buffer || e->momentum == now)
+            continue;
+        ema_print(is, now);
+        ema_print(was, e->momentum);
+        if (resumed)
+            return fail("%s: made with --ema %s for %s, and this run has %s: resume with what it "
+                        "was made with, or start a new run",
+                        resumed, was, e->name, is);
+        return fail("a client joined with %s and --ema %s, after one with --ema %s", e->name, is,
+                    was);
+    }
+    return 0;
+}
+
+int optimizer_store_follow(struct optimizer_store *s, const struct owned_tensor *e,
+                           struct tensor *t)
+{
+    if (!e->slow)
+        return 0;
+    optimizer_store_answer(e, t);
+    const float *sent = optimizer_store_gradient(s, e, t); /* widened, if the answer is BF16 */
+    if (!sent)
+        return -1;
+    slow_copy_follow(e->momentum, e->count, sent, e->slow);
+    return 0;
+}
+
+struct frame *optimizer_store_add_slow(const struct optimizer_store *s, const struct frame *f)
+{
+    struct tensor_spec *specs = calloc((size_t)f->n_tensors + 1, sizeof *specs);
+    char(*names)[EMA_TEXT] = calloc((size_t)f->n_tensors + 1, sizeof *names);
+    const struct owned_tensor **from = calloc((size_t)f->n_tensors + 1, sizeof *from);
+    struct frame *all = NULL;
+    int n = 0;
+    if (!specs || !names || !from)
+        fail_memory(NULL);
+    else {
+        for (int i = 0; i < f->n_tensors; i++) {
+            from[n] = optimizer_store_find(s, f->tensors[i].name);
+            if (!from[n] || !from[n]->slow)
+                continue;
+            ema_name(names[n], f->tensors[i].name);
+            specs[n] = tensor_spec_of(&f->tensors[i]);
+            specs[n].name = names[n];
+            n++;
+        }
+        all = frame_derive(f, specs, n, NULL);
+    }
+    for (int i = 0; all && i < n; i++)
+        memcpy(frame_find(all, names[i])->data, from[i]->slow, from[i]->bytes);
+    free(specs);
+    free(names);
+    free(from);
+    return all;
 }
 
 void optimizer_store_release(struct optimizer_store *s)

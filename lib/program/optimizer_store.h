@@ -20,6 +20,8 @@ struct owned_tensor {
     size_t count, bytes; /* number of elements, and bytes of the value */
     void *value;
     float *slots[OPTIMIZER_SLOTS]; /* `count` elements each; NULL for a buffer */
+    float *slow;                   /* its slow copy (`count`), or NULL (program/ema.h) */
+    double momentum;               /* of the slow copy; EMA_NONE if there is none */
     bool buffer;                   /* stored and never optimized (parameter_name.h) */
     bool frozen;                   /* never changes, and receives no gradient */
     int client;                    /* client that joined with it; -1 if none did (resumed state) */
@@ -45,6 +47,23 @@ struct owned_tensor *optimizer_store_find(const struct optimizer_store *s, const
 /* Adds a copy of the tensor, with slots of zeros if it is a parameter. Refuses names that are too
  * long or contain a '/', and parameters that are not F32. Returns the new tensor. */
 struct owned_tensor *optimizer_store_add(struct optimizer_store *s, const struct tensor *t);
+
+/* Gives a parameter a slow copy with its present value. Does nothing for a buffer and for EMA_NONE.
+ */
+int optimizer_store_keep_slow(struct owned_tensor *e, double momentum);
+
+/* Checks that the parameters of a join have slow copies of the join's momentum, or none, if they
+ * are there already. `resumed` is the path of the resumed state, or NULL. */
+int optimizer_store_check_slow(const struct optimizer_store *s, const struct frame *join,
+                               const char *resumed);
+
+/* If e has a slow copy, moves it by the values of the answer, which it puts into t as
+ * optimizer_store_answer() does: they are what the client has of e, rounded if t is BF16. */
+int optimizer_store_follow(struct optimizer_store *s, const struct owned_tensor *e,
+                           struct tensor *t);
+
+/* Returns a new frame: f with the slow copies of its tensors, as ema/NAME. */
+struct frame *optimizer_store_add_slow(const struct optimizer_store *s, const struct frame *f);
 
 /* Removes tensor number i; those after it move down. */
 void optimizer_store_remove(struct optimizer_store *s, int i);

@@ -26,7 +26,8 @@ struct split {
 
 int shard_owner(const char *name, int k)
 {
-    return (int)(crc32_z(0, (const unsigned char *)name, strlen(name)) % (unsigned)k);
+    const char *slash = strrchr(name, '/'), *own = slash ? slash + 1 : name;
+    return (int)(crc32_z(0, (const unsigned char *)own, strlen(own)) % (unsigned)k);
 }
 
 /* ---- the list of links ---- */
@@ -279,7 +280,7 @@ static int merge(const struct shard *s, const struct split *split, struct frame 
     for (int i = split->n - 1; i >= 0; i--)
         if (frame_meta(replies[i], "step"))
             first = i;
-    if ((*request)->n_tensors && !split->ranks) {
+    if ((*request)->n_tensors && !split->ranks && !frame_meta(*request, "ema")) {
         for (int i = 0; i < split->n; i++)
             if (put(*request, split, i, replies[i], link_name(s->links[split->asked[i]])))
                 return -1;

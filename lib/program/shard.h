@@ -24,7 +24,8 @@
 /* The links to the optimizers of a shard. */
 struct shard;
 
-/* Returns the number (from 0) of the optimizer, of k, that owns the tensor of that name. */
+/* Returns the number (from 0) of the optimizer, of k, that owns the tensor of that name, which may
+ * be that of a slot or slow copy: the owner of SLOT/NAME is that of NAME. */
 int shard_owner(const char *name, int k);
 
 /* Returns the number of links in a list (endpoint_take()), or -1 with a message if one of them is
@@ -42,6 +43,7 @@ struct shard *shard_open(const char *list);
  *
  *   kind = join       The optimizers must be at the same step.
  *   join, no tensors  It goes to all; the answer is everything they have.
+ *   join with `ema`   The answer is all that comes back, which includes the slow copies (ema.h).
  *   no tensors        It is itself the answer.
  *   world > 1         It comes from one of several ranks, and each link leads to a reduce. All
  *                     links get a part, which may be empty, and the answer is everything that

@@ -97,6 +97,7 @@ static int close_links(struct stage_run *run)
     if (link_close(run->sync))
         status = -1;
     network_free(run->net);
+    network_free(run->slow);
     return status;
 }
 
@@ -105,12 +106,18 @@ int stage_run(struct stage *stage)
     struct stage_run run = {.stage = stage};
     snprintf(run.dinput, sizeof run.dinput, "d%s", stage->input);
     snprintf(run.doutput, sizeof run.doutput, "d%s", stage->output);
+    snprintf(run.input_target, sizeof run.input_target, "%s_target", stage->input);
+    snprintf(run.output_target, sizeof run.output_target, "%s_target", stage->output);
     if (*stage_options.next && !*stage_options.opt && !stage->identity)
         options_reject("--next needs --opt: who else would own the parameters?");
     if (*stage_options.opt && !stage_trains(stage))
         options_reject("--opt needs --next: without it nothing is trained");
     if (*stage_options.sync && !*stage_options.next)
         options_reject("--sync needs --next: it is for training");
+    if (stage_has_target() && !*stage_options.next)
+        options_reject("--ema needs --next: the slow copy follows a network that trains");
+    if (stage_options.ema >= 1)
+        options_reject("--ema: a slow copy with a momentum of 1 never moves; it must be below 1");
     if (*stage_options.init && *stage_options.like)
         options_reject("--init and --like exclude each other: both say what the network is");
     struct server *server = server_open(&server_options);

@@ -48,6 +48,30 @@ static int forward(struct stage_run *run, const struct tensor *input, float *out
                            &run->stage->normalization, out);
 }
 
+/* Returns a new frame: the request with the outputs, which are not yet computed, in the place of
+ * the inputs. There are two of each in training with --ema. */
+static struct frame *make_output(const struct stage_run *run, const struct frame *request,
+                                 const struct stage_sizes *s, bool training)
+{
+    const struct stage *stage = run->stage;
+    const int64_t width = run->net ? network_outputs(run->net) : s->c;
+    const struct tensor_spec outputs[] = {{stage->output, DTYPE_F32, 3, {s->b, s->v, width}},
+                                          {run->output_target, DTYPE_F32, 3, {s->b, s->v, width}}};
+    const bool target = training && stage_has_target();
+    const char *const inputs[] = {stage->input, target ? run->input_target : NULL, NULL};
+    return frame_derive(request, outputs, target ? 2 : 1, inputs);
+}
+
+/* Computes the targets from the request into the output's frame. */
+static int forward_target(struct stage_run *run, const struct frame *request,
+                          const struct tensor *input, const struct stage_sizes *s,
+                          const struct network_shape *shape, const struct frame *out)
+{
+    const struct tensor *from = stage_target_input(run, request, input, s);
+    return from ? stage_target_forward(run, from, shape, frame_find(out, run->output_target)->data)
+                : -1;
+}
+
 struct frame *stage_forward(struct stage_run *run, const struct frame *request,
                             const struct tensor *input, const struct stage_sizes *s, int64_t grains)
 {
@@ -61,10 +85,7 @@ struct frame *stage_forward(struct stage_run *run, const struct frame *request,
                                         .input_grad = grains > 0 && !run->stage->metrics};
     if (run->net && s->images && network_prepare(run->net, &shape))
         return NULL;
-    const int64_t width = run->net ? network_outputs(run->net) : s->c;
-    struct frame *f = frame_derive(
-        request, &(struct tensor_spec){run->stage->output, DTYPE_F32, 3, {s->b, s->v, width}}, 1,
-        (const char *const[]){run->stage->input, NULL});
+    struct frame *f = make_output(run, request, s, grains > 0);
     if (!f)
         return NULL;
     if (grains > 0 && !run->stage->metrics) /* a loss does not need the names of classes */
@@ -72,7 +93,9 @@ struct frame *stage_forward(struct stage_run *run, const struct frame *request,
     if (!grains && run->stage->logit_names && !run->named)
         frame_set_meta(f, "logit_names", run->stage->logit_names);
     run->named = true;
-    if (s->images && forward(run, input, frame_find(f, run->stage->output)->data)) {
+    if (s->images &&
+        (forward(run, input, frame_find(f, run->stage->output)->data) ||
+         (grains > 0 && stage_has_target() && forward_target(run, request, input, s, &shape, f)))) {
         frame_free(f);
         return NULL;
     }

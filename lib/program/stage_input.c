@@ -27,6 +27,8 @@ const struct tensor *stage_input_find(const struct stage_run *run, const struct 
     if (run->net && s->c != network_inputs(run->net))
         return fail_null("%s has %lld channels, the network takes %lld", name, (long long)s->c,
                          (long long)network_inputs(run->net));
+    if (stage_has_target() && !stage_target_input(run, request, t, s))
+        return NULL;
     return t;
 }
 

@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include "engine/engine.h"
+#include "program/ema.h"
 
 struct stage_config stage_options = {.next = "",
                                      .opt = "",
@@ -11,7 +12,8 @@ struct stage_config stage_options = {.next = "",
                                      .init = "",
                                      .like = "",
                                      .precision = "fp32",
-                                     .kernel = "auto"};
+                                     .kernel = "auto",
+                                     .ema = EMA_NONE};
 
 const struct option_spec stage_option_specs[] = {
     {.kind = OPTION_HEADING, .help = "parameters and training"},
@@ -76,6 +78,13 @@ const struct option_spec stage_link_option_specs[] = {
      .value = &stage_options.sync,
      .argument = "LINK",
      .help = "a reduce, which makes batch norm span all workers"},
+    {.name = "ema",
+     .kind = OPTION_DOUBLE,
+     .value = &stage_options.ema,
+     .argument = "M",
+     .min = 0,
+     .max = 1,
+     .help = "train: keep a slow copy, M of which stays in a step, and send its output as well"},
     {0},
 };
 

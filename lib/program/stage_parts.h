@@ -1,6 +1,7 @@
 /* stage_parts: the internals of stage.h, shared by the files that implement it: stage.c (links and
  * the serving loop), stage_input.c (requests), stage_forward.c (the network and its output),
- * stage_training.c (a training step) and stage_sync.c (batch norm over several workers).
+ * stage_training.c (a training step), stage_target.c (the momentum network of --ema) and
+ * stage_sync.c (batch norm over several workers).
  *
  * Functions return 0, or -1 with a message; those that return a pointer return NULL with a message.
  */
@@ -24,11 +25,13 @@ struct stage_run {
     struct frame *description;       /* metadata for the join */
     bool named;                      /* an output has carried logit_names */
     struct network *net;             /* NULL until the first request, and for the identity */
+    struct network *slow;            /* NULL until the first training step, and without --ema */
     struct link *next, *opt, *sync;  /* NULL if not given */
     struct optimizer_client *client; /* NULL until the first training step, and for the identity */
     const struct frame *step;        /* the current step's request */
     bool awaits_update;              /* gradients were sent, but no new values received yet */
     char dinput[16], doutput[16];    /* names of the gradients */
+    char input_target[16], output_target[16]; /* "h_target" and "z_target" */
 };
 
 /* Returns true if the flags ask for training. */
@@ -72,6 +75,28 @@ struct frame *stage_training_step(struct stage_run *run, const struct frame *req
 /* Waits until the optimizer has answered with the new values of the last step, and stores them.
  * Returns at once if no gradients were sent. Sets *lr as optimizer_client_finish() does. */
 int stage_training_update(struct stage_run *run, const char **lr);
+
+/* ---- the momentum network (stage_target.c) ----
+ * With --ema a stage has a second network with slow copies of the parameters (optimizer_client.h).
+ * It computes the targets: its output for the same batch, in training mode, without a gradient. */
+
+/* Returns true if the flags ask for targets. */
+bool stage_has_target(void);
+
+/* Returns the tensor that the targets are computed from: the input itself if it is images, else the
+ * targets of the stage before, of the same sizes. */
+const struct tensor *stage_target_input(const struct stage_run *run, const struct frame *request,
+                                        const struct tensor *input, const struct stage_sizes *s);
+
+/* Makes the momentum network from the network, before the join, which fills its parameters. */
+int stage_target_start(struct stage_run *run);
+
+/* Takes over the statistics of frozen batch norms, after the join. */
+void stage_target_joined(struct stage_run *run);
+
+/* Computes the targets into out, after the network's own forward pass of the same shape. */
+int stage_target_forward(struct stage_run *run, const struct tensor *input,
+                         const struct network_shape *shape, float *out);
 
 /* ---- batch norm over several workers (stage_sync.c) ---- */
 

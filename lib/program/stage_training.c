@@ -17,13 +17,19 @@ static int join(struct stage_run *run, const struct frame *request)
     run->client =
         optimizer_client_new(run->opt, network_parameters(run->net),
                              !strcmp(stage_options.wire, "bf16") ? DTYPE_BF16 : DTYPE_F32);
-    if (!run->client || optimizer_client_join(run->client, request, run->description, &next_step))
+    if (!run->client || (stage_has_target() && stage_target_start(run)))
+        return -1;
+    if (run->slow)
+        optimizer_client_keep_slow(run->client, network_parameters(run->slow), stage_options.ema);
+    if (optimizer_client_join(run->client, request, run->description, &next_step))
         return -1;
     if (step != next_step)
         return fail("augment starts at step %lld, the optimizer is at step %lld: start it with "
                     "--start %lld",
                     (long long)step, (long long)next_step, (long long)next_step);
     network_parameters_changed(run->net);
+    if (run->slow)
+        stage_target_joined(run);
     return 0;
 }
 
@@ -57,6 +63,8 @@ int stage_training_update(struct stage_run *run, const char **lr)
     if (optimizer_client_finish(run->client, lr))
         return -1;
     network_parameters_changed(run->net);
+    if (run->slow)
+        network_parameters_changed(run->slow);
     return 0;
 }
 
