@@ -32,7 +32,7 @@ static const char details[] =
 
 static int compute(const struct loss_input *in, float *dz, struct loss_metrics *metrics)
 {
-    return ntxent(in, temperature, dz, metrics);
+    return ntxent(in, temperature, NULL, dz, metrics);
 }
 
 int main(int argc, char **argv)

@@ -55,11 +55,16 @@ static int64_t offset(const struct similarity *p, int64_t i)
     return (p->order ? p->order[i] : i) * p->d;
 }
 
+double similarity_length(const float *z, int64_t d, bool normalize)
+{
+    const double norm = normalize ? sqrt(multiply(z, z, d)) : 1;
+    return norm > 1e-12 ? norm : 1e-12;
+}
+
 static void load(struct similarity *p, int64_t i, const float *z, bool normalize)
 {
     const int64_t width = p->width;
-    double norm = normalize ? sqrt(multiply(z, z, p->d)) : 1;
-    p->norms[i] = norm = norm > 1e-12 ? norm : 1e-12;
+    const double norm = p->norms[i] = similarity_length(z, p->d, normalize);
     float *across = place(p, &p->across, 0, i);
     for (int64_t k = 0; k < p->d; k += width) {
         float *u = place(p, &p->u, i, k);
@@ -388,4 +393,108 @@ int similarity_open(struct similarity *p, const struct loss_input *in, const int
 void similarity_close(struct similarity *p)
 {
     free(p->memory);
+}
+
+/* ---- rows without a gradient ---- */
+
+int similarity_others_open(struct similarity_others *o, const struct similarity *p, int64_t n)
+{
+    const int64_t rows = count_round_up(n, LANES), d_rows = count_round_up(p->d, LANES);
+    struct arena a = {0};
+    const size_t tall =
+        arena_reserve(&a, (size_t)rows, (size_t)count_round_up(p->d, p->width) * sizeof(float));
+    const size_t wide =
+        arena_reserve(&a, (size_t)d_rows, (size_t)count_round_up(n, p->width) * sizeof(float));
+    *o = (struct similarity_others){.n = n, .memory = arena_allocate(&a)};
+    if (!o->memory)
+        return fail("out of memory for a queue of %lld rows", (long long)n);
+    memset(o->memory, 0, a.bytes);
+    o->rows = (struct similarity_matrix){(void *)(o->memory + tall), rows, NULL};
+    o->across = (struct similarity_matrix){(void *)(o->memory + wide), d_rows, NULL};
+    return 0;
+}
+
+void similarity_others_close(struct similarity_others *o)
+{
+    free(o->memory);
+}
+
+static void load_other(struct similarity_others *o, const struct similarity *p, int64_t i,
+                       const float *z)
+{
+    const int64_t width = p->width;
+    float *across = place(p, &o->across, 0, i);
+    for (int64_t k = 0; k < p->d; k += width) {
+        float *row = place(p, &o->rows, i, k);
+        for (int64_t c = 0; c < count_min(p->d - k, width); c++)
+            row[c] = across[(k + c) * width] = z[k + c];
+    }
+}
+
+/* A thread takes the rows of whole panels, so that no two write to the same line of the cache. */
+void similarity_others_load(struct similarity_others *o, const struct similarity *p, const float *z)
+{
+#pragma omp for schedule(static)
+    for (int64_t first = 0; first < o->n; first += p->width)
+        for (int64_t i = first; i < first + count_min(o->n - first, p->width); i++)
+            load_other(o, p, i, z + i * p->d);
+}
+
+float *similarity_others_panel(const struct similarity_others *o, const struct similarity *p,
+                               struct similarity_worker *w, int64_t i, int64_t rows, int64_t j,
+                               int64_t c)
+{
+    const struct gemm_kernel *by = p->product;
+    const int64_t steps = count_divide_up(p->d, by->depth), columns = o->n - j - c;
+    for (int64_t k = 0; k < p->width; k += by->columns) {
+        const float *b = block_of_b(p, w, &o->across, 0, j + c + k, steps * by->depth);
+        for (int64_t r = 0; r < rows; r += by->rows)
+            store_block(p, place(p, &p->u, i + r, 0), b, p->u.steps, steps,
+                        place(p, &w->tile, r, c + k));
+    }
+    float *panel = place(p, &w->tile, 0, c);
+    for (int64_t r = 0; columns < p->width && r < rows; r++)
+        for (int64_t k = columns; k < p->width; k++)
+            panel[r * p->width + k] = -INFINITY;
+    return panel;
+}
+
+void similarity_others_multiply(const struct similarity_others *o, const struct similarity *p,
+                                struct similarity_worker *w, struct similarity_matrix *sums,
+                                int64_t i, int64_t rows, int64_t j)
+{
+    add_product(p, w, (struct similarity_part){sums, i, 0},
+                (struct similarity_part){&w->tile, 0, 0}, (struct similarity_part){&o->rows, j, 0},
+                rows, count_min(o->n - j, TILE), p->d);
+}
+
+size_t similarity_room(const struct similarity *p)
+{
+    return (size_t)p->u.rows * (size_t)count_round_up(p->d, p->width);
+}
+
+double similarity_add_sums(struct similarity *p, const struct similarity_matrix *sums, int64_t i,
+                           double coefficient)
+{
+    const int64_t width = p->width;
+    double along = 0;
+    for (int64_t k = 0; k < p->d; k += width) {
+        const float *u = place(p, &p->u, i, k), *sum = place(p, sums, i, k);
+        float *du = place(p, &p->du, i, k);
+        for (int64_t c = 0; c < count_min(p->d - k, width); c++) {
+            along += (double)u[c] * (double)sum[c];
+            du[c] += (float)(coefficient * (double)sum[c]);
+        }
+    }
+    return coefficient * along;
+}
+
+void similarity_add_row(struct similarity *p, int64_t i, const float *row, double coefficient)
+{
+    const int64_t width = p->width;
+    for (int64_t k = 0; k < p->d; k += width) {
+        float *du = place(p, &p->du, i, k);
+        for (int64_t c = 0; c < count_min(p->d - k, width); c++)
+            du[c] += (float)(coefficient * (double)row[k + c]);
+    }
 }

@@ -129,4 +129,55 @@ double similarity_exact(const struct similarity *p, const struct loss_input *in,
 void similarity_pull(const struct similarity *p, const struct loss_input *in, int64_t i, int64_t j,
                      double product, double coefficient, float *dz);
 
+/* Returns the length by which a row is divided: |z|, or 1e-12 if it is shorter. Returns 1 without
+ * `normalize`. */
+double similarity_length(const float *z, int64_t d, bool normalize);
+
+/* ---- rows without a gradient ---- */
+
+/* Rows of another matrix (n, d) that the batch's rows are compared with, and that get no gradient:
+ * those of a queue, or of a momentum encoder. */
+struct similarity_others {
+    int64_t n;
+    struct similarity_matrix rows;   /* (n, d) */
+    struct similarity_matrix across; /* (d, n): the same transposed */
+    unsigned char *memory;           /* holds both */
+};
+
+/* Makes room for n rows, which may be 0, beside the batch that p was opened for. Returns 0, or -1
+ * with a message if memory is out. The caller must call similarity_others_close() in any case, on
+ * others that are all zeros or that were opened. */
+int similarity_others_open(struct similarity_others *o, const struct similarity *p, int64_t n);
+void similarity_others_close(struct similarity_others *o);
+
+/* Copies the rows from z (n, d), row-major. For a team. */
+void similarity_others_load(struct similarity_others *o, const struct similarity *p,
+                            const float *z);
+
+/* Computes the products of the batch's rows from i on, `rows` of them, with the others from j + c
+ * on; j is a multiple of SIMILARITY_TILE, and c of p->width. Returns them as a panel
+ * (SIMILARITY_TILE, p->width) of w's tile, of which the first `rows` rows are set. Columns beyond
+ * the last are -infinity. `rows` is at most SIMILARITY_TILE. */
+float *similarity_others_panel(const struct similarity_others *o, const struct similarity *p,
+                               struct similarity_worker *w, int64_t i, int64_t rows, int64_t j,
+                               int64_t c);
+
+/* Adds coefficients times others to `sums` (n, d), a matrix like p->u: the first `rows` rows of w's
+ * tile are the coefficients of the batch's rows from i on and of the others from j on. */
+void similarity_others_multiply(const struct similarity_others *o, const struct similarity *p,
+                                struct similarity_worker *w, struct similarity_matrix *sums,
+                                int64_t i, int64_t rows, int64_t j);
+
+/* Returns the floats of a matrix (n, d) like p->u. All of them must be 0 before it is used. */
+size_t similarity_room(const struct similarity *p);
+
+/* Adds coefficient times row i of a matrix like p->u to the gradient of row i, and returns their
+ * share of u_i.dL/du_i: coefficient u_i.row. Only the thread that has row i may call it. */
+double similarity_add_sums(struct similarity *p, const struct similarity_matrix *sums, int64_t i,
+                           double coefficient);
+
+/* Adds coefficient times a row (d) to the gradient of row i. Only the thread that has row i may
+ * call it. */
+void similarity_add_row(struct similarity *p, int64_t i, const float *row, double coefficient);
+
 #endif

@@ -8,6 +8,7 @@
 #include "base/fail.h"
 #include "base/multiversion.h"
 #include "base/vector_math.h"
+#include "loss/queue_softmax.h"
 #include "loss/similarity.h"
 
 /* The method. With k = |P(i)|, the derivative of row i's loss by s_ij is p_ij for a negative j and
@@ -31,7 +32,12 @@
  *
  * Entropy. It is the mean of ln D_i - sum_j p_ij s_ij, where D_i is the softmax's denominator. As s
  * is symmetric, this equals the loss minus half the sum of u_i.dL/du_i, which the gradient of the
- * normalization needs anyway. */
+ * normalization needs anyway. The part of u_i.dL/du_i that comes from a queue counts whole, since a
+ * queue's rows have no rows of their own in the matrix.
+ *
+ * A queue's products are visited once, or twice if exponentials are shifted (queue_softmax.h): what
+ * row i gets from it is a weighted sum of its rows, and the weights have a common factor, which is
+ * known at the end. */
 
 enum { TILE = SIMILARITY_TILE, LANES = SIMILARITY_LANES };
 enum { MOST, SUM }; /* indices of similarity_worker.row */
@@ -43,6 +49,7 @@ struct softmax_row {
     double similar;   /* sum of u_i.u_j over positives */
     /* For a positive, p - 1/k is (e^(s_ij - b) - mean) weight - rest. */
     double mean, weight, rest;
+    double queue;  /* for a row of the queue, p is e^(s - shift) queue; then its u_i.dL/du_i */
     int64_t count; /* rows of the class; k is count - 1 */
 };
 
@@ -56,6 +63,7 @@ struct softmax_task {
     float *memory;         /* holds the next four arrays */
     float *best, *most;    /* the largest product with a positive, and with a negative */
     float *shift, *weight; /* for a negative, p_ij = weight e^(s_ij - shift / T) */
+    struct queue_softmax queue;
 };
 
 /* Updates the largest similarity and the sum of the exponentials, for the rows from i and the
@@ -216,10 +224,27 @@ static void visit_last(struct similarity *p, void *task, struct similarity_worke
     similarity_multiply(p, w, i, j);
 }
 
+/* Adds what the queue has to the largest similarity or, with `sums`, to the sum. */
+static void take_queue(struct similarity *p, struct softmax_task *t, bool sums)
+{
+    if (!t->queue.others.n)
+        return;
+    if (sums)
+        queue_softmax_find_sums(&t->queue, p, t->scale, t->shift);
+    else
+        queue_softmax_find_most(&t->queue, p);
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < p->n; i++) {
+        t->most[i] = t->queue.most[i] > t->most[i] ? t->queue.most[i] : t->most[i];
+        t->rows[i].sum += sums ? t->queue.sum[i] : 0;
+    }
+}
+
 static void find_sums(struct similarity *p, struct softmax_task *t)
 {
     similarity_visit(p, visit_first, t, false);
     if (t->shifted) {
+        take_queue(p, t, false);
 #pragma omp single
         for (int64_t i = 0; i < p->n; i++) {
             const float most = t->most[i] > -INFINITY ? t->most[i] : t->best[i];
@@ -228,6 +253,7 @@ static void find_sums(struct similarity *p, struct softmax_task *t)
         }
         similarity_visit(p, visit_first, t, false);
     }
+    take_queue(p, t, true);
     if (t->several)
         similarity_visit(p, visit_positives, t, true);
 }
@@ -246,7 +272,17 @@ static void find_loss(struct softmax_task *t, int64_t i)
     row->mean = all / k;
     row->weight = exp(-beside) / all;
     row->rest = -expm1(-beside) / k;
-    t->weight[i] = (float)(exp(ahead - beside) / all);
+    row->queue = exp(ahead - beside) / all;
+    t->weight[i] = (float)row->queue;
+}
+
+static void add_queue(struct similarity *p, struct softmax_task *t)
+{
+    if (!t->queue.others.n)
+        return;
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < p->n; i++)
+        t->rows[i].queue = similarity_add_sums(p, &t->queue.sums, i, t->rows[i].queue);
 }
 
 static void count_classes(struct softmax_task *t, const int64_t *ends, int64_t n)
@@ -260,8 +296,9 @@ static void count_classes(struct softmax_task *t, const int64_t *ends, int64_t n
 }
 
 static int prepare(struct softmax_task *t, struct similarity *p, const struct loss_input *in,
-                   const int64_t *order, const int64_t *ends)
+                   const int64_t *order, const int64_t *ends, const struct projection_queue *queue)
 {
+    const int64_t rows = queue ? projection_queue_count(queue) : 0;
     const int64_t room = count_round_up(in->n, TILE);
     float *at = t->memory = calloc((size_t)(4 * room), sizeof *at);
     t->rows = calloc((size_t)room, sizeof *t->rows);
@@ -274,47 +311,56 @@ static int prepare(struct softmax_task *t, struct similarity *p, const struct lo
     t->most = at += room;
     for (int64_t i = 0; i < room; i++)
         t->most[i] = t->best[i] = -INFINITY;
-    return similarity_open(p, in, order, ends);
+    if (similarity_open(p, in, order, ends))
+        return -1;
+    return rows ? queue_softmax_open(&t->queue, p, rows) : 0;
 }
 
-static void measure(const struct softmax_task *t, const struct similarity *p,
+/* `scale` is that of the gradient. */
+static void measure(const struct softmax_task *t, const struct similarity *p, double scale,
                     struct loss_metrics *metrics)
 {
     const double count = t->means ? (double)t->means : 1;
-    double loss = 0, along = 0, right = 0;
+    double loss = 0, along = 0, right = 0, queue = 0;
     for (int64_t i = 0; i < p->n; i++) {
         loss += t->rows[i].loss / count;
         along += p->along[i];
         right += t->best[i] > t->most[i];
+        queue += t->queue.others.n ? scale * t->rows[i].queue : 0;
     }
-    const double entropy = loss - along / 2; /* only rounding makes it negative */
+    const double entropy = loss - (along + queue) / 2; /* only rounding makes it negative */
     *metrics = (struct loss_metrics){loss, right / count, entropy < 0 ? 0 : entropy};
 }
 
 int softmax_loss(const struct loss_input *in, const int64_t *order, const int64_t *ends,
-                 double temperature, float *dz, struct loss_metrics *metrics)
+                 double temperature, const struct projection_queue *queue, float *dz,
+                 struct loss_metrics *metrics)
 {
     struct similarity p = {0};
     struct softmax_task t = {.scale = (float)(M_LOG2E / temperature)};
     t.inverse_temperature = (double)t.scale * M_LN2;
     t.shifted = t.inverse_temperature > 64 || !in->normalize;
-    const int status = prepare(&t, &p, in, order, ends);
+    const int status = prepare(&t, &p, in, order, ends, queue);
+    const double scale = t.inverse_temperature / (double)(t.means ? t.means : 1);
     if (!status) {
-        const double scale = t.inverse_temperature / (double)(t.means ? t.means : 1);
 #pragma omp parallel num_threads(in->threads)
         {
             p.product->begin();
             similarity_load(&p, in);
+            if (t.queue.others.n)
+                similarity_others_load(&t.queue.others, &p, queue->rows);
             find_sums(&p, &t);
 #pragma omp for schedule(static)
             for (int64_t i = 0; i < p.n; i++)
                 find_loss(&t, i);
+            add_queue(&p, &t);
             similarity_visit(&p, visit_last, &t, false);
             similarity_finish(&p, in, scale, dz);
             p.product->end();
         }
-        measure(&t, &p, metrics);
+        measure(&t, &p, scale, metrics);
     }
+    queue_softmax_close(&t.queue);
     similarity_close(&p);
     free(t.memory);
     free(t.rows);

@@ -47,7 +47,7 @@ int supcon(const struct loss_input *in, double temperature, float *dz, struct lo
         fail("out of memory for a loss over %lld views", (long long)in->n);
     else {
         sort_by_class(in, images, order, ends);
-        status = softmax_loss(in, order, ends, temperature, dz, metrics);
+        status = softmax_loss(in, order, ends, temperature, NULL, dz, metrics);
     }
     free(images);
     free(order);

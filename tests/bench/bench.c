@@ -327,7 +327,7 @@ static int ntxent_round(void)
     const struct loss_input in = {
         .z = z, .n = 2 * batch, .d = PROJECTION, .normalize = true, .threads = (int)threads};
     struct loss_metrics metrics;
-    return ntxent(&in, 0.5, dz, &metrics);
+    return ntxent(&in, 0.5, NULL, dz, &metrics);
 }
 
 /* ---- lars: the optimizer's arithmetic ---- */

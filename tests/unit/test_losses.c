@@ -66,7 +66,7 @@ static void run(const struct loss *l, const struct gemm_kernel *product, const f
     int status = -1;
     switch (l->kind) {
     case NTXENT:
-        status = ntxent(&in, l->number, dz, m);
+        status = ntxent(&in, l->number, NULL, dz, m);
         break;
     case SUPCON:
         status = supcon(&in, l->number, dz, m);
@@ -475,7 +475,7 @@ static void test_kernels(void **state)
         const struct loss_input in = {.z = z, .n = 4, .d = 2, .threads = 1, .product = &k};
         const struct triplet_settings settings = {.kind = TRIPLET_MARGIN, .margin = 1};
         (fail)("nothing");
-        assert_int_equal(ntxent(&in, 0.5, dz, &m), -1);
+        assert_int_equal(ntxent(&in, 0.5, NULL, dz, &m), -1);
         assert_non_null(strstr(fail_message(), bad[i].why));
         (fail)("nothing");
         assert_int_equal(triplet_loss(&in, &settings, dz, &m), -1);
