@@ -1,38 +1,16 @@
 #!/usr/bin/env python3
 """NT-Xent as a stage in Python: reads z F32 [B,2,d], and answers with dz F32 [B,2,d] and the loss.
 
-A stage reads frames on stdin and answers each one on stdout. A frame is a safetensors file: the length
-of a JSON header (8 bytes, little-endian), the header, and the data. Usage:
+simclr_stage.py, in the same folder, reads the requests and writes the answers. Usage:
 
     project --next 'exec:examples/ntxent.py --temperature 0.5' ...
 """
-import argparse
-import json
-import struct
 import sys
 
+sys.dont_write_bytecode = True  # the folder may be everybody's
+
 import numpy as np
-
-
-def read_frame(file):
-    """Returns the next frame as (header, metadata, data), or None at the end of the file."""
-    length = file.read(8)
-    if not length:
-        return None
-    header = json.loads(file.read(*struct.unpack("<Q", length)))
-    meta = header.pop("__metadata__", {})
-    return header, meta, file.read(max((t["data_offsets"][1] for t in header.values()), default=0))
-
-
-def write_frame(file, meta, **arrays):
-    """Writes a frame with these metadata and float32 arrays."""
-    header, end = {"__metadata__": meta}, 0
-    for name, a in arrays.items():
-        header[name] = {"dtype": "F32", "shape": a.shape, "data_offsets": [end, end + a.nbytes]}
-        end += a.nbytes
-    text = json.dumps(header).encode()
-    file.write(struct.pack("<Q", len(text)) + text + b"".join(a.tobytes() for a in arrays.values()))
-    file.flush()
+import simclr_stage as stage
 
 
 def ntxent(z, temperature):
@@ -64,35 +42,25 @@ def spread(z):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--temperature", type=float, default=0.5)
-    temperature = parser.parse_args().temperature
-    ended = False
-    while (frame := read_frame(sys.stdin.buffer)) is not None:
-        header, meta, data = frame
-        ended = meta.get("end") == "1"
-        if ended:
-            continue  # read on, since streams may be concatenated
-        if "error" in meta:
-            sys.exit("ntxent.py: " + meta["error"])
-        shape = header.get("z", {}).get("shape", [])
-        if len(shape) != 3 or shape[1] != 2 or header["z"]["dtype"] != "F32":
-            sys.exit("ntxent.py: need z F32 [B,2,d]")
-        if shape[0] < 2:
-            sys.exit("ntxent.py: a single image has no negatives")
-        begin, end = header["z"]["data_offsets"]
-        z = np.frombuffer(data[begin:end], "<f4").reshape(-1, shape[2]).astype(np.float64)
-        dz, loss, accuracy, entropy = ntxent(z, temperature)
-        z_std, alignment = spread(z)
-        # The reply repeats the request's metadata (seq, step, ...), except the checksum of its data.
-        meta.pop("crc32", None)
-        meta |= {"loss": f"{loss:.9g}", "contrast_acc": f"{accuracy:.9g}"}
-        meta |= {"contrast_entropy": f"{entropy:.9g}"}
-        meta |= {"z_std": f"{z_std:.9g}", "alignment": f"{alignment:.9g}"}
-        write_frame(sys.stdout.buffer, meta, dz=dz.reshape(shape).astype("<f4"))
-    if not ended:
-        sys.exit("ntxent.py: stdin broke off without an end frame")
-    write_frame(sys.stdout.buffer, {"end": "1"})
+    parser = stage.new_parser(__doc__.splitlines()[0])
+    parser.add_argument("--temperature", type=float, default=0.5, help="divides the similarities")
+    stage.add_options(parser)
+    options = parser.parse_args()
+
+    def answer(tensors, meta):
+        """Returns the reply: dz, and the request's metadata (step, ...) with the metrics."""
+        z = stage.need(tensors, "z", "F32", (None, 2, None))
+        if len(z) < 2:
+            raise stage.Unfit("a single image has no negatives")
+        rows = z.reshape(-1, z.shape[2]).astype(np.float64)
+        dz, loss, accuracy, entropy = ntxent(rows, options.temperature)
+        z_std, alignment = spread(rows)
+        metrics = {"loss": loss, "contrast_acc": accuracy, "contrast_entropy": entropy}
+        metrics |= {"z_std": z_std, "alignment": alignment}
+        meta |= {key: stage.digits(value) for key, value in metrics.items()}
+        return {"dz": dz.reshape(z.shape).astype("<f4")}, meta
+
+    stage.run(answer, options)
 
 
 if __name__ == "__main__":

@@ -189,7 +189,7 @@ def _entry(name, entry, where):
     if any(type(n) is not int for n in shape):
         raise Failure(f"{where}: tensor {name} has a dimension that is no integer")
     size = math.prod(shape) * TYPES[dtype].itemsize
-    if any(not 0 <= n < 1 << 62 for n in shape) or size >= 1 << 62:
+    if any(not 0 <= n < 1 << 63 for n in shape) or size >= 1 << 63:
         raise Failure(f"{where}: tensor {name}: the shape is negative or overflows")
     if any(type(n) is not int for n in offsets) or not 0 <= offsets[0] <= offsets[1]:
         raise Failure(f"{where}: tensor {name} has impossible data_offsets")
@@ -263,7 +263,10 @@ def read_frame(file, where="stdin", limit=LIMIT, moved=None):
         part = data[begin:end]
         if begin % dtype.itemsize:
             part = part.copy()
-        tensors[name] = part.view(dtype).reshape(shape)
+        try:
+            tensors[name] = part.view(dtype).reshape(shape)
+        except ValueError:  # such as [0, 1 << 62]
+            raise Failure(f"{where}: tensor {name}: numpy has no arrays of this shape") from None
     return Frame(tensors, meta)
 
 
@@ -518,7 +521,9 @@ class _Admission:
             raise Failure(f"{path}: no key in it, so no client could come")
         self.thread = ThreadAuthenticator(context)
         self.thread.start()
-        self.thread.configure_curve_callback(domain="*", credentials_provider=self)
+
+    def guard(self, domain):
+        self.thread.configure_curve_callback(domain=domain, credentials_provider=self)
 
     def callback(self, domain, key):
         if bytes(key) in self.keys:
@@ -595,8 +600,8 @@ class _Socket:
             raise Failure(f"{self.name}: --curve-key is missing")
         if self.client and not options.curve_server_key:
             raise Failure(f"{self.name}: --curve-server-key is missing")
-        s.curve_secretkey = _read_key(options.curve_key, True)
-        s.curve_publickey = zmq.curve_public(s.curve_secretkey)
+        secret = _read_key(options.curve_key, True)
+        s.curve_secretkey, s.curve_publickey = secret, zmq.curve_public(secret)
         self.keyed = True
         if self.client:
             s.curve_serverkey = _read_key(options.curve_server_key, False)
@@ -604,6 +609,7 @@ class _Socket:
         s.curve_server = True
         if options.curve_clients:
             _Socket.admission = _Socket.admission or _Admission(_Socket.context, options.curve_clients)
+            _Socket.admission.guard(self.name)
             s.zap_domain = self.name.encode()
 
     def _bind(self):
@@ -772,11 +778,11 @@ class _Socket:
 
 
 def close_sockets():
-    """Waits until all closed sockets have sent what they had."""
+    """Closes what is open, and waits until closed sockets have sent what they had."""
     if _Socket.admission:
         _Socket.admission.thread.stop()
     if _Socket.context:
-        _Socket.context.term()
+        _Socket.context.destroy()  # also waits for the patience that close() was given
     _Socket.context = _Socket.admission = None
 
 
