@@ -4,9 +4,9 @@
 
 run='' data=shapes batch=128 epochs=10 steps=0 limit=0 hold='' seed=0
 save_every=100 keep_every=0 restarts=3 timeout=60 resume=''
-augment='augment' encoder='encode' projector='project' loss='ntxent'
+augment='augment' encoder='encode' projector='project' predictor='' loss='ntxent'
 optimizer='lars --scaling sqrt --warmup 1' progress='progress'
-stages='augment encoder projector loss optimizer progress' # a pipeline may set others
+stages='augment encoder projector predictor loss optimizer progress' # a pipeline may set others
 recipe='' recipes=1 # a pipeline that takes no recipes sets recipes=
 known="data batch epochs steps limit hold seed save_every keep_every restarts timeout"
 free='save-every keep-every restarts timeout progress' # may differ when a run is resumed; a pipeline may add to them
@@ -37,7 +37,7 @@ $(common_help)
 Each stage is a command, which another command can replace:
 HELP
     for stage in $stages; do
-        printf '  %-17s [%s]\n' "--$stage CMD" "${!stage}"
+        printf '  %-17s [%s]\n' "--$stage CMD" "${!stage:-none}"
     done
     [ -z "$recipes" ] || printf '\nRecipes:\n%s\n' "$(list_recipes)"
 }
@@ -126,11 +126,19 @@ check_options() {
     need_seconds timeout
     [ -z "$hold" ] || need_share hold
     # shellcheck disable=SC2086 # a list
-    need_command data $stages
+    need_command data ${stages/ predictor / }
+    [ -z "$predictor" ] || need_command predictor
     [[ ! $progress =~ [[:space:]]--log([[:space:]=]|$) ]] ||
         usage_error "--progress '$progress': a run's log is its metrics.tsv, so --log cannot be given"
     [ "$data" != - ] || usage_error "--data -: a run may have to start again, and stdin comes once"
     [ -n "$run" ] || run=$(mktemp -u -- "runs/$(basename -- "$data" | tr -c '[:alnum:]._-' _ | cut -c 1-40)-$(date +%Y%m%d-%H%M%S)-XXXX")
+}
+
+# Whether a command has an option, outside of quotes.
+has_option() { # COMMAND OPTION
+    local bare
+    bare=$(sed -zE "s/'[^']*'|\"([^\"\\\\]|\\\\.)*\"|\\\\.//g" <<<"$1")
+    [[ $bare =~ (^|[[:space:]])"$2"([[:space:]=]|$) ]]
 }
 
 # Idle threads sleep: if they spun, they would take cores from the other stages.
@@ -141,13 +149,17 @@ edges=${SIMCLR_EDGES-1} # the stages log the traffic of each link
 # SIMCLR_* for each attempt.
 # shellcheck disable=SC2016,SC2034 # /bin/sh expands them; the pipelines use the commands
 set_commands() {
-    local length="--epochs $epochs" patience='' state model
+    local length="--epochs $epochs" patience='' state model loss_command predictor_command
     [ "$steps" = 0 ] || length="--steps $steps"
     [ "$timeout" = 60 ] || patience=" --timeout $timeout" # 60 is their own default
     state=$(quote "$run/state.safetensors") model=$(quote "$run/model.safetensors")
     opt='"ipc://$SIMCLR_SOCKETS/optimizer"' views='"$SIMCLR_SOCKETS/views"' metrics='"$SIMCLR_SOCKETS/metrics"'
     augment_command="exec $augment --data $(quote "$(plain_path "$data")") --batch $batch $length --limit $limit${hold:+ --hold $hold} --seed $seed --start \$SIMCLR_START"
-    projector_command="$projector$patience --seed $seed --opt $opt --next $(quote "exec:$loss")"
+    loss_command=$loss
+    ! has_option "$loss" --queue || loss_command+=" --opt $opt" # the optimizer keeps the queue
+    predictor_command="$predictor$patience --seed $seed --opt $opt --next $(quote "exec:$loss_command")"
+    [ -n "$predictor" ] || predictor_command=$loss_command
+    projector_command="$projector$patience --seed $seed --opt $opt --next $(quote "exec:$predictor_command")"
     classifier_command="${classifier-}$patience --seed $seed --opt $opt"
     encoder_command="exec $encoder$patience --seed $seed"
     optimizer_command="exec $optimizer$patience --listen $opt --save-every $save_every --state $state --model $model \$SIMCLR_RESUME"
