@@ -54,7 +54,7 @@ list_recipes() {
     local file
     # shellcheck disable=SC2154 # the pipeline's
     for file in "$here"/recipes/*; do
-        printf '  %-17s %s\n' "${file##*/}" "$(sed -n '1s/^# *//p' <"$file")"
+        printf '  %-23s %s\n' "${file##*/}" "$(sed -n '1s/^# *//p' <"$file")"
     done
 }
 

@@ -35,19 +35,19 @@ comments() { # RECIPE
 }
 for recipe in "$recipes"/*; do
     name=${recipe##*/}
-    check "$name trains two steps" two_steps "$name" $((${name##*resnet} == 50 ? 2 : 4))
+    check "$name trains two steps" two_steps "$name" "$([[ $name == *resnet50 ]] && echo 2 || echo 4)"
     check "its options are those of the run" recorded "$name"
     check "its comment has settings, figure and differences" comments "$name"
 done
 rates() { # prints the rates of steps without a warm-up
     local name
-    for name in cifar10-resnet18 cifar10-resnet50 stl10-resnet18 imagenet-resnet50; do
+    for name in cifar10-resnet18 cifar10-resnet50 stl10-resnet18 imagenet-resnet50 cifar10-resnet18-supcon; do
         py step "$(option "$name" batch)" >step.st &&
             sh -c "$(option "$name" optimizer) --warmup-steps 0 --model x.st" <step.st | inspect --meta lr | sed -n 2p
     done
 }
-sources() { # 0.4; 1.0 x 1024 / 256; 0.002; 0.3 x 4096 / 256
-    [ "$(rates | xargs printf '%.4g ')" = '0.4 4 0.002 4.8 ' ]
+sources() { # 0.4; 1.0 x 1024 / 256; 0.002; 0.3 x 4096 / 256; 0.4
+    [ "$(rates | xargs printf '%.4g ')" = '0.4 4 0.002 4.8 0.4 ' ]
 }
 check "the learning rates are those of the sources" sources
 
@@ -55,7 +55,7 @@ check "the learning rates are those of the sources" sources
 
 listed() {
     "$train" --recipe list >list.txt && [ "$(wc -l <list.txt)" = "$(find "$recipes" -type f | wc -l)" ] &&
-        grep -q '^  cifar10-resnet18  ResNet-18 on CIFAR-10 .*90.74 %' list.txt &&
+        grep -q '^  cifar10-resnet18 \+ResNet-18 on CIFAR-10 .*90.74 %' list.txt &&
         "$train" --help >help.txt && [ "$(grep -cFxf list.txt help.txt)" = "$(wc -l <list.txt)" ]
 }
 check "recipes are listed, with a line about each" listed
