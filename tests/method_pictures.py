@@ -116,7 +116,7 @@ def optimizer(columns, owns):
     """The bar over the stages that have parameters or a queue, and their links."""
     middle = (AT[1] + AT[columns[-1]] + WIDE) / 2
     lines = box(AT[1], BAR, AT[columns[-1]] + WIDE - AT[1], 34, "", "")
-    lines.append(f'<text x="{middle}" y="{BAR + 22}" class="name">lars<tspan class="role note"> keeps {owns}</tspan></text>')
+    lines.append(f'<text x="{middle}" y="{BAR + 22}" class="name">lars<tspan class="role note" dx="6">keeps {owns}</tspan></text>')
     for column in columns:
         x = AT[column] + WIDE / 2
         lines += [edge(f"M{x - 14},{ROW} V{BAR + 34}"), edge(f"M{x + 14},{BAR + 34} V{ROW}", "reply")]
