@@ -196,6 +196,16 @@ recall() { # FOLDER of the run
     done < <(supervise --run "$1" --tell options --name "$pipeline")
     wait $! || exit 1 # supervise has printed why
 }
+# The same for pipelines that use the run's encoder and projector anew: without --ema, since slow copies are
+# for the training that made them.
+recall_stages() { # FOLDER of the run
+    local name
+    recall "$1"
+    for name in encoder projector; do
+        [ ! -v "recorded[$name]" ] ||
+            recorded[$name]=$(sed -zE 's/([[:space:]])--ema(=|[[:space:]]+)[0-9.eE+-]+/\1/g' < <(printf %s "${recorded[$name]}"))
+    done
+}
 
 # Whether a run is going on: its processes hold its lock.
 is_at_work() { # FOLDER of the run
