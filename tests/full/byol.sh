@@ -21,4 +21,11 @@ if python_has torch torchvision; then
 else
     skip "three steps of BYOL agree with PyTorch" "python3-torchvision is not installed"
 fi
+# The state, with the slow copies, must have the same bits as well.
+killed() { # WORKERS
+    "$ROOT/tests/soak/kill-resume" --kills 20 --steps-a-kill 40 --seed 3 --workers "$1" -- \
+        --encoder 'encode --width 0.0625 --threads 1 --ema 0.99' --projector 'project --dim 16 --threads 1 --ema 0.99' \
+        --predictor 'project --predictor --threads 1' --loss 'byol --threads 1' --optimizer 'sgd --lr 0.05'
+}
+check "a run of BYOL that is killed 20 times" killed 1
 done_testing
