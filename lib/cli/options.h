@@ -52,7 +52,7 @@ struct program {
     const char *name;    /* "ntxent" */
     const char *summary; /* one line that says what it does */
     const char *details; /* frames read and written, an example; at most 80 columns */
-    const struct option_spec *options[6]; /* tables, its own and shared ones; NULL ends them */
+    const struct option_spec *options[7]; /* tables, its own and shared ones; NULL ends them */
 };
 
 /* Parses argv. Operands (words without a dash) are wrong usage if `operands` is NULL. Otherwise

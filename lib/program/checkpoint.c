@@ -32,7 +32,7 @@ static bool is_own(const struct frame *f)
 static bool is_own_part(const char *name)
 {
     static const char *const parts[] = {"conv1",  "bn1",       "layer1",    "layer2", "layer3",
-                                        "layer4", "projector", "predictor", "fc"};
+                                        "layer4", "projector", "predictor", "fc",     "loss"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (same_part(name, parts[i]))
             return true;

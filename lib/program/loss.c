@@ -8,11 +8,13 @@
 #include "base/spread.h"
 #include "link/server.h"
 #include "program/link_options.h"
+#include "program/loss_state.h"
 
 static struct {
     bool no_normalize;
     int64_t threads;
-} config;
+    const char *opt;
+} config = {.opt = ""};
 
 const struct option_spec loss_normalize_option_specs[] = {
     {.name = "no-normalize",
@@ -32,6 +34,20 @@ const struct option_spec loss_option_specs[] = {
      .help = "the result does not depend on it [all cores, or OMP_NUM_THREADS]"},
     {0},
 };
+
+const struct option_spec loss_state_option_specs[] = {
+    {.name = "opt",
+     .kind = OPTION_STRING,
+     .value = &config.opt,
+     .argument = "LINK",
+     .help = "the optimizer, which keeps the loss's state"},
+    {0},
+};
+
+bool loss_has_optimizer(void)
+{
+    return *config.opt != 0;
+}
 
 void loss_defaults(void)
 {
@@ -138,27 +154,52 @@ static struct frame *answer(const struct loss *loss, const struct frame *request
     return reply;
 }
 
-int loss_run(const struct loss *loss)
+/* Answers one request of a client. The caller receives its gradient before the state is sent, and
+ * goes on meanwhile. */
+static int handle(const struct loss *loss, struct server *server, struct loss_state *state,
+                  int client, const struct frame *request)
 {
-    struct server *server = server_open(&server_options);
-    if (!server)
-        return warn_failure();
+    struct loss_input in;
+    if (read_batch(loss, request, &in))
+        return server_refuse(server, client, false);
+    if (state && loss_state_begin(state, loss, &in, request))
+        return -1;
+    struct frame *reply = answer(loss, request, &in);
+    if (!reply || server_reply(server, client, reply))
+        return -1;
+    return state ? loss_state_send(state, request) : 0;
+}
+
+static int serve(const struct loss *loss, struct server *server, struct loss_state *state)
+{
     struct frame *request;
     int client;
     enum server_result got;
     while ((got = server_next(server, &request, &client, NULL)) == SERVER_REQUEST) {
-        struct loss_input in;
-        const int bad = read_batch(loss, request, &in);
-        struct frame *reply = bad ? NULL : answer(loss, request, &in);
+        const int bad = handle(loss, server, state, client, request);
         frame_free(request);
-        if (bad && !server_refuse(server, client, false))
-            continue;
-        if (!reply || server_reply(server, client, reply))
-            break;
+        if (bad)
+            return -1;
     }
-    if (got != SERVER_ENDED) {
+    return got == SERVER_ENDED ? 0 : -1;
+}
+
+int loss_run(const struct loss *loss)
+{
+    struct loss_state *state = NULL;
+    struct server *server = server_open(&server_options);
+    if (!server)
+        return warn_failure();
+    int bad = loss->open && !(state = loss_state_open(config.opt)) ? -1 : 0;
+    bad = bad || serve(loss, server, state) ? -1 : 0;
+    if (!bad && state) {
+        bad = loss_state_end(state);
+        state = NULL;
+    }
+    if (bad) {
         const int status = warn_failure(); /* first, so that the cause comes first in a log */
         server_abandon(server);
+        loss_state_abandon(state);
         return status;
     }
     return server_end(server) ? warn_failure() : 0;

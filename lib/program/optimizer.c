@@ -64,6 +64,24 @@ static int check_left_over(const struct optimizer *o, const struct frame *reques
     return 0;
 }
 
+static const char other_loss[] = "resume with the loss that it was made with, or start a new run";
+
+/* Checks a part of a loss's state in a join against that of a resumed state. */
+static int check_loss(const struct optimizer *o, const struct tensor *t,
+                      const struct owned_tensor *e)
+{
+    char was[128], is[128];
+    if (!e)
+        return fail("%s: has no %s, which this run's loss keeps: %s", o->state.config->state,
+                    t->name, other_loss);
+    if (!optimizer_store_check(e, t, false))
+        return 0;
+    tensor_describe(was, sizeof was, e->dtype, e->ndim, e->shape);
+    tensor_describe(is, sizeof is, t->dtype, t->ndim, t->shape);
+    return fail("%s: made with %s %s, and this run's loss has %s: %s", o->state.config->state,
+                t->name, was, is, other_loss);
+}
+
 /* Checks a join against the tensors that are already there. Returns -1 with a message. */
 static int check_join(struct optimizer *o, int client, const struct frame *request)
 {
@@ -77,6 +95,8 @@ static int check_join(struct optimizer *o, int client, const struct frame *reque
         const struct owned_tensor *e = optimizer_store_find(&o->state.store, t->name);
         if (sound_tensor(t))
             return fail("a client joined with parameters of which %s", fail_message());
+        if (resumed && parameter_name_is_loss(t->name) && check_loss(o, t, e))
+            return -1;
         if (!e && o->state.config->resume)
             return fail("%s has no tensor %s, which a client joined with", o->state.config->state,
                         t->name);
@@ -92,15 +112,15 @@ static int check_join(struct optimizer *o, int client, const struct frame *reque
     return o->state.config->resume && request->n_tensors ? check_left_over(o, request) : 0;
 }
 
-/* Counts the gradients that a client must send in each step, and those that it has sent in this
- * one. */
+/* Counts the gradients and the parts of a loss's state that a client must send in each step, and
+ * those that it has sent in this one. */
 static void count_owed(const struct optimizer *o, int client)
 {
     struct step_gate_client *c = client_of(o, client);
     c->owes = c->sent = 0;
     for (int i = 0; i < o->state.store.n; i++) {
         const struct owned_tensor *e = &o->state.store.tensors[i];
-        if (e->client == client && !e->buffer && !e->frozen) {
+        if (e->client == client && parameter_name_is_owed(e->name) && !e->frozen) {
             c->owes++;
             c->sent += e->updated == o->state.step;
         }
@@ -135,7 +155,8 @@ static bool counts_steps(const struct optimizer *o)
 {
     bool frozen = false;
     for (int i = 0; i < o->state.store.n; i++) {
-        if (!o->state.store.tensors[i].frozen && !o->state.store.tensors[i].buffer)
+        if (!o->state.store.tensors[i].frozen &&
+            parameter_name_is_owed(o->state.store.tensors[i].name))
             return true;
         frozen = frozen || o->state.store.tensors[i].frozen;
     }
@@ -263,7 +284,7 @@ static int answer_gradients(struct optimizer *o, int client, struct frame *reque
     }
     int gradients = 0;
     for (int i = 0; i < request->n_tensors; i++)
-        gradients += !parameter_name_is_buffer(request->tensors[i].name);
+        gradients += parameter_name_is_owed(request->tensors[i].name);
     step_gate_count(o->gate, client, o->state.step, gradients);
     put_values(o, request);
     frame_set_meta(request, "kind", "parameters");
@@ -287,7 +308,11 @@ static bool untouched(const struct optimizer *o)
 static int check_unclaimed(struct optimizer *o)
 {
     for (int i = 0; o->state.config->resume && !o->checked && i < o->state.store.n; i++)
-        if (o->state.store.tensors[i].client < 0)
+        if (o->state.store.tensors[i].client < 0 &&
+            parameter_name_is_loss(o->state.store.tensors[i].name))
+            return fail("%s: has %s, which this run's loss does not keep: %s",
+                        o->state.config->state, o->state.store.tensors[i].name, other_loss);
+        else if (o->state.store.tensors[i].client < 0)
             return fail("%s has %s, which no client joined with: is a stage missing?",
                         o->state.config->state, o->state.store.tensors[i].name);
     o->checked = true;

@@ -5,7 +5,8 @@
  * Requests are of two kinds. A join (`kind` = `join`) brings initial parameters and buffers; the
  * answer has the current values and the next `step`. All other requests bring gradients under the
  * parameters' names, in any number of frames a step; each answer has the new values and `lr`. A
- * step is complete when each client has sent the gradients of all tensors that it joined with. A
+ * step is complete when each client has sent the gradients of all tensors that it joined with, and
+ * the values of those that are a loss's state (parameter_name.h). A
  * client may be one step ahead. Its requests then wait until the step is complete, so a saved state
  * always belongs to a single step.
  *

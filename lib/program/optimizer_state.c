@@ -9,6 +9,7 @@
 #include "frame/frame_io.h"
 #include "frame/sound.h"
 #include "program/ema.h"
+#include "program/parameter_name.h"
 
 void optimizer_state_init(struct optimizer_state *s, const struct optimizer_rule *rule,
                           const struct optimizer_config *config)
@@ -64,23 +65,28 @@ static int list_extra(const struct optimizer_state *s, struct extra *list)
     return n;
 }
 
-/* Returns a frame with all parameters and buffers, and n more tensors. */
-static struct frame *pack(const struct optimizer_store *all, const struct extra *extra, int n)
+/* Returns a frame with all parameters and buffers, with the state of a loss if `losses` is set, and
+ * n more tensors. */
+static struct frame *pack(const struct optimizer_store *all, bool losses, const struct extra *extra,
+                          int n)
 {
     struct tensor_spec *specs = calloc((size_t)(all->n + n) + 1, sizeof *specs);
+    int own = 0;
     if (!specs)
         return fail_null("out of memory");
     for (int i = 0; i < all->n; i++)
-        specs[i] = owned_spec(&all->tensors[i], all->tensors[i].name);
+        if (losses || !parameter_name_is_loss(all->tensors[i].name))
+            specs[own++] = owned_spec(&all->tensors[i], all->tensors[i].name);
     for (int i = 0; i < n; i++)
-        specs[all->n + i] = owned_spec(extra[i].of, extra[i].name);
-    struct frame *f = frame_new(specs, all->n + n);
+        specs[own + i] = owned_spec(extra[i].of, extra[i].name);
+    struct frame *f = frame_new(specs, own + n);
     free(specs);
     if (!f)
         return NULL;
     for (int i = 0; i < all->n; i++)
-        memcpy(frame_find(f, all->tensors[i].name)->data, all->tensors[i].value,
-               all->tensors[i].bytes);
+        if (losses || !parameter_name_is_loss(all->tensors[i].name))
+            memcpy(frame_find(f, all->tensors[i].name)->data, all->tensors[i].value,
+                   all->tensors[i].bytes);
     for (int i = 0; i < n; i++)
         memcpy(frame_find(f, extra[i].name)->data, extra[i].values, extra[i].of->bytes);
     return f;
@@ -101,7 +107,7 @@ struct frame *optimizer_state_pack(const struct optimizer_state *s, bool slots)
     struct extra *extra = calloc(most, sizeof *extra);
     if (!extra)
         return fail_null("out of memory");
-    struct frame *f = pack(&s->store, extra, slots ? list_extra(s, extra) : 0);
+    struct frame *f = pack(&s->store, slots, extra, slots ? list_extra(s, extra) : 0);
     free(extra);
     if (!f)
         return NULL;

@@ -10,7 +10,17 @@ bool parameter_name_is_buffer(const char *name)
     for (size_t i = 0; i < 3; i++)
         if (length > strlen(endings[i]) && !strcmp(name + length - strlen(endings[i]), endings[i]))
             return true;
-    return false;
+    return parameter_name_is_loss(name);
+}
+
+bool parameter_name_is_loss(const char *name)
+{
+    return !strncmp(name, "loss.", 5);
+}
+
+bool parameter_name_is_owed(const char *name)
+{
+    return parameter_name_is_loss(name) || !parameter_name_is_buffer(name);
 }
 
 bool parameter_name_is_frozen(const char *list, const char *name)

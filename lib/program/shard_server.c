@@ -41,20 +41,20 @@ static bool is_join(const struct frame *f)
     return kind && !strcmp(kind, "join");
 }
 
-/* Counts the tensors that are neither buffers nor frozen. */
+/* Counts the tensors that a client owes. */
 static int count_parameters(const struct frame *f)
 {
     const char *frozen = frame_meta(f, "frozen");
     int n = 0;
     for (int i = 0; i < f->n_tensors; i++) {
         const char *name = f->tensors[i].name;
-        n += !parameter_name_is_buffer(name) && !parameter_name_is_frozen(frozen, name);
+        n += parameter_name_is_owed(name) && !parameter_name_is_frozen(frozen, name);
     }
     return n;
 }
 
 /* Counts the parameters of a request that is about to be answered: the gradients that it brings or,
- * in a join, the gradients that its client will send in each step. */
+ * in a join, the gradients that its client will send in each step. A loss's state counts as such. */
 static void count(struct shard_server *s, const struct step_gate_request *r)
 {
     struct step_gate_client *c = step_gate_client(s->gate, r->client);

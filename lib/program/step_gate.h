@@ -25,7 +25,8 @@ struct step_gate;
  * step. */
 struct step_gate_client {
     bool joined, ended;
-    int owes;       /* gradients in each step; with 0 the others never wait for it */
+    int owes;       /* gradients in each step, and parts of a loss's state; with 0 the others never
+                       wait for it */
     int sent;       /* number of them received in `step` */
     int64_t step;   /* latest step with a counted gradient, or the step in its join's answer */
     int64_t latest; /* latest step it sent a request for; -1 before the first */

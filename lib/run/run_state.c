@@ -112,13 +112,13 @@ int run_state_check_file(const char *path)
 }
 
 /* Copies the parameters and buffers of a state. Names with a slash (momentum/conv1.weight) are the
- * optimizer's own tensors. */
+ * optimizer's own tensors, and loss.* the state of a loss (program/parameter_name.h). */
 static struct frame *model_of(const struct frame *state)
 {
     struct tensor_spec *specs = calloc((size_t)state->n_tensors + 1, sizeof *specs);
     int n = 0;
     for (int i = 0; specs && i < state->n_tensors; i++)
-        if (!strchr(state->tensors[i].name, '/'))
+        if (!strchr(state->tensors[i].name, '/') && strncmp(state->tensors[i].name, "loss.", 5))
             specs[n++] = tensor_spec_of(&state->tensors[i]);
     struct frame *model = specs ? frame_new(specs, n) : NULL;
     for (int i = 0; model && i < n; i++)
