@@ -3,7 +3,8 @@
     queue.py ROOT make                    writes z.st and t.st (with z_target), and parts of them
     queue.py ROOT judge A REPLY N T [no-normalize]   compares the answers to a stream in float64
     queue.py ROOT state A STATE N         compares the queue in an optimizer's state
-    queue.py ROOT center ARGUMENT...      a loss with state of its own, in Python"""
+    queue.py ROOT center OPTIMIZER        a loss with state of its own, in Python
+    queue.py ROOT owes OPTIMIZER          a client whose loss.* comes after its last gradient"""
 
 import subprocess
 import sys
@@ -159,4 +160,17 @@ def center(command):
     frames.write_end(sys.stdout.buffer)
 
 
-{"make": make, "judge": judge, "state": state, "center": center}[action](*words)
+def owes(command):
+    """The first step is complete only with loss.x, so that may come after the last gradient."""
+    optimizer = Optimizer(command)
+    w, x = np.ones(3, np.float32), np.zeros(2, np.float32)
+    optimizer.ask("join", {"w": w, "loss.x": x}, {})
+    for step in range(2):
+        meta = {"step": step, "steps": 4, "steps_per_epoch": 4, "batch": 8}
+        optimizer.ask("gradients", {"w": w}, meta)
+        answer, _ = optimizer.ask("gradients", {"loss.x": x + step + 5}, meta)
+        assert (answer["loss.x"] == x + step + 5).all(), answer
+    optimizer.end()
+
+
+{"make": make, "judge": judge, "state": state, "center": center, "owes": owes}[action](*words)

@@ -69,6 +69,11 @@ in_python() {
         py center 'lars --state d.state --resume' <z_rest.st >rest.st && cmp c.state d.state &&
         both first.st rest.st | cmp - <(both alone.st)
 }
+owed() {
+    py owes 'lars --state o.state --model o.model' && inspect o.state | grep -Eq '^  loss.x .* 6 +6 +6 ' &&
+        inspect o.state | grep -Eq '^  step +2$' && ! inspect o.model | grep -q loss.x
+}
+check "a step is complete only when the loss's tensors have come" owed
 check "a loss in Python goes on with the same bytes" in_python
 
 # ---- refused ----
@@ -145,6 +150,23 @@ more() {
         grep -q 'more.state: has no loss.queue, which this run.s loss keeps: resume with the loss' more.err
 }
 check "a state without a queue and a loss with one" more
+
+sharded() { # options of lars, frames, start: the optimizers have parameters and parts of the queue
+    local pid status=0 each="exec:lars --warmup-steps 1 $1"
+    in_time shard --listen "ipc://$T/shard" --next "$each --state p0.state,$each --state p1.state,$each --state p2.state" &
+    pid=$!
+    augment --data shapes --size 8 --batch 8 --steps 4 --start "$3" | stop_after "$2" |
+        encode --width 0.0625 --opt "ipc://$T/shard" \
+            --next "exec:project --dim 8 --opt 'ipc://$T/shard' --next 'exec:ntxent --queue 20 --opt ipc://$T/shard'" \
+            >>sharded.out || status=1
+    wait $pid || status=1
+    return $status
+}
+shards_resume() {
+    sharded '' 2 0 && sharded --resume 2 2 &&
+        cmp <(inspect --meta loss sharded.out) <(inspect --meta loss one.out)
+}
+check "over three optimizers, stopped and resumed, it has the same losses" shards_resume
 
 workers() { # their number
     local r n=$1 pids=()
