@@ -1,7 +1,8 @@
 """Input and expected results for queue.sh.
 
     queue.py ROOT make                    writes z.st and t.st (with z_target), and parts of them
-    queue.py ROOT judge A REPLY N T [no-normalize]   compares the answers to a stream in float64
+    queue.py ROOT judge 'A REPLY N T [--no-normalize]' ...   compares the answers to streams in float64
+    queue.py ROOT split A B C N           writes the first N frames of A to B, and the others to C
     queue.py ROOT state A STATE N         compares the queue in an optimizer's state
     queue.py ROOT center OPTIMIZER        a loss with state of its own, in Python
     queue.py ROOT owes OPTIMIZER          a client whose loss.* comes after its last gradient"""
@@ -49,8 +50,14 @@ def make():
     write("short.st", [({"z": stream[0][0]["z"], "z_target": stream[1][0]["z_target"]}, stream[0][1])])
 
 
+def split(path, first, rest, n):
+    some = load(path)
+    write(first, some[: int(n)])
+    write(rest, some[int(n) :])
+
+
 def lengths(z, flags):
-    return np.ones((len(z), 1)) if "no-normalize" in flags else np.linalg.norm(z, axis=1, keepdims=True)
+    return np.ones((len(z), 1)) if "--no-normalize" in flags else np.linalg.norm(z, axis=1, keepdims=True)
 
 
 def pushed(some, flags=()):
@@ -65,7 +72,12 @@ def softmax(s):
     return s - np.log(np.exp(s).sum(axis=1, keepdims=True))
 
 
-def judge(asked, replies, n, t, *flags):
+def judge(*cases):
+    for case in cases:
+        judge_stream(*case.split())
+
+
+def judge_stream(asked, replies, n, t, *flags):
     asked, replies, n, t = load(asked), load(replies), int(n), float(t)
     assert len(asked) == len(replies) > 0
     rows = np.zeros((0, D))
@@ -89,7 +101,7 @@ def judge(asked, replies, n, t, *flags):
         else:
             du += (c[:, : len(z)] + c[:, : len(z)].T) @ u
         du /= t * len(z)
-        if "no-normalize" not in flags:
+        if "--no-normalize" not in flags:
             du = (du - (du * u).sum(axis=1, keepdims=True) * u) / length
         far = np.abs(reply["dz"].reshape(-1, D) - du).max()
         bound = 1e-6 if t >= 0.1 else 1e-5
@@ -173,4 +185,4 @@ def owes(command):
     optimizer.end()
 
 
-{"make": make, "judge": judge, "state": state, "center": center, "owes": owes}[action](*words)
+{"make": make, "judge": judge, "state": state, "center": center, "owes": owes, "split": split}[action](*words)
