@@ -94,7 +94,7 @@ def failed_in(what, why):
     trace, at = why.__traceback__, ""
     while trace:
         name = trace.tb_frame.f_code.co_filename
-        if name != __file__ and f"{os.sep}torch{os.sep}" not in name:
+        if name != __file__ and not name.startswith("<") and f"{os.sep}torch{os.sep}" not in name:
             at = f"{os.path.basename(name)}:{trace.tb_lineno}: "
         trace = trace.tb_next
     return Failure(f"{what}: {at}{type(why).__name__}: {stage.one_line(why)[:300]}")
