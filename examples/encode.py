@@ -20,6 +20,7 @@ Examples:
   pipelines/train --encoder 'python3 encode.py --model vit.py:vit --device cuda --precision bf16'
 """
 
+import copy
 import importlib.util
 import os
 import sys
@@ -53,6 +54,8 @@ def parse_options():
     add("--opt", metavar="LINK", default="", help="the optimizer, which owns the parameters")
     add("--next", metavar="LINK", default="", help="train: send the output there and get its gradient back")
     add("--sync", metavar="LINK", default="", help="of several workers; the module must not have batch norm")
+    add("--ema", metavar="M", type=stage.between(float, 0, 1), default=None,
+        help="also send h_target, of a slow copy with this momentum, at least 0 and less than 1")
     add("--wire", choices=("fp32", "bf16"), default="fp32", help="type in which gradients and new weights are sent")
     add("--threads", metavar="N", type=stage.between(int, 1, 1024), default=0,
         help="threads of the CPU [all cores, or OMP_NUM_THREADS]")
@@ -62,6 +65,10 @@ def parse_options():
         parser.error("--next needs --opt: who else would own the parameters?")
     if options.opt and not options.next:
         parser.error("--opt needs --next: without it nothing is trained")
+    if options.ema is not None and not options.next:
+        parser.error("--ema needs --next: it is for training")
+    if options.ema == 1:
+        parser.error("--ema: a momentum of 1 is not less than 1")
     if options.sync and not options.next:
         parser.error("--sync needs --next: it is for training")
     try:
@@ -166,7 +173,7 @@ class Encoder:
         self.make = find_maker(options.model)
         self.file = stage.load(options.init) if options.init else None
         self.take_description()
-        self.pinned, self.optimizer = {}, None
+        self.pinned, self.optimizer, self.slow = {}, None, None
 
     def open_links(self):
         """Opens the links of training and returns them."""
@@ -300,6 +307,10 @@ class Encoder:
             t = self.host(name, t.shape, t.dtype).copy_(t)
         return t.to(self.device, non_blocking=True)
 
+    def to_host(self, name, t):
+        """Returns a tensor of the device as an array, when it is computed."""
+        return self.host(name, t.shape, t.dtype).copy_(t.detach()).numpy()
+
     def images(self, x):
         """Returns [N,C,H,W], or [N,C,T] of time series, of x [B,V,H,W,C]: bytes as (x/255 - mean) / std."""
         x = self.to_device("x", x).flatten(0, 1)
@@ -312,13 +323,12 @@ class Encoder:
             return x[:, :, 0]
         return x if self.cuda else x.contiguous()
 
-    def forward(self, x):
-        """Returns the module's output [N,D] on the device, as float32."""
+    def forward(self, module, images):
+        """Returns a module's output [N,D] on the device, as float32."""
         torch = self.torch
-        images = self.images(x)
         try:
             with torch.autocast(self.device.type, torch.bfloat16, self.options.precision == "bf16"):
-                h = self.module(images)
+                h = module(images)
         except Failure:
             raise
         except Exception as why:
@@ -344,12 +354,15 @@ class Encoder:
         self.module.eval()
         with self.torch.inference_mode():
             if len(x) == 0:  # all images of this batch were unreadable
-                self.width = self.width or self.forward(np.zeros((1, 1, *x.shape[2:]), x.dtype)).shape[1]
+                self.width = self.width or self.features(np.zeros((1, 1, *x.shape[2:]), x.dtype)).shape[1]
                 h = np.empty((0, x.shape[1], self.width), np.float32)
             else:
-                h = self.forward(x).cpu().numpy()
+                h = self.features(x)
         self.width = h.shape[-1]
         return {"h": h.reshape(*x.shape[:2], -1)} | others(tensors), meta
+
+    def features(self, x):
+        return self.forward(self.module, self.images(x)).cpu().numpy()
 
     def step(self, x, tensors, meta, first):
         """Makes one training step, and returns the metrics."""
@@ -358,19 +371,24 @@ class Encoder:
             self.join(meta)
         rank, step = stage.integer(meta, "rank", 0), stage.integer(meta, "step", 0)
         torch.manual_seed((self.options.seed * 1_000_003 + step) * 1_000_003 + rank & (1 << 63) - 1)
-        h = self.forward(x)
+        images = self.images(x)
+        h = self.forward(self.module, images)
         if not h.requires_grad:
             raise Failure(f"{self.options.model} has no parameter that requires a gradient: there is nothing to train")
         request = {key: value for key, value in meta.items() if key != "class_names"}
-        out = self.host("h", h.shape, torch.float32).copy_(h.detach())  # waits until h is computed
         shape = (*x.shape[:2], h.shape[1])
-        answer = self.next.request({"h": out.numpy().reshape(shape)} | others(tensors), request)
+        out = {"h": self.to_host("h", h).reshape(shape)}
+        if self.slow:
+            with torch.no_grad():
+                out["h_target"] = self.to_host("h_target", self.forward(self.slow, images)).reshape(shape)
+        answer = self.next.request(out | others(tensors), request)
         dh = stage.need(answer.tensors, "dh", "F32", shape)
         if not np.isfinite(stage.number(answer.meta, "loss", 0.0)):
             raise Failure(f"the loss is not finite in step {meta.get('step', '?')}")
         self.backward(h, dh, meta)
         values = self.optimizer.finish()
         self.take(values)
+        self.follow()
         metrics = stage.metrics(meta, answer.meta)
         if not np.isnan(self.optimizer.grad_norm):
             metrics["grad_norm"] = stage.digits(self.optimizer.grad_norm)
@@ -393,7 +411,11 @@ class Encoder:
         frozen = [name for name, p in self.values.items() if not p.requires_grad and not stage.is_buffer(name)]
         initial = {name: p.detach().cpu().numpy() for name, p in self.values.items()}
         self.optimizer = stage.Optimizer(self.opt, self.options.wire)
-        self.take(self.optimizer.join(meta, initial, frozen, self.description))
+        self.take(self.optimizer.join(meta, initial, frozen, self.description, self.options.ema))
+        if self.options.ema is not None:
+            self.slow = copy.deepcopy(self.module).requires_grad_(False)  # in training mode, too
+            for name, p in self.slow.named_parameters():
+                p.copy_(torch.from_numpy(self.optimizer.slow[name]))
         bf16 = self.options.wire == "bf16"
         for name, p in self.module.named_parameters():
             if p.requires_grad:
@@ -443,6 +465,15 @@ class Encoder:
                 p.copy_(t, non_blocking=True)
 
 
+    def follow(self):
+        """Moves the slow copy to the new parameters, as stage.follow() and the optimizer do."""
+        if self.slow:
+            c = float(np.float32(1 - self.options.ema))
+            for now, slow in zip(self.module.parameters(), self.slow.parameters()):
+                if now.requires_grad:
+                    slow.add_((now.detach() - slow).mul_(c))
+
+
 def torch_dtype(p):
     """Returns numpy's type of a tensor."""
     return np.dtype("<i8") if not p.is_floating_point() else np.dtype("<f4")
@@ -456,7 +487,7 @@ def to_numpy(torch, t):
 
 
 def others(tensors):
-    return {name: a for name, a in tensors.items() if name not in ("x", "h")}
+    return {name: a for name, a in tensors.items() if name not in ("x", "h", "h_target")}
 
 
 def main():

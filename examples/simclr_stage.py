@@ -1380,7 +1380,7 @@ class Optimizer:
         from concurrent.futures import ThreadPoolExecutor
 
         self.link, self.wire, self.rank = link, wire, 0
-        self.lr, self.grad_norm = None, math.nan
+        self.lr, self.grad_norm, self.slow = None, math.nan, {}
         self.sender = ThreadPoolExecutor(1)
 
     def _check(self, reply):
@@ -1396,10 +1396,12 @@ class Optimizer:
             values[name] = widen(a)
         return values
 
-    def join(self, meta, values, frozen=(), description=None):
+    def join(self, meta, values, frozen=(), description=None, ema=None):
         """Joins with the initial values (F32; buffers also I64) of the parameters and buffers, of which only
         rank 0's are sent. `frozen` names those that get no gradients, `description` says what the stage is.
-        Returns the current values. Fails if `meta`, of the first request, is not of the optimizer's step."""
+        Returns the current values. With `ema`, a momentum, the optimizer also keeps slow copies of the parameters, whose
+        current values are then in `slow`; after each step the stage moves its own by follow(). Fails if `meta`, of the
+        first request, is not of the optimizer's step."""
         self.rank = integer(meta, "rank", 0)
         self.shapes = {name: (a.dtype, a.shape) for name, a in values.items()}
         self.frozen = set(frozen)
@@ -1409,6 +1411,8 @@ class Optimizer:
         join |= {"kind": "join"} | (description or {})
         if self.frozen:
             join["frozen"] = ",".join(frozen)
+        if ema is not None:
+            join["ema"] = repr(float(ema))
         reply = self.link.request(values if self.rank == 0 else {}, join)
         parts = {name.split(".")[0] for name in values}
         for name, a in reply.tensors.items():
@@ -1420,6 +1424,13 @@ class Optimizer:
         for name in values:
             if name not in current:
                 raise Failure(f"{self.link.name}: the answer to a join lacks {name}")
+        for name in [name for name in values if not is_buffer(name)] if ema is not None else ():
+            a = reply.tensors.get("ema/" + name)
+            if a is None:
+                raise Failure(f"{self.link.name}: the answer to a join lacks ema/{name}: does this optimizer keep slow copies?")
+            if a.dtype != TYPES["F32"] or a.shape != values[name].shape or is_unsound(name, a):
+                raise Failure(f"{self.link.name}: ema/{name} does not fit, or holds NaN or infinity")
+            self.slow[name] = a
         step, first = integer(reply.meta, "step", 0), integer(meta, "step", 0)
         if step != first:
             raise Failure(f"augment starts at step {first}, the optimizer is at step {step}: start it with --start {step}")
@@ -1486,9 +1497,17 @@ class Optimizer:
                                       "of at least 0")
         total = 0.0
         for name in self.owed:
+            if name not in values:
+                raise Failure(f"{self.link.name}: no answer to gradients has {name}")
             total += squares.get(name, math.nan)
         self.grad_norm = math.sqrt(total) if self.owed else math.nan
         return values
+
+
+def follow(momentum, now, slow):
+    """Moves a slow copy to the new values of a parameter, in the same bits as the optimizer does: each operation is
+    rounded to float32."""
+    slow += np.float32(1 - momentum) * (now - slow)
 
 
 # ---- metrics ----

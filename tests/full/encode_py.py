@@ -21,7 +21,7 @@ sys.dont_write_bytecode = True
 import frames  # noqa: E402
 import simclr_stage as stage  # noqa: E402
 
-STEPS, RATE = 3, 0.1
+STEPS, RATE = 3, 0.01
 
 
 def tensors_of(path):
