@@ -134,11 +134,11 @@ check_options() {
     [ -n "$run" ] || run=$(mktemp -u -- "runs/$(basename -- "$data" | tr -c '[:alnum:]._-' _ | cut -c 1-40)-$(date +%Y%m%d-%H%M%S)-XXXX")
 }
 
-# Whether a command has an option, outside of quotes.
-has_option() { # COMMAND OPTION
+# Whether the loss has a queue: an option --queue that is not 0, outside of quotes.
+has_queue() {
     local bare
-    bare=$(sed -zE "s/'[^']*'|\"([^\"\\\\]|\\\\.)*\"|\\\\.//g" <<<"$1")
-    [[ $bare =~ (^|[[:space:]])"$2"([[:space:]=]|$) ]]
+    bare=$(sed -zE "s/'[^']*'|\"([^\"\\\\]|\\\\.)*\"|\\\\.//g" <<<"$loss")
+    [[ $bare =~ (^|[[:space:]])--queue([[:space:]=]|$) ]] && [[ ! $bare =~ [[:space:]]--queue[[:space:]=]+0+([[:space:]]|$) ]]
 }
 
 # Idle threads sleep: if they spun, they would take cores from the other stages.
@@ -156,7 +156,7 @@ set_commands() {
     opt='"ipc://$SIMCLR_SOCKETS/optimizer"' views='"$SIMCLR_SOCKETS/views"' metrics='"$SIMCLR_SOCKETS/metrics"'
     augment_command="exec $augment --data $(quote "$(plain_path "$data")") --batch $batch $length --limit $limit${hold:+ --hold $hold} --seed $seed --start \$SIMCLR_START"
     loss_command=$loss
-    ! has_option "$loss" --queue || loss_command+=" --opt $opt" # the optimizer keeps the queue
+    ! has_queue || loss_command+=" --opt $opt" # the optimizer keeps the queue
     predictor_command="$predictor$patience --seed $seed --opt $opt --next $(quote "exec:$loss_command")"
     [ -n "$predictor" ] || predictor_command=$loss_command
     projector_command="$projector$patience --seed $seed --opt $opt --next $(quote "exec:$predictor_command")"

@@ -48,7 +48,8 @@ check "a predictor is between projector and loss, and gets the seed, the optimiz
 check "a loss with a queue gets the optimizer" says lose.said --note "it's" --queue 8 --opt ipc://S/optimizer
 without_queue() {
     run none --steps 1 --loss "./lose --note ' --queue 8' \"--queue\"s --queues" &&
-        says lose.said --note ' --queue 8' --queues --queues
+        says lose.said --note ' --queue 8' --queues --queues &&
+        run zero --steps 1 --loss './lose --queue 0' && says lose.said --queue 0
 }
 check "a loss without one does not" without_queue
 with_workers() {
@@ -69,6 +70,44 @@ listed() {
         ! "$ROOT/pipelines/finetune" --help | grep -- --predictor
 }
 check "--help has it, but for finetune's" listed
+# ---- BYOL: slow copies, whose state the optimizer keeps ----
+
+small='encode --width 0.0625 --threads 1 --ema 0.9'
+# shellcheck disable=SC2034 # by their names
+byol=(--encoder "$small" --projector 'project --dim 16 --ema 0.9' --predictor 'project --predictor --hidden 32 --dim 16' --loss byol)
+cat >once <<END
+#!/bin/sh
+# The command, which the first time fails after 3 replies.
+if mkdir "\$0.began" 2>/dev/null; then exec "$ROOT/tests/programs/fail-after" 3 "\$@"; fi
+exec "\$@"
+END
+chmod +x once
+is_another() { # METHOD
+    ! same_model plain "$1" && [ "$(wc -l <"$1/metrics.tsv")" = 7 ]
+}
+two_workers() { # METHOD
+    "$ROOT/pipelines/distributed" --recipe "$1/options" --run "$1-2" --workers 2 && same_model "$1" "$1-2"
+}
+interrupted() { # METHOD, options: its loss dies in step 3, after the state of step 2
+    rm -rf once.began
+    run "$1-again" "${@:2}" --loss "./once ${*: -1}" && grep -q 'from the last state' "$1-again.out" && same_model "$1" "$1-again"
+}
+# shellcheck disable=SC2043
+for method in byol; do
+    declare -n options=$method
+    check "$method: a run" run $method "${options[@]}"
+    check "$method: it is another run than SimCLR's" is_another $method
+    check "$method: 2 workers end with the same bits" two_workers $method
+    check "$method: so does a run whose loss died and came back" interrupted $method "${options[@]}"
+done
+readable() { # the options of a run with a predictor and slow copies
+    "$ROOT/pipelines/judge" --run byol --limit 40 --test-limit 20 --on h,z --bootstrap 10 &&
+        "$ROOT/pipelines/embed" --run byol --limit 4 --on z --out embedded &&
+        "$ROOT/pipelines/finetune" --from byol --steps 1 --batch 8 --run tuned &&
+        "$ROOT/pipelines/report" --run byol --quick && grep -q 'project --predictor' byol/report.html
+}
+check "judge, embed, finetune and report read such a run" readable
+
 # ---- the pictures ----
 
 mkdir drawn
