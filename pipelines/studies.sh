@@ -73,15 +73,32 @@ study_head() {
     cell '3 layers|128' head-3-layers --projector 'project --layers 3'
 }
 
-# Tables 2 and 4. NT-Xent is included at the temperature that suits short runs, too.
+# Tables 2 and 4, and other methods (docs/methods.md). NT-Xent is included at the temperature that suits short
+# runs, too. All have the base run's optimizer. Sources of what a method has besides its loss's defaults:
+#   Barlow Twins, VICReg   a head of three layers wider than h, 8192 in both papers (2103.03230, 2105.04906)
+#   BYOL                   hidden layers of 4096 and outputs of 256 (2006.07733, section 3.3)
+#   MoCo                   temperature 0.2 (v2, 2003.04297); a queue of 16 batches, in the paper (1911.05722)
+#                          of 256
+#   slow copies            M = 0.99 as in solo-learn's runs on CIFAR-10, for short runs
 study_loss() {
-    title='Losses' columns='loss' plot=points
+    local slow='--ema 0.99' head='--hidden 512' expander='project --layers 3 --hidden 512 --dim 512'
+    ! wide || head='--hidden 4096 --dim 256' expander='project --layers 3 --hidden 8192 --dim 8192'
+    title='Losses and methods' columns='loss' plot=points
     cell 'NT-Xent, T = 0.5' base
     cell 'NT-Xent, T = 0.1' temperature-0.1 --loss 'ntxent --temperature 0.1'
     cell 'NT-Logistic' ntlogistic --loss ntlogistic
     cell 'NT-Logistic, semi-hard' ntlogistic-semi-hard --loss 'ntlogistic --semi-hard'
     cell 'margin' triplet --loss triplet
     cell 'margin, semi-hard' triplet-semi-hard --loss 'triplet --semi-hard'
+    cell 'DCL' dcl --loss dcl
+    cell 'HCL' hcl --loss hcl
+    cell 'SupCon, with labels' supcon --loss supcon
+    cell 'Barlow Twins' barlow --projector "$expander" --loss barlow
+    cell 'VICReg' vicreg --projector "$expander" --loss vicreg
+    cell 'BYOL' byol --encoder "$encoder $slow" --projector "project $head $slow" \
+        --predictor "project --predictor $head" --loss byol
+    cell 'MoCo' moco --encoder "$encoder $slow" --projector "project $slow" \
+        --loss "ntxent --queue $((32 * batch)) --temperature 0.2"
 }
 
 # Table 5: NT-Xent with and without l2 normalization of z.

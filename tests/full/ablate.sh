@@ -25,7 +25,7 @@ for scale in tiny small full; do
     check "$scale: all studies are listed" lists $scale
 done
 stages_know() { # --help comes last, so the options before it are checked
-    grep -oE -- "--(loss|projector|encoder|augment) ('[^']*'|[^ ]+)" list.full | sort -u |
+    grep -oE -- "--(loss|projector|predictor|encoder|augment|optimizer) ('[^']*'|[^ ]+)" list.full | sort -u |
         sed -E "s/^--[a-z]+ //; s/^'(.*)'\$/\1/" >stages
     [ "$(wc -l <stages)" -gt 20 ] || return
     local stage
@@ -34,6 +34,11 @@ stages_know() { # --help comes last, so the options before it are checked
     done <stages
 }
 check "each stage of each study has only options that its program knows" stages_know
+has_methods() { # programs of losses are those that call loss_run()
+    "$ablate" loss --list --run r | grep -oE -- "--loss ('[a-z]+|[a-z]+)" | tr -d "'" | awk '{ print $2 }' | sort -u >shown
+    grep -l 'loss_run(' "$ROOT"/cmd/*/*.c | sed 's,.*/,,; s,\.c$,,' | sort | diff - shown
+}
+check "the study of losses has each program that is a loss" has_methods
 lists_base_once() {
     [ "$("$ablate" head loss temperature --list | grep -c 'run runs/ablate-tiny/base ')" = 3 ] &&
         [ "$("$ablate" head loss temperature --list | grep 'run runs/ablate-tiny/base ' | sort -u | wc -l)" = 1 ]
@@ -69,7 +74,7 @@ tables_alone() { # of the runs that exist; none may be made, even beside another
     exec 8>&-
     grep -vE '^(none|nonlinear)' before.tsv | cmp - part/head.tsv && is_picture_of 4 part/head.svg &&
         [ ! -e part/head-none ] && [ ! -e part/loss.tsv ] &&
-        printf 'ablate: %s runs are done\n' 'head: 2 of 4' 'loss: 0 of 6' | cmp - part.err
+        printf 'ablate: %s runs are done\n' 'head: 2 of 4' 'loss: 0 of 13' | cmp - part.err
 }
 check "--table makes tables and pictures of the finished runs" tables_alone
 check_fails 1 "--table where no study was run" 'no study' "$ablate" head "${small[@]}" --run "$T/none" --table

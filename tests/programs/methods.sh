@@ -70,11 +70,13 @@ listed() {
         ! "$ROOT/pipelines/finetune" --help | grep -- --predictor
 }
 check "--help has it, but for finetune's" listed
-# ---- BYOL: slow copies, whose state the optimizer keeps ----
+# ---- BYOL and MoCo: slow copies and a queue, whose state the optimizer keeps ----
 
 small='encode --width 0.0625 --threads 1 --ema 0.9'
 # shellcheck disable=SC2034 # by their names
 byol=(--encoder "$small" --projector 'project --dim 16 --ema 0.9' --predictor 'project --predictor --hidden 32 --dim 16' --loss byol)
+# shellcheck disable=SC2034
+moco=(--encoder "$small" --projector 'project --dim 16 --ema 0.9' --loss 'ntxent --queue 24 --temperature 0.2')
 cat >once <<END
 #!/bin/sh
 # The command, which the first time fails after 3 replies.
@@ -92,8 +94,7 @@ interrupted() { # METHOD, options: its loss dies in step 3, after the state of s
     rm -rf once.began
     run "$1-again" "${@:2}" --loss "./once ${*: -1}" && grep -q 'from the last state' "$1-again.out" && same_model "$1" "$1-again"
 }
-# shellcheck disable=SC2043
-for method in byol; do
+for method in byol moco; do
     declare -n options=$method
     check "$method: a run" run $method "${options[@]}"
     check "$method: it is another run than SimCLR's" is_another $method

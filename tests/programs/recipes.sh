@@ -41,13 +41,13 @@ for recipe in "$recipes"/*; do
 done
 rates() { # prints the rates of steps without a warm-up
     local name
-    for name in cifar10-resnet18 cifar10-resnet50 stl10-resnet18 imagenet-resnet50 cifar10-resnet18-supcon; do
+    for name in cifar10-resnet18 cifar10-resnet50 stl10-resnet18 imagenet-resnet50 cifar10-resnet18-supcon cifar10-resnet18-moco; do
         py step "$(option "$name" batch)" >step.st &&
             sh -c "$(option "$name" optimizer) --warmup-steps 0 --model x.st" <step.st | inspect --meta lr | sed -n 2p
     done
 }
-sources() { # 0.4; 1.0 x 1024 / 256; 0.002; 0.3 x 4096 / 256; 0.4
-    [ "$(rates | xargs printf '%.4g ')" = '0.4 4 0.002 4.8 0.4 ' ]
+sources() { # 0.4; 1.0 x 1024 / 256; 0.002; 0.3 x 4096 / 256; 0.4; 0.3
+    [ "$(rates | xargs printf '%.4g ')" = '0.4 4 0.002 4.8 0.4 0.3 ' ]
 }
 check "the learning rates are those of the sources" sources
 
