@@ -3,7 +3,8 @@
  * owns the parameters, and its clients compute with the values that it sends.
  *
  * Requests are of two kinds. A join (`kind` = `join`) brings initial parameters and buffers; the
- * answer has the current values and the next `step`. All other requests bring gradients under the
+ * answer has the current values and the next `step`, and with the metadata `ema` slow copies of the
+ * parameters (ema.h), which the optimizer keeps from then on. All other requests bring gradients under the
  * parameters' names, in any number of frames a step; each answer has the new values and `lr`. A
  * step is complete when each client has sent the gradients of all tensors that it joined with, and
  * the values of those that are a loss's state (parameter_name.h). A

@@ -27,7 +27,8 @@ void optimizer_client_free(struct optimizer_client *c);
 void optimizer_client_keep_slow(struct optimizer_client *c, struct parameters *slow,
                                 double momentum);
 
-/* Joins: sends the names of the frozen blocks and, on rank 0 only, the parameters. Receives the
+/* Joins: sends the names of the frozen blocks, the momentum of slow copies if there are any and, on
+ * rank 0 only, the parameters. Receives the
  * current values and sets *next_step. `request` is the first frame of the stream; its rank, world,
  * grains, batch, images, steps and steps_per_epoch are sent along, and all metadata of
  * `description`, which says what the stage is (description.h). */

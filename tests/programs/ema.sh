@@ -63,9 +63,10 @@ half() { # the optimizer's copies follow what the link rounds
 check "--wire bf16: they follow the rounded values; a head without layers passes targets on" half
 frozen() {
     views | $encode --init slow.model --freeze layer1 --ema 0.9 --opt "exec:$sgd --state frozen.state" \
-        --next 'exec:project --layers 0 --ema 0.9 --next exec:byol' >out 2>err && py frozen frozen.state
+        --next 'exec:tee frozen.h | project --layers 0 --ema 0.9 --next exec:byol' >out 2>err &&
+        py frozen frozen.state && py same_at_first frozen.h h
 }
-check "a frozen parameter's slow copy equals it" frozen
+check "a frozen parameter's slow copy equals it, and so do the statistics of frozen norms" frozen
 
 # ---- the same bits in other ways ----
 
