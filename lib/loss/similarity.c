@@ -38,7 +38,8 @@ static float *place(const struct similarity *p, const struct similarity_matrix *
 }
 
 /* Returns x.y. Products of floats are exact in float64. */
-MULTIVERSION static double multiply(const float *x, const float *y, int64_t n)
+static inline __attribute__((always_inline)) double add_products(const float *x, const float *y,
+                                                                 int64_t n)
 {
     double sum[LANES] = {0};
     for (int64_t i = 0; i < n; i += LANES)
@@ -49,6 +50,17 @@ MULTIVERSION static double multiply(const float *x, const float *y, int64_t n)
     return sum[0];
 }
 
+MULTIVERSION static double multiply(const float *x, const float *y, int64_t n)
+{
+    return add_products(x, y, n);
+}
+
+/* Reads x once where multiply() reads two rows. */
+MULTIVERSION static double square(const float *x, int64_t n)
+{
+    return add_products(x, x, n);
+}
+
 /* Returns the offset of row i in z and dz. */
 static int64_t offset(const struct similarity *p, int64_t i)
 {
@@ -57,7 +69,7 @@ static int64_t offset(const struct similarity *p, int64_t i)
 
 double similarity_length(const float *z, int64_t d, bool normalize)
 {
-    const double norm = normalize ? sqrt(multiply(z, z, d)) : 1;
+    const double norm = normalize ? sqrt(square(z, d)) : 1;
     return norm > 1e-12 ? norm : 1e-12;
 }
 
