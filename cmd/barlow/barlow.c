@@ -1,6 +1,6 @@
 /* barlow: computes the loss of Barlow Twins. Reads projections and writes their gradient. */
-#include "base/signals.h"
 #include "loss/barlow.h"
+#include "base/signals.h"
 #include "program/link_options.h"
 #include "program/loss.h"
 
@@ -39,11 +39,11 @@ int main(int argc, char **argv)
 {
     signals_setup();
     loss_defaults();
-    const struct program program = {"barlow",
-                                    "the loss of Barlow Twins: correlations of dimensions",
-                                    details,
-                                    {options, loss_option_specs, server_option_specs,
-                                     link_option_specs}};
+    const struct program program = {
+        "barlow",
+        "the loss of Barlow Twins: correlations of dimensions",
+        details,
+        {options, loss_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     return loss_run(&(struct loss){.single = "variance", .compute = compute});
 }

@@ -1,7 +1,7 @@
 /* vicreg: computes the variance-invariance-covariance loss. Reads projections and writes their
  * gradient. */
-#include "base/signals.h"
 #include "loss/vicreg.h"
+#include "base/signals.h"
 #include "program/link_options.h"
 #include "program/loss.h"
 
@@ -55,11 +55,11 @@ int main(int argc, char **argv)
 {
     signals_setup();
     loss_defaults();
-    const struct program program = {"vicreg",
-                                    "the variance-invariance-covariance loss, VICReg",
-                                    details,
-                                    {options, loss_option_specs, server_option_specs,
-                                     link_option_specs}};
+    const struct program program = {
+        "vicreg",
+        "the variance-invariance-covariance loss, VICReg",
+        details,
+        {options, loss_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
     return loss_run(&(struct loss){.single = "variance", .compute = compute});
 }

@@ -2,7 +2,9 @@
 
     losses.py ROOT make                 writes z.st, views.st, and frames with defects
     losses.py ROOT judge A REPLY LOSS NUMBER [FLAG] [FLAG=VALUE]...   compares in float64
-    losses.py ROOT join WHOLE PART...   fails unless the rows of the parts are those of the whole, bit for bit"""
+    losses.py ROOT join WHOLE PART...   fails unless the rows of the parts are those of the whole, bit for bit
+    losses.py ROOT shards WORLD         writes hR.st for each rank, rows of one batch after the other
+    losses.py ROOT gathered WORLD LOSS  compares gR.st, the answers to them, with the whole batch"""
 
 import sys
 
@@ -133,6 +135,43 @@ def byol(z, target, length):
     return (2 - 2 * cosine).mean(), -2 * (v - cosine * u) / length / len(z)
 
 
+def off(c):
+    return c - np.diag(np.diag(c))
+
+
+def barlow(z, weight):
+    """Returns the loss of Barlow Twins and its gradient."""
+    b = len(z)
+    a = z - z.mean(axis=0)
+    scale = 1 / np.sqrt((a**2).mean(axis=0) + 1e-5)
+    q = a * scale
+    c = q[:, 0].T @ q[:, 1] / b
+    apart = 1 - np.diag(c)
+    dc = 2 * weight * off(c) - 2 * np.diag(apart)
+    dq = np.stack([q[:, 1] @ dc.T, q[:, 0] @ dc], axis=1) / b
+    dz = scale * (dq - dq.mean(axis=0) - q * (dq * q).mean(axis=0))
+    return (apart**2).sum() + weight * (off(c) ** 2).sum(), dz
+
+
+def vicreg(z, sim, var, cov):
+    """Returns VICReg's loss and its gradient."""
+    b, _, d = z.shape
+    a = z - z.mean(axis=0)
+    apart = z[:, 0] - z[:, 1]
+    loss, dz = sim * (apart**2).mean(), 2 * sim / (b * d) * np.stack([apart, -apart], axis=1)
+    for v in range(2):
+        root = np.sqrt((a[:, v] ** 2).sum(axis=0) / (b - 1) + 1e-4)
+        loss += var * np.maximum(1 - root, 0).mean() / 2
+        dz[:, v] -= var / (2 * d) * (root < 1) / root * a[:, v] / (b - 1)
+        c = off(a[:, v].T @ a[:, v] / (b - 1))
+        loss += cov * (c**2).sum() / d
+        dz[:, v] += 4 * cov / d * a[:, v] @ c / (b - 1)
+    return loss, dz
+
+
+DIMENSIONS = {"barlow": barlow, "vicreg": vicreg}  # the losses that compare dimensions
+
+
 def spread(z):
     """Returns z_std and alignment, as they are defined: of directions, whatever the loss compares."""
     b, v, d = z.shape
@@ -144,7 +183,7 @@ def spread(z):
 def judge(asked, replies, loss, number, *flags):
     asked, replies = load(asked), load(replies)
     flags = dict((flag.split("=") + [""])[:2] for flag in flags)
-    bound = 1e-6 if loss in ("dcl", "hcl") else 1e-5
+    bound = 1e-6 if loss in ("dcl", "hcl", *DIMENSIONS) else 1e-5
     assert len(asked) == len(replies) > 0
     for (tensors, meta), (reply, told) in zip(asked, replies):
         b, v, d = tensors["z"].shape
@@ -155,7 +194,10 @@ def judge(asked, replies, loss, number, *flags):
         image = np.arange(b * v) // v
         y = tensors["y"][image] if loss == "supcon" else np.full(b * v, -1)
         same = (image[:, None] == image) | (y[:, None] == y) & (y[:, None] >= 0)
-        if loss == "byol":
+        if loss in DIMENSIONS:
+            want, du = DIMENSIONS[loss](z.reshape(b, v, d), *(float(x) for x in number.split(",")))
+            du = du.reshape(b * v, d)
+        elif loss == "byol":
             want, du = byol(z, tensors["z_target"].reshape(b * v, d).astype(np.float64), length)
         else:
             if loss in ("dcl", "hcl"):
@@ -172,7 +214,8 @@ def judge(asked, replies, loss, number, *flags):
         far = np.abs(reply["dz"].reshape(b * v, d) - du).max()
         assert far <= bound * max(np.abs(du).max(), 1e-6), (b, v, d, far, np.abs(du).max())
         assert abs(float(told["loss"]) - want) <= bound * max(abs(want), 1), (told["loss"], want)
-        expect = set(meta) | {"loss", "z_std"} | ({"contrast_acc"} if loss != "byol" else set())
+        expect = set(meta) | {"loss", "z_std"}
+        expect |= {"contrast_acc"} if loss != "byol" and loss not in DIMENSIONS else set()
         expect |= {"alignment"} if v > 1 else set()
         expect |= {"contrast_entropy"} if loss in ("ntxent", "supcon") else set()
         assert set(told) == expect, told
@@ -189,4 +232,33 @@ def join(whole, *parts):
     assert all(meta["loss"] == told["loss"] for _, meta in parts)
 
 
-{"make": make, "judge": judge, "join": join}[action](*words)
+GATHERED = [(8, 24), (16, 24)]  # images and dimensions: more and fewer than twice the images
+
+
+def whole_batch(step):
+    b, d = GATHERED[step]
+    return np.random.default_rng(step).normal(size=(b, 2, d)).astype(np.float32)
+
+
+def shards(world):
+    for rank in range(int(world)):
+        with open(f"h{rank}.st", "wb") as file:
+            for step in range(len(GATHERED)):
+                rows = np.array_split(whole_batch(step), int(world))[rank]
+                frames.write(file, {"h": rows}, step=step, rank=rank, world=int(world))
+            frames.write_end(file)
+
+
+def gathered(world, loss):
+    answers = [load(f"g{rank}.st") for rank in range(int(world))]
+    for step in range(len(GATHERED)):
+        z = whole_batch(step)
+        dz = np.concatenate([a[step][0]["dh"] for a in answers])
+        want, expect = DIMENSIONS[loss](z.astype(np.float64), *{"barlow": [0.0051], "vicreg": [25, 25, 1]}[loss])
+        assert np.abs(dz - expect).max() <= 1e-6 * np.abs(expect).max(), step
+        for answer in answers:
+            assert abs(float(answer[step][1]["loss"]) / want - 1) <= 1e-6, (step, want)
+        sys.stdout.buffer.write(dz.tobytes())
+
+
+{"make": make, "judge": judge, "join": join, "shards": shards, "gathered": gathered}[action](*words)

@@ -42,24 +42,38 @@ check "dcl --weighted --sigma 0.2 --no-normalize" agrees z.st dcl temperature 0.
 check "hcl with its defaults" agrees z.st hcl - 0.5
 check "hcl --beta 0.3 --tau-plus 0.02" agrees z.st hcl temperature 0.3 beta=0.3 tau-plus=0.02
 check "hcl --no-normalize" agrees z.st hcl temperature 0.4 no-normalize
+dimensions_agree() { # numbers, program, OPTION...
+    "${@:2}" <z.st >reply.st && py judge z.st reply.st "$2" "$1"
+}
+check "barlow with its defaults" dimensions_agree 0.0051 barlow
+check "barlow --lambda 0.5" dimensions_agree 0.5 barlow --lambda 0.5
+check "vicreg with its defaults" dimensions_agree 25,25,1 vicreg
+check "vicreg with other weights" dimensions_agree 2,3,4 vicreg --sim 2 --var 3 --cov 4
 
 same_bytes() {
     "$1" --threads 1 <z.st >one.st && "$1" --threads 3 <z.st | cmp - one.st
 }
-refuses() { # program
+refuses() { # program, what a single image lacks
     check_fails 1 "$1: a NaN" "$1: the loss is not finite in step 1" sh -c "$1 <nan.st >out"
     check_fails 1 "$1: no z" 'the frame has no tensor z' sh -c "$1 <noz.st >out"
     check_fails 1 "$1: another type" 'tensor z is U8' sh -c "$1 <bytes.st >out"
     check_fails 1 "$1: no images" 'nothing to compare' sh -c "$1 <empty.st >out"
-    check_fails 1 "$1: no negatives" 'z is of a single image, which has no negatives: .*--batch of 2' \
+    check_fails 1 "$1: no $2" "z is of a single image, which has no $2: .*--batch of 2" \
         sh -c "$1 <single.st >out"
     check_fails 2 "$1: a word too many" "unexpected word 'z.st'" "$1" z.st
     check_fails 2 "$1: no threads" '--threads: 0 is not between' "$1" --threads 0
 }
 for program in supcon ntlogistic triplet dcl hcl; do
     check "$program: the same bytes with one and with three threads" same_bytes "$program"
-    refuses "$program"
+    refuses "$program" negatives
 done
+for program in barlow vicreg; do
+    check "$program: the same bytes with one and with three threads" same_bytes "$program"
+    refuses "$program" variance
+    check_fails 2 "$program: no --no-normalize" "unknown option '--no-normalize'" "$program" --no-normalize
+done
+check_fails 2 "a weight below zero" '--cov: -1 is not between' vicreg --cov -1
+check_fails 2 "a lambda that is no number" '--lambda: .*nan' barlow --lambda nan
 check "byol: the same bytes with one and with three threads" eval \
     'byol --threads 1 <targets.st >one.st && byol --threads 3 <targets.st | cmp - one.st'
 check_fails 1 "byol: no targets" 'no tensor z_target, which the momentum encoder makes.* --ema' sh -c 'byol <z.st >out'
@@ -67,6 +81,7 @@ check_fails 1 "byol: targets of another width" 'z_target is F32 \[4,2,3\], not F
 check_fails 1 "byol: a NaN in the targets" 'byol: the loss is not finite in step 0' sh -c 'byol <nantarget.st >out'
 check_fails 1 "byol: four views" 'tensor z is F32 \[5,1,3\], not F32 \[\?,2,\?\]' sh -c 'byol <views.st >out'
 for program in ntlogistic triplet dcl hcl; do
+for program in ntlogistic triplet barlow vicreg; do
     check_fails 1 "$program: four views" 'tensor z is F32 \[5,1,3\], not F32 \[\?,2,\?\]' \
         sh -c "$program <views.st >out"
 done
@@ -103,6 +118,12 @@ gathered() { # LOSS, images, number of workers: each gets its rows of what one w
         project --layers 0 --next "ipc://$T/g" <"h$images.$world.$r.st" >"g$r.st" &
         pids+=($!)
         parts+=("g$r.st")
+check "barlow trains" train barlow
+check "vicreg trains" train 'vicreg --sim 10'
+gathered() { # one image for each worker; the loss receives both
+    local r pids=()
+    for r in 0 1; do
+        augment --data shapes --size 8 --batch 2 --steps 1 --shard $r/2 | encode --width 0.0625 >h$r.st
     done
     all_end "${pids[@]}" && py join whole.st "${parts[@]}"
 }
@@ -112,4 +133,23 @@ for loss in 'dcl --weighted' hcl; do
         check "$loss: the same bits with $world workers that gather" gathered "$loss" 100 "$world"
     done
 done
+check "a worker may have one image" gathered
+
+# Losses over the whole batch are easily wrong by 1/world in a data-parallel run, as Barlow Twins'
+# gradient was in lightly until 2026 (lightly #1977). Here the loss gets the rows of all workers.
+any_workers() { # loss
+    local world r pids
+    for world in 1 2 4; do
+        py shards $world
+        gather --world $world --listen "ipc://$T/$1.$world" --next "exec:$1" &
+        pids=($!)
+        for ((r = 0; r < world; r++)); do
+            project --layers 0 --next "ipc://$T/$1.$world" <h$r.st >g$r.st &
+            pids+=($!)
+        done
+        all_end "${pids[@]}" && py gathered $world "$1" >dz.$world && cmp dz.1 dz.$world || return 1
+    done
+}
+check "barlow: 1, 2 and 4 workers get the gradient of the whole batch (lightly #1977)" any_workers barlow
+check "vicreg: 1, 2 and 4 workers get the gradient of the whole batch" any_workers vicreg
 done_testing
