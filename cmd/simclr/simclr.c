@@ -28,7 +28,8 @@ static const struct group {
     const char *names[12];
 } groups[] = {
     {"Data and networks", {"augment", "encode", "project", "classify"}},
-    {"Losses", {"ntxent", "ntlogistic", "triplet", "supcon", "dcl", "hcl", "byol"}},
+    {"Losses",
+     {"ntxent", "ntlogistic", "triplet", "supcon", "dcl", "hcl", "barlow", "vicreg", "byol"}},
     {"Optimizers", {"lars", "sgd", "adam"}},
     {"Look and judge", {"inspect", "progress", "evaluate", "export-model"}},
     {"Parts of a report", {"pick", "neighbours", "tsne", "page"}},
