@@ -14,7 +14,11 @@
 #include "engine/gemm_kernel.h"
 #include "link/link.h"
 #include "link/stream.h"
+#include "loss/barlow.h"
+#include "loss/dcl.h"
+#include "loss/hcl.h"
 #include "loss/ntxent.h"
+#include "loss/vicreg.h"
 #include "network/initialize.h"
 #include "network/network.h"
 #include "network/resnet.h"
@@ -22,10 +26,10 @@
 #include "program/link_options.h"
 #include "program/optimizer_client.h"
 
-enum { ALIGNMENT = 64, CIFAR_UP_TO = 64, PROJECTION = 128 };
+enum { ALIGNMENT = 64, CIFAR_UP_TO = 64 };
 
 static int64_t depth = 18, pixels = 32, height, views = 128, grains = 8, threads = 2, batch = 256,
-               bytes = 1 << 20, world = 1;
+               dim = 128, bytes = 1 << 20, world = 1;
 static const char *precision = "fp32", *kernel = "auto", *endpoint = "exec:cat";
 static bool profile;
 
@@ -41,8 +45,9 @@ static const struct option_spec options[] = {
      engine_kernels, 0},
     {"profile", OPTION_SWITCH, &profile, NULL, "network: at the end a line for each kernel", 0, 0,
      0, 0},
-    {"batch", OPTION_INT, &batch, "B", "ntxent: pairs of views; images: how many", 1, 1 << 24, 0,
+    {"batch", OPTION_INT, &batch, "B", "a loss: pairs of views; images: how many", 1, 1 << 24, 0,
      0},
+    {"dim", OPTION_INT, &dim, "D", "a loss: width of the projections", 1, 1 << 20, 0, 0},
     {"bytes", OPTION_INT, &bytes, "N", "echo, copy, ranks: that are moved", 1, 1e12, 0, 0},
     {"world", OPTION_INT, &world, "N", "ranks: how many", 1, LINKS_AT_ONCE, 0, 0},
     {"link", OPTION_STRING, &endpoint, "ENDPOINT", "optimizer, echo, ranks: the other side", 0, 0,
@@ -60,7 +65,8 @@ static const char details[] =
     "  product    block products of operands that stay in the caches: a processor's peak\n"
     "  copy       memory\n"
     "  network    an encoder's step: forward, backward\n"
-    "  ntxent     loss and gradient, d = 128\n"
+    "  ntxent, dcl, hcl, barlow, vicreg\n"
+    "             a loss with its defaults, and its gradient\n"
     "  lars       the optimizer's arithmetic on an encoder's parameters\n"
     "  optimizer  an encoder's gradients to an optimizer, its parameters back\n"
     "  echo       a frame there and back\n"
@@ -310,24 +316,71 @@ static int network_close(void)
     return 0;
 }
 
-/* ---- ntxent: the loss ---- */
+/* ---- the losses ---- */
 
 static float *z, *dz;
 
-static int ntxent_open(double *work)
+static int loss_open(void)
 {
-    z = noise((size_t)batch * 2 * PROJECTION);
-    dz = reserve((size_t)batch * 2 * PROJECTION * sizeof *dz);
-    *work = 16.0 * (double)batch * (double)batch * PROJECTION; /* 2 n^2 d: similarities, gradient */
+    z = noise((size_t)(batch * 2 * dim));
+    dz = reserve((size_t)(batch * 2 * dim) * sizeof *dz);
     return z && dz ? 0 : out_of_memory();
+}
+
+/* Of losses over pairs of rows, 2 n^2 d: the similarities and the gradient. */
+static int pairs_open(double *work)
+{
+    *work = 16.0 * (double)batch * (double)batch * (double)dim;
+    return loss_open();
+}
+
+/* Of losses over pairs of columns, 6 B d^2 as they are defined: the d x d products and the gradient
+ * of both views. With many dimensions, the code needs fewer. */
+static int columns_open(double *work)
+{
+    *work = 6.0 * (double)batch * (double)dim * (double)dim;
+    return loss_open();
+}
+
+static struct loss_input loss_input(void)
+{
+    return (struct loss_input){
+        .z = z, .n = 2 * batch, .d = dim, .views = 2, .normalize = true, .threads = (int)threads};
 }
 
 static int ntxent_round(void)
 {
-    const struct loss_input in = {
-        .z = z, .n = 2 * batch, .d = PROJECTION, .normalize = true, .threads = (int)threads};
+    const struct loss_input in = loss_input();
     struct loss_metrics metrics;
     return ntxent(&in, 0.5, NULL, dz, &metrics);
+}
+
+static int dcl_round(void)
+{
+    const struct loss_input in = loss_input();
+    struct loss_metrics metrics;
+    return dcl(&in, &(struct dcl_settings){.temperature = 0.1, .sigma = 0.5}, dz, &metrics);
+}
+
+static int hcl_round(void)
+{
+    const struct loss_input in = loss_input();
+    struct loss_metrics metrics;
+    return hcl(&in, &(struct hcl_settings){0.5, 1, 0.1}, dz, &metrics);
+}
+
+static int barlow_round(void)
+{
+    const struct loss_input in = loss_input();
+    struct loss_metrics metrics;
+    return barlow(&in, 0.0051, dz, &metrics);
+}
+
+static int vicreg_round(void)
+{
+    const struct loss_input in = loss_input();
+    struct loss_metrics metrics;
+    return vicreg(&in, &(struct vicreg_settings){25, 25, 1}, dz, &metrics);
 }
 
 /* ---- lars: the optimizer's arithmetic ---- */
@@ -481,7 +534,11 @@ static const struct part {
     {"product", product_open, product_round, NULL},
     {"copy", copy_open, copy_round, NULL},
     {"network", network_open, network_round, network_close},
-    {"ntxent", ntxent_open, ntxent_round, NULL},
+    {"ntxent", pairs_open, ntxent_round, NULL},
+    {"dcl", pairs_open, dcl_round, NULL},
+    {"hcl", pairs_open, hcl_round, NULL},
+    {"barlow", columns_open, barlow_round, NULL},
+    {"vicreg", columns_open, vicreg_round, NULL},
     {"lars", lars_open, lars_round, NULL},
     {"optimizer", optimizer_open, optimizer_round, link_finish},
     {"echo", echo_open, echo_round, link_finish},

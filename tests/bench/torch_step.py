@@ -3,7 +3,8 @@
 
     torch_step.py step DEPTH PIXELS VIEWS THREADS fp32|bf16 plain|channels-last
         a training step, without augmentation
-    torch_step.py ntxent B THREADS
+    torch_step.py ntxent|dcl|hcl|barlow|vicreg B DIM THREADS
+        a loss with its defaults, and its gradient
     torch_step.py views simclr|simclr-cifar SIZE SOURCE COUNT
         two views of each of COUNT images on one thread, in float32, by torchvision and PIL; SOURCE
         is a frame of images, or a folder of JPEGs that are opened one by one; processor time
@@ -12,9 +13,11 @@
 
 After two warm-up rounds it prints `ready`. Then it does one round for each line on stdin, and prints
 the seconds that the round took."""
+import functools
 import glob
 import itertools
 import json
+import math
 import struct
 import sys
 import time
@@ -58,10 +61,66 @@ def make_step(depth, pixels, views, threads, precision, layout):
     return step
 
 
-def make_ntxent(b, threads):
+def pairs(z, temperature):
+    """The similarities of all other rows, those of the positives, and the mask of the negatives."""
+    n = len(z)
+    z = F.normalize(z, dim=1)
+    s = z @ z.t() / temperature
+    negatives = torch.ones(n, n, dtype=torch.bool).fill_diagonal_(False)
+    negatives[torch.arange(n), torch.arange(n).roll(n // 2)] = False
+    return s, s.diagonal(n // 2).repeat(2), negatives
+
+
+def dcl(z, temperature=0.1):
+    s, positive, negatives = pairs(z, temperature)
+    return (s.masked_fill(~negatives, -1e9).logsumexp(dim=1) - positive).mean()
+
+
+def hcl(z, temperature=0.5, beta=1.0, tau=0.1):
+    s, positive, negatives = pairs(z, temperature)
+    n = len(z) - 2
+    p, e = positive.exp(), s.exp() * negatives
+    weight = e**beta
+    hard = (weight * e).sum(dim=1) / (weight.sum(dim=1) / n)
+    least = n * math.exp(-1 / temperature)
+    g = ((hard - tau * n * p) / (1 - tau)).clamp(min=least)
+    return -(p / (p + g)).log().mean()
+
+
+def off_diagonal(c):
+    n = len(c)
+    return c.flatten()[:-1].view(n - 1, n + 1)[:, 1:].flatten()
+
+
+def barlow(z, weight=0.0051):
+    x, y = (F.batch_norm(a, None, None, training=True) for a in z.chunk(2))
+    c = x.t() @ y / len(x)
+    return c.diagonal().add(-1).pow(2).sum() + weight * off_diagonal(c).pow(2).sum()
+
+
+def vicreg(z, sim=25.0, var=25.0, cov=1.0):
+    b, d = len(z) // 2, z.shape[1]
+    x, y = z.chunk(2)
+    loss = sim * F.mse_loss(x, y)
+    for a in (x, y):
+        a = a - a.mean(dim=0)
+        loss = loss + var * F.relu(1 - torch.sqrt(a.var(dim=0) + 1e-4)).mean() / 2
+        loss = loss + cov * off_diagonal(a.t() @ a / (b - 1)).pow(2).sum() / d
+    return loss
+
+
+LOSSES = {"ntxent": nt_xent, "dcl": dcl, "hcl": hcl, "barlow": barlow, "vicreg": vicreg}
+
+
+def make_loss(name, b, dim, threads):
     torch.set_num_threads(int(threads))
-    z = torch.randn(2 * int(b), 128, requires_grad=True)
-    return lambda: nt_xent(z).backward()
+    z = torch.randn(2 * int(b), int(dim), requires_grad=True)
+
+    def work():
+        z.grad = None
+        LOSSES[name](z).backward()
+
+    return work
 
 
 def read_images(path):
@@ -108,7 +167,8 @@ def main():
     if sys.argv[1] == "jpegs":
         write_jpegs(*sys.argv[2:])
         return
-    makers = {"step": make_step, "ntxent": make_ntxent, "views": make_views}
+    makers = {"step": make_step, "views": make_views}
+    makers |= {name: functools.partial(make_loss, name) for name in LOSSES}
     work = makers[sys.argv[1]](*sys.argv[2:])
     clock = time.process_time if sys.argv[1] == "views" else time.perf_counter
     for _ in range(2):  # the allocator needs both

@@ -13,15 +13,18 @@ is_positive() { # TABLE ROW: checks the values in this line of figures.tsv
         END { exit bad || n != 1 }' figures.tsv
 }
 measures() {
-    "$run" --rounds 1 --only 'B = 256' --markdown --tsv figures.tsv ntxent optimizer >tables.md
+    "$run" --rounds 1 --only 'B = 256' --markdown --tsv figures.tsv ntxent losses optimizer >tables.md
 }
-has_two_tables() {
-    [ "$(grep -c '^### ' tables.md)" = 2 ] && [ "$(grep -c '^| --- ' tables.md)" = 2 ]
+has_six_tables() {
+    [ "$(grep -c '^### ' tables.md)" = 6 ] && [ "$(grep -c '^| --- ' tables.md)" = 6 ]
 }
-check "two sections are measured" measures
-check "their results are tables in Markdown" has_two_tables
+check "three sections are measured" measures
+check "their results are tables in Markdown" has_six_tables
 check "the loss has positive figures" is_positive NT-Xent 'B = 256'
 check "its arithmetic has positive figures" is_positive NT-Xent arithmetic
+for loss in DCL 'Hard negatives' 'Barlow Twins' VICReg; do
+    check "$loss has positive figures" is_positive "$loss" 'B = 256'
+done
 check "the optimizer has positive figures" is_positive optimizer lars
 
 no_section() {
