@@ -8,8 +8,8 @@
  *          + var mean over dimensions and views of max(0, 1 - sqrt(var + 1e-4))
  *          + cov/d (sum over j != k of C_x_jk^2 + C_y_jk^2)
  *
- * as the paper's own code has it. The paper's text sums the first term over dimensions and the
- * second over views instead of taking means. */
+ * as the paper's own code has it. Its equation 5 adds the first term up over dimensions, and
+ * equation 6 the second one over views, instead of taking means. */
 #ifndef VICREG_H
 #define VICREG_H
 
