@@ -92,12 +92,22 @@ static struct frame *pack(const struct optimizer_store *all, bool losses, const 
     return f;
 }
 
-/* Writes the momentum of slow copies, and the settings. */
+/* Writes the momentum of slow copies, in the order of their names, and the settings. The order of
+ * the store differs between a run that was resumed and one that was not. */
 static void write_settings(const struct optimizer_state *s, struct frame *f)
 {
-    for (int i = 0; i < s->store.n; i++)
-        if (s->store.tensors[i].slow)
-            ema_set_part(f, s->store.tensors[i].name, s->store.tensors[i].momentum);
+    const struct owned_tensor *next;
+    for (const char *last = "";; last = next->name) {
+        next = NULL;
+        for (int i = 0; i < s->store.n; i++) {
+            const struct owned_tensor *e = &s->store.tensors[i];
+            if (e->slow && strcmp(e->name, last) > 0 && (!next || strcmp(e->name, next->name) < 0))
+                next = e;
+        }
+        if (!next)
+            break;
+        ema_set_part(f, next->name, next->momentum);
+    }
     optimizer_settings_write(&s->settings, f);
 }
 
