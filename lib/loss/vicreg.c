@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "base/count.h"
 #include "base/fail.h"
 #include "base/multiversion.h"
 #include "loss/columns.h"
