@@ -107,7 +107,7 @@ py split views_whole.st views_first.st views_rest.st 2
 # A run of one encoder.
 run() { # name, loss, options of lars, which views
     local pid status=0
-    in_time lars --warmup-steps 1 --listen "ipc://$T/$1" --state "$1.state" --model "$1.model" $3 2>"$1.err" &
+    in_time lars --warmup-steps 1 --listen "ipc://$T/$1" --state "$1.state" --model "$1.model" ${3:+"$3"} 2>"$1.err" &
     pid=$!
     encode --width 0.0625 --opt "ipc://$T/$1" --next "exec:project --dim 8 --opt 'ipc://$T/$1' --next 'exec:$2'" \
         <"views_$4.st" >"$1.out" 2>"$1.messages" || status=1
