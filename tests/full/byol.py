@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""Repeats steps of BYOL (arXiv 2006.07733) in PyTorch, in float64 and in float32.
+"""Repeats steps of BYOL (arXiv 2006.07733) or MoCo (arXiv 1911.05722) in PyTorch, in float64 and float32.
 
-    byol.py ROOT EMA   reads views.st, join.st (of the encoder, the head and the predictor), the metrics
+    byol.py ROOT EMA [QUEUE]   (with QUEUE it is MoCo, at temperature 0.2) reads views.st, join.st (of the encoder, the head and the predictor), the metrics
                        m.st and the optimizer's state.st; see byol.sh
 
 The losses must agree with float64 within 1e-5. The changes of all tensors (parameters, running
@@ -16,6 +16,7 @@ import torchvision
 from torch import nn
 
 root, ema = sys.argv[1], float(sys.argv[2])
+queue_size = int(sys.argv[3]) if len(sys.argv) > 3 else 0
 sys.path.insert(0, root + "/tests")
 import frames  # noqa: E402
 
@@ -34,7 +35,7 @@ class Network(nn.Module):
         self.encoder.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
         self.encoder.maxpool = self.encoder.fc = nn.Identity()
         self.projector = self.head(start, "projector", norm=True)
-        self.predictor = self.head(start, "predictor", norm=False)
+        self.predictor = nn.Identity() if queue_size else self.head(start, "predictor", norm=False)
         self.load(start)
 
     @staticmethod
@@ -72,7 +73,13 @@ def train(start, views, rates, dtype):
             t = target.projector(target.encoder(x))
         u, v = nn.functional.normalize(p, dim=1), nn.functional.normalize(t, dim=1)
         other = v.view(-1, 2, v.shape[1]).flip(1).flatten(0, 1)
-        loss = (2 - 2 * (u * other).sum(dim=1)).mean()
+        if queue_size:  # one positive, and the queue's rows as negatives; then all targets enter it
+            queue = v.new_zeros(0, v.shape[1]) if not losses else queue
+            logits = torch.cat([(u * other).sum(dim=1, keepdim=True), u @ queue.T], dim=1) / 0.2
+            loss = nn.functional.cross_entropy(logits, torch.zeros(len(u), dtype=torch.long))
+            queue = torch.cat([queue, v])[-queue_size:]
+        else:
+            loss = (2 - 2 * (u * other).sum(dim=1)).mean()
         gradients = torch.autograd.grad(loss, parameters.values())
         losses.append(loss.item())
         with torch.no_grad():
@@ -100,7 +107,7 @@ state = load("state.st")[0][0]
 ours = [float(meta["loss"]) for meta in metas]
 print("losses:", ours, "PyTorch in float64:", exact, "in float32:", single)
 assert len(ours) == 3 and np.abs(np.array(ours) - exact).max() <= 1e-5
-assert set(want) == {n for n, t in state.items() if t.dtype == np.float32 and not n.startswith("momentum/")}
+assert set(want) == {n for n, t in state.items() if t.dtype == np.float32 and not n.startswith(("momentum/", "loss."))}
 
 
 def error(of, names):
@@ -117,6 +124,8 @@ groups = {"encoder": [n for n in want if "/" not in n and not n.startswith("pr")
           "slow encoder": [n for n in want if n.startswith("ema/") and not n.startswith("ema/pr")],
           "slow projector": [n for n in want if n.startswith("ema/projector.")]}
 for group, names in groups.items():
+    if group == "predictor" and queue_size:
+        continue
     assert names, group
     mine, torchs = error(state, names), error(near, names)
     print(f"{group}: {len(names)} tensors, error of their change {mine:.2g}; PyTorch in float32: {torchs:.2g}")
