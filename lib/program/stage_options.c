@@ -84,7 +84,7 @@ const struct option_spec stage_link_option_specs[] = {
      .argument = "M",
      .min = 0,
      .max = 1,
-     .help = "train: keep a slow copy, M of which stays in a step, and send its output as well"},
+     .help = "train: also send the output of a slow copy, of which M stays in a step [no copy]"},
     {0},
 };
 
