@@ -5,6 +5,8 @@
     encode_py.py ROOT loads MODEL         the model loads into torchvision's ResNet-18
     encode_py.py ROOT changes INIT A B    two models have moved alike from INIT
     encode_py.py ROOT frozen BEFORE AFTER the patches of the transformer are the same, and the rest is not
+    encode_py.py ROOT targets WHOLE RESUMED STATE
+                                          what a run with --ema sent, and the slow copies that it ended with
     encode_py.py ROOT refusals            what encode.py says of modules and files that do not fit
     encode_py.py ROOT wires REQUESTS      what the buckets of a run with --wire bf16 hold"""
 
@@ -22,6 +24,7 @@ import frames  # noqa: E402
 import simclr_stage as stage  # noqa: E402
 
 STEPS, RATE = 3, 0.01
+torch.set_num_threads(1)  # threads would wait for each other beside other tests
 
 
 def tensors_of(path):
@@ -116,6 +119,23 @@ def changes(init, a, b):
     print(f"relative difference of the change {far:.2e}")
     # Both sum the same products in float32, in another order: for each sum of n terms about sqrt(n) roundings of 6e-8.
     assert 0 < far < 1e-4, far
+
+
+def targets(whole, resumed, state):
+    def sent(path):
+        with open(path, "rb") as file:
+            return [tensors for tensors, _ in frames.read_all(file)]
+
+    steps, last = sent(whole), sent(resumed)
+    assert len(steps) == 3 and len(last) == 1
+    assert np.array_equal(steps[0]["h_target"], steps[0]["h"])  # the copy starts as the parameters
+    assert not np.array_equal(steps[1]["h_target"], steps[1]["h"])
+    for name in ("h", "h_target"):  # the optimizer's copy, and the stage's own after two steps
+        assert np.array_equal(steps[2][name], last[0][name]), name
+    kept = tensors_of(state)
+    names = [name for name in kept if "/" not in name and not stage.is_buffer(name)]
+    assert all(("ema/" + name in kept) != name.startswith("predictor.") for name in names)
+    assert not any("ema/" + name in kept for name in kept if stage.is_buffer(name))
 
 
 def frozen(before, after):

@@ -13,7 +13,7 @@ fi
 py() {
     /usr/bin/python3 "$ROOT/tests/full/encode_py.py" "$ROOT" "$@"
 }
-python="/usr/bin/python3 $ROOT/examples/encode.py"
+python="/usr/bin/python3 $ROOT/examples/encode.py --threads 1" # threads would wait for each other beside other tests
 vit="$python --model $ROOT/tests/full/vit.py"
 
 # ---- ResNet-18 beside encode ----
@@ -22,8 +22,8 @@ augment --data shapes --size 32 --batch 8 --steps 1 |
     encode --opt 'exec:sgd --lr 0 --model init.st' \
         --next 'exec:project --dim 16 --opt "exec:sgd --lr 0 --model head.st" --next exec:ntxent' >start.st
 resnet() { # NAME, command of the encoder
-    $2 --init init.st --opt "exec:sgd --lr 0.1 --momentum 0 --schedule constant --model model-$1.st" --next \
-        'exec:project --init head.st --opt "exec:sgd --lr 0.1 --momentum 0 --schedule constant --model none.st" --next exec:ntxent' \
+    $2 --init init.st --opt "exec:sgd --lr 0.01 --momentum 0 --schedule constant --model model-$1.st" --next \
+        'exec:project --init head.st --opt "exec:sgd --lr 0.01 --momentum 0 --schedule constant --model none.st" --next exec:ntxent' \
         <views.st >"metrics-$1.st"
 }
 check "encode.py trains ResNet-18" resnet python "$python --model torchvision:resnet18"
@@ -101,6 +101,28 @@ resumed() {
         cmp <(cut -f 1-9 whole/metrics.tsv) <(cut -f 1-9 killed-run/metrics.tsv)
 }
 check "a run that is killed by SIGKILL and resumed ends in the same bits" resumed
+
+# ---- a slow copy ----
+byol() { # NAME, loss, options of the optimizer, options of augment
+    local head="exec:project --predictor --dim 8 --opt ipc://$1.ipc --next '$2'" optimizer
+    # shellcheck disable=SC2086 # words
+    in_time sgd --lr 0.03 --listen "ipc://$1.ipc" --state "$1.state" --save-every 2 $3 &
+    optimizer=$!
+    # shellcheck disable=SC2086
+    augment --data shapes --size 16 --batch 8 --steps 3 $4 | $python --model torchvision:resnet18 --ema 0.9 --opt "ipc://$1.ipc" \
+        --next "exec:tee $1.h | project --dim 8 --ema 0.8 --opt ipc://$1.ipc --next \"$head\"" >"$1.metrics" 2>"$1.err" || {
+        wait $optimizer
+        return 1
+    }
+    wait $optimizer
+}
+stopped() {
+    ! byol stopped "exec:$ROOT/tests/programs/fail-after 2 byol" '' '' && [ "$(inspect --meta step stopped.state)" = 2 ] &&
+        byol stopped exec:byol --resume '--start 2' && cmp whole.state stopped.state
+}
+check "BYOL with --ema" byol whole exec:byol '' ''
+check "its slow copy moves as the optimizer's does, so a resumed run has the same bits" stopped
+check "its targets are those of the slow copies" py targets whole.h stopped.h whole.state
 
 # ---- keys, bfloat16, frozen parameters ----
 keygen server && keygen one
