@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Tests of examples/encode.py, any module of PyTorch as the encoder: ResNet-18 beside `encode`, PyTorch and
 # float64; a vision transformer in the pipelines, with two workers, and killed and resumed.
+# shellcheck disable=SC2016,SC2086 # commands are several words, and eval expands the texts
 set -eu
+# shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE=1
 

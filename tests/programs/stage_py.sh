@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Tests of examples/simclr_stage.py, what a stage in Python needs: frames, links, servers, the optimizer.
+# shellcheck disable=SC2016,SC2086 # commands are several words, and eval expands the texts
 set -eu
+# shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"
 
 if ! python_has numpy; then
