@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The momentum encoder (--ema): its slow copies, its targets, workers, resumed runs, and bad input.
+# shellcheck disable=SC2016,SC2086 # texts for eval, and lists of words
 set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE=1
