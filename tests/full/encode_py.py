@@ -18,7 +18,7 @@ import torch
 import torchvision
 
 root, action, *words = sys.argv[1:]
-sys.path[:0] = [root + "/examples", root + "/tests"]
+sys.path[:1] = [root + "/examples", root + "/tests"]  # not this folder, whose names may hide those of Python
 sys.dont_write_bytecode = True
 import frames  # noqa: E402
 import simclr_stage as stage  # noqa: E402
