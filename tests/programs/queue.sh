@@ -11,7 +11,7 @@ if ! python_has numpy; then
     exit
 fi
 py() {
-    /usr/bin/python3 "$ROOT/tests/programs/queue.py" "$ROOT" "$@"
+    /usr/bin/python3 "$ROOT/tests/programs/loss_queue.py" "$ROOT" "$@"
 }
 py make
 

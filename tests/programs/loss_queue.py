@@ -1,11 +1,11 @@
 """Input and expected results for queue.sh.
 
-    queue.py ROOT make                    writes z.st and t.st (with z_target), and parts of them
-    queue.py ROOT judge 'A REPLY N T [--no-normalize]' ...   compares the answers to streams in float64
-    queue.py ROOT split A B C N           writes the first N frames of A to B, and the others to C
-    queue.py ROOT state A STATE N         compares the queue in an optimizer's state
-    queue.py ROOT center OPTIMIZER        a loss with state of its own, in Python
-    queue.py ROOT owes OPTIMIZER          a client whose loss.* comes after its last gradient"""
+    loss_queue.py ROOT make                    writes z.st and t.st (with z_target), and parts of them
+    loss_queue.py ROOT judge 'A REPLY N T [--no-normalize]' ...   compares the answers to streams in float64
+    loss_queue.py ROOT split A B C N           writes the first N frames of A to B, and the others to C
+    loss_queue.py ROOT state A STATE N         compares the queue in an optimizer's state
+    loss_queue.py ROOT center OPTIMIZER        a loss with state of its own, in Python
+    loss_queue.py ROOT owes OPTIMIZER          a client whose loss.* comes after its last gradient"""
 
 import subprocess
 import sys
