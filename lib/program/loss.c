@@ -124,7 +124,7 @@ static int compute(const struct loss *loss, const struct frame *request,
     if (loss->compute(in, frame_find(reply, "dz")->data, &metrics))
         return -1;
     const char *step = frame_meta(request, "step");
-    if (!isfinite(metrics.loss))
+    if (!isfinite((float)metrics.loss)) /* as it is sent */
         return fail("the loss is not finite in step %s", step ? step : "?");
     if (spread_measure(in->z, in->n, in->d, in->views, &spread))
         return -1;
