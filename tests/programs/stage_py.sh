@@ -54,12 +54,6 @@ wrong_wire() {
         paste - <(inspect --meta loss pipes.st) | awk '{ d = $1 - $2; if (d * d > 1e-4) bad = 1 } END { exit bad || NR != 3 }'
 }
 check "with bfloat16 on the wire the losses are about the same" wrong_wire
-edges() {
-    SIMCLR_EDGES=1 py linear --opt "$sgd" --next "exec:$loss" <h.st 2>edges.log >metrics.st && cat edges.log &&
-        grep -q '^stage_py.py: edge exec:sgd .*: requests 4 out ' edges.log &&
-        grep -q "^stage_py.py: edge stdin: frames 3 out 0 in $(stat -c %s h.st) waited" edges.log
-}
-check "it tells how much each edge carried" edges
 
 # ---- failures: one line, status 1 ----
 check "an optimizer that answers wrongly or dies is named, with what it did" py wrong_answers
@@ -124,25 +118,6 @@ served() { # a dead server
     py linear --opt "$quiet" --next ipc://dead.ipc --in h.st
 }
 check_fails 1 "a server that dies" "ipc://dead.ipc: the connection was lost" served
-streams() {
-    py linear --opt "$sgd" --next "exec:$loss" --in "ipc://a.ipc,ipc://b.ipc" --out ipc://out.ipc &
-    pid=$!
-    progress --in ipc://out.ipc --out got.st & reader=$!
-    /usr/bin/python3 - "$ROOT" <<'P'
-import sys
-sys.path.insert(0, sys.argv[1] + "/tests")
-import frames
-with open("h.st", "rb") as file:
-    parts = list(frames.read_all(file))
-for name, of in (("even.st", parts[::2]), ("odd.st", parts[1::2])):
-    with open(name, "wb") as file:
-        for tensors, meta in of:
-            frames.write(file, tensors, **meta)
-        frames.write_end(file)
-P
-    progress --in even.st --out ipc://a.ipc &
-    progress --in odd.st --out ipc://b.ipc && all_end $! $pid $reader && inspect pipes.st >want && inspect got.st | grep -v '^  seq' | cmp - want
-}
 stops() {
     mkfifo quiet
     in_time $loss --in quiet --out /dev/null &
@@ -155,5 +130,4 @@ stops() {
     return $status
 }
 check_fails 1 "SIGTERM" "^ntxent.py: stopped by SIGTERM" stops
-check "streams over sockets, in turn" streams
 done_testing
