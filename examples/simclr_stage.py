@@ -21,6 +21,7 @@ ipc:// and tcp:// also need pyzmq. The parts, from the bottom up:
 """
 
 import argparse
+import errno
 import io
 import json
 import math
@@ -38,6 +39,7 @@ import time
 import traceback
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -125,21 +127,17 @@ def need(tensors, name, dtype, shape=None):
     return a
 
 
-def integer(meta, key, fallback):
-    """Returns the metadata's value as an integer, or the fallback if the key is missing."""
-    return _convert(int, "an integer", meta, key, fallback)
-
-
-def number(meta, key, fallback):
-    """The same for a number, which may be nan or inf."""
-    return _convert(float, "a number", meta, key, fallback)
-
-
-def _convert(kind, what, meta, key, fallback):
+def number(meta, key, fallback, kind=float):
+    """Returns the metadata's value as a number, or the fallback if the key is missing."""
     try:
         return kind(meta[key]) if key in meta else fallback
     except ValueError:
+        what = "an integer" if kind is int else "a number"
         raise Failure(f"metadata {key} is '{one_line(meta[key])[:60]}', not {what}") from None
+
+
+def integer(meta, key, fallback):
+    return number(meta, key, fallback, int)
 
 
 def digits(value):
@@ -151,6 +149,9 @@ def pack(tensors, meta, crc=False):
     """Returns the bytes of a frame. Tensors whose size is a multiple of 64 bytes come first, so that these
     are aligned for their reader, and then the largest elements."""
     arrays = {name: np.asarray(a, order="C") for name, a in tensors.items()}
+    for name, a in arrays.items():
+        if a.dtype not in NAMES:
+            raise Failure(f"tensor {name} is {a.dtype}, which no frame can hold: give one of {', '.join(TYPES)}")
     order = sorted(arrays, key=lambda name: (arrays[name].nbytes % 64 != 0, -arrays[name].dtype.alignment))
     data = [arrays[name].reshape(-1).view("u1") for name in order]
     meta = {key: value for key, value in meta.items() if key != "crc32"}
@@ -219,7 +220,7 @@ def _parse_header(text, limit):
     at = 0
     for begin, end, name, _, _ in entries:
         if begin != at:
-            raise ValueError(f"a gap or overlap: tensor {name} begins at byte {begin} of the data, not at {at}")
+            raise ValueError(f"a gap or overlap: tensor {name} begins at byte {begin} of the data, not {at}")
         at = end
     if at + len(text) > limit:
         raise ValueError(f"a frame of {at + len(text)} bytes is over the limit of {limit} (--max-frame)")
@@ -248,15 +249,15 @@ def read_frame(file, where="stdin", limit=LIMIT):
         return None
     (n,) = struct.unpack("<Q", length)
     if not 2 <= n <= min(MAX_HEADER, limit):
-        raise Failure(f"{where}: not a frame: a header of {n} bytes, which may have 2 to {min(MAX_HEADER, limit)}")
+        raise Failure(f"{where}: not a frame: a header of {n} bytes, not 2 to {min(MAX_HEADER, limit)}")
     text = _fill(file, n, where, "the header").tobytes()
     try:
         meta, entries, size = _parse_header(text, limit)
     except (ValueError, RecursionError) as why:
         raise Failure(f"{where}: bad header: {one_line(why)[:200]}") from None
     data = _fill(file, size, where, "the data")
-    if "crc32" in meta and meta["crc32"].lower() != f"{zlib.crc32(data):08x}":
-        raise Failure(f"{where}: the data's CRC-32 is {zlib.crc32(data):08x}, the header says {meta['crc32']}")
+    if "crc32" in meta and meta["crc32"].lower() != (crc := f"{zlib.crc32(data):08x}"):
+        raise Failure(f"{where}: the data's CRC-32 is {crc}, the header says {meta['crc32'][:60]}")
     tensors = {}
     for begin, end, name, dtype, shape in entries:
         part = data[begin:end] if begin % dtype.itemsize == 0 else data[begin:end].copy()
@@ -386,12 +387,13 @@ def _read_keys(path, secret=False):
 
 class _Socket:
     """A ZeroMQ socket whose messages are frames: the DEALER of a client, or the ROUTER of a server. libzmq
-    hides that a peer goes away, but the socket's monitor tells, and heartbeats find machines that are dead."""
+    hides that a peer goes away, but the socket's monitor tells, and heartbeats find dead machines."""
 
     def __init__(self, role, endpoint, options):
         if zmq is None:
             raise Failure(f"{endpoint}: sockets need pyzmq (python3-zmq)")
         self.name, self.options, self.refusals, self.admission = endpoint, options, 0, None
+        self.path = None  # of a socket file that this program made
         self.socket = zmq.Context.instance().socket(role)
         timeout = int(min(options.timeout * 1000, 2e9))
         self.socket.linger = self.socket.sndhwm = self.socket.rcvhwm = 0
@@ -407,7 +409,8 @@ class _Socket:
         try:
             self.socket.connect(endpoint) if role == zmq.DEALER else self._bind()
         except (zmq.ZMQError, OSError) as why:
-            raise Failure(f"{endpoint}: {getattr(why, 'strerror', None) or why}") from None
+            self.close(0)
+            raise Failure(f"{endpoint}: {why.strerror or why}") from None
 
     def _set_keys(self):
         """Sets the CURVE keys, over tcp:// if there are any. Returns whether it did."""
@@ -418,8 +421,8 @@ class _Socket:
             return False
         if not (options.curve_key or options.curve_server_key or options.curve_clients):
             if not here and not options.insecure:
-                raise Failure(f"{self.name} is not on this machine: give keys (--curve-key, --curve-server-key) "
-                              "or --insecure")
+                raise Failure(f"{self.name} is not on this machine: give keys (--curve-key, "
+                              "--curve-server-key) or --insecure")
             return False
         if not options.curve_key:
             raise Failure(f"{self.name}: --curve-key is missing")
@@ -458,10 +461,10 @@ class _Socket:
         kind, _, where = self.name.partition("://")
         if kind == "ipc" and not where.startswith("@") and os.path.lexists(where):  # libzmq would remove it
             if not stat.S_ISSOCK(os.lstat(where).st_mode):
-                raise Failure(f"{self.name}: a file that is no socket is in the way")
+                raise OSError(errno.EEXIST, "a file that is no socket is in the way")
             with socket.socket(socket.AF_UNIX) as other:
                 if other.connect_ex(where) == 0:
-                    raise Failure(f"{self.name}: Address already in use")
+                    raise OSError(errno.EADDRINUSE, "Address already in use")
         self.socket.router_mandatory = True
         try:
             self.socket.bind(self.name)
@@ -470,6 +473,7 @@ class _Socket:
                 raise
             host, port = where.rsplit(":", 1)  # libzmq takes numbers and devices alone
             self.socket.bind(f"tcp://{socket.gethostbyname(host)}:{port}")
+        self.path = where if kind == "ipc" else None
 
     def tell(self, text):
         """Prints the first ten refusals of strangers."""
@@ -512,8 +516,8 @@ class _Socket:
         self.socket.disable_monitor()
         self.monitor.close(0)
         self.socket.close(int(min(patience * 1000, 2e9)))
-        if self.socket.type == zmq.ROUTER and self.name.startswith("ipc://"):
-            os.unlink(self.name.removeprefix("ipc://"))
+        if self.path and os.path.lexists(self.path):
+            os.unlink(self.path)
 
 
 # ---- links ----
@@ -547,7 +551,8 @@ class _RemotePeer:
             if self.lost:
                 raise Failure(f"{self.name}: the connection was lost")
             if self.denied and not self.joined:
-                raise Failure(f"{self.name}: refused this program's key: it is not among the clients it lets in")
+                raise Failure(f"{self.name}: refused this program's key: it is not among the clients it lets "
+                              "in")
             if not self.joined and now - self.opened >= timeout:
                 why = "refused the handshake (wrong keys?), nobody else" if self.refused else "nobody"
                 raise Failure(f"{self.name}: {why} answered within {timeout:g} s")
@@ -597,7 +602,8 @@ class _CommandPeer:
 
     def send(self, tensors, meta):
         self.sent += "end" not in meta
-        view, poll, timeout = memoryview(pack(tensors, meta, self.options.crc)), select.poll(), self.options.timeout
+        view = memoryview(pack(tensors, meta, self.options.crc))
+        poll, timeout = select.poll(), self.options.timeout
         poll.register(self.process.stdin, select.POLLOUT)
         while view:
             if not poll.poll(timeout * 1000):
@@ -729,7 +735,7 @@ class _StreamServer:
         self.name, self.out_name = ("stdin" if source == "-" else source), ("stdout" if path == "-" else path)
         for endpoint in source, path:
             if is_socket(endpoint) or endpoint.startswith("exec:"):
-                raise Failure(f"{endpoint}: --in and --out take files in Python; use --listen, or the shell's pipes")
+                raise Failure(f"{endpoint}: a stage in Python takes files for --in and --out; use --listen")
         try:
             self.file = open(0 if source == "-" else source, "rb", buffering=0)
             self.regular = stat.S_ISREG(os.fstat(self.file.fileno()).st_mode)
@@ -795,14 +801,6 @@ class _StreamServer:
             self._write({}, {"error": message})
 
 
-class _Client:
-    """What a server knows of a client over a socket."""
-
-    def __init__(self):
-        self.envelope, self.connection, self.pending = None, -1, []
-        self.spoke = self.settled = self.ended = self.refused = False
-
-
 class _SocketServer:
     """Takes the requests of all clients that come to the address of --listen."""
 
@@ -812,31 +810,32 @@ class _SocketServer:
             raise Failure(f"--listen {self.name}: only tcp://addr:port and ipc://path can be listened on")
         self.socket = _Socket(zmq and zmq.ROUTER, self.name, options)
         self.connections, self.accepted = {}, 0  # descriptor: number, as descriptors are used again
+        self.gone = False  # a connection broke off since the last _check_gone()
         self.since = time.monotonic()  # when the latest client came
         self.guarded = bool(options.run) or self.socket.keyed  # only peers of this run can speak
 
     def _read_events(self):
-        """Keeps account of the connections. Returns whether one is gone."""
-        gone = False
+        """Keeps account of the connections, and sets `gone` when one breaks off."""
         for event, fd in self.socket.events():
             if event == zmq.EVENT_ACCEPTED:
                 self.accepted += 1
                 self.connections[fd] = self.accepted
             elif event == zmq.EVENT_DISCONNECTED:
-                gone = self.connections.pop(fd, None) is not None or gone
+                self.connections.pop(fd, None)
+                self.gone = True
             elif event in (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
                 self.socket.tell("refused a peer: not ZeroMQ, or not the right keys")
-        return gone
 
     def _receive(self, seconds):
         """Waits up to that many seconds. Returns (client, frame), or None if nothing came or a peer left. In
         place of the frame there is a Failure if it is none, or one of another run."""
         until = time.monotonic() + seconds
         while True:
-            gone = self._read_events()  # first: after its event, a peer that left sends no more
+            self._read_events()  # first: after its event, a peer that left sends no more
             if (parts := self.socket.receive()) is not None:
                 break
-            if gone or time.monotonic() >= until:
+            if self.gone or time.monotonic() >= until:
+                self._check_gone()
                 return None
             self.socket.wait(until - time.monotonic())
         self._read_events()  # a connection is accepted before its messages arrive
@@ -851,7 +850,7 @@ class _SocketServer:
             frame = why
         c = next((c for c in self.clients if c.envelope and c.envelope[0] == envelope[0]), None)
         if c is None:
-            c = _Client()
+            c = SimpleNamespace(pending=[], spoke=False, settled=False, ended=False, refused=False)
             if not isinstance(frame, Failure):
                 self.since = time.monotonic()
                 self.clients.append(c)
@@ -862,6 +861,7 @@ class _SocketServer:
         return not c.refused and (c.spoke or (self.guarded and c.ended))
 
     def _check_gone(self):
+        self.gone = False
         for i, c in enumerate(self.clients):
             if c.envelope and c.connection not in self.connections.values():
                 if not c.ended and not c.refused:
@@ -882,9 +882,7 @@ class _SocketServer:
                     return  # somebody came, and had nothing to ask
                 raise Failure(f"{self.name}: no client came within {timeout:g} s")
             got = self._receive(1 if present else rest)
-            if got is None:
-                self._check_gone()
-            elif (request := self._sort(*got)):
+            if got and (request := self._sort(*got)):
                 yield request
 
     def _sort(self, c, frame):
@@ -973,7 +971,7 @@ def run(answer, options=None, links=None):
         status = 1
         _tell_failure(why, server)
     if zmq:
-        zmq.Context.instance().term()  # waits until closed sockets have sent what they had
+        zmq.Context.instance().destroy()  # waits until closed sockets have sent what they had
     sys.stderr.flush()
     os._exit(status)  # not through the interpreter's end, which would wait for threads that read
 
@@ -989,7 +987,7 @@ def _tell_failure(why, server):
     try:
         if server:
             server.abandon(f"{program()}: {text}")
-    except Failure:
+    except (Failure, OSError):
         pass  # the callers are gone
     while _links:
         _links[0].abandon()
@@ -1031,15 +1029,16 @@ class Optimizer:
         self.lr, self.grad_norm, self.slow = None, math.nan, {}
         self.sender = ThreadPoolExecutor(1)
 
-    def _check(self, name, a, dtype, shape):
-        """Returns a value that came, which must have this type and shape; BF16 becomes F32."""
-        if a.shape != shape or (a.dtype != dtype and not (a.dtype == BF16 and dtype == TYPES["F32"])):
-            raise Failure(f"{self.link.name}: tensor {name} is {describe(a.dtype, a.shape)}, "
-                          f"not {describe(dtype, shape)}")
-        return widen(a)
-
     def _take(self, tensors):
-        return {name: self._check(name, a, *self.kinds[name]) for name, a in tensors.items() if name in self.kinds}
+        """Returns the known ones of these tensors, which must have the types and shapes of what was joined
+        with; BF16 becomes F32."""
+        known = {name: a for name, a in tensors.items() if name in self.kinds}
+        for name, a in known.items():
+            dtype, shape = self.kinds[name]
+            if a.shape != shape or (a.dtype != dtype and not (a.dtype == BF16 and dtype == TYPES["F32"])):
+                raise Failure(f"{self.link.name}: tensor {name} is {describe(a.dtype, a.shape)}, "
+                              f"not {describe(dtype, shape)}")
+        return {name: widen(a) for name, a in known.items()}
 
     def join(self, meta, values, frozen=(), description=None, ema=None):
         """Joins with the initial values (F32; buffers also I64) of the parameters and buffers, of which only
@@ -1068,7 +1067,8 @@ class Optimizer:
                               + (": does this optimizer keep slow copies?" if name not in values else ""))
             if what := is_unsound(name, current[name]):
                 raise Failure(f"{name_}: {name} holds {what}")
-        self.slow = {name[4:]: current.pop(name) for name in [*current] if name.startswith("ema/")}
+        self.slow = {name[4:]: current.pop(name) for name in [*current] if name not in values}
+        self.kinds = {name: self.kinds[name] for name in values}
         step, first = integer(reply.meta, "step", 0), integer(meta, "step", 0)
         if step != first:
             raise Failure(f"augment starts at step {first}, the optimizer is at step {step}: "
