@@ -151,7 +151,7 @@ def pack(tensors, meta, crc=False):
     arrays = {name: np.asarray(a, order="C") for name, a in tensors.items()}
     for name, a in arrays.items():
         if a.dtype not in NAMES:
-            raise Failure(f"tensor {name} is {a.dtype}, which no frame can hold: give one of {', '.join(TYPES)}")
+            raise Failure(f"tensor {name} is {a.dtype}, which frames have not: take {', '.join(TYPES)}")
     order = sorted(arrays, key=lambda name: (arrays[name].nbytes % 64 != 0, -arrays[name].dtype.alignment))
     data = [arrays[name].reshape(-1).view("u1") for name in order]
     meta = {key: value for key, value in meta.items() if key != "crc32"}
@@ -465,14 +465,11 @@ class _Socket:
             with socket.socket(socket.AF_UNIX) as other:
                 if other.connect_ex(where) == 0:
                     raise OSError(errno.EADDRINUSE, "Address already in use")
+        host, _, port = where.rpartition(":")
+        if kind == "tcp" and host[:1].isalpha() and host not in dict(map(reversed, socket.if_nameindex())):
+            host = socket.gethostbyname(host)  # libzmq takes numbers and devices alone
         self.socket.router_mandatory = True
-        try:
-            self.socket.bind(self.name)
-        except zmq.ZMQError as why:
-            if kind != "tcp" or why.errno != zmq.ENODEV:
-                raise
-            host, port = where.rsplit(":", 1)  # libzmq takes numbers and devices alone
-            self.socket.bind(f"tcp://{socket.gethostbyname(host)}:{port}")
+        self.socket.bind(f"tcp://{host}:{port}" if kind == "tcp" else self.name)
         self.path = where if kind == "ipc" else None
 
     def tell(self, text):

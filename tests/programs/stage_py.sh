@@ -105,6 +105,20 @@ check_fails 1 "tcp beyond this machine without keys" "tcp://example.org:7000 is 
     py linear --opt tcp://example.org:7000 --next "$next" --in h.st
 check_fails 1 "a secret key that others can read" "loose.key: a secret key that others can read" eval \
     'cp one.key loose.key && chmod 644 loose.key && py linear --opt tcp://localhost:7004 --curve-key loose.key --curve-server-key server.pub --next "$next" --in h.st'
+check_fails 1 "a host's name to listen at" "^ntxent.py: tcp://localhost:0: no client came within 0.1 s" \
+    $loss --listen tcp://localhost:0 --timeout 0.1
+in_use() { # its file stays
+    python3 -c 'import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); sys.stdin.read()' used.ipc < <(sleep 60) &
+    local other=$!
+    until [ -S used.ipc ]; do sleep 0.1; done
+    $loss --listen ipc://used.ipc || { local status=$? && [ -S used.ipc ] && kill $other && return $status; }
+}
+check_fails 1 "an address in use" "^ntxent.py: ipc://used.ipc: Address already in use" in_use
+float64() {
+    printf 'import sys\nsys.path.insert(0, "%s/examples")\nimport simclr_stage as s\ns.run(lambda t, m: ({"dz": t["h"] * 2.0 ** s.np.arange(6.0)}, m))\n' \
+        "$ROOT" >double.py && /usr/bin/python3 double.py <h.st >out
+}
+check_fails 1 "a reply of a type that frames have not" "^double.py: tensor dz is float64, which frames have not: take F32" float64
 dying() { # a client that vanishes
     in_time $loss --listen ipc://dying.ipc &
     server=$!
