@@ -4,8 +4,7 @@
     stage_py.py ROOT corpus               both languages accept or reject the fuzzers' inputs alike
     stage_py.py ROOT linear OPTION...     the stage z = h W', with --opt and --next
     stage_py.py ROOT follow METRICS MODEL recomputes its three steps in float64
-    stage_py.py ROOT wrong_answers        what the optimizer's client says of these:
-    stage_py.py ROOT hostile HOW          an optimizer that joins and then answers gradients wrongly"""
+    stage_py.py ROOT wrong_answers        what the optimizer's client says of optimizers that answer wrongly"""
 
 import os
 import subprocess
@@ -137,45 +136,33 @@ def follow(log, model):
     assert error < 1e-6, error
 
 
-def hostile(how):
-    tensors, meta = frames.read(sys.stdin.buffer)
-    out = sys.stdout.buffer
-    if how == "join-shape":
-        frames.write(out, {"linear.weight": np.ones((4, 5), np.float32)}, **meta)
-    if how == "join-nan":
-        frames.write(out, {"linear.weight": np.full((4, 6), np.nan, np.float32)}, **meta)
-    if how == "join-nothing":
-        frames.write(out, {}, **meta)
-    if how == "join-step":
-        frames.write(out, tensors, **{**meta, "step": 7})
+PEER = """
+import json, os, sys
+i, o = sys.stdin.buffer, sys.stdout.buffer
+for path in sys.argv[2:]:
+    header = json.loads(i.read(int.from_bytes(i.read(8), "little")))
+    i.read(max(t["data_offsets"][1] for name, t in header.items() if name != "__metadata__"))
+    o.write(open(path, "rb").read())
+    o.flush()
+if sys.argv[1] == "dies":
+    os.kill(os.getpid(), 9)
+if sys.argv[1] != "ends":
+    i.read()
+"""  # answers one request after another with a file; without numpy it starts sooner
+
+
+def answers(how):
+    """Returns the answers of a wrong optimizer to a join and to gradients."""
+    w, first, after = weights(), {"step": 0}, {"step": 1, "lr": 0.5}
+    good = {"linear.weight": w}
     if how.startswith("join"):
-        out.flush()
-        sys.stdin.buffer.read()
-        return
-    frames.write(out, tensors, **{**meta, "step": 0})
-    out.flush()
-    tensors, meta = frames.read(sys.stdin.buffer)
-    if how == "dies":
-        os.kill(os.getpid(), 9)
-    if how == "shape":
-        frames.write(out, {"linear.weight": np.ones((6, 4), np.float32)}, **meta)
-    if how == "squares":
-        frames.write(out, tensors, **{**meta, "squares/linear.weight": "-1"})
-    if how == "seq":
-        frames.write(out, tensors, **{**meta, "seq": 9})
-    if how == "more":
-        for _ in range(3):
-            frames.write(out, tensors, **meta)
-    if how == "garbage":
-        out.write(b"GET / HTTP/1.1\r\n\r\n" * 9)
-    if how == "error":
-        frames.write(out, {}, error="it hurts\nhere")
-    if how == "end":
-        frames.write_end(out)
-    out.flush()
-    if how == "ends":
-        return
-    sys.stdin.buffer.read()
+        return [{"join-shape": frames.pack({"linear.weight": w[:, :5]}, **first), "join-nothing": frames.pack(**first),
+                 "join-nan": frames.pack({"linear.weight": w * np.nan}, **first), "join-step": frames.pack(good, step=7)}[how]]
+    return [frames.pack(good, **first), {
+        "dies": b"", "ends": b"", "shape": frames.pack({"linear.weight": w.T}, **after),
+        "squares": frames.pack(good, **after, **{"squares/linear.weight": "-1"}), "seq": frames.pack(good, **after, seq=9),
+        "more": 3 * frames.pack(good, **after), "garbage": b"GET / HTTP/1.1\r\n\r\n" * 9,
+        "error": frames.pack(error="it hurts\nhere"), "end": frames.pack(end=1)}[how]]
 
 
 WRONG = {
@@ -190,7 +177,15 @@ WRONG = {
 def wrong_answers():
     options = stage.default_options()
     meta = {"step": "0", "steps": "3", "batch": "8"}
-    links = {how: stage.Link(f"exec:exec {sys.executable} {sys.argv[0]} {root} hostile {how}", options) for how in WRONG}
+    links = {}
+    with open("wrong.py", "w") as file:
+        file.write(PEER)
+    for how in WRONG:
+        names = [f"{how}-{i}" for i, _ in enumerate(answers(how))]
+        for name, data in zip(names, answers(how)):
+            with open(name, "wb") as file:
+                file.write(data)
+        links[how] = stage.Link(f"exec:exec {sys.executable} -S wrong.py {how} {' '.join(names)}", options)
     for how, link in links.items():  # all have started, and wait
         try:
             optimizer = stage.Optimizer(link)
