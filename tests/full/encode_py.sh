@@ -6,6 +6,7 @@ set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE=1
+HANG=600 # for in_time, on a busy machine
 
 if ! python_has torch torchvision zmq; then
     skip "modules of PyTorch as the encoder" "python3-torch, python3-torchvision or python3-zmq is not installed"
@@ -15,7 +16,7 @@ fi
 py() {
     /usr/bin/python3 "$ROOT/tests/full/encode_py.py" "$ROOT" "$@"
 }
-python="/usr/bin/python3 $ROOT/examples/encode.py --threads 1" # threads would wait for each other beside other tests
+python="/usr/bin/python3 $ROOT/examples/encode.py --threads 1 --timeout 600" # threads would wait for each other beside other tests
 vit="$python --model $ROOT/tests/full/vit.py"
 
 # ---- ResNet-18 beside encode ----
@@ -24,8 +25,8 @@ augment --data shapes --size 32 --batch 8 --steps 1 |
     encode --opt 'exec:sgd --lr 0 --model init.st' \
         --next 'exec:project --dim 16 --opt "exec:sgd --lr 0 --model head.st" --next exec:ntxent' >start.st
 resnet() { # NAME, command of the encoder
-    $2 --init init.st --opt "exec:sgd --lr 0.01 --momentum 0 --schedule constant --model model-$1.st" --next \
-        'exec:project --init head.st --opt "exec:sgd --lr 0.01 --momentum 0 --schedule constant --model none.st" --next exec:ntxent' \
+    $2 --init init.st --opt "exec:sgd --lr 0.001 --momentum 0 --schedule constant --model model-$1.st" --next \
+        'exec:project --init head.st --opt "exec:sgd --lr 0.001 --momentum 0 --schedule constant --model none.st" --next exec:ntxent' \
         <views.st >"metrics-$1.st"
 }
 check "encode.py trains ResNet-18" resnet python "$python --model torchvision:resnet18"
@@ -47,12 +48,14 @@ train() { # RUN, options
     in_time "$ROOT/pipelines/train" --run "$run" --data shapes --augment 'augment --size 32' --batch 32 \
         --optimizer 'sgd --lr 0.05 --momentum 0.9' "$@" >"$run.out" 2>&1 || { tail -n 20 "$run.out" && false; }
 }
-mean_loss() { # RUN, first step, last step
-    awk -F '\t' -v a="$2" -v b="$3" 'NR > 1 && $1 >= a && $1 <= b { s += $3; n++ } END { print s / n }' "$1/metrics.tsv"
+learns() { # the projector does not learn, so the loss falls because the encoder does
+    augment --data shapes --size 32 --ops crop:0.6-1,flip --batch 32 --steps 40 | $vit:vit --opt 'exec:adam --lr 0.002 --warmup-steps 5 ' \
+        --next 'exec:project --opt "exec:sgd --lr 0 --model p.st" --next "exec:ntxent --temperature 0.1"' | inspect --meta loss >losses.txt
+    # With the seeds 0 to 2, the last ten losses are 0.27 to 0.30 of the first five, on average.
+    awk '{ if (NR <= 5) first += $NF / 5; if (NR > 30) last += $NF / 10 } END { print first, last; exit !(NR == 40 && last < first / 2) }' losses.txt
 }
-check "a vision transformer trains" train vit --steps 40 --encoder "$vit:vit" \
-    --augment 'augment --size 32 --ops crop:0.6-1,flip' --optimizer 'adam --lr 0.002 --warmup-steps 5'
-check "its loss falls" sh -c "awk 'BEGIN { exit !($(mean_loss vit 30 39) < $(mean_loss vit 0 4) - 0.1) }'"
+check "a vision transformer learns: its loss falls to less than half" learns
+check "pipelines/train trains it" train vit --steps 4 --encoder "$vit:vit" --optimizer 'adam --lr 0.002'
 judged() {
     "$ROOT/pipelines/judge" --run vit --limit 300 --test-limit 100 --bootstrap 100 >table && cat table &&
         [ "$(cut -f 1-3 vit/evaluation/results.tsv | tail -n +2 | tr '\t' / | paste -s -d ' ')" = \
@@ -99,7 +102,8 @@ P
 resumed() {
     touch killed && train whole --steps 10 --save-every 4 --encoder "$python --model killed.py:model" &&
         rm killed && train killed-run --steps 10 --save-every 4 --encoder "$python --model killed.py:model" && [ -e killed ] &&
-        grep -q 'killed by SIGKILL' killed-run.out killed-run/log.txt && cmp whole/model.safetensors killed-run/model.safetensors &&
+        grep -q 'train: again in 1 s, from the last state' killed-run.out && cmp whole/model.safetensors killed-run/model.safetensors &&
+        [ "$(head -n 1 whole/metrics.tsv | cut -f 10-)" = views_per_s ] &&
         cmp <(cut -f 1-9 whole/metrics.tsv) <(cut -f 1-9 killed-run/metrics.tsv)
 }
 check "a run that is killed by SIGKILL and resumed ends in the same bits" resumed
