@@ -26,8 +26,9 @@ import simclr_stage as stage  # noqa: E402
 # In some orders of the images in the batch, which change nothing but rounding, the first gradient of PyTorch's own
 # float32 is 3e-3 off, and in others 2e-5. A likely cause, not traced: rounding moves an input of a ReLU across zero, and
 # one unit of the last stage weighs about 1 / sqrt(16 x 512 x 16) = 3e-3. Rates carry that into later losses: at 0.1, the
-# third loss of PyTorch's own float32 differs from float64's by 3e-5 to 5e-3, and at 0.01 by 1e-6 to 3e-4. At 0.001 it is less than 1e-5, and the change of the weights
-# differs by 4e-3 to 9e-3. So these steps are small, and PyTorch's own error is the largest in ORDERS orders.
+# third loss of PyTorch's own float32 differs from float64's by 3e-5 to 5e-3, and at 0.01 by 1e-6 to 3e-4. At 0.001 it is
+# less than 1e-5, and the change of the weights differs by 4e-3 to 9e-3. So these steps are small, and PyTorch's own error
+# is the largest in ORDERS orders.
 STEPS, RATE, ORDERS = 3, 0.001, 6
 torch.set_num_threads(1)  # threads would wait for each other beside other tests
 
@@ -91,19 +92,20 @@ def steps():
     def error(after):
         return np.linalg.norm(change(before, after) - want) / np.linalg.norm(want)
 
-    plain = max(error(by_torch(torch.float32, seed)[1]) for seed in range(ORDERS))
+    def drift(after):  # of batch norm's statistics, which the optimizer only keeps
+        return max(np.abs(after[key] - v).max() / max(1.0, np.abs(v).max()) for key, v in weights.items() if stage.is_buffer(key))
+
+    plain = [by_torch(torch.float32, seed)[1] for seed in range(ORDERS)]
+    most, most_drift = max(map(error, plain)), max(map(drift, plain))
     assert exact[0] - exact[-1] > 0.01, exact  # the steps change the loss by far more than the bound
     for name in ("python", "c"):
         with open(f"metrics-{name}.st", "rb") as file:
             losses = [float(meta["loss"]) for _, meta in frames.read_all(file)]
         assert len(losses) == STEPS and np.abs(np.subtract(losses, exact)).max() < 1e-4, (name, losses, exact)
         after = tensors_of(f"model-{name}.st")
-        print(f"{name}: relative error of the change {error(after):.2e}, PyTorch's own {plain:.2e}")
-        assert error(after) < 1.5 * plain, (name, error(after), plain)
-        for key in weights:  # batch norm's statistics, which the optimizer only keeps
-            if stage.is_buffer(key):
-                far = np.abs(after[key] - weights[key]).max() / max(1.0, np.abs(weights[key]).max())
-                assert far < 1e-5, (name, key, far)
+        print(f"{name}: relative error of the change {error(after):.2e}, PyTorch's own {most:.2e}; "
+              f"of the statistics {drift(after):.2e}, {most_drift:.2e}")
+        assert error(after) < 1.5 * most and drift(after) < 1.5 * most_drift
 
 
 def features(a, b):

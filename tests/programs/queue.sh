@@ -94,8 +94,12 @@ refuses "targets of another size" 'tensor z_target is F32 \[5,2,6\], not F32 \[3
 ntxent --queue 15 --no-normalize --opt "exec:lars --state n.state" <z_first.st >out
 refuses "rows that keep their lengths" 'row 0 of the queue is longer than 1: it was made with --no-normalize' z_rest.st \
     'ntxent --queue 15 --opt "exec:lars --state n.state --resume"'
-refuses "a queue too large for any memory" 'out of memory for a queue of 1000000000 rows of 6 values' z.st \
-    'ulimit -v 4000000; ntxent --queue 1000000000'
+if ldd "$(command -v ntxent)" | grep -q libasan; then
+    skip "a queue too large for any memory" "AddressSanitizer needs more than the limit itself"
+else
+    refuses "a queue too large for any memory" 'out of memory for a queue of 1000000000 rows of 6 values' z.st \
+        'ulimit -v 4000000; ntxent --queue 1000000000'
+fi
 check_fails 2 "--opt without a queue" '--opt needs --queue' ntxent --opt exec:lars
 check_fails 2 "a queue below zero" '--queue: -1 is not between' ntxent --queue -1
 

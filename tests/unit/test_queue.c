@@ -125,9 +125,9 @@ static void reference(const struct batch *b, double *dz, struct loss_metrics *m)
 {
     const int n = b->n, d = b->d, own = b->momentum ? 1 : n, all = own + b->rows;
     double *lengths = malloc((size_t)n * sizeof *lengths);
+    double *target_lengths = malloc((size_t)n * sizeof *lengths);
     double *u = normalized(b, b->z, lengths);
-    double *target =
-        b->momentum ? normalized(b, b->target, malloc((size_t)n * sizeof *lengths)) : u;
+    double *target = b->momentum ? normalized(b, b->target, target_lengths) : u;
     double *keys = malloc((size_t)(b->rows * d + 1) * sizeof *keys);
     double *s = malloc((size_t)all * sizeof *s), *c = malloc((size_t)all * sizeof *c);
     double *du = calloc((size_t)(n * d), sizeof *du);
@@ -165,6 +165,7 @@ static void reference(const struct batch *b, double *dz, struct loss_metrics *m)
             dz[i * d + x] = (du[i * d + x] - along * u[i * d + x]) / lengths[i];
     }
     free(lengths);
+    free(target_lengths);
     if (target != u)
         free(target);
     free(u);
