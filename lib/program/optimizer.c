@@ -220,8 +220,8 @@ static int check_gradients(struct optimizer *o, const struct frame *request, boo
     return 0;
 }
 
-/* Updates the parameter whose gradient is t and its slow copy, or stores the new value of a buffer. Writes the sum of
- * the gradient's squares into *squares. */
+/* Updates the parameter whose gradient is t and its slow copy, or stores the new value of a buffer.
+ * Writes the sum of the gradient's squares into *squares. */
 static int update(struct optimizer *o, struct tensor *t, double lr, double *squares)
 {
     struct optimizer_state *s = &o->state;

@@ -4,12 +4,12 @@
  *
  * Requests are of two kinds. A join (`kind` = `join`) brings initial parameters and buffers; the
  * answer has the current values and the next `step`, and with the metadata `ema` slow copies of the
- * parameters (ema.h), which the optimizer keeps from then on. All other requests bring gradients under the
- * parameters' names, in any number of frames a step; each answer has the new values and `lr`. A
- * step is complete when each client has sent the gradients of all tensors that it joined with, and
- * the values of those that are a loss's state (parameter_name.h). A
- * client may be one step ahead. Its requests then wait until the step is complete, so a saved state
- * always belongs to a single step.
+ * parameters (ema.h), which the optimizer keeps from then on. All other requests bring gradients
+ * under the parameters' names, in any number of frames a step; each answer has the new values and
+ * `lr`. A step is complete when each client has sent the gradients of all tensors that it joined
+ * with, and the values of those that are a loss's state (parameter_name.h). A client may be one
+ * step ahead. Its requests then wait until the step is complete, so a saved state always belongs to
+ * a single step.
  *
  * Anything else is an error: a step that is left out or repeated, a tensor that comes twice in a
  * step, a tensor that two clients joined with, a gradient of a frozen tensor, and a gradient that

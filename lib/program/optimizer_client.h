@@ -44,9 +44,9 @@ int optimizer_client_begin(struct optimizer_client *c, const struct frame *reque
  * bucket with later gradients. */
 int optimizer_client_push(struct optimizer_client *c, int i);
 /* Sends what is left, waits for the answers and stores the new values. With slow copies it is an
- * error if a parameter has no new value, or two. *lr becomes the learning
- * rate that was used, as the optimizer printed it, or "" if the optimizer did not send it. The text
- * is valid until the next call. */
+ * error if a parameter has no new value, or two. *lr becomes the learning rate that was used, as
+ * the optimizer printed it, or "" if the optimizer did not send it. The text is valid until the
+ * next call. */
 int optimizer_client_finish(struct optimizer_client *c, const char **lr);
 /* Returns the l2 norm of the step's gradient of all workers together, after
  * optimizer_client_finish(). It is that of the gradients as they were sent (`wire`). Returns NAN if

@@ -1,8 +1,10 @@
 /* optimizer_state: everything that an optimizer keeps between two steps, and its two files.
  *
  * The state (kind "state") holds parameters, buffers, the slots as SLOT/NAME, slow copies as
- * ema/NAME (ema.h), the next step, and the settings it was made with: everything that a resumed run needs. The model (kind "model")
- * holds the parameters and buffers, without the state of a loss (parameter_name.h). Both hold what the clients are (description.h). Files are written completely or not at all (frame_save()). */
+ * ema/NAME (ema.h), the next step, and the settings it was made with: everything that a resumed run
+ * needs. The model (kind "model") holds the parameters and buffers, without the state of a loss
+ * (parameter_name.h). Both hold what the clients are (description.h). Files are written completely
+ * or not at all (frame_save()). */
 #ifndef OPTIMIZER_STATE_H
 #define OPTIMIZER_STATE_H
 
