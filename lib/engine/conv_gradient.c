@@ -11,18 +11,24 @@
 #include "engine/row_tiles.h"
 
 /* The gradient is a sum over pixels. Rows of A are output channels and run through the pixels of
- * dy, which is transposed for this purpose. Columns of B are input channels, and a tap is an offset
- * in the panel of x. Until the last step, sums are stored in blocks in the layout in which they
+ * dy, so they lie across the map; for a matrix unit, dy is transposed. Columns of B are input
+ * channels, and a tap is an offset in the panel of x. Until the last step, sums are stored in blocks in the layout in which they
  * leave the registers: [input channels / columns][tap][output channels / rows][rows][columns].
  *
  * Small maps with many channels are "held". They have more weights than pixels, so sums should not
- * pass through memory once for each grain. All of dy is transposed first. A task then holds the
- * panels of some input channels for a group of grains, and adds up each block over these grains
- * before it goes on to the next block.
+ * pass through memory once for each grain. All of dy is copied into panels first. A task then holds
+ * the panels of some input channels for a group of grains, and adds up each block over these grains
+ * before it goes on to the next block. Each part of dy is read from memory once for a task.
  *
  * Large maps are divided into tiles of rows. A task is then a grain; its few sums stay in the cache
  * while one tile after another is copied into panels and added. */
-enum { HELD_BYTES = 512 << 10, TILE_BYTES = 320 << 10, LINE_STEPS = 16, LEVELS = 64 };
+enum {
+    HELD_BYTES = 704 << 10,
+    TILE_BYTES = 320 << 10,
+    LINE_STEPS = 16,
+    LEVELS = 64,
+    MOST_RANGE = 128 /* input channels that are held */
+};
 
 struct gradient {
     const struct precision *v;
@@ -49,7 +55,8 @@ static void lay_out(const struct gradient *g, int64_t c0, int64_t n, int64_t row
 {
     const struct panel_window window = window_from(g, c0);
     panel_lay_out(x, &window, g->v, PANEL_B, rows, g->s.ow, n);
-    panel_lay_out(dy, &g->dy, g->v, PANEL_TRANSPOSED, rows, g->s.ow, x->n);
+    panel_lay_out(dy, &g->dy, g->v, g->v->product->across ? PANEL_ACROSS : PANEL_TRANSPOSED, rows,
+                  g->s.ow, x->n);
 }
 
 static size_t bytes_of_tile(const void *of, int64_t n, int64_t rows)
@@ -59,12 +66,18 @@ static size_t bytes_of_tile(const void *of, int64_t n, int64_t rows)
     return x.bytes + dy.bytes;
 }
 
+/* Returns the bytes of a block of rows of dy in a panel. */
+static size_t block_of_dy(const struct gradient *g, const struct panel *dy)
+{
+    return g->v->product->across ? dy->plane : (size_t)g->v->product->rows * dy->plane;
+}
+
 /* Returns the bytes that a block of sums of one grain reads. */
 static size_t held_bytes(const struct gradient *g)
 {
     struct panel x, dy;
     lay_out(g, 0, g->s.images / g->s.grains, g->s.oh, &x, &dy);
-    return x.bytes + (size_t)(g->v->product->rows * precision_halves(g->v)) * dy.plane;
+    return x.bytes + (size_t)precision_halves(g->v) * block_of_dy(g, &dy);
 }
 
 /* Returns the shape to compute with. Where each window is a single pixel, the pixels of a grain may
@@ -108,9 +121,17 @@ static struct gradient make_gradient(const struct precision *v, const struct con
     g.folded = x.folded;
     g.range = g.folded || s->c < columns ? s->c : columns;
     const int64_t even = x.n; /* pairs of images cost no more than single ones */
-    const size_t grain = held_bytes(&g);
-    if (grain <= HELD_BYTES) {
+    if (held_bytes(&g) <= HELD_BYTES) {
         const bool power_of_two = !(s->grains & (s->grains - 1));
+        /* With one tap, a block of dy is read for few products unless there are more channels. */
+        while (g.x.ny * g.x.nx == 1 && 2 * g.range <= s->c && g.range < MOST_RANGE &&
+               s->c / (2 * g.range) * s->grains >= 2 * threads) {
+            g.range *= 2;
+            if (held_bytes(&g) > HELD_BYTES) {
+                g.range /= 2;
+                break;
+            }
+        }
         g.tiles = (struct row_tiles){.grid_rows = s->oh,
                                      .images_per_grain = s->images / s->grains,
                                      .n = s->images / s->grains,
@@ -120,7 +141,7 @@ static struct gradient make_gradient(const struct precision *v, const struct con
                                      .count = s->grains};
         g.group = 1;
         while (power_of_two && 2 * g.group <= s->grains &&
-               2 * (size_t)g.group * grain <= HELD_BYTES)
+               2 * (size_t)g.group * held_bytes(&g) <= HELD_BYTES)
             g.group *= 2;
         return g;
     }
@@ -205,6 +226,7 @@ static size_t sums_bytes(const struct gradient *g)
 
 size_t conv_gradient_shared_bytes(const struct precision *v, const struct conv_shape *s)
 {
+    /* One thread needs the most: its range is the largest, so its groups are the smallest. */
     const struct gradient g = make_gradient(v, s, 1);
     struct panel x, dy;
     lay_out(&g, 0, g.tiles.n, g.tiles.rows, &x, &dy);
@@ -244,6 +266,20 @@ static int64_t find_steps(const struct gradient *g, const struct panel *x, const
     return n;
 }
 
+/* Computes block number o of rows of dy, in the panel at `from`, times columns of x. */
+static void multiply(const struct gradient *g, const struct panel *dy, const unsigned char *from,
+                     int64_t o, const unsigned char *x, const struct gemm_step *steps,
+                     int64_t n_steps, float *to)
+{
+    const struct gemm_kernel *product = g->v->product;
+    from += (size_t)o * block_of_dy(g, dy);
+    if (product->across)
+        product->across(from, dy->row_bytes * (product->values == GEMM_BF16 ? 2 : 1), x, steps,
+                        n_steps, to);
+    else
+        product->block(from, dy->plane, x, steps, n_steps, to);
+}
+
 /* ---- tasks ---- */
 
 /* Computes the sums over the grains first to first + group - 1, for the input channels from c0
@@ -252,7 +288,6 @@ static void held_task(const struct gradient *g, int64_t first, int64_t c0, const
                       const unsigned char *held, float *sums, const struct gradient_memory *m,
                       unsigned char *memory)
 {
-    const struct gemm_kernel *product = g->v->product;
     const struct gradient_blocks b = blocks_of(g, window_from(g, c0).c);
     struct gemm_step *steps = (void *)(memory + m->steps);
     float *levels = (void *)(memory + m->blocks);
@@ -264,19 +299,18 @@ static void held_task(const struct gradient *g, int64_t first, int64_t c0, const
         fill_x(g, &px, &grain, c0, x, memory + m->x + (size_t)i * px.bytes, memory + m->scratch);
     }
     held += (size_t)first * py.bytes;
-    for (int64_t c = 0; c < b.inputs; c++)
-        for (int64_t t = 0; t < b.taps; t++)
-            for (int64_t o = 0; o < b.outputs; o++, sums += b.size) {
+    for (int64_t o = 0; o < b.outputs; o++)
+        for (int64_t c = 0; c < b.inputs; c++)
+            for (int64_t t = 0; t < b.taps; t++) {
                 const unsigned char *from_x =
                     memory + m->x + (size_t)c * px.plane + panel_tap(&px, t / px.nx, t % px.nx);
-                const unsigned char *from_dy = held + (size_t)(o * product->rows) * py.plane;
+                float *to = sums + ((c * b.taps + t) * b.outputs + o) * b.size;
                 int64_t depth = 0; /* of the tree over grains: level 0 is the result itself */
                 for (int64_t i = 0; i < g->group; i++, depth++) {
-                    product->block(from_dy + (size_t)i * py.bytes, py.plane,
-                                   from_x + (size_t)i * px.bytes, steps, n_steps,
-                                   depth ? levels + depth * b.size : sums);
+                    multiply(g, &py, held + (size_t)i * py.bytes, o, from_x + (size_t)i * px.bytes,
+                             steps, n_steps, depth ? levels + depth * b.size : to);
                     for (int64_t full = i; full & 1; full >>= 1, depth--)
-                        grains_add_floats(depth > 1 ? levels + (depth - 1) * b.size : sums,
+                        grains_add_floats(depth > 1 ? levels + (depth - 1) * b.size : to,
                                           levels + depth * b.size, b.size);
                 }
             }
@@ -287,7 +321,6 @@ static void tiles_task(const struct gradient *g, int64_t grain, int64_t c0, cons
                        const void *dy, float *sums, const struct gradient_memory *m,
                        unsigned char *memory)
 {
-    const struct gemm_kernel *product = g->v->product;
     const struct gradient_blocks b = blocks_of(g, window_from(g, c0).c);
     struct gemm_step *steps = (void *)(memory + m->steps);
     float *block = (void *)(memory + m->blocks);
@@ -302,10 +335,10 @@ static void tiles_task(const struct gradient *g, int64_t grain, int64_t c0, cons
         for (int64_t c = 0; c < b.inputs; c++)
             for (int64_t t = 0; t < b.taps; t++)
                 for (int64_t o = 0; o < b.outputs; o++, to += b.size) {
-                    product->block(
-                        memory + m->dy + (size_t)(o * product->rows) * py.plane, py.plane,
-                        memory + m->x + (size_t)c * px.plane + panel_tap(&px, t / px.nx, t % px.nx),
-                        steps, n_steps, i ? block : to);
+                    multiply(g, &py, memory + m->dy, o,
+                             memory + m->x + (size_t)c * px.plane +
+                                 panel_tap(&px, t / px.nx, t % px.nx),
+                             steps, n_steps, i ? block : to);
                     if (i)
                         grains_add_floats(to, block, b.size);
                 }

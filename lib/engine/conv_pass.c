@@ -12,6 +12,10 @@
  * block of its rows. Both together fit well into the second-level cache. */
 enum { TILE_BYTES = 384 << 10, GROUP_BYTES = 96 << 10 };
 
+/* The largest size in bytes of the next rows that are fetched early: a quarter of a first-level
+ * cache or less. */
+enum { FETCH_BYTES = 8 << 10 };
+
 /* ---- direct passes, tiles, memory ---- */
 
 /* Returns true if every window is a single pixel and the map has the kernel's type. The map then
@@ -150,6 +154,16 @@ static void find_places(const struct conv_pass *p, int64_t n, int64_t run, int64
     }
 }
 
+/* Prefetches `bytes` bytes, to write them if `write` is 1. */
+static inline __attribute__((always_inline)) void fetch(const char *from, size_t bytes, int write)
+{
+    for (size_t i = 0; i < bytes; i += GEMM_KERNEL_BYTES)
+        if (write)
+            __builtin_prefetch(from + i, 1);
+        else
+            __builtin_prefetch(from + i, 0);
+}
+
 /* Computes the column blocks first to last - 1 of a tile. Each block of rows is multiplied by
  * several column blocks in turn, as many as leave room for the panel in the cache, so that a row of
  * the map is written in one go. */
@@ -177,6 +191,10 @@ static void run_tile(const struct conv_pass *p, const struct row_tile *s, bool d
     memset(part, 0, (size_t)(2 * columns * (last - first)) * sizeof *part);
     for (int64_t from = first; from < last; from += group) {
         const int64_t until = from + group < last ? from + group : last;
+        /* While it multiplies some rows, a direct pass fetches the next ones, a part for each block
+         * of columns: they are in no panel, so they can come from memory. */
+        const size_t ahead = (size_t)product->rows * rows.pitch,
+                     each = ahead / (size_t)(until - from);
         for (int64_t line = 0; line < rows.lines; line++)
             for (int64_t i = 0; i < rows.run; i += product->rows) {
                 const int64_t left = rows.run - i, n = left < product->rows ? left : product->rows;
@@ -186,10 +204,15 @@ static void run_tile(const struct conv_pass *p, const struct row_tile *s, bool d
                 for (int64_t b = from; b < until; b++) {
                     const int64_t o = b * columns,
                                   outputs = p->o - o < columns ? p->o - o : columns;
+                    char *here = to + (size_t)(line * to_line + o) * value;
+                    for (int64_t r = 0; r < n; r++)
+                        fetch(here + (size_t)place[i + r] * value, (size_t)columns * value, 1);
+                    if (direct && ahead <= FETCH_BYTES)
+                        fetch(rows.a + (size_t)i * rows.pitch + ahead + each * (size_t)(b - from),
+                              each, 0);
                     product->block(a, rows.pitch, packed + (size_t)b * weights, steps, rows.n_steps,
                                    block);
-                    conv_store(p->v, block, n, outputs, place + i, add,
-                               to + (size_t)(line * to_line + o) * value,
+                    conv_store(p->v, block, n, outputs, place + i, add, here,
                                sums ? part + 2 * columns * (b - first) : NULL);
                 }
             }

@@ -18,27 +18,53 @@ static void nothing(void)
 {
 }
 
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+/* The number of k that an A which lies across is fetched ahead. All rows need the next cache line
+ * at the same time, so they would all wait for it. */
+enum { AHEAD = 32 };
+
+/* Defines a kernel's two functions from sums_NAME(), which reads value (or pair) k of row r of A at
+ * a + r * a_row + k * a_next, and with `ahead` fetches A early. */
+#define BOTH_WAYS(name, isa)                                                                       \
+    isa static void block_##name(const void *a, size_t a_row, const void *b,                       \
+                                 const struct gemm_step *steps, int64_t n_steps, float *c)         \
+    {                                                                                              \
+        sums_##name(a, a_row, 4, false, b, steps, n_steps, c);                                     \
+    }                                                                                              \
+    isa static void across_##name(const void *a, size_t a_next, const void *b,                     \
+                                  const struct gemm_step *steps, int64_t n_steps, float *c)        \
+    {                                                                                              \
+        sums_##name(a, 4, a_next, true, b, steps, n_steps, c);                                     \
+    }
+
 /* This kernel runs on any machine. Its sizes are constants, so the compiler can use the vectors
  * that every processor of the kind has. */
-static void block_portable(const void *a, size_t a_row, const void *b,
-                           const struct gemm_step *steps, int64_t n_steps, float *c)
+static ALWAYS_INLINE void sums_portable(const void *a, size_t a_row, size_t a_next, bool ahead,
+                                        const void *b, const struct gemm_step *steps,
+                                        int64_t n_steps, float *c)
 {
     float sum[ROWS][COLUMNS] = {{0}};
     for (int64_t s = 0; s < n_steps; s++) {
+        const char *x = (const char *)a + steps[s].a;
         const float *y = (const float *)((const char *)b + steps[s].b);
-        for (int k = 0; k < FLOATS; k++, y += COLUMNS)
+        for (int k = 0; k < FLOATS; k++, x += a_next, y += COLUMNS) {
+            if (ahead)
+                __builtin_prefetch(x + AHEAD * a_next);
             for (size_t r = 0; r < ROWS; r++) {
-                const float x = ((const float *)((const char *)a + steps[s].a + r * a_row))[k];
+                const float v = *(const float *)(x + r * a_row);
                 for (int j = 0; j < COLUMNS; j++)
-                    sum[r][j] += x * y[j];
+                    sum[r][j] += v * y[j];
             }
+        }
     }
     memcpy(c, sum, sizeof sum);
 }
+BOTH_WAYS(portable, )
 
 #define PORTABLE_KERNEL(KERNEL)                                                                    \
     KERNEL("fp32-portable", GEMM_FLOAT, ROWS, COLUMNS, false, always, nothing, nothing,            \
-           block_portable)
+           block_portable, across_portable)
 
 #if defined(__x86_64__)
 
@@ -54,10 +80,11 @@ static bool has_avx2(void)
 /* A block of 6 x 16: 12 sums, 2 vectors of B and a value of A fill the 16 registers. */
 enum { AVX2_ROWS = 6 };
 
-__attribute__((target("avx2,fma"))) static void block_avx2(const void *a, size_t a_row,
-                                                           const void *b,
-                                                           const struct gemm_step *steps,
-                                                           int64_t n_steps, float *c)
+#define AVX2 __attribute__((target("avx2,fma")))
+
+AVX2 static ALWAYS_INLINE void sums_avx2(const void *a, size_t a_row, size_t a_next, bool ahead,
+                                         const void *b, const struct gemm_step *steps,
+                                         int64_t n_steps, float *c)
 {
     __m256 sum[AVX2_ROWS][2];
 #pragma GCC unroll 6
@@ -67,7 +94,9 @@ __attribute__((target("avx2,fma"))) static void block_avx2(const void *a, size_t
         const char *x = (const char *)a + steps[s].a;
         const float *y = (const float *)((const char *)b + steps[s].b);
 #pragma GCC unroll 4
-        for (int k = 0; k < FLOATS; k++, x += sizeof(float), y += COLUMNS) {
+        for (int k = 0; k < FLOATS; k++, x += a_next, y += COLUMNS) {
+            if (ahead)
+                __builtin_prefetch(x + AHEAD * a_next);
             const __m256 y0 = _mm256_load_ps(y), y1 = _mm256_load_ps(y + 8);
 #pragma GCC unroll 6
             for (size_t r = 0; r < AVX2_ROWS; r++) {
@@ -83,6 +112,7 @@ __attribute__((target("avx2,fma"))) static void block_avx2(const void *a, size_t
         _mm256_store_ps(c + 8, sum[r][1]);
     }
 }
+BOTH_WAYS(avx2, AVX2)
 
 /* ---- AVX-512 ---- */
 
@@ -95,10 +125,11 @@ static bool has_avx512(void)
  * for each 16 multiply-adds, which leaves the load ports idle a third of the time. */
 enum { WIDE_ROWS = 8, WIDE_COLUMNS = 32 };
 
-__attribute__((target("avx512f"))) static void block_avx512(const void *a, size_t a_row,
-                                                            const void *b,
-                                                            const struct gemm_step *steps,
-                                                            int64_t n_steps, float *c)
+#define AVX512 __attribute__((target("avx512f")))
+
+AVX512 static ALWAYS_INLINE void sums_avx512(const void *a, size_t a_row, size_t a_next, bool ahead,
+                                             const void *b, const struct gemm_step *steps,
+                                             int64_t n_steps, float *c)
 {
     __m512 sum[WIDE_ROWS][2];
 #pragma GCC unroll 8
@@ -108,7 +139,9 @@ __attribute__((target("avx512f"))) static void block_avx512(const void *a, size_
         const char *x = (const char *)a + steps[s].a;
         const float *y = (const float *)((const char *)b + steps[s].b);
 #pragma GCC unroll 4
-        for (int k = 0; k < FLOATS; k++, x += sizeof(float), y += WIDE_COLUMNS) {
+        for (int k = 0; k < FLOATS; k++, x += a_next, y += WIDE_COLUMNS) {
+            if (ahead)
+                __builtin_prefetch(x + AHEAD * a_next);
             const __m512 y0 = _mm512_load_ps(y), y1 = _mm512_load_ps(y + 16);
 #pragma GCC unroll 8
             for (size_t r = 0; r < WIDE_ROWS; r++) {
@@ -124,6 +157,7 @@ __attribute__((target("avx512f"))) static void block_avx512(const void *a, size_
         _mm512_store_ps(c + 16, sum[r][1]);
     }
 }
+BOTH_WAYS(avx512, AVX512)
 
 /* ---- AVX512-BF16 ---- */
 
@@ -133,9 +167,12 @@ static bool has_avx512_bf16(void)
 }
 
 /* A block of the same shape; one instruction multiplies and adds a pair of bf16 in each lane. */
-__attribute__((target("avx512f,avx512bf16"))) static void
-block_avx512_bf16(const void *a, size_t a_row, const void *b, const struct gemm_step *steps,
-                  int64_t n_steps, float *c)
+#define AVX512_BF16 __attribute__((target("avx512f,avx512bf16")))
+
+AVX512_BF16 static ALWAYS_INLINE void sums_avx512_bf16(const void *a, size_t a_row, size_t a_next,
+                                                       bool ahead, const void *b,
+                                                       const struct gemm_step *steps,
+                                                       int64_t n_steps, float *c)
 {
     __m512 sum[WIDE_ROWS][2];
 #pragma GCC unroll 8
@@ -144,7 +181,9 @@ block_avx512_bf16(const void *a, size_t a_row, const void *b, const struct gemm_
     for (int64_t s = 0; s < n_steps; s++) {
         const char *x = (const char *)a + steps[s].a, *y = (const char *)b + steps[s].b;
 #pragma GCC unroll 4
-        for (int k = 0; k < 16; k++, x += 4, y += 128) {
+        for (int k = 0; k < 16; k++, x += a_next, y += 128) {
+            if (ahead)
+                __builtin_prefetch(x + AHEAD * a_next);
             const __m512bh y0 = (__m512bh)_mm512_load_si512(y);
             const __m512bh y1 = (__m512bh)_mm512_load_si512(y + 64);
 #pragma GCC unroll 8
@@ -163,6 +202,7 @@ block_avx512_bf16(const void *a, size_t a_row, const void *b, const struct gemm_
         _mm512_store_ps(c + 16, sum[r][1]);
     }
 }
+BOTH_WAYS(avx512_bf16, AVX512_BF16)
 
 /* ---- AMX ---- */
 
@@ -228,13 +268,13 @@ __attribute__((target("amx-tile,amx-bf16"))) static void block_amx(const void *a
 /* The kernels of this kind of processor, in the order of speed. */
 #define KERNELS(KERNEL)                                                                            \
     KERNEL("bf16-amx", GEMM_BF16, TILE_ROWS, TILE_COLUMNS, true, has_amx, begin_amx, end_amx,      \
-           block_amx)                                                                              \
+           block_amx, NULL)                                                                        \
     KERNEL("bf16-avx512", GEMM_BF16, WIDE_ROWS, WIDE_COLUMNS, false, has_avx512_bf16, nothing,     \
-           nothing, block_avx512_bf16)                                                             \
+           nothing, block_avx512_bf16, across_avx512_bf16)                                         \
     KERNEL("fp32-avx512", GEMM_FLOAT, WIDE_ROWS, WIDE_COLUMNS, false, has_avx512, nothing,         \
-           nothing, block_avx512)                                                                  \
+           nothing, block_avx512, across_avx512)                                                   \
     KERNEL("fp32-avx2", GEMM_FLOAT, AVX2_ROWS, COLUMNS, false, has_avx2, nothing, nothing,         \
-           block_avx2)                                                                             \
+           block_avx2, across_avx2)                                                                \
     PORTABLE_KERNEL(KERNEL)
 
 #elif defined(__aarch64__)
@@ -258,13 +298,27 @@ enum { NEON_ROWS = 8, NEON_COLUMNS = 8 };
         }                                                                                          \
     } while (0)
 
+static ALWAYS_INLINE void clear_neon(float32x4_t sum[NEON_ROWS][2])
+{
+#pragma GCC unroll 8
+    for (int r = 0; r < NEON_ROWS; r++)
+        sum[r][0] = sum[r][1] = vdupq_n_f32(0);
+}
+
+static ALWAYS_INLINE void store_neon(float32x4_t sum[NEON_ROWS][2], float *c)
+{
+#pragma GCC unroll 8
+    for (int r = 0; r < NEON_ROWS; r++, c += NEON_COLUMNS) {
+        vst1q_f32(c, sum[r][0]);
+        vst1q_f32(c + 4, sum[r][1]);
+    }
+}
+
 static void block_neon(const void *a, size_t a_row, const void *b, const struct gemm_step *steps,
                        int64_t n_steps, float *c)
 {
     float32x4_t sum[NEON_ROWS][2], v[NEON_ROWS];
-#pragma GCC unroll 8
-    for (int r = 0; r < NEON_ROWS; r++)
-        sum[r][0] = sum[r][1] = vdupq_n_f32(0);
+    clear_neon(sum);
     for (int64_t s = 0; s < n_steps; s++) {
         const char *x = (const char *)a + steps[s].a;
         const float *y = (const float *)((const char *)b + steps[s].b);
@@ -278,17 +332,35 @@ static void block_neon(const void *a, size_t a_row, const void *b, const struct 
             NEON_ADD(3);
         }
     }
+    store_neon(sum, c);
+}
+
+/* Here the eight values of a k are neighbours: two vectors, whose lanes are rows. */
+static void across_neon(const void *a, size_t a_next, const void *b, const struct gemm_step *steps,
+                        int64_t n_steps, float *c)
+{
+    float32x4_t sum[NEON_ROWS][2];
+    clear_neon(sum);
+    for (int64_t s = 0; s < n_steps; s++) {
+        const char *x = (const char *)a + steps[s].a;
+        const float *y = (const float *)((const char *)b + steps[s].b);
+        for (int k = 0; k < FLOATS; k++, x += a_next, y += NEON_COLUMNS) {
+            const float32x4_t y0 = vld1q_f32(y), y1 = vld1q_f32(y + 4);
+            const float *v = (const float *)x;
 #pragma GCC unroll 8
-    for (int r = 0; r < NEON_ROWS; r++, c += NEON_COLUMNS) {
-        vst1q_f32(c, sum[r][0]);
-        vst1q_f32(c + 4, sum[r][1]);
+            for (int r = 0; r < NEON_ROWS; r++) {
+                sum[r][0] = vfmaq_n_f32(sum[r][0], y0, v[r]);
+                sum[r][1] = vfmaq_n_f32(sum[r][1], y1, v[r]);
+            }
+        }
     }
+    store_neon(sum, c);
 }
 
 /* NEON is part of every arm64 processor. */
 #define KERNELS(KERNEL)                                                                            \
     KERNEL("fp32-neon", GEMM_FLOAT, NEON_ROWS, NEON_COLUMNS, false, always, nothing, nothing,      \
-           block_neon)                                                                             \
+           block_neon, across_neon)                                                                \
     PORTABLE_KERNEL(KERNEL)
 
 #else
@@ -297,7 +369,8 @@ static void block_neon(const void *a, size_t a_row, const void *b, const struct 
 
 #endif
 
-#define ENTRY(name_, values_, rows_, columns_, matrix_unit_, usable_, begin_, end_, block_)        \
+#define ENTRY(name_, values_, rows_, columns_, matrix_unit_, usable_, begin_, end_, block_,        \
+              across_)                                                                             \
     {.name = (name_),                                                                              \
      .values = (values_),                                                                          \
      .rows = (rows_),                                                                              \
@@ -307,7 +380,8 @@ static void block_neon(const void *a, size_t a_row, const void *b, const struct 
      .usable = (usable_),                                                                          \
      .begin = (begin_),                                                                            \
      .end = (end_),                                                                                \
-     .block = (block_)},
+     .block = (block_),                                                                            \
+     .across = (across_)},
 #define NAME(name_, ...) name_,
 #define CHOICE(name_, ...) "|" name_
 
@@ -353,5 +427,7 @@ int gemm_kernel_check(const struct gemm_kernel *k)
     if (k->depth != depth)
         return fail("kernel %s takes %lld values a step; %lld are 64 bytes", k->name,
                     (long long)k->depth, (long long)depth);
+    if (!k->across && !k->matrix_unit)
+        return fail("kernel %s cannot multiply rows that lie across", k->name);
     return 0;
 }

@@ -69,6 +69,11 @@ struct gemm_kernel {
     /* Overwrites c (rows, columns) with the sum over n_steps steps, which may be 0. */
     void (*block)(const void *a, size_t a_row, const void *b, const struct gemm_step *steps,
                   int64_t n_steps, float *c);
+    /* The same where A lies across: the values of all rows for one k are neighbours, for bf16 the
+     * pairs. Those of k + 1, or of the next pair, are a_next bytes on. NULL in a matrix unit's
+     * kernel, which can only read A along its rows. */
+    void (*across)(const void *a, size_t a_next, const void *b, const struct gemm_step *steps,
+                   int64_t n_steps, float *c);
 };
 
 /* Returns 0 if the kernel keeps the contract, else -1 with a message that names the kernel and the

@@ -12,6 +12,13 @@
  * CHUNK is the number of bytes of a row in a panel of A. */
 enum { GROUP = TRANSPOSE_ROWS, CHUNK = GEMM_KERNEL_BYTES };
 
+/* Rounds bytes up to an odd number of cache lines, which keeps planes from falling into the same few
+ * sets of a cache. */
+static size_t odd_lines(int64_t bytes)
+{
+    return (size_t)(count_round_up(bytes, 2 * CHUNK) + CHUNK);
+}
+
 void panel_lay_out(struct panel *p, const struct panel_window *window,
                    const struct precision *values, enum panel_layout layout, int64_t rows,
                    int64_t columns, int64_t n)
@@ -39,7 +46,9 @@ void panel_lay_out(struct panel *p, const struct panel_window *window,
     p->lines = (rows - 1) * p->line_step + window->ny;
     p->phase = columns + (p->nx - 1) / p->slot_step;
     p->line_rows = p->slot_step * p->phase * p->n;
-    p->line_pitch = layout == PANEL_TRANSPOSED ? count_round_up(p->line_rows, depth) : p->line_rows;
+    p->line_pitch = layout == PANEL_TRANSPOSED || layout == PANEL_ACROSS
+                        ? count_round_up(p->line_rows, depth)
+                        : p->line_rows;
     /* A block reads all its rows of A, and a step reads all its k of B, even those whose results
      * are not used. */
     int64_t total = p->lines * p->line_pitch, planes;
@@ -51,11 +60,13 @@ void panel_lay_out(struct panel *p, const struct panel_window *window,
         p->row_bytes = (size_t)(product->columns * value);
         p->plane = (size_t)(count_round_up(total + depth, 2)) * p->row_bytes;
         planes = count_round_up(p->channels, product->columns) / product->columns;
+    } else if (layout == PANEL_ACROSS) {
+        p->row_bytes = (size_t)(product->rows * value);
+        p->plane = odd_lines(total * product->rows * value);
+        planes = count_round_up(p->channels, product->rows) / product->rows;
     } else {
-        /* An odd number of cache lines keeps a block's rows from falling into the same few sets of
-         * a cache. */
         p->row_bytes = (size_t)value;
-        p->plane = (size_t)(count_round_up(total * value, 2 * CHUNK) + CHUNK);
+        p->plane = odd_lines(total * value);
         planes = count_round_up(p->channels, product->rows);
     }
     p->half = (size_t)planes * p->plane;
@@ -94,27 +105,43 @@ MULTIVERSION static void copy_rows(const char *const *from, int64_t n, size_t by
         copy_chunks(from, n, bytes, CHUNK, to, plane);
     else if (chunk == (size_t)2 * CHUNK)
         copy_chunks(from, n, bytes, (size_t)2 * CHUNK, to, plane);
+    else if (chunk == CHUNK / 2)
+        copy_chunks(from, n, bytes, CHUNK / 2, to, plane);
+    else if (chunk == 6 * sizeof(float))
+        copy_chunks(from, n, bytes, 6 * sizeof(float), to, plane);
     else
         copy_chunks(from, n, bytes, chunk, to, plane);
 }
 
 /* Interleaves the values of pairs of rows of c bf16, in chunks of `columns` pairs. */
-MULTIVERSION static void pair_rows(const char *const *from, int64_t n, int64_t c, int64_t columns,
-                                   char *to, size_t plane)
+static inline __attribute__((always_inline)) void
+pair_chunks(const char *const *from, int64_t n, int64_t c, int64_t columns, char *to, size_t plane)
 {
     for (int64_t i = 0; i < n; i += 2) {
         const uint16_t *first = (const uint16_t *)from[i];
         const uint16_t *second = (const uint16_t *)from[i + 1];
         char *at = to + i * columns * 2;
-        for (int64_t done = 0; done < c; done += columns, at += plane) {
+        int64_t done = 0;
+        for (; done + columns <= c; done += columns, at += plane) {
             uint32_t *restrict pair = (uint32_t *)at;
-            const int64_t rest = c - done < columns ? c - done : columns;
-            for (int64_t k = 0; k < rest; k++)
+            for (int64_t k = 0; k < columns; k++)
                 pair[k] = (uint32_t)second[done + k] << 16 | first[done + k];
-            for (int64_t k = rest; k < columns; k++)
-                pair[k] = 0;
         }
+        for (int64_t k = 0; done < c && k < columns; k++)
+            ((uint32_t *)at)[k] =
+                done + k < c ? (uint32_t)second[done + k] << 16 | first[done + k] : 0;
     }
+}
+
+MULTIVERSION static void pair_rows(const char *const *from, int64_t n, int64_t c, int64_t columns,
+                                   char *to, size_t plane)
+{
+    if (columns == 32)
+        pair_chunks(from, n, c, 32, to, plane);
+    else if (columns == 8)
+        pair_chunks(from, n, c, 8, to, plane);
+    else
+        pair_chunks(from, n, c, columns, to, plane);
 }
 
 /* ---- filling ---- */
@@ -255,8 +282,9 @@ static void lay_rows(const struct panel *p, const char *const *from, int64_t n, 
     to += (size_t)row * p->row_bytes;
     if (p->layout == PANEL_TRANSPOSED)
         transpose_rows(from, p->channels, bf16, to, p->plane);
-    else if (p->layout == PANEL_B && bf16)
-        pair_rows(from, n, p->channels, product->columns, to, p->plane);
+    else if (p->layout != PANEL_A && bf16)
+        pair_rows(from, n, p->channels, p->layout == PANEL_B ? product->columns : product->rows, to,
+                  p->plane);
     else
         copy_rows(from, n, bytes, p->row_bytes, to, p->plane);
 }

@@ -33,9 +33,11 @@ struct panel_window {
 
 /* How a panel arranges the c values of its rows, in the kernel's type. */
 enum panel_layout {
-    PANEL_A,          /* [64 bytes' worth of c][row][64 bytes]: rows of A */
-    PANEL_B,          /* [columns' worth of c][row][columns], bf16 rows in pairs: packed as B */
-    PANEL_TRANSPOSED, /* [c][row]: rows of A run through pixels; lines are multiples of 64 bytes */
+    PANEL_A, /* [64 bytes' worth of c][row][64 bytes]: rows of A */
+    PANEL_B, /* [columns' worth of c][row][columns], bf16 rows in pairs: packed as B */
+    /* Rows of A run through pixels. Lines are a multiple of a step of pixels; the rest is zeros. */
+    PANEL_TRANSPOSED, /* [c][row] */
+    PANEL_ACROSS,     /* [rows' worth of c][row][rows], bf16 rows in pairs: for product->across */
 };
 
 /* The layout of a panel. In a split precision, all high halves come before all low ones. */

@@ -10,6 +10,7 @@
 enum {
     TILE = WINOGRAD_TILE,
     POSITIONS = WINOGRAD_POSITIONS,
+    OUTPUTS = WINOGRAD_OUTPUTS,
     LANES = WINOGRAD_LANES, /* also the depth of a product of floats */
     GROUP = 64, /* channels, about, whose inputs stay in the cache while gradients pass */
     LINE = 16   /* floats of a cache line */
@@ -120,7 +121,7 @@ static size_t forward_memory(const struct gemm_kernel *p, const struct winograd_
 /* A thread's memory for the gradient of the weights. */
 struct winograd_gradient_memory {
     struct winograd_planes v; /* inputs */
-    struct winograd_planes d; /* outputs' gradients, transposed: rows are channels */
+    struct winograd_planes d; /* outputs' gradients, which lie across: rows are tiles */
     struct winograd_planes m; /* products of one block */
     struct gemm_step *steps;
 };
@@ -131,7 +132,9 @@ static size_t gradient_memory(const struct gemm_kernel *p, const struct winograd
     const int64_t tiles = gradient_tiles(s);
     struct winograd_layout l = {.memory = memory};
     g->v = planes(&l, tiles, s->c, p->columns);
-    g->d = planes(&l, count_round_up(count_round_up(s->o, LANES), p->rows), tiles, tiles);
+    /* A kernel may read all rows of its last block. Rows are an odd number of cache lines, because
+     * those a power of two apart would fall into the same few sets of a cache. */
+    g->d = planes(&l, tiles, 1, (count_round_up(s->o + p->rows, LANES) / LANES | 1) * LANES);
     g->m = planes(&l, p->rows, p->columns, p->columns);
     g->steps = reserve(&l, tiles / LANES, sizeof *g->steps);
     return l.arena.bytes;
@@ -191,9 +194,9 @@ static void pack(const struct gemm_kernel *p, int64_t c, int64_t o,
     const int64_t blocks = count_divide_up(o, p->columns) * rows, block = LANES * p->columns;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t b = 0; b < blocks; b++)
-        for (int64_t j = 0; j < p->columns; j += LANES) {
+        for (int64_t j = 0; j < p->columns; j += OUTPUTS) {
             const int64_t to = b / rows * p->columns + j, from = b % rows * LANES;
-            const int64_t lanes = count_min(LANES, p->columns - j);
+            const int64_t lanes = count_min(OUTPUTS, p->columns - j);
             struct winograd_weights w = *all;
             w.first += from * w.in + to * w.out;
             winograd_transform_weights(&w, count_min(c - from, LANES), count_min(o - to, lanes),
@@ -204,8 +207,7 @@ static void pack(const struct gemm_kernel *p, int64_t c, int64_t o,
 void winograd_pack_forward(const struct gemm_kernel *p, const struct winograd_shape *s,
                            const float *weight, float *packed, int threads)
 {
-    const struct winograd_weights w = {
-        .first = weight, .in = 9, .out = s->c * 9, .tap = 1, .bf16 = s->bf16};
+    const struct winograd_weights w = {.first = weight, .in = 9, .out = s->c * 9, .bf16 = s->bf16};
     pack(p, s->c, s->o, &w, packed, threads);
 }
 
@@ -213,7 +215,7 @@ void winograd_pack_backward(const struct gemm_kernel *p, const struct winograd_s
                             const float *weight, float *packed, int threads)
 {
     const struct winograd_weights w = {
-        .first = weight + 8, .in = s->c * 9, .out = 9, .tap = -1, .bf16 = s->bf16};
+        .first = weight, .in = s->c * 9, .out = 9, .backward = true, .bf16 = s->bf16};
     pack(p, s->o, s->c, &w, packed, threads);
 }
 
@@ -287,9 +289,10 @@ static void multiply_gradients(const struct gemm_kernel *p, const struct winogra
                                int64_t channels, bool add, float *partial)
 {
     const int64_t steps = count_divide_up(n, LANES);
+    const int64_t next = g->d.columns * (int64_t)sizeof(float);
     for (int64_t i = 0; i < steps; i++)
-        g->steps[i] = (struct gemm_step){.a = i * LANES * (int64_t)sizeof(float),
-                                         .b = i * (int64_t)gemm_kernel_step_bytes(p)};
+        g->steps[i] =
+            (struct gemm_step){.a = i * LANES * next, .b = i * (int64_t)gemm_kernel_step_bytes(p)};
     const int64_t group = GROUP < p->columns ? p->columns : GROUP / p->columns * p->columns;
     for (int64_t from = 0; from < channels; from += group)
         for (int64_t o = 0; o < s->o; o += p->rows)
@@ -301,10 +304,9 @@ static void multiply_gradients(const struct gemm_kernel *p, const struct winogra
                     for (int64_t i = q; i < rows * 9; i += POSITIONS)
                         for (int64_t j = 0; j < columns; j += LINE)
                             __builtin_prefetch(to + i * s->c + j, 1);
-                    p->block(winograd_planes_at(&g->d, o, 0) + q * g->d.position,
-                             (size_t)g->d.columns * sizeof(float),
-                             winograd_planes_at(&g->v, 0, k) + q * g->v.position, g->steps, steps,
-                             g->m.first + q * g->m.position);
+                    p->across(winograd_planes_at(&g->d, 0, o) + q * g->d.position, (size_t)next,
+                              winograd_planes_at(&g->v, 0, k) + q * g->v.position, g->steps, steps,
+                              g->m.first + q * g->m.position);
                 }
                 winograd_transform_products(&g->m, rows, columns, s->c, add, to);
             }
@@ -338,6 +340,7 @@ void winograd_backward_weights(const struct gemm_kernel *p, const struct winogra
                     channels, &g.v);
                 clear_tiles(&g.v, n, channels);
                 winograd_transform_gradients(s, dy, first, n, &g.d);
+                clear_tiles(&g.d, n, s->o);
                 multiply_gradients(p, s, &g, n, channels, t > 0,
                                    partials + grain * s->o * 9 * s->c + c);
             }

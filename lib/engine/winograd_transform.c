@@ -35,27 +35,40 @@
 #include "base/count.h"
 #include "base/half.h"
 #include "base/multiversion.h"
+#include "engine/transpose.h"
 
 enum {
     TILE = WINOGRAD_TILE,
     SPAN = WINOGRAD_SPAN,
     POSITIONS = WINOGRAD_POSITIONS,
-    LANES = WINOGRAD_LANES
+    LANES = WINOGRAD_LANES,
+    OUTPUTS = WINOGRAD_OUTPUTS
 };
 
 static const float ROOT = 1.41421356F, ROOT_HALF = 0.70710678F;
 
 /* ---- transforms in one dimension, of LANES values at once ---- */
 
-/* Multiplies by B^T. in and out each hold 6 groups of LANES neighbouring floats; the groups are
- * in_step and out_step floats apart. */
-static inline void input_line(const float *restrict in, int64_t in_step, float *restrict out,
-                              int64_t out_step)
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+/* LANES neighbouring values of a map, or floats if bf16 is false. */
+static ALWAYS_INLINE float value_at(bool bf16, const void *values, int64_t l)
 {
+    return bf16 ? bf16_widen(((const uint16_t *)values)[l]) : ((const float *)values)[l];
+}
+
+/* Multiplies by B^T. in points to 6 groups of LANES values; out receives as many, which are
+ * out_step floats apart. */
+static ALWAYS_INLINE void input_line(bool bf16, const void *const in[SPAN], float *restrict out,
+                                     int64_t out_step)
+{
+    const void *const i0 = in[0], *const i1 = in[1], *const i2 = in[2];
+    const void *const i3 = in[3], *const i4 = in[4], *const i5 = in[5];
 #pragma omp simd
     for (int64_t l = 0; l < LANES; l++) {
-        const float d0 = in[l], d1 = in[in_step + l], d2 = in[2 * in_step + l];
-        const float d3 = in[3 * in_step + l], d4 = in[4 * in_step + l], d5 = in[5 * in_step + l];
+        const float d0 = value_at(bf16, i0, l), d1 = value_at(bf16, i1, l);
+        const float d2 = value_at(bf16, i2, l), d3 = value_at(bf16, i3, l);
+        const float d4 = value_at(bf16, i4, l), d5 = value_at(bf16, i5, l);
         const float even = d4 - 2 * d2, odd = d3 - 2 * d1;
         const float even2 = d4 - 0.5F * d2, odd2 = d3 - 0.5F * d1;
         out[l] = d0 + (d4 - 2.5F * d2);
@@ -103,13 +116,14 @@ static inline void weight_line(const float *restrict in, int64_t in_step, float 
 }
 
 /* Multiplies by G for 4 weights, which are the gradients of a tile's outputs. */
-static inline void gradient_line(const float *restrict in, int64_t in_step, float *restrict out,
-                                 int64_t out_step)
+static ALWAYS_INLINE void gradient_line(bool bf16, const void *const in[TILE], float *restrict out,
+                                        int64_t out_step)
 {
+    const void *const i0 = in[0], *const i1 = in[1], *const i2 = in[2], *const i3 = in[3];
 #pragma omp simd
     for (int64_t l = 0; l < LANES; l++) {
-        const float g0 = in[l], g1 = in[in_step + l], g2 = in[2 * in_step + l];
-        const float g3 = in[3 * in_step + l];
+        const float g0 = value_at(bf16, i0, l), g1 = value_at(bf16, i1, l);
+        const float g2 = value_at(bf16, i2, l), g3 = value_at(bf16, i3, l);
         const float even = g0 + 0.5F * g2, odd = ROOT_HALF * (g1 + 0.5F * g3);
         const float even2 = g0 + 2 * g2, odd2 = ROOT * (g1 + 2 * g3);
         out[l] = g0;
@@ -195,12 +209,13 @@ static inline void copy_lanes(int64_t lanes, size_t value, const void *from, voi
         memcpy(to, from, (size_t)lanes * value);
 }
 
-/* Copies `lanes` values and sets the rest of LANES to zeros. */
-static inline void fill_lanes(int64_t lanes, size_t value, const void *from, void *to)
+/* Copies `lanes` values, sets the rest of LANES to zeros, and returns `to`. */
+static inline void *fill_lanes(int64_t lanes, size_t value, const void *from, void *to)
 {
     if (lanes < LANES)
         memset(to, 0, LANES * value);
     copy_lanes(lanes, value, from, to);
+    return to;
 }
 
 /* Loads `lanes` values of a map, from value i on, and sets the rest to zeros. */
@@ -240,47 +255,105 @@ static inline void store_lanes(bool bf16, void *map, int64_t i, int64_t lanes, f
     copy_lanes(lanes, sizeof *rounded, rounded, to);
 }
 
+/* ---- memory that the next tiles need ---- */
+
+/* Prefetches LANES channels, from `channel` on, of the 4 x 4 pixels of a tile, to write them with
+ * `write`. Those outside of the map cost nothing but time. */
+static ALWAYS_INLINE void prefetch_pixels(const struct winograd_shape *s, const void *map,
+                                          int64_t channels, const struct winograd_place *at,
+                                          int64_t channel, bool write)
+{
+    const int64_t value = (int64_t)winograd_value_bytes(s->bf16), row = s->w * channels * value;
+    const char *pixel = (const char *)map +
+                        ((at->image * s->h + at->y) * s->w + at->x) * channels * value +
+                        channel * value;
+    if (s->bf16 && channel % (2 * LANES)) /* the line was fetched with the channels before */
+        return;
+    for (int64_t i = 0; i < TILE; i++)
+        for (int64_t j = 0; j < TILE; j++) {
+            if (write)
+                __builtin_prefetch(pixel + i * row + j * channels * value, 1);
+            else
+                __builtin_prefetch(pixel + i * row + j * channels * value, 0);
+        }
+}
+
 /* ---- inputs and outputs ---- */
+
+/* The pixels of a tile, as (side, side): pointers to their first channel. NULL is a pixel outside of
+ * the map. */
+struct tile_pixels {
+    const char *at[SPAN][SPAN];
+};
+
+/* Finds the side x side pixels of an image from (y, x) on. */
+static inline void find_pixels(const struct winograd_shape *s, const void *map, int64_t channels,
+                               int64_t image, int64_t y, int64_t x, int64_t side,
+                               struct tile_pixels *p)
+{
+    const int64_t pixel = channels * (int64_t)winograd_value_bytes(s->bf16);
+    for (int64_t i = 0; i < side; i++)
+        for (int64_t j = 0; j < side; j++) {
+            const bool inside = y + i >= 0 && y + i < s->h && x + j >= 0 && x + j < s->w;
+            p->at[i][j] =
+                inside ? (const char *)map + ((image * s->h + y + i) * s->w + x + j) * pixel : NULL;
+        }
+}
+
+/* Points to LANES channels, from `channel` on, of column j of the pixels. Where the map has only
+ * `lanes` channels more, or no pixel, it points to a copy with zeros. */
+static ALWAYS_INLINE void column_of(const struct tile_pixels *p, bool bf16, int64_t side, int64_t j,
+                                    int64_t channel, int64_t lanes, float (*copies)[LANES],
+                                    const void **column)
+{
+    static const float zeros[LANES];
+    const size_t value = winograd_value_bytes(bf16), at = (size_t)channel * value;
+    for (int64_t i = 0; i < side; i++) {
+        column[i] = p->at[i][j] ? p->at[i][j] + at : (const char *)zeros;
+        if (lanes < LANES && p->at[i][j])
+            column[i] = fill_lanes(lanes, value, column[i], copies[i]);
+    }
+}
+
+static ALWAYS_INLINE void transform_inputs(bool bf16, const struct winograd_shape *s, const void *x,
+                                           int64_t first, int64_t n, int64_t channels,
+                                           const struct winograd_planes *v)
+{
+    const bool whole = v->columns % LANES == 0;
+    float copies[SPAN][LANES], lines[SPAN][SPAN][LANES], made[POSITIONS][LANES];
+    const void *column[SPAN];
+    struct tile_pixels pixels;
+    struct winograd_place at = place_of(s, first);
+    for (int64_t t = 0; t < n; t++) {
+        find_pixels(s, x, s->c, at.image, at.y - 1, at.x - 1, SPAN, &pixels);
+        next_place(s, &at);
+        for (int64_t k = 0; k < channels; k += LANES) {
+            prefetch_pixels(s, x, s->c, &at, k, false);
+            for (int64_t j = 0; j < SPAN; j++) {
+                column_of(&pixels, bf16, SPAN, j, k, channels - k, copies, column);
+                input_line(bf16, column, lines[0][j], SPAN * LANES);
+            }
+            float *to = whole ? winograd_planes_at(v, t, k) : made[0];
+            const int64_t position = whole ? v->position : LANES;
+            for (int64_t i = 0; i < SPAN; i++) {
+                for (int64_t j = 0; j < SPAN; j++)
+                    column[j] = lines[i][j];
+                input_line(false, column, to + i * SPAN * position, position);
+            }
+            if (!whole)
+                scatter_lanes(v, t, k, made);
+        }
+    }
+}
 
 MULTIVERSION void winograd_transform_inputs(const struct winograd_shape *s, const void *x,
                                             int64_t first, int64_t n, int64_t channels,
                                             const struct winograd_planes *v)
 {
-    const bool bf16 = s->bf16;
-    const bool whole = v->columns % LANES == 0;
-    float edge[POSITIONS][LANES], lines[SPAN][SPAN][LANES], made[POSITIONS][LANES];
-    struct winograd_place at = place_of(s, first);
-    for (int64_t t = 0; t < n; t++, next_place(s, &at)) {
-        const int64_t top = at.y - 1, left = at.x - 1;
-        const bool inside = top >= 0 && left >= 0 && top + SPAN <= s->h && left + SPAN <= s->w;
-        for (int64_t k = 0; k < channels; k += LANES) {
-            const int64_t corner = ((at.image * s->h + top) * s->w + left) * s->c + k;
-            const float *from = (const float *)x + corner;
-            int64_t pixel = s->c, line = s->w * s->c;
-            if (bf16 || !inside || k + LANES > channels) {
-                const int64_t lanes = count_min(LANES, channels - k);
-                for (int64_t i = 0; i < SPAN; i++)
-                    for (int64_t j = 0; j < SPAN; j++)
-                        load_lanes(bf16, x, corner + i * line + j * pixel,
-                                   top + i >= 0 && top + i < s->h && left + j >= 0 &&
-                                           left + j < s->w
-                                       ? lanes
-                                       : 0,
-                                   edge[i * SPAN + j]);
-                from = edge[0];
-                pixel = LANES;
-                line = SPAN * LANES;
-            }
-            for (int64_t j = 0; j < SPAN; j++)
-                input_line(from + j * pixel, line, lines[0][j], SPAN * LANES);
-            float *to = whole ? winograd_planes_at(v, t, k) : made[0];
-            const int64_t position = whole ? v->position : LANES;
-            for (int64_t i = 0; i < SPAN; i++)
-                input_line(lines[i][0], LANES, to + i * SPAN * position, position);
-            if (!whole)
-                scatter_lanes(v, t, k, made);
-        }
-    }
+    if (s->bf16)
+        transform_inputs(true, s, x, first, n, channels, v);
+    else
+        transform_inputs(false, s, x, first, n, channels, v);
 }
 
 /* Adds the sums of the values of a tile's 16 pixels, and the sums of their squares. */
@@ -322,7 +395,10 @@ MULTIVERSION void winograd_transform_outputs(const struct winograd_shape *s,
     for (int64_t t = row; t < row + n; t++, next_place(s, &at)) {
         const int64_t down = count_min(TILE, s->h - at.y), across = count_min(TILE, s->w - at.x);
         const int64_t corner = ((at.image * s->h + at.y) * s->w + at.x) * o;
+        struct winograd_place next = at;
+        next_place(s, &next);
         for (int64_t k = 0; k < o; k += LANES) {
+            prefetch_pixels(s, y, o, &next, k, true);
             if (!whole)
                 gather_lanes(m, t, k, found);
             const float *from = whole ? winograd_planes_at(m, t, k) : found[0];
@@ -347,69 +423,41 @@ MULTIVERSION void winograd_transform_outputs(const struct winograd_shape *s,
 
 /* ---- the gradient of the weights ---- */
 
-/* Picks four values of the vectors a and b; the indices count through both. */
-#if defined(__clang__)
-#define PICK(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
-#else
-#define PICK(a, b, i, j, k, l)                                                                     \
-    __builtin_shuffle(a, b, (int32_t __attribute__((vector_size(16)))){i, j, k, l})
-#endif
-
-/* Transposes in squares of 4 x 4, each of which the compiler turns into two rounds of shuffles. */
-static inline void transpose(float from[LANES][LANES], float to[LANES][LANES])
+static ALWAYS_INLINE void transform_gradients(bool bf16, const struct winograd_shape *s,
+                                              const void *dy, int64_t first, int64_t n,
+                                              const struct winograd_planes *d)
 {
-    typedef float quad __attribute__((vector_size(16)));
-    for (int64_t i = 0; i < LANES; i += 4)
-        for (int64_t j = 0; j < LANES; j += 4) {
-            quad a, b, c, d;
-            memcpy(&a, &from[i][j], sizeof a);
-            memcpy(&b, &from[i + 1][j], sizeof b);
-            memcpy(&c, &from[i + 2][j], sizeof c);
-            memcpy(&d, &from[i + 3][j], sizeof d);
-            const quad ab = PICK(a, b, 0, 4, 1, 5), ab2 = PICK(a, b, 2, 6, 3, 7);
-            const quad cd = PICK(c, d, 0, 4, 1, 5), cd2 = PICK(c, d, 2, 6, 3, 7);
-            a = PICK(ab, cd, 0, 1, 4, 5);
-            b = PICK(ab, cd, 2, 3, 6, 7);
-            c = PICK(ab2, cd2, 0, 1, 4, 5);
-            d = PICK(ab2, cd2, 2, 3, 6, 7);
-            memcpy(&to[j][i], &a, sizeof a);
-            memcpy(&to[j + 1][i], &b, sizeof b);
-            memcpy(&to[j + 2][i], &c, sizeof c);
-            memcpy(&to[j + 3][i], &d, sizeof d);
+    float copies[TILE][LANES], lines[SPAN][TILE][LANES];
+    const void *column[TILE];
+    struct tile_pixels pixels;
+    struct winograd_place at = place_of(s, first);
+    for (int64_t t = 0; t < n; t++) {
+        find_pixels(s, dy, s->o, at.image, at.y, at.x, TILE, &pixels);
+        next_place(s, &at);
+        for (int64_t k = 0; k < s->o; k += LANES) {
+            prefetch_pixels(s, dy, s->o, &at, k, false);
+            for (int64_t j = 0; j < TILE; j++) {
+                column_of(&pixels, bf16, TILE, j, k, s->o - k, copies, column);
+                gradient_line(bf16, column, lines[0][j], TILE * LANES);
+            }
+            float *to = winograd_planes_at(d, t, k);
+            for (int64_t i = 0; i < SPAN; i++) {
+                for (int64_t j = 0; j < TILE; j++)
+                    column[j] = lines[i][j];
+                gradient_line(false, column, to + i * SPAN * d->position, d->position);
+            }
         }
+    }
 }
 
-/* Transposes 16 tiles before it transforms them, because tiles have fewer pixels than positions. */
 MULTIVERSION void winograd_transform_gradients(const struct winograd_shape *s, const void *dy,
                                                int64_t first, int64_t n,
                                                const struct winograd_planes *d)
 {
-    const bool bf16 = s->bf16;
-    float pixels[LANES][LANES], turned[TILE][TILE][LANES][LANES], lines[SPAN][TILE][LANES];
-    for (int64_t t = 0; t < n; t += LANES) {
-        struct winograd_place at[LANES], next = place_of(s, first + t);
-        for (int64_t i = 0; i < LANES; i++, next_place(s, &next))
-            at[i] = next;
-        for (int64_t k = 0; k < s->o; k += LANES) {
-            const int64_t lanes = count_min(LANES, s->o - k);
-            for (int64_t i = 0; i < TILE; i++)
-                for (int64_t j = 0; j < TILE; j++) {
-                    for (int64_t l = 0; l < LANES; l++) {
-                        const int64_t y = at[l].y + i, x = at[l].x + j;
-                        load_lanes(bf16, dy, ((at[l].image * s->h + y) * s->w + x) * s->o + k,
-                                   t + l < n && y < s->h && x < s->w ? lanes : 0, pixels[l]);
-                    }
-                    transpose(pixels, turned[i][j]);
-                }
-            for (int64_t l = 0; l < LANES; l++) {
-                for (int64_t j = 0; j < TILE; j++)
-                    gradient_line(turned[0][j][l], TILE * LANES * LANES, lines[0][j], TILE * LANES);
-                float *to = winograd_planes_at(d, k + l, t);
-                for (int64_t i = 0; i < SPAN; i++)
-                    gradient_line(lines[i][0], LANES, to + i * SPAN * d->position, d->position);
-            }
-        }
-    }
+    if (s->bf16)
+        transform_gradients(true, s, dy, first, n, d);
+    else
+        transform_gradients(false, s, dy, first, n, d);
 }
 
 MULTIVERSION void winograd_transform_products(const struct winograd_planes *m, int64_t rows,
@@ -435,31 +483,59 @@ MULTIVERSION void winograd_transform_products(const struct winograd_planes *m, i
 
 /* ---- weights ---- */
 
-MULTIVERSION void winograd_transform_weights(const struct winograd_weights *w, int64_t inputs,
-                                             int64_t outputs, int64_t lanes, int64_t columns,
-                                             int64_t position, float *packed)
+/* The weights of one block, as (inputs, taps, outputs): taps are in the order of memory. */
+typedef float block_of_weights[LANES][9][OUTPUTS];
+
+/* Copies weights. Those of an output (forward) or of an input (backward) are neighbours in memory,
+ * so this is a transposition of one matrix, or of one for each input. */
+static void gather_weights(const struct winograd_weights *w, int64_t inputs, int64_t outputs,
+                           block_of_weights g)
 {
-    float g[9][LANES][LANES] = {{{0}}};
-    for (int64_t j = 0; j < outputs; j++)
-        for (int64_t i = 0; i < inputs; i++)
-            for (int64_t k = 0; k < 9; k++)
-                g[k][i][j] = w->first[i * w->in + j * w->out + k * w->tap];
-    for (int64_t k = 0; w->bf16 && k < 9; k++)
-        for (int64_t i = 0; i < inputs; i++)
-            for (int64_t j = 0; j < LANES; j++)
-                g[k][i][j] = bf16_widen(bf16_narrow(g[k][i][j]));
-    for (int64_t i = 0; i < LANES; i++, packed += columns) {
-        float rows[SPAN][3][LANES], made[POSITIONS][LANES];
-        for (int64_t x = 0; x < 3; x++)
-            weight_line(g[x][i], 3 * LANES * LANES, rows[0][x], 3 * LANES);
-        if (lanes == LANES) {
-            for (int64_t y = 0; y < SPAN; y++)
-                weight_line(rows[y][0], LANES, packed + y * SPAN * position, position);
-            continue;
-        }
-        for (int64_t y = 0; y < SPAN; y++)
-            weight_line(rows[y][0], LANES, made[y * SPAN], LANES);
-        for (int64_t q = 0; q < POSITIONS; q++)
-            memcpy(packed + q * position, made[q], (size_t)lanes * sizeof *packed);
+    static const float zeros[LANES * 9];
+    const int64_t together = w->backward ? 1 : inputs;
+    const char *rows[OUTPUTS];
+    for (int64_t i = 0; i < inputs; i += together) {
+        for (int64_t j = 0; j < OUTPUTS; j++)
+            rows[j] = (const char *)(j < outputs ? w->first + i * w->in + j * w->out : zeros);
+        transpose_rows(rows, together * 9, false, (char *)g[i], sizeof g[i][0]);
     }
+    if (inputs < LANES)
+        memset(g[inputs], 0, (size_t)(LANES - inputs) * sizeof g[0]);
+}
+
+MULTIVERSION static void round_weights(float *restrict g, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        g[i] = bf16_widen(bf16_narrow(g[i]));
+}
+
+MULTIVERSION static void transform_weights(const block_of_weights g, bool backward, int64_t lanes,
+                                           int64_t columns, int64_t position, float *packed)
+{
+    const int64_t step = (backward ? -3 : 3) * OUTPUTS;
+    for (int64_t i = 0; i < LANES; i++, packed += columns)
+        for (int64_t j = 0; j < lanes; j += LANES) {
+            float rows[SPAN][3][LANES], made[POSITIONS][LANES];
+            for (int64_t x = 0; x < 3; x++)
+                weight_line(g[i][backward ? 8 - x : x] + j, step, rows[0][x], 3 * LANES);
+            if (lanes - j >= LANES) {
+                for (int64_t y = 0; y < SPAN; y++)
+                    weight_line(rows[y][0], LANES, packed + j + y * SPAN * position, position);
+                continue;
+            }
+            for (int64_t y = 0; y < SPAN; y++)
+                weight_line(rows[y][0], LANES, made[y * SPAN], LANES);
+            for (int64_t q = 0; q < POSITIONS; q++)
+                memcpy(packed + j + q * position, made[q], (size_t)(lanes - j) * sizeof *packed);
+        }
+}
+
+void winograd_transform_weights(const struct winograd_weights *w, int64_t inputs, int64_t outputs,
+                                int64_t lanes, int64_t columns, int64_t position, float *packed)
+{
+    block_of_weights g;
+    gather_weights(w, inputs, outputs, g);
+    if (w->bf16)
+        round_weights(g[0][0], LANES * 9 * OUTPUTS);
+    transform_weights(g, w->backward, lanes, columns, position, packed);
 }

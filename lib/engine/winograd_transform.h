@@ -13,7 +13,8 @@ enum {
     WINOGRAD_TILE = 4,       /* height and width of a tile's outputs */
     WINOGRAD_SPAN = 6,       /* height and width of a tile's inputs */
     WINOGRAD_POSITIONS = 36, /* SPAN^2: values of a transformed tile */
-    WINOGRAD_LANES = 16      /* channels that are transformed together */
+    WINOGRAD_LANES = 16,     /* channels that are transformed together */
+    WINOGRAD_OUTPUTS = 32    /* output channels whose weights are transformed together */
 };
 
 /* Transformed tiles, [36][channels / columns][rows][columns], where a row is a tile. The 36
@@ -51,10 +52,8 @@ void winograd_transform_outputs(const struct winograd_shape *s, const struct win
                                 int64_t row, int64_t first, int64_t n, void *y, double *sums,
                                 bool add);
 
-/* Transforms the gradients of the outputs of n tiles, from tile `first` on, to the first columns of
- * d, where a row is a channel and a column is a tile. Sets the columns up to a multiple of 16 to
- * zeros. d's number of columns is a multiple of 16, and so is its number of rows, which is at least
- * o. */
+/* Transforms the gradients of the outputs of n tiles, from tile `first` on, to d's first rows. Sets
+ * the channels up to a multiple of 16 to zeros. d has one group of columns, a multiple of 16. */
 void winograd_transform_gradients(const struct winograd_shape *s, const void *dy, int64_t first,
                                   int64_t n, const struct winograd_planes *d);
 
@@ -64,16 +63,17 @@ void winograd_transform_gradients(const struct winograd_shape *s, const void *dy
 void winograd_transform_products(const struct winograd_planes *m, int64_t rows, int64_t columns,
                                  int64_t c, bool add, float *to);
 
-/* The weights of a convolution in either direction. */
+/* The weights of a convolution in either direction. The taps of a weight are neighbours. */
 struct winograd_weights {
-    const float *first;   /* the first input and output; first tap, or last if backward */
-    int64_t in, out, tap; /* floats from one input, output or tap to the next */
-    bool bf16;            /* the weights are rounded to bf16 */
+    const float *first; /* the first tap of the first input and output */
+    int64_t in, out;    /* floats from one input or output to the next; the smaller one is 9 */
+    bool backward;      /* inputs are the convolution's outputs, and taps are in reverse order */
+    bool bf16;          /* the weights are rounded to bf16 */
 };
 
-/* Transforms the weights from w->first on, for at most 16 inputs and 16 outputs, to [16][columns]
+/* Transforms the weights from w->first on, for at most 16 inputs and 32 outputs, to [16][columns]
  * at each of the 36 positions of packed, which are `position` floats apart. Writes the first
- * `lanes` columns (at most 16); weights that do not exist count as 0. */
+ * `lanes` columns (at most 32); weights that do not exist count as 0. */
 void winograd_transform_weights(const struct winograd_weights *w, int64_t inputs, int64_t outputs,
                                 int64_t lanes, int64_t columns, int64_t position, float *packed);
 

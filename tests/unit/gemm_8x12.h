@@ -31,6 +31,22 @@ static void gemm_8x12_block(const void *a, size_t a_row, const void *b,
         }
 }
 
+static void gemm_8x12_across(const void *a, size_t a_next, const void *b,
+                             const struct gemm_step *steps, int64_t n_steps, float *c)
+{
+    for (int r = 0; r < 8; r++)
+        for (int j = 0; j < 12; j++) {
+            float sum = 0;
+            for (int64_t s = 0; s < n_steps; s++) {
+                const float *packed = (const float *)((const char *)b + steps[s].b);
+                for (size_t k = 0; k < 16; k++)
+                    sum += ((const float *)((const char *)a + steps[s].a + k * a_next))[r] *
+                           packed[k * 12 + (size_t)j];
+            }
+            c[r * 12 + j] = sum;
+        }
+}
+
 static const struct gemm_kernel gemm_8x12 = {.name = "fp32-8x12",
                                              .values = GEMM_FLOAT,
                                              .rows = 8,
@@ -39,6 +55,7 @@ static const struct gemm_kernel gemm_8x12 = {.name = "fp32-8x12",
                                              .usable = gemm_8x12_usable,
                                              .begin = gemm_8x12_nothing,
                                              .end = gemm_8x12_nothing,
-                                             .block = gemm_8x12_block};
+                                             .block = gemm_8x12_block,
+                                             .across = gemm_8x12_across};
 
 #endif
