@@ -7,6 +7,7 @@
 
 #include "base/fail.h"
 #include "base/half.h"
+#include "base/large_pages.h"
 #include "base/multiversion.h"
 #include "link/endpoint.h"
 #include "link/stream.h"
@@ -37,9 +38,12 @@ static int reserve(struct feature_set *f, int64_t more)
     int64_t capacity = n > INT64_MAX / 2 ? n : n + n / 2;
     if (__builtin_mul_overflow(capacity, f->width, &bytes) || bytes > INT64_MAX / 8)
         return fail("%lld rows of %lld features are too many", (long long)n, (long long)f->width);
-    float *x = realloc(f->x, (size_t)bytes * sizeof *x);
-    if (x)
+    const size_t size = (size_t)bytes * sizeof *f->x;
+    float *x = large_pages_resize(f->x, f->x_bytes, size);
+    if (x) {
         f->x = x;
+        f->x_bytes = size;
+    }
     int64_t *y = x ? realloc(f->y, (size_t)capacity * sizeof *y) : NULL;
     if (y)
         f->y = y;
@@ -261,7 +265,7 @@ void feature_set_scale(struct feature_set *f)
 
 void feature_set_free(struct feature_set *f)
 {
-    free(f->x);
+    large_pages_free(f->x, f->x_bytes);
     free(f->y);
     free(f->index);
     free(f->names_text);

@@ -13,7 +13,8 @@ enum { FEATURE_SET_MAX_CLASSES = 4096 }; /* every label is below this */
 
 /* Starts as {0}; feature_set_free() frees what it holds. */
 struct feature_set {
-    float *x;       /* [n,width] */
+    float *x;       /* [n,width], memory of large_pages.h */
+    size_t x_bytes; /* what x has room for */
     int64_t *y;     /* [n], each from 0 to classes - 1, or -1 for a row without a label */
     int64_t *index; /* [n], only if `unlabelled` is set: the numbers of the images, from the tensor
                      * `index`, or row numbers if a frame has none */

@@ -11,7 +11,8 @@
  * highest cosine similarity s (the lower row number among equal similarities) vote for their labels
  * with weight exp(s / temperature). A row of zeros has similarity 0 to every row. A class without a
  * vote cannot be predicted, so it is in no top 5. `classes` is more than any label. The result is
- * that of exact similarities in float64 and does not depend on the number of threads. `progress`
+ * that of exact similarities in float64 and depends neither on the number of threads nor on the
+ * machine's block products, by which candidates are found. `progress`
  * may be NULL.
  *
  * Returns -1 with a message if k is below 1 or above train->n, if the widths differ, or if memory

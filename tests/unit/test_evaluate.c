@@ -153,6 +153,83 @@ static void test_knn_of_collapsed_features(void **state)
     free(y);
 }
 
+/* Rows [n,d] of a kind, from a simple generator of numbers from 0 to 1. */
+enum kind { SPREAD, ONE_SIDED, CLUSTERS, FEW_VALUES, HUGE_AND_TINY };
+
+static float number(uint32_t *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return (float)(*state >> 8) / (1 << 24);
+}
+
+static float *some_rows(enum kind kind, int n, int d, uint32_t seed)
+{
+    float *x = malloc((size_t)(n * d) * sizeof *x);
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < d; j++) {
+            uint32_t own = (uint32_t)(i % 5 * 1000 + j) * 7919u;
+            const float v = number(&seed) + number(&seed) + number(&seed) - 1.5f;
+            const float cluster = number(&own) + number(&own);
+            const float values[] = {v, v > 0 ? v + 0.5f : 0, cluster + 1e-4f * v,
+                                    (float)(int)(2.5f * v), i % 2 ? v * 1e30f : v * 1e-30f};
+            x[i * d + j] = i % 97 ? values[kind] : 0;
+        }
+    return x;
+}
+
+static long double cosine(const float *a, const float *b, int d)
+{
+    long double ab = 0, aa = 0, bb = 0;
+    for (int j = 0; j < d; j++) {
+        ab += (long double)a[j] * (long double)b[j];
+        aa += (long double)a[j] * (long double)a[j];
+        bb += (long double)b[j] * (long double)b[j];
+    }
+    return aa > 0 && bb > 0 ? ab / sqrtl(aa) / sqrtl(bb) : 0;
+}
+
+/* Compares with all similarities in long double: the j-th neighbour's is the j-th largest, equal ones
+ * are in the order of the rows, and no row is twice. */
+static void check_nearest(enum kind kind, int n, int m, int d, int k)
+{
+    float *x = some_rows(kind, n, d, 1), *xt = some_rows(kind, m, d, 2);
+    const struct feature_set train = {.x = x, .n = n, .width = d},
+                             test = {.x = xt, .n = m, .width = d};
+    struct knn_neighbour *found = malloc((size_t)(m * k) * sizeof *found);
+    long double *s = malloc((size_t)n * sizeof *s);
+    assert_int_equal(knn_nearest(&train, &test, k, found, NULL), 0);
+    for (int i = 0; i < m; i++) {
+        const struct knn_neighbour *f = found + (ptrdiff_t)i * k;
+        int above = 0;
+        for (int r = 0; r < n; r++) {
+            s[r] = cosine(xt + (ptrdiff_t)i * d, x + (ptrdiff_t)r * d, d);
+            above += s[r] > (long double)f[k - 1].similarity + 1e-14L;
+        }
+        assert_true(above < k);
+        for (int j = 0; j < k; j++) {
+            assert_true(fabsl(s[f[j].row] - (long double)f[j].similarity) < 1e-14L);
+            assert_true(j == 0 || f[j].similarity < f[j - 1].similarity ||
+                        (f[j].similarity == f[j - 1].similarity && f[j].row > f[j - 1].row));
+            above -= s[f[j].row] > (long double)f[k - 1].similarity + 1e-14L;
+        }
+        assert_int_equal(above, 0);
+    }
+    free(s);
+    free(found);
+    free(x);
+    free(xt);
+}
+
+static void test_nearest_rows_of_any_kind_are_exact(void **state)
+{
+    (void)state;
+    for (enum kind kind = SPREAD; kind <= HUGE_AND_TINY; kind++) {
+        check_nearest(kind, 1500, 300, 67, 20);
+        check_nearest(kind, 40, 70, 1, 40);
+        check_nearest(kind, 1100, 40, 600, 7);
+    }
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -180,8 +257,11 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_probe_is_sklearns), cmocka_unit_test(test_probe_ignores_threads),
-        cmocka_unit_test(test_knn_is_exact),      cmocka_unit_test(test_knn_of_collapsed_features),
+        cmocka_unit_test(test_probe_is_sklearns),
+        cmocka_unit_test(test_probe_ignores_threads),
+        cmocka_unit_test(test_knn_is_exact),
+        cmocka_unit_test(test_knn_of_collapsed_features),
+        cmocka_unit_test(test_nearest_rows_of_any_kind_are_exact),
         cmocka_unit_test(test_refusals),
     };
     golden = frame_load("tests/golden/evaluate.safetensors");
