@@ -1,29 +1,29 @@
 /* On correlated features L-BFGS needs hundreds of iterations, so it minimizes over U = R W instead
  * of W, where R'R = S / seen + l2 I is the Hessian at W = 0 and S is the correlation matrix of the
  * features (Boehning 1992 shows that R'R bounds the Hessian elsewhere). This changes the path of
- * the iterations, not the minimum. Sums over rows are taken in CHUNKS chunks, each in the order of
- * its rows, and the chunks are added in order. */
+ * the iterations, not the minimum (preconditioner.h).
+ *
+ * An iteration reads the features once, some rows at a time: it computes their logits and, while they
+ * are in a cache, what they add to the gradient. Features are standardized as they are read: their
+ * mean is subtracted there, and the standard deviation is in the weights. Sums over rows are taken in
+ * CHUNKS chunks, each in the order of its rows, and the chunks are added in order. */
 #include "evaluate/probe.h"
 
-#include <cblas.h>
 #include <lbfgs.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fail.h"
-#include "base/multiversion.h"
 #include "base/stop.h"
+#include "evaluate/class_products.h"
+#include "evaluate/preconditioner.h"
 
 enum {
     CHUNKS = 16,
-    ROWS = 128,       /* rows that are standardized at a time */
-    TILE = 128,       /* features in a tile */
-    MAX_FACTOR = 8192 /* for wider features R would not fit into memory, so U is W */
+    ROWS = CLASS_PRODUCTS_ROWS, /* rows at a time */
+    TILE = 128                  /* features in a tile */
 };
-
-/* LAPACK's Cholesky factorization, which OpenBLAS exports without declaring it. */
-void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info);
 
 struct fit {
     const struct probe *p;
@@ -33,32 +33,31 @@ struct fit {
     const int64_t *rows;     /* [n] the rows that are fitted */
     int64_t n;
     double l2;
-    double *correlation; /* [D,D] S, or NULL: U is W */
-    double *factor;      /* [D,D] R, upper triangle */
-    double *w;           /* [seen,D] W for the present U */
-    double *gradient;    /* [CHUNKS][seen * D + seen] */
-    double *scratch;     /* [CHUNKS][ROWS * (D + seen)] */
+    struct preconditioner change;
+    double *w;        /* [seen,D] W for the present U */
+    double *scaled;   /* [seen,D] W / standard deviation */
+    double *gradient; /* [CHUNKS][seen * D + seen] */
+    double *logits;   /* [CHUNKS][ROWS * seen] */
     double loss[CHUNKS];
     int iterations;
 };
 
-MULTIVERSION
-static void standardize(const float *x, const double *mean, const double *inverse_std, int64_t n,
-                        double *out)
+/* Writes w [seen,D] for features that only the mean was subtracted from. */
+static void scale_weights(const struct probe *p, const double *w, double *scaled)
 {
-    for (int64_t j = 0; j < n; j++)
-        out[j] = ((double)x[j] - mean[j]) * inverse_std[j];
+    for (int64_t c = 0; c < p->seen; c++)
+        for (int64_t j = 0; j < p->width; j++)
+            scaled[c * p->width + j] = w[c * p->width + j] * p->inverse_std[j];
 }
 
-/* Computes logits [n,seen] = rows w' + b of standardized rows [n,D], w [seen,D], b [seen]. */
-static void compute_logits(const struct probe *p, const double *w, const double *b,
-                           const double *rows, int64_t n, double *logits)
+/* Computes logits [n,seen] of at most ROWS rows. */
+static void compute_logits(const struct probe *p, const double *scaled, const double *b,
+                           const float *const *rows, int64_t n, double *logits)
 {
-    int width = (int)p->width, seen = p->seen;
+    class_products_logits(rows, n, p->width, p->mean, scaled, p->seen, logits);
     for (int64_t i = 0; i < n; i++)
-        memcpy(logits + i * seen, b, (size_t)seen * sizeof *b);
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, seen, width, 1, rows, width, w,
-                width, 1, logits, seen);
+        for (int64_t c = 0; c < p->seen; c++)
+            logits[i * p->seen + c] += b[c];
 }
 
 /* Turns a row's logits [seen] into their gradient, softmax minus the one-hot target, and returns
@@ -83,34 +82,37 @@ static void sum_chunk(struct fit *f, int chunk, const double *b)
     int64_t width = p->width, seen = p->seen;
     int64_t begin = f->n * chunk / CHUNKS, end = f->n * (chunk + 1) / CHUNKS;
     double *g = f->gradient + chunk * (seen * width + seen), *gb = g + seen * width;
-    double *rows = f->scratch + chunk * ROWS * (width + seen), *logits = rows + ROWS * width;
+    double *logits = f->logits + chunk * ROWS * seen;
+    const float *rows[ROWS];
     memset(g, 0, (size_t)(seen * width + seen) * sizeof *g);
     f->loss[chunk] = 0;
     for (int64_t at = begin; at < end; at += ROWS) {
         int64_t n = end - at < ROWS ? end - at : ROWS;
         for (int64_t i = 0; i < n; i++)
-            standardize(f->x->x + f->rows[at + i] * width, p->mean, p->inverse_std, width,
-                        rows + i * width);
-        compute_logits(p, f->w, b, rows, n, logits);
+            rows[i] = f->x->x + f->rows[at + i] * width;
+        compute_logits(p, f->scaled, b, rows, n, logits);
         for (int64_t i = 0; i < n; i++) {
             f->loss[chunk] +=
                 cross_entropy(logits + i * seen, (int)seen, f->target[f->rows[at + i]]);
             for (int64_t c = 0; c < seen; c++)
                 gb[c] += logits[i * seen + c];
         }
-        cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)seen, (int)width, (int)n, 1,
-                    logits, (int)seen, rows, (int)width, 1, g, (int)width);
+        class_products_gradient(rows, n, width, p->mean, logits, seen, 0, width, g);
     }
 }
 
-/* Computes W from U [seen,D]: R w = u for each class, so W = U R'^-1 with classes as rows. */
-static void to_weights(const struct fit *f, const double *u, double *w)
+/* Adds up the chunks' gradients into the first one's, for features of standard deviation 1. */
+static void add_chunks(const struct fit *f)
 {
-    int width = (int)f->p->width, seen = f->p->seen;
-    memcpy(w, u, (size_t)seen * (size_t)width * sizeof *w);
-    if (f->factor)
-        cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, seen, width, 1,
-                    f->factor, width, w, width);
+    const int64_t width = f->p->width, weights = f->p->seen * width, n = weights + f->p->seen;
+#pragma omp parallel for
+    for (int64_t at = 0; at < n; at += TILE)
+        for (int64_t j = at; j < n && j < at + TILE; j++) {
+            double sum = 0;
+            for (int chunk = 0; chunk < CHUNKS; chunk++)
+                sum += f->gradient[chunk * n + j];
+            f->gradient[j] = j < weights ? sum * f->p->inverse_std[j % width] : sum;
+        }
 }
 
 /* Returns the loss at u and stores its gradient in g. This is the objective of lbfgs(). */
@@ -119,80 +121,26 @@ static lbfgsfloatval_t evaluate(void *instance, const lbfgsfloatval_t *u, lbfgsf
 {
     struct fit *f = instance;
     (void)step;
-    int width = (int)f->p->width, seen = f->p->seen;
-    int64_t weights = (int64_t)seen * width;
-    to_weights(f, u, f->w);
+    int64_t seen = f->p->seen, weights = seen * f->p->width;
+    preconditioner_apply(&f->change, u, seen, f->w);
+    scale_weights(f->p, f->w, f->scaled);
 #pragma omp parallel for schedule(dynamic)
     for (int chunk = 0; chunk < CHUNKS; chunk++)
         sum_chunk(f, chunk, u + weights);
+    add_chunks(f);
 
     double loss = 0, penalty = 0, scale = 1 / (double)f->n;
-    memset(g, 0, (size_t)n * sizeof *g);
-    for (int chunk = 0; chunk < CHUNKS; chunk++) {
+    for (int chunk = 0; chunk < CHUNKS; chunk++)
         loss += f->loss[chunk];
-        const double *part = f->gradient + chunk * (weights + seen);
-        for (int64_t j = 0; j < weights + seen; j++)
-            g[j] += part[j];
-    }
-    for (int64_t j = 0; j < weights + seen; j++)
-        g[j] *= scale;
+    for (int64_t j = 0; j < n; j++)
+        f->gradient[j] *= scale;
     for (int64_t j = 0; j < weights; j++) {
         penalty += f->w[j] * f->w[j];
-        g[j] += f->l2 * f->w[j];
+        f->gradient[j] += f->l2 * f->w[j];
     }
-    /* Apply the chain rule for W = U R'^-1. */
-    if (f->factor)
-        cblas_dtrsm(CblasRowMajor, CblasRight, CblasUpper, CblasNoTrans, CblasNonUnit, seen, width,
-                    1, f->factor, width, g, width);
+    preconditioner_chain(&f->change, f->gradient, seen, g);
+    memcpy(g + weights, f->gradient + weights, (size_t)seen * sizeof *g);
     return loss * scale + f->l2 / 2 * penalty;
-}
-
-/* Computes the correlation matrix s [D,D] of all rows, of which the factor needs only the upper
- * triangle. Each tile of columns is computed by one thread. */
-static int correlate(const struct fit *f, double *s)
-{
-    enum { BLOCK = 1024 };
-    const struct probe *p = f->p;
-    const struct feature_set *x = f->x;
-    int64_t width = p->width;
-    double *rows = malloc((size_t)(BLOCK * width) * sizeof *rows);
-    if (!rows)
-        return fail("out of memory for %lld features", (long long)width);
-    memset(s, 0, (size_t)(width * width) * sizeof *s);
-    for (int64_t at = 0; at < x->n; at += BLOCK) {
-        int64_t n = x->n - at < BLOCK ? x->n - at : BLOCK;
-#pragma omp parallel for
-        for (int64_t i = 0; i < n; i++)
-            standardize(x->x + (at + i) * width, p->mean, p->inverse_std, width, rows + i * width);
-#pragma omp parallel for schedule(dynamic)
-        for (int64_t tile = 0; tile < width; tile += TILE) {
-            int64_t columns = width - tile < TILE ? width - tile : TILE;
-            cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)(tile + columns),
-                        (int)columns, (int)n, 1 / (double)x->n, rows, (int)width, rows + tile,
-                        (int)width, 1, s + tile, (int)width);
-        }
-        if (f->progress)
-            f->progress("linear: correlating features, %lld of %lld rows", (long long)(at + n),
-                        (long long)x->n);
-    }
-    free(rows);
-    return 0;
-}
-
-/* Computes R from the correlation matrix and f->l2. */
-static int factorize(struct fit *f)
-{
-    int width = (int)f->p->width, info;
-    if (!f->factor)
-        return 0;
-    for (int64_t i = 0; i < width; i++)
-        for (int64_t j = i; j < width; j++)
-            f->factor[i * width + j] =
-                f->correlation[i * width + j] / f->p->seen + (i == j ? f->l2 + 1e-9 : 0);
-    /* The upper triangle of a row-major matrix is the lower triangle of a column-major one, which
-     * LAPACK uses. */
-    dpotrf_("L", &width, f->factor, &width, &info);
-    return info ? fail("features are too degenerate to fit at l2 = %g", f->l2) : 0;
 }
 
 /* Reports the progress. lbfgs() calls this after each iteration; a result other than 0 ends the
@@ -215,16 +163,13 @@ static int after_iteration(void *instance, const lbfgsfloatval_t *u, const lbfgs
 static int minimize(struct fit *f, struct probe *p, double tolerance)
 {
     int width = (int)p->width, weights = p->seen * width, n = weights + p->seen;
-    if (factorize(f))
+    if (preconditioner_set(&f->change, 1 / (double)p->seen, f->l2))
         return -1;
     double *u = lbfgs_malloc(n);
     if (!u)
         return fail("out of memory for %d weights", n);
-    memcpy(u, p->w, (size_t)weights * sizeof *u);
+    preconditioner_undo(&f->change, p->w, p->seen, u);
     memcpy(u + weights, p->b, (size_t)p->seen * sizeof *u);
-    if (f->factor)
-        cblas_dtrmm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, p->seen, width,
-                    1, f->factor, width, u, width);
 
     lbfgs_parameter_t settings;
     lbfgs_parameter_init(&settings);
@@ -234,7 +179,7 @@ static int minimize(struct fit *f, struct probe *p, double tolerance)
     double loss;
     f->iterations = 0;
     int result = lbfgs(n, u, &loss, evaluate, after_iteration, f, &settings);
-    to_weights(f, u, p->w);
+    preconditioner_apply(&f->change, u, p->seen, p->w);
     memcpy(p->b, u + weights, (size_t)p->seen * sizeof *u);
     lbfgs_free(u);
     if (stop_requested())
@@ -273,12 +218,17 @@ static void measure(struct probe *p, const struct feature_set *x)
 static int64_t count_right(const struct fit *f, const struct probe *p, const int64_t *rows,
                            int64_t n)
 {
-    int64_t right = 0, width = p->width, seen = p->seen;
-    double *row = f->scratch, *logits = row + ROWS * width;
-    for (int64_t i = 0; i < n; i++) {
-        standardize(f->x->x + rows[i] * width, p->mean, p->inverse_std, width, row);
-        compute_logits(p, p->w, p->b, row, 1, logits);
-        right += scores_predict(logits, (int)seen, f->target[rows[i]]).rank == 0;
+    int64_t right = 0;
+    scale_weights(p, p->w, f->scaled);
+#pragma omp parallel for reduction(+ : right)
+    for (int chunk = 0; chunk < CHUNKS; chunk++) {
+        double *logits = f->logits + chunk * ROWS * p->seen;
+        const int64_t end = n * (chunk + 1) / CHUNKS;
+        for (int64_t i = n * chunk / CHUNKS; i < end; i++) {
+            const float *row = f->x->x + rows[i] * p->width;
+            compute_logits(p, f->scaled, p->b, &row, 1, logits);
+            right += scores_predict(logits, p->seen, f->target[rows[i]]).rank == 0;
+        }
     }
     return right;
 }
@@ -397,14 +347,11 @@ static int allocate(struct probe *p, struct fit *f)
     p->mean = calloc(width, sizeof *p->mean);
     p->inverse_std = calloc(width, sizeof *p->inverse_std);
     f->w = malloc(weights * sizeof *f->w);
+    f->scaled = malloc(weights * sizeof *f->scaled);
     f->gradient = malloc(CHUNKS * (weights + seen) * sizeof *f->gradient);
-    f->scratch = malloc(CHUNKS * ROWS * (width + seen) * sizeof *f->scratch);
-    bool enough = p->w && p->b && p->mean && p->inverse_std && f->w && f->gradient && f->scratch;
-    if (width <= MAX_FACTOR) {
-        f->correlation = malloc(width * width * sizeof *f->correlation);
-        f->factor = malloc(width * width * sizeof *f->factor);
-        enough = enough && f->correlation && f->factor;
-    }
+    f->logits = malloc(CHUNKS * ROWS * seen * sizeof *f->logits);
+    bool enough =
+        p->w && p->b && p->mean && p->inverse_std && f->w && f->scaled && f->gradient && f->logits;
     return enough ? 0 : fail("out of memory for a probe of %zu features", width);
 }
 
@@ -427,10 +374,9 @@ int probe_fit(struct probe *p, const struct feature_set *train, int classes, dou
         result = index_classes(p, train, target, sorted);
     if (!result)
         result = allocate(p, &f);
-    openblas_set_num_threads(1); /* OpenMP runs one thread for each chunk of rows */
     if (!result) {
         measure(p, train);
-        result = f.correlation ? correlate(&f, f.correlation) : 0;
+        result = preconditioner_make(&f.change, train, p->mean, p->inverse_std, p->seen, progress);
     }
     if (!result && l2 < 0)
         result = choose_l2(&f, p, holdout, sorted, sorted + train->n);
@@ -441,11 +387,11 @@ int probe_fit(struct probe *p, const struct feature_set *train, int classes, dou
     }
     p->l2 = f.l2;
     p->iterations = f.iterations;
-    free(f.correlation);
-    free(f.factor);
+    preconditioner_free(&f.change);
     free(f.w);
+    free(f.scaled);
     free(f.gradient);
-    free(f.scratch);
+    free(f.logits);
     free(target);
     free(sorted);
     return result;
@@ -457,23 +403,25 @@ int probe_classify(const struct probe *p, const struct feature_set *x,
     if (x->width != p->width)
         return fail("training rows have %lld features, test rows %lld", (long long)p->width,
                     (long long)x->width);
-    int failed = 0;
+    double *scaled = malloc((size_t)(p->seen * p->width) * sizeof *scaled);
+    int failed = !scaled;
+    if (scaled)
+        scale_weights(p, p->w, scaled);
 #pragma omp parallel for
     for (int64_t at = 0; at < x->n; at += ROWS) {
         int64_t n = x->n - at < ROWS ? x->n - at : ROWS;
-        double *rows = malloc((size_t)(ROWS * (p->width + p->seen)) * sizeof *rows);
+        const float *rows[ROWS];
+        double *logits = malloc((size_t)(ROWS * p->seen) * sizeof *logits);
         double *all = malloc((size_t)p->classes * sizeof *all);
-        if (!rows || !all) {
+        if (!scaled || !logits || !all) {
 #pragma omp atomic write
             failed = 1;
             n = 0;
         }
-        double *logits = rows ? rows + ROWS * p->width : NULL;
         for (int64_t i = 0; i < n; i++)
-            standardize(x->x + (at + i) * p->width, p->mean, p->inverse_std, p->width,
-                        rows + i * p->width);
+            rows[i] = x->x + (at + i) * p->width;
         if (n)
-            compute_logits(p, p->w, p->b, rows, n, logits);
+            compute_logits(p, scaled, p->b, rows, n, logits);
         for (int64_t i = 0; i < n; i++) {
             for (int c = 0; c < p->classes; c++)
                 all[c] = -INFINITY;
@@ -481,9 +429,10 @@ int probe_classify(const struct probe *p, const struct feature_set *x,
                 all[p->class_of[c]] = logits[i * p->seen + c];
             predictions[at + i] = scores_predict(all, p->classes, x->y[at + i]);
         }
-        free(rows);
+        free(logits);
         free(all);
     }
+    free(scaled);
     return failed ? fail("out of memory for the test rows") : 0;
 }
 
