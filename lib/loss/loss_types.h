@@ -39,4 +39,13 @@ struct loss_metrics {
                         for a loss without a softmax */
 };
 
+/* Returns how many of `threads` threads a batch of n rows of d values should have: one for each 2^26
+ * multiplications of its similarities, which take a core about 2 ms. A thread that slept since the
+ * last batch takes up to tens of milliseconds until it runs where other programs use the cores. */
+static inline int loss_threads(int threads, int64_t n, int64_t d)
+{
+    const double busy = 1 + (double)n * (double)n * (double)d * 0x1p-26;
+    return busy < threads ? (int)busy : threads;
+}
+
 #endif

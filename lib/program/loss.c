@@ -13,6 +13,7 @@
 static struct {
     bool no_normalize;
     int64_t threads;
+    bool threads_given;
     const char *opt;
 } config = {.opt = ""};
 
@@ -31,7 +32,9 @@ const struct option_spec loss_option_specs[] = {
      .argument = "N",
      .min = 1,
      .max = 1024,
-     .help = "the result does not depend on it [all cores, or OMP_NUM_THREADS]"},
+     .help = "the result does not depend on it [what the batch keeps busy, at most all cores or "
+             "OMP_NUM_THREADS]",
+     .given = &config.threads_given},
     {0},
 };
 
@@ -110,6 +113,8 @@ static int read_batch(const struct loss *loss, const struct frame *request, stru
                               .views = v,
                               .normalize = !config.no_normalize,
                               .threads = (int)config.threads};
+    if (!config.threads_given && !loss_has_optimizer()) /* a queue makes any batch a large one */
+        in->threads = loss_threads(in->threads, in->n, in->d);
     if (read_target(loss, request, z, in))
         return -1;
     return loss->labels ? read_labels(request, b, in) : 0;

@@ -344,8 +344,9 @@ static int columns_open(double *work)
 
 static struct loss_input loss_input(void)
 {
+    const int used = loss_threads((int)threads, 2 * batch, dim); /* as the programs do */
     return (struct loss_input){
-        .z = z, .n = 2 * batch, .d = dim, .views = 2, .normalize = true, .threads = (int)threads};
+        .z = z, .n = 2 * batch, .d = dim, .views = 2, .normalize = true, .threads = used};
 }
 
 static int ntxent_round(void)

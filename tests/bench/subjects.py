@@ -214,6 +214,18 @@ class Views:
         return self.run(1 + self.steps) - self.start
 
 
+class Command:
+    """A command; a round runs it from its start to its end."""
+
+    def __init__(self, *command):
+        self.command = command
+
+    def round(self):
+        since = time.perf_counter()
+        output(*self.command)
+        return time.perf_counter() - since
+
+
 class Server:
     """A program that others link to, and that ends when they do."""
 

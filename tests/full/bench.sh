@@ -27,6 +27,14 @@ for loss in DCL 'Hard negatives' 'Barlow Twins' VICReg; do
 done
 check "the optimizer has positive figures" is_positive optimizer lars
 
+if python_has sklearn; then
+    measures_evaluate() { "$run" --rounds 1 --only knn --markdown --tsv figures.tsv evaluate >/dev/null; }
+    check "evaluate is measured beside numpy" measures_evaluate
+    check "its row has positive figures" is_positive Evaluation knn
+else
+    skip "evaluate beside numpy" "python3-sklearn is not installed"
+fi
+
 no_section() {
     local status=0
     "$run" nonesuch 2>error || status=$?
