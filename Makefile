@@ -111,6 +111,9 @@ $(BUILD)/tests/bench: tests/bench/bench.c $(BUILD)/libsimclr.a
 $(BUILD)/tests/emulate.so: tests/emulate.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -fPIC -shared -MMD -MP -MF $@.d -o $@ $< -lm
+$(BUILD)/tests/simulate.so: tests/bench/simulate.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -fPIC -shared -MMD -MP -MF $@.d -o $@ $<
 $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(BUILD)/libinputs.a $(BUILD)/libsimclr.a
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -fsanitize=fuzzer -MMD -MP -MF $@.d -o $@ $< $(BUILD)/libinputs.a $(BUILD)/libsimclr.a $(ALL_LDLIBS)
 $(BUILD)/libinputs.a: $(patsubst tests/fuzz/%.c,$(BUILD)/%.o,$(filter-out $(FUZZ_C),$(wildcard tests/fuzz/*.c)))

@@ -1,9 +1,45 @@
 #include "base/large_pages.h"
 
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 enum { PAGE = 2 << 20 };
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+
+/* AddressSanitizer sees what is read or written beyond a block of malloc(). */
+
+void *large_pages_take(size_t bytes)
+{
+    void *memory = bytes < SIZE_MAX / 2 ? aligned_alloc(64, (bytes + 63) / 64 * 64) : NULL;
+    return memory ? memset(memory, 0, bytes) : NULL;
+}
+
+void *large_pages_resize(void *memory, size_t bytes, size_t new_bytes)
+{
+    void *moved = large_pages_take(new_bytes);
+    if (moved && memory) {
+        memcpy(moved, memory, bytes < new_bytes ? bytes : new_bytes);
+        free(memory);
+    }
+    return moved;
+}
+
+void large_pages_free(void *memory, size_t bytes)
+{
+    (void)bytes;
+    free(memory);
+}
+
+#else
 
 static size_t round_up(size_t bytes)
 {
@@ -59,4 +95,14 @@ void large_pages_free(void *memory, size_t bytes)
 {
     if (memory)
         munmap(memory, round_up(bytes));
+}
+
+#endif
+
+void large_pages_advise(void *memory, size_t bytes)
+{
+    const uintptr_t begin = ((uintptr_t)memory + PAGE - 1) / PAGE * PAGE;
+    const uintptr_t end = ((uintptr_t)memory + bytes) / PAGE * PAGE;
+    if (begin < end && bytes >= 2 * (size_t)PAGE)
+        madvise((unsigned char *)memory + (begin - (uintptr_t)memory), end - begin, MADV_HUGEPAGE);
 }

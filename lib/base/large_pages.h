@@ -19,4 +19,8 @@ void *large_pages_resize(void *memory, size_t bytes, size_t new_bytes);
 /* Frees memory of this size; memory may be NULL. */
 void large_pages_free(void *memory, size_t bytes);
 
+/* Asks for large pages in memory of malloc() that has not been used yet; other memory stays as it
+ * is. Does nothing for less than some large pages. */
+void large_pages_advise(void *memory, size_t bytes);
+
 #endif

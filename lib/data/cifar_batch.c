@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "base/large_pages.h"
 #include "base/multiversion.h"
 #include "python/pickle.h"
 #include "python/pickle_array.h"
@@ -24,11 +25,21 @@ static void interleave(const uint8_t *restrict planes, uint8_t *restrict pixels)
 /* Makes room for n more images. */
 static int reserve(struct cifar_images *c, const struct sample *file, size_t n)
 {
-    uint8_t *grown = reallocarray(c->images, (size_t)c->count + n, CIFAR_KEPT);
+    size_t bytes;
+    if (__builtin_mul_overflow((size_t)c->count + n, (size_t)CIFAR_KEPT, &bytes))
+        return sample_fail(file, "out of memory");
+    uint8_t *grown = large_pages_resize(c->images, c->bytes, bytes);
     if (!grown)
         return sample_fail(file, "out of memory");
     c->images = grown;
+    c->bytes = bytes;
     return 0;
+}
+
+void cifar_images_free(struct cifar_images *c)
+{
+    large_pages_free(c->images, c->bytes);
+    *c = (struct cifar_images){0};
 }
 
 /* ---- the binary version ---- */

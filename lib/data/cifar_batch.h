@@ -16,11 +16,14 @@
 
 enum { CIFAR_SIDE = 32, CIFAR_PIXELS = 3 * CIFAR_SIDE * CIFAR_SIDE, CIFAR_KEPT = CIFAR_PIXELS + 1 };
 
-/* Images, which start as {0}. The caller frees `images` with free(). */
+/* Images, which start as {0}. The caller frees them with cifar_images_free(). */
 struct cifar_images {
     uint8_t *images; /* U8 (count,CIFAR_KEPT): the pixels of an image, then its label */
     int64_t count;
+    size_t bytes; /* what `images` has room for, in memory of large_pages.h */
 };
+
+void cifar_images_free(struct cifar_images *c); /* leaves {0} */
 
 /* Add the images of a file whose bytes are in the sample, the first one from records with
  * `label_bytes` labels, the second one from a pickle. Labels are below `classes`. Return -1 with a

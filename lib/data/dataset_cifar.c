@@ -220,7 +220,7 @@ static void close_set(struct dataset *set)
 {
     struct cifar *c = set->state;
     if (c) {
-        free(c->images.images);
+        cifar_images_free(&c->images);
         free(c->text);
         free(c->names);
         for (int i = 0; i < CIFAR_MAX_FILES; i++)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fail.h"
+#include "base/large_pages.h"
 
 int sample_reserve(struct sample *s, size_t size)
 {
@@ -19,6 +20,7 @@ int sample_reserve(struct sample *s, size_t size)
         s->buffer = malloc(size);
         if (!s->buffer)
             return sample_fail(s, "out of memory");
+        large_pages_advise(s->buffer, size);
         s->capacity = size;
     }
     s->bytes = s->buffer;

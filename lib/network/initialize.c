@@ -28,7 +28,9 @@ static void draw(struct parameter *a, uint64_t seed)
 
 void initialize_parameters(struct parameters *p, uint64_t seed)
 {
-    for (int i = 0; i < p->n; i++) {
+    /* Each parameter has random numbers of its own; the largest ones are the last. */
+#pragma omp parallel for schedule(dynamic)
+    for (int i = p->n - 1; i >= 0; i--) {
         struct parameter *a = &p->list[i];
         if (a->start == START_FAN_IN || a->start == START_NORMAL) {
             draw(a, seed);

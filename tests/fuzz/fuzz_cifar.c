@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         for (int64_t i = 0; i < images.count; i++)
             assert(images.images[i * CIFAR_KEPT + CIFAR_PIXELS] < CLASSES);
     }
-    free(images.images);
+    cifar_images_free(&images);
     free(text);
     free(shrunk);
     free(expanded);
