@@ -20,6 +20,8 @@ void frame_free(struct frame *f)
         free(f->metas[i].key);
         free(f->metas[i].value);
     }
+    if (f->shared)
+        f->shared->release(f->shared);
     free(f->tensors);
     free(f->metas);
     free(f->memory);
@@ -46,11 +48,16 @@ struct frame *frame_new(const struct tensor_spec *specs, int n)
 {
     struct frame *f = frame_new_unset(specs, n);
     if (f)
-        memset(f->buffer + f->room, 0, f->data_size);
+        memset(f->data, 0, f->data_size);
     return f;
 }
 
 struct frame *frame_new_unset(const struct tensor_spec *specs, int n)
+{
+    return frame_new_in(NULL, specs, n);
+}
+
+struct frame *frame_new_in(struct frame_memory *memory, const struct tensor_spec *specs, int n)
 {
     struct frame *f = calloc(1, sizeof *f);
     if (!f || !(f->tensors = calloc((size_t)n + 1, sizeof *f->tensors))) {
@@ -86,10 +93,17 @@ struct frame *frame_new_unset(const struct tensor_spec *specs, int n)
         t->data = (void *)(uintptr_t)(i + 1); /* its order, for by_alignment() */
     }
     qsort(f->tensors, (size_t)n, sizeof *f->tensors, by_alignment);
+    if (memory && f->data_size > memory->size) {
+        fail("a frame of %zu bytes does not fit into %zu", f->data_size, memory->size);
+        goto failed;
+    }
+    f->shared = memory;
     if (frame_allocate(f))
         goto failed;
     return f;
 failed:
+    if (f)
+        f->shared = NULL; /* stays the caller's */
     frame_free(f);
     return NULL;
 }

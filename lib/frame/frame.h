@@ -23,6 +23,17 @@ enum {
 };
 #define FRAME_DEFAULT_LIMIT ((size_t)4 << 30) /* default of --max-frame: bytes of a whole frame */
 
+/* Memory for a frame's data that is not the frame's own, because two processes have it in common
+ * (link/lender.h, link/borrower.h). A frame that holds it calls release() once, when it is freed or
+ * when its data moves elsewhere. */
+struct frame_memory {
+    unsigned char *bytes; /* at a multiple of 64 */
+    size_t size;
+    uint32_t number; /* its name for both processes, below FRAME_MEMORIES */
+    void (*release)(struct frame_memory *m);
+};
+enum { FRAME_MEMORIES = 1 << 20 };
+
 /* A frame: tensors and metadata. */
 struct frame {
     struct tensor *tensors; /* in the order of their bytes */
@@ -32,10 +43,12 @@ struct frame {
     } * metas; /* __metadata__, in the order they were set or read */
     int n_metas;
     /* The members below are private to the module. */
-    void *memory;          /* the allocation */
-    unsigned char *buffer; /* within memory: room for a header, then the data */
-    size_t room;           /* bytes before the data; a multiple of 64 */
-    size_t data_size;      /* bytes of tensor data */
+    void *memory;                /* the allocation */
+    unsigned char *buffer;       /* within memory: room for a header, then the data */
+    size_t room;                 /* bytes before the data; a multiple of 64 */
+    unsigned char *data;         /* the tensors' data: buffer + room, or in `shared` */
+    size_t data_size;            /* bytes of tensor data */
+    struct frame_memory *shared; /* memory that holds the data, or NULL */
 };
 
 /* Makes a frame with n tensors, filled with zeros, and no metadata; copies the names. n may be 0.
@@ -45,6 +58,11 @@ struct frame {
 struct frame *frame_new(const struct tensor_spec *specs, int n);
 /* Does the same, but leaves the values uninitialized; for a caller that fills all tensors. */
 struct frame *frame_new_unset(const struct tensor_spec *specs, int n);
+/* Does the same with the data in `memory`, which the frame holds from then on, but not on failure.
+ * It is a failure if the data does not fit. */
+struct frame *frame_new_in(struct frame_memory *memory, const struct tensor_spec *specs, int n);
+/* Copies the data into `memory`, which has room for it and which the frame holds from then on. */
+void frame_move(struct frame *f, struct frame_memory *memory);
 void frame_free(struct frame *f); /* NULL is fine */
 /* Returns the memory of freed frames to the system, as far as possible: call it after freeing a
  * frame that is larger than any that follow. */
@@ -97,8 +115,13 @@ struct frame *frame_new_error(const char *message);
 /* Writes the header in front of the data and sets *bytes and *size to the whole frame as it is sent
  * or stored. They are valid until the frame is changed or freed. With crc, sets the metadata
  * `crc32` to the CRC-32 of the data; without it, drops that key, since its value may be out of
- * date. Returns -1 with a message. */
+ * date. Returns -1 with a message. Data in shared memory is copied behind the header first. */
 int frame_seal(struct frame *f, bool crc, const unsigned char **bytes, size_t *size);
+
+/* Does the same for a frame whose data lies in shared memory and stays there: sets *bytes and *size
+ * to the header alone. Its first 8 bytes hold the header's length in bits 0 to 31, the memory's
+ * number in bits 32 to 62, and a 1 in bit 63, with which no other frame begins. */
+int frame_seal_header(struct frame *f, bool crc, const unsigned char **bytes, size_t *size);
 
 /* Parses a whole frame in memory and copies it. `where` names the source in messages. Returns NULL
  * with a message that names the defect, and the byte offset where that helps. */
@@ -116,5 +139,22 @@ struct frame *frame_parse(const void *bytes, size_t size, const char *where);
 struct frame *frame_from_header(const char *json, size_t length, size_t limit, const char *where,
                                 unsigned char **data);
 struct frame *frame_finish(struct frame *f, const char *where);
+
+/* How a reader finds shared memory. find() returns the memory of this number, for a frame to hold,
+ * or NULL with a message if there is none or if `size` bytes of data do not fit into it. */
+struct frame_finder {
+    struct frame_memory *(*find)(void *user, uint32_t number, size_t size);
+    void *user;
+};
+
+/* Returns true if a frame's first 8 bytes, as a little-endian number, say that its data lies in
+ * shared memory; sets *number, and reduces *length to the length of the header. */
+bool frame_is_shared(uint64_t *length, uint32_t *number);
+
+/* Makes a frame from a header's JSON and the memory in which its data lies. Another process may
+ * change that data at any time. So if the frame has integers, which a program may use as indices
+ * after it has checked them, it gets a copy of all data. Returns NULL with a message. */
+struct frame *frame_from_shared(const char *json, size_t length, size_t limit, const char *where,
+                                const struct frame_finder *finder, uint32_t number);
 
 #endif

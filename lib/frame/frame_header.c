@@ -39,12 +39,15 @@ static char *header_json(const struct frame *f)
     return text;
 }
 
-int frame_seal(struct frame *f, bool crc, const unsigned char **bytes, size_t *size)
+/* Writes the header into the end of the room before the data. Its first 8 bytes are its length and
+ * `mark`. Sets *start to its first byte and *size to its size, with these 8 bytes. */
+static int write_header(struct frame *f, bool crc, uint64_t mark, unsigned char **start,
+                        size_t *size)
 {
     frame_drop_meta(f, "crc32");
     if (crc) {
         char digits[16];
-        snprintf(digits, sizeof digits, "%08lx", crc32_z(0, f->buffer + f->room, f->data_size));
+        snprintf(digits, sizeof digits, "%08lx", crc32_z(0, f->data, f->data_size));
         frame_set_meta(f, "crc32", digits);
     }
     char *json = header_json(f);
@@ -59,16 +62,45 @@ int frame_seal(struct frame *f, bool crc, const unsigned char **bytes, size_t *s
         free(json);
         return -1;
     }
-    unsigned char *start = f->buffer + f->room - whole;
-    uint64_t n = whole - 8;
+    *start = f->buffer + f->room - whole;
+    *size = whole;
+    uint64_t n = (whole - 8) | mark;
     for (int i = 0; i < 8; i++)
-        start[i] = (unsigned char)(n >> (8 * i));
-    memset(start + 8, ' ', whole - 8);
-    memcpy(start + 8, json, length);
+        (*start)[i] = (unsigned char)(n >> (8 * i));
+    memset(*start + 8, ' ', whole - 8);
+    memcpy(*start + 8, json, length);
     free(json);
-    *bytes = start;
-    *size = whole + f->data_size;
     return 0;
+}
+
+int frame_seal(struct frame *f, bool crc, const unsigned char **bytes, size_t *size)
+{
+    unsigned char *start;
+    if ((f->shared && frame_come_home(f)) || write_header(f, crc, 0, &start, size))
+        return -1;
+    *bytes = start;
+    *size += f->data_size;
+    return 0;
+}
+
+static const uint64_t shared_mark = (uint64_t)1 << 63;
+
+int frame_seal_header(struct frame *f, bool crc, const unsigned char **bytes, size_t *size)
+{
+    unsigned char *start;
+    if (write_header(f, crc, shared_mark | (uint64_t)f->shared->number << 32, &start, size))
+        return -1;
+    *bytes = start;
+    return 0;
+}
+
+bool frame_is_shared(uint64_t *length, uint32_t *number)
+{
+    if (!(*length & shared_mark))
+        return false;
+    *number = (uint32_t)(*length >> 32) & 0x7fffffff;
+    *length &= 0xffffffff;
+    return true;
 }
 
 /* ---- reading ---- */
@@ -240,19 +272,49 @@ static struct frame *with_buffer(struct frame *f, const char *where)
     return NULL;
 }
 
+static int check_limit(const struct frame *f, size_t length, size_t limit, const char *where)
+{
+    if (f->data_size <= limit && length <= limit - f->data_size)
+        return 0;
+    return fail("%s: a frame of %zu bytes is over the limit of %zu (--max-frame)", where,
+                f->data_size + length, limit);
+}
+
 struct frame *frame_from_header(const char *json, size_t length, size_t limit, const char *where,
                                 unsigned char **data)
 {
     struct frame *f = parse_header(json, length, where);
-    if (f && (f->data_size > limit || length > limit - f->data_size)) {
-        fail("%s: a frame of %zu bytes is over the limit of %zu (--max-frame)", where,
-             f->data_size + length, limit);
+    if (f && check_limit(f, length, limit, where)) {
         frame_free(f);
         return NULL;
     }
     if (f && (f = with_buffer(f, where)))
-        *data = f->buffer + f->room;
+        *data = f->data;
     return f;
+}
+
+struct frame *frame_from_shared(const char *json, size_t length, size_t limit, const char *where,
+                                const struct frame_finder *finder, uint32_t number)
+{
+    struct frame *f = parse_header(json, length, where), *copy = NULL;
+    bool integers = false;
+    if (!f || check_limit(f, length, limit, where))
+        goto done;
+    if (!(f->shared = finder->find(finder->user, number, f->data_size))) {
+        fail_prefix("%s", where);
+        goto done;
+    }
+    if (!(f = with_buffer(f, where)))
+        return NULL;
+    for (int i = 0; i < f->n_tensors; i++)
+        integers = integers || f->tensors[i].dtype == DTYPE_I32 || f->tensors[i].dtype == DTYPE_I64;
+    if (!integers)
+        return frame_finish(f, where);
+    if ((copy = frame_copy(f)))
+        copy = frame_finish(copy, where);
+done:
+    frame_free(f);
+    return copy;
 }
 
 struct frame *frame_finish(struct frame *f, const char *where)
@@ -261,7 +323,7 @@ struct frame *frame_finish(struct frame *f, const char *where)
     if (digits) {
         char *end;
         unsigned long want = strtoul(digits, &end, 16),
-                      have = crc32_z(0, f->buffer + f->room, f->data_size);
+                      have = crc32_z(0, f->data, f->data_size);
         if (strlen(digits) != 8 || *end || want != have) {
             fail("%s: the data's CRC-32 is %08lx, the header says %s", where, have, digits);
             frame_free(f);
@@ -304,6 +366,6 @@ struct frame *frame_parse(const void *bytes, size_t size, const char *where)
     if (!(f = with_buffer(f, where)))
         return NULL;
     if (rest)
-        memcpy(f->buffer + f->room, b + 8 + length, rest);
+        memcpy(f->data, b + 8 + length, rest);
     return frame_finish(f, where);
 }

@@ -28,6 +28,10 @@ struct frame_reader {
     unsigned char *into;
     size_t have, want;
     int64_t taken; /* bytes of all parts so far */
+    int64_t found; /* of these, bytes in shared memory */
+    struct frame_finder finder; /* finder.find is NULL if no memory is shared */
+    bool shared;                /* this frame's data lies in the memory of this number */
+    uint32_t number;
 };
 
 enum { HEADER_STEP = 1 << 16 };
@@ -61,6 +65,16 @@ void frame_reader_free(struct frame_reader *r)
     free(r->header);
     free(r->where);
     free(r);
+}
+
+int64_t frame_reader_found(const struct frame_reader *r)
+{
+    return r->found;
+}
+
+void frame_reader_share(struct frame_reader *r, const struct frame_finder *finder)
+{
+    r->finder = *finder;
 }
 
 int64_t frame_reader_taken(const struct frame_reader *r)
@@ -101,6 +115,7 @@ static int advance_part(struct frame_reader *r)
         uint64_t length = 0;
         for (int i = 0; i < 8; i++)
             length |= (uint64_t)r->length[i] << (8 * i);
+        r->shared = r->finder.find && frame_is_shared(&length, &r->number);
         if (length > FRAME_MAX_HEADER || length > r->limit)
             return fail("%s: not a frame: a header of %" PRIu64 " bytes is longer than %zu",
                         r->where, length,
@@ -118,6 +133,15 @@ static int advance_part(struct frame_reader *r)
     if (r->part == PART_HEADER) {
         if (r->header_capacity < r->header_length)
             return grow_header(r);
+        if (r->shared) {
+            r->frame = frame_from_shared(r->header, r->header_length, r->limit, r->where,
+                                         &r->finder, r->number);
+            if (!r->frame)
+                return -1;
+            r->taken += (int64_t)r->frame->data_size;
+            r->found += (int64_t)r->frame->data_size;
+            return 1;
+        }
         r->frame = frame_from_header(r->header, r->header_length, r->limit, r->where, &r->into);
         if (!r->frame)
             return -1;
@@ -168,7 +192,7 @@ enum frame_reader_state frame_reader_step(struct frame_reader *r, int fd, struct
         return FRAME_READER_FAILED;
     if (done == 0)
         return FRAME_READER_MORE;
-    *out = frame_finish(r->frame, r->where);
+    *out = r->shared ? r->frame : frame_finish(r->frame, r->where);
     r->frame = NULL;
     start(r);
     return *out ? FRAME_READER_FRAME : FRAME_READER_FAILED;

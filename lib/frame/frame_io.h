@@ -21,10 +21,16 @@ enum frame_reader_state {
  * in messages. Returns NULL with a message if memory is out. */
 struct frame_reader *frame_reader_new(size_t limit, const char *where);
 void frame_reader_free(struct frame_reader *r);
+/* Lets the reader take frames whose data lies in shared memory; without it they are refused. The
+ * finder is copied. */
+void frame_reader_share(struct frame_reader *r, const struct frame_finder *finder);
 /* Calls read(2) at most once. */
 enum frame_reader_state frame_reader_step(struct frame_reader *r, int fd, struct frame **out);
-/* Returns how many bytes the reader has read so far. */
+/* Returns how many bytes of frames the reader has read so far, with the data that it found in
+ * shared memory. */
 int64_t frame_reader_taken(const struct frame_reader *r);
+/* Returns how many of them were in shared memory. */
+int64_t frame_reader_found(const struct frame_reader *r);
 
 /* Writes all `size` bytes to a blocking descriptor. Returns -1 with a message, also when a signal
  * asks the program to stop. */

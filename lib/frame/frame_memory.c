@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <limits.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -55,22 +56,29 @@ static unsigned char *aligned(size_t size, void **memory)
     return *memory ? (unsigned char *)*memory + (-at & (FRAME_ALIGN - 1)) : NULL;
 }
 
+/* Points the tensors to the data at `data`, which becomes the frame's. */
+static void point(struct frame *f, unsigned char *data)
+{
+    size_t at = 0;
+    f->data = data;
+    for (int i = 0; i < f->n_tensors; i++) {
+        f->tensors[i].data = data + at;
+        at += f->tensors[i].bytes;
+    }
+}
+
 int frame_allocate(struct frame *f)
 {
     f->room = header_room(f);
     size_t size;
-    if (__builtin_add_overflow(f->room, f->data_size, &size) || size > SIZE_MAX / 2)
+    if (__builtin_add_overflow(f->room, f->shared ? 0 : f->data_size, &size) || size > SIZE_MAX / 2)
         return fail("a frame of %zu bytes does not fit into memory", f->data_size);
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, keep_memory);
     f->buffer = aligned(size, &f->memory);
     if (!f->buffer)
         return fail("out of memory for a frame of %zu bytes", size);
-    size_t at = f->room;
-    for (int i = 0; i < f->n_tensors; i++) {
-        f->tensors[i].data = f->buffer + at;
-        at += f->tensors[i].bytes;
-    }
+    point(f, f->shared ? f->shared->bytes : f->buffer + f->room);
     return 0;
 }
 
@@ -78,16 +86,42 @@ int frame_grow_room(struct frame *f, size_t need)
 {
     size_t room = frame_round_up(need + 4096);
     void *memory;
-    unsigned char *buffer = aligned(room + f->data_size, &memory);
+    unsigned char *buffer = aligned(room + (f->shared ? 0 : f->data_size), &memory);
     if (!buffer)
         return fail("out of memory for a frame's header");
-    memcpy(buffer + room, f->buffer + f->room, f->data_size);
-    for (int i = 0; i < f->n_tensors; i++)
-        f->tensors[i].data =
-            buffer + room + ((unsigned char *)f->tensors[i].data - (f->buffer + f->room));
+    if (!f->shared) {
+        memcpy(buffer + room, f->data, f->data_size);
+        point(f, buffer + room);
+    }
     free(f->memory);
     f->memory = memory;
     f->buffer = buffer;
     f->room = room;
+    return 0;
+}
+
+void frame_move(struct frame *f, struct frame_memory *memory)
+{
+    assert(memory->size >= f->data_size);
+    memcpy(memory->bytes, f->data, f->data_size);
+    point(f, memory->bytes);
+    if (f->shared)
+        f->shared->release(f->shared);
+    f->shared = memory;
+}
+
+int frame_come_home(struct frame *f)
+{
+    void *memory;
+    unsigned char *buffer = aligned(f->room + f->data_size, &memory);
+    if (!buffer)
+        return fail("out of memory for a frame of %zu bytes", f->data_size);
+    memcpy(buffer + f->room, f->data, f->data_size);
+    point(f, buffer + f->room);
+    f->shared->release(f->shared);
+    f->shared = NULL;
+    free(f->memory);
+    f->memory = memory;
+    f->buffer = buffer;
     return 0;
 }

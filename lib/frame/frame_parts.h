@@ -14,9 +14,13 @@ static inline size_t frame_round_up(size_t n)
 }
 
 /* Allocates the buffer without initializing it, and points the tensors, whose order is final, into
- * it. Returns -1 with a message. */
+ * it. If f->shared is set, the buffer has room for the header alone, and the tensors are in the
+ * shared memory. Returns -1 with a message. */
 int frame_allocate(struct frame *f);
-/* Makes room for a header of `need` bytes, which moves the data. Returns -1 with a message. */
+/* Makes room for a header of `need` bytes, which moves the data unless it is shared. Returns -1 with
+ * a message. */
 int frame_grow_room(struct frame *f, size_t need);
+/* Copies shared data into a buffer of the frame's own. Returns -1 with a message. */
+int frame_come_home(struct frame *f);
 
 #endif

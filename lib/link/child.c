@@ -18,6 +18,8 @@
 #include "base/fail.h"
 #include "base/signals.h"
 #include "base/stop.h"
+#include "link/borrower.h"
+#include "link/shared_memory.h"
 
 enum { CHILDREN_MAX = 64, PIPE_SIZE = 1 << 20 };
 static pid_t children[CHILDREN_MAX];
@@ -64,21 +66,49 @@ static void close_pipe(int ends[2])
             close(ends[i]);
 }
 
-int child_start(const char *command, pid_t *pid, int *to, int *from)
+extern char **environ;
+
+/* Returns the environment without the variable of an offer, and with a new offer unless text is
+ * NULL. The caller frees `*line` and the list. Returns NULL with a message if memory is out. */
+static char **make_environment(const char *text, char **line)
+{
+    const char name[] = BORROWER_VARIABLE "=";
+    size_t n = 0, kept = 0;
+    while (environ[n])
+        n++;
+    char **list = calloc(n + 2, sizeof *list);
+    *line = text ? malloc(sizeof name + strlen(text)) : NULL;
+    if (!list || (text && !*line)) {
+        free(list);
+        free(*line);
+        *line = NULL;
+        return fail_null("out of memory");
+    }
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(environ[i], name, sizeof name - 1) != 0)
+            list[kept++] = environ[i];
+    if (text) {
+        memcpy(*line, name, sizeof name - 1);
+        strcpy(*line + sizeof name - 1, text);
+        list[kept] = *line;
+    }
+    return list;
+}
+
+/* The child's side of an offer of shared memory. */
+struct offer {
+    int channel; /* the end that it inherits, or -1 */
+    char **environment;
+};
+
+static int start(const char *command, pid_t *pid, int *in, int *out, const struct offer *offer)
 {
     static bool registered;
     if (!registered)
         registered = atexit(stop_all) == 0;
-    int in[2] = {-1, -1}, out[2] = {-1, -1};
-    if ((to && make_pipe(in)) || (from && make_pipe(out))) {
-        close_pipe(in);
-        return -1;
-    }
     pid_t parent = getpid();
     *pid = fork();
     if (*pid < 0) {
-        close_pipe(in);
-        close_pipe(out);
         *pid = 0;
         return fail("exec:%s: %s", command, strerror(errno));
     }
@@ -92,15 +122,56 @@ int child_start(const char *command, pid_t *pid, int *to, int *from)
         (void)parent;
 #endif
         signals_reset();
-        if (!to) /* the child must not read the program's stdin */
+        if (in[0] < 0) /* the child must not read the program's stdin */
             in[0] = open("/dev/null", O_RDONLY);
-        if (dup2(in[0], 0) < 0 || (from && dup2(out[1], 1) < 0))
+        if (dup2(in[0], 0) < 0 || (out[1] >= 0 && dup2(out[1], 1) < 0))
             _exit(127);
-        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        if (offer->channel >= 0)
+            fcntl(offer->channel, F_SETFD, 0);
+        execle("/bin/sh", "sh", "-c", command, (char *)NULL, offer->environment);
         _exit(127);
     }
     setpgid(*pid, *pid); /* in parent and child, so that it holds whichever runs first */
     remember(0, *pid);
+    return 0;
+}
+
+/* Makes the channel between the ends of the pipes. Without one, nothing is offered. */
+static void make_channel(const int *in, const int *out, int *channel, char *text)
+{
+    struct fail_note note;
+    fail_save(&note);
+    if (shared_memory_channel(channel))
+        channel[0] = channel[1] = -1;
+    else if (borrower_describe(text, channel[1], in[0], out[1])) {
+        close_pipe(channel);
+        channel[0] = channel[1] = -1;
+    }
+    fail_restore(&note);
+}
+
+/* Starts the command; to, from and channel may be NULL. */
+static int start_command(const char *command, pid_t *pid, int *to, int *from, int *channel)
+{
+    int in[2] = {-1, -1}, out[2] = {-1, -1}, ends[2] = {-1, -1};
+    char text[BORROWER_TEXT], *line = NULL;
+    if ((to && make_pipe(in)) || (from && make_pipe(out))) {
+        close_pipe(in);
+        return -1;
+    }
+    if (channel)
+        make_channel(in, out, ends, text);
+    char **environment = make_environment(ends[1] >= 0 ? text : NULL, &line);
+    const struct offer offer = {ends[1], environment};
+    const int bad = environment ? start(command, pid, in, out, &offer) : -1;
+    free(environment);
+    free(line);
+    if (bad) {
+        close_pipe(in);
+        close_pipe(out);
+        close_pipe(ends);
+        return bad;
+    }
     if (to) {
         close(in[0]);
         *to = in[1];
@@ -109,7 +180,21 @@ int child_start(const char *command, pid_t *pid, int *to, int *from)
         close(out[1]);
         *from = out[0];
     }
+    if (ends[1] >= 0)
+        close(ends[1]);
+    if (channel)
+        *channel = ends[0];
     return 0;
+}
+
+int child_start(const char *command, pid_t *pid, int *to, int *from)
+{
+    return start_command(command, pid, to, from, NULL);
+}
+
+int child_start_sharing(const char *command, pid_t *pid, int *to, int *from, int *channel)
+{
+    return start_command(command, pid, to, from, channel);
 }
 
 int child_wait(pid_t *pid, double seconds)

@@ -10,6 +10,10 @@
  * if from is NULL, its stdout is the program's own. Returns -1 with a message. */
 int child_start(const char *command, pid_t *pid, int *to, int *from);
 
+/* Does the same with both pipes, and offers shared memory to the command (borrower.h). *channel
+ * becomes this side's end of the channel, which the caller closes, or -1 if nothing is offered. */
+int child_start_sharing(const char *command, pid_t *pid, int *to, int *from, int *channel);
+
 /* Waits up to `seconds` for the child to exit. Returns 0 if it exited with status 0, else -1 with a
  * message that says how it ended ("exited with status 1", "was killed by SIGKILL") or that it still
  * runs. Sets *pid to 0 unless the child still runs. */

@@ -31,6 +31,7 @@ struct link_config {
     double timeout;               /* seconds */
     int64_t max_frame;            /* bytes */
     bool crc;                     /* write crc32 */
+    bool no_shared_memory;        /* send all data through pipes and sockets */
     bool insecure;                /* allow tcp:// beyond loopback without keys */
     const char *curve_key;        /* file with this program's secret key, or "" */
     const char *curve_server_key; /* file with the server's public key, or "" */

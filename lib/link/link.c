@@ -13,6 +13,8 @@
 #include "base/stop.h"
 #include "frame/frame_io.h"
 #include "link/child.h"
+#include "link/lender.h"
+#include "link/shared_memory.h"
 #include "link/socket.h"
 #include "link/traffic.h"
 
@@ -35,8 +37,11 @@ struct link {
     struct queue requests;      /* not yet written, or the first one only in part */
     const unsigned char *bytes; /* the first request as it is sent; NULL until it is sealed */
     size_t size, written;
+    bool shares; /* only the header of the first request is sent */
     struct queue replies; /* read from the pipe, not yet returned */
-    int64_t sent;         /* bytes written to the pipe */
+    struct lender *lender; /* memory that the peer may share, or NULL */
+    int64_t sent;          /* bytes of frames written to the pipe, or to shared memory */
+    struct traffic shared; /* what of it went through shared memory */
     double waited;        /* seconds spent waiting for replies */
 };
 
@@ -72,6 +77,19 @@ static void empty(struct queue *q)
     *q = (struct queue){0};
 }
 
+/* Starts the coprocess and offers it shared memory. */
+static int start_child(struct link *l, const char *command, const struct link_config *config)
+{
+    int channel = -1;
+    if (!shared_memory_wanted(config))
+        return child_start(command, &l->child, &l->to, &l->from);
+    if (child_start_sharing(command, &l->child, &l->to, &l->from, &channel))
+        return -1;
+    if (channel < 0)
+        return 0;
+    return (l->lender = lender_new(channel, (size_t)config->max_frame)) ? 0 : -1;
+}
+
 struct link *link_open(const char *endpoint, const struct link_config *config)
 {
     struct link *l = calloc(1, sizeof *l);
@@ -90,13 +108,17 @@ struct link *link_open(const char *endpoint, const struct link_config *config)
             return l;
         break;
     case ENDPOINT_EXEC:
-        if (child_start(endpoint + 5, &l->child, &l->to, &l->from))
+        if (start_child(l, endpoint + 5, config))
             break;
         fcntl(l->to, F_SETFL, O_NONBLOCK); /* only these ends; the child's stay blocking */
         fcntl(l->from, F_SETFL, O_NONBLOCK);
-        if ((l->reader = frame_reader_new((size_t)config->max_frame, endpoint)))
-            return l;
-        break;
+        if (!(l->reader = frame_reader_new((size_t)config->max_frame, endpoint)))
+            break;
+        if (l->lender) {
+            const struct frame_finder finder = lender_finder(l->lender);
+            frame_reader_share(l->reader, &finder);
+        }
+        return l;
     default:
         fail("%s: a link is exec:CMD, tcp://host:port or ipc://path", endpoint);
     }
@@ -114,10 +136,19 @@ static int peer_died(struct link *l)
     return fail("%s: %s before it had answered", l->name, l->child ? "closed its output" : "ended");
 }
 
+/* Prepares the first request for sending. The data of one in shared memory stays there. */
+static int seal(struct link *l, struct frame *f)
+{
+    l->shares = l->lender && lender_has(l->lender, f);
+    return l->shares ? frame_seal_header(f, l->crc, &l->bytes, &l->size)
+                     : frame_seal(f, l->crc, &l->bytes, &l->size);
+}
+
 static int write_some(struct link *l)
 {
     while (l->requests.n && l->to >= 0) {
-        if (!l->bytes && frame_seal(l->requests.frames[0], l->crc, &l->bytes, &l->size))
+        struct frame *f = l->requests.frames[0];
+        if (!l->bytes && seal(l, f))
             return -1;
         ssize_t n = write(l->to, l->bytes + l->written, l->size - l->written);
         if (n < 0) {
@@ -134,6 +165,11 @@ static int write_some(struct link *l)
         l->sent += n;
         if (l->written < l->size)
             continue;
+        if (l->shares) {
+            l->sent += (int64_t)f->data_size;
+            l->shared.out += (int64_t)f->data_size;
+            l->shared.n++;
+        }
         l->written = 0;
         l->bytes = NULL;
         frame_free(pop(&l->requests));
@@ -147,6 +183,8 @@ static int read_some(struct link *l)
     struct frame *f;
     switch (frame_reader_step(l->reader, l->from, &f)) {
     case FRAME_READER_FRAME:
+        if (l->lender)
+            lender_settle(l->lender);
         return push(&l->replies, f);
     case FRAME_READER_MORE:
         return 0;
@@ -207,11 +245,41 @@ static int pump(struct link *const *links, int n, bool wait)
 
 /* ---- pipes and sockets ---- */
 
+struct frame *link_frame_new(struct link *l, const struct tensor_spec *specs, int n)
+{
+    size_t size = 0, bytes;
+    for (int i = 0; l->lender && i < n; i++)
+        if (tensor_bytes(specs[i].dtype, specs[i].ndim, specs[i].shape, &bytes) ||
+            __builtin_add_overflow(size, bytes, &size))
+            break; /* frame_new_in() says what is wrong */
+    struct frame_memory *memory = l->lender ? lender_take(l->lender, size) : NULL;
+    struct frame *f = frame_new_in(memory, specs, n);
+    if (!f && memory)
+        memory->release(memory);
+    return f;
+}
+
+/* Puts a request into shared memory if the peer takes it, and lends it. */
+static int lend(struct link *l, struct frame *f)
+{
+    if (!l->lender)
+        return 0;
+    struct frame_memory *memory =
+        lender_has(l->lender, f) ? NULL : lender_take(l->lender, f->data_size);
+    if (memory)
+        frame_move(f, memory);
+    return lender_lend(l->lender, f);
+}
+
 int link_send(struct link *l, struct frame *f)
 {
     frame_set_meta_int(f, "seq", l->next_seq++);
     if (l->socket)
         return socket_send(l->socket, NULL, f) ? -1 : 0;
+    if (lend(l, f)) {
+        frame_free(f);
+        return -1;
+    }
     if (push(&l->requests, f))
         return -1;
     return pump(&l, 1, false);
@@ -348,9 +416,11 @@ int link_close(struct link *l)
         bad = finish_child(l);
         edge.out = l->sent;
         edge.in = frame_reader_taken(l->reader);
+        l->shared.what = edge.what;
+        l->shared.in = frame_reader_found(l->reader);
     }
     if (l->ended && !bad)
-        traffic_report(l->name, &edge);
+        traffic_report(l->name, &edge, &l->shared);
     if (l->to >= 0)
         close(l->to);
     if (l->from >= 0)
@@ -365,6 +435,7 @@ int link_close(struct link *l)
     empty(&l->requests);
     empty(&l->replies);
     frame_reader_free(l->reader);
+    lender_free(l->lender);
     free(l->name);
     free(l);
     return bad;

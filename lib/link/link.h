@@ -20,6 +20,9 @@ enum { LINKS_AT_ONCE = ENDPOINTS_MAX }; /* most links of one link_receive_all() 
 /* Starts the coprocess or connects. If the server has not started yet, the first link_receive()
  * waits for it up to the timeout. Returns NULL with a message. */
 struct link *link_open(const char *endpoint, const struct link_config *config);
+/* Does the same as frame_new_unset() for a frame that will be a request on this link. If the peer
+ * shares memory, the data lies there and is not copied when the frame is sent. */
+struct frame *link_frame_new(struct link *l, const struct tensor_spec *specs, int n);
 /* Queues a request (consumes f) and moves bytes in both directions as far as possible without
  * waiting for the reply. Several requests may be in flight. */
 int link_send(struct link *l, struct frame *f);

@@ -8,6 +8,8 @@
 #include "base/fail.h"
 #include "base/grow.h"
 #include "base/warn.h"
+#include "link/borrower.h"
+#include "link/shared_memory.h"
 #include "link/socket.h"
 #include "link/stream.h"
 #include "link/traffic.h"
@@ -20,6 +22,7 @@ enum { END_PATIENCE = 2 };
 struct pending {
     struct envelope *envelope;
     char *seq; /* NULL if the request had none */
+    int64_t place; /* number of the shared memory that it came in, or -1 */
 };
 
 struct client {
@@ -40,6 +43,7 @@ struct server {
     bool guarded;          /* only peers of this run can speak: there is a run ID or a key */
     struct source *source;
     struct sink *sink;
+    struct borrower *borrower; /* shared memory of stdin's client, or NULL */
     struct client *clients;
     int64_t client_capacity;
     int n_clients, expected;
@@ -72,6 +76,7 @@ static void free_server(struct server *s)
     for (int i = 0; i < s->n_clients; i++)
         forget(&s->clients[i]);
     free(s->clients);
+    borrower_free(s->borrower);
     free(s->listen);
     free(s);
 }
@@ -85,6 +90,17 @@ static int add_client(struct server *s)
     s->clients = clients;
     clients[s->n_clients] = (struct client){0};
     return s->n_clients++;
+}
+
+/* Takes the shared memory that the client offers, if requests and replies go through the pipes that
+ * the offer is for. */
+static void share(struct server *s, const struct server_config *config)
+{
+    if (!shared_memory_wanted(config->link) || strcmp(config->in, "-") != 0 || strcmp(config->out, "-") != 0 ||
+        !(s->borrower = borrower_open((size_t)config->link->max_frame)))
+        return;
+    const struct frame_finder finder = borrower_finder(s->borrower);
+    source_share(s->source, &finder);
 }
 
 struct server *server_open(const struct server_config *config)
@@ -107,8 +123,10 @@ struct server *server_open(const struct server_config *config)
         }
     } else if ((s->source = source_open(config->in, link))) {
         source_set_patience(s->source, END_PATIENCE);
-        if (add_client(s) == 0 && (s->sink = sink_open(config->out, link)))
+        if (add_client(s) == 0 && (s->sink = sink_open(config->out, link))) {
+            share(s, config);
             return s;
+        }
         source_close(s->source);
     }
     free_server(s);
@@ -139,14 +157,15 @@ static int client_of(struct server *s, const struct envelope *from)
     return i;
 }
 
-static int remember(struct client *c, const struct frame *f)
+static int remember(const struct server *s, struct client *c, const struct frame *f)
 {
     struct pending *pending = grow(c->pending, c->n_pending, &c->capacity, sizeof *pending);
     if (!pending)
         return fail_memory(NULL);
     c->pending = pending;
     const char *seq = frame_meta(f, "seq");
-    struct pending p = {c->envelope ? malloc(sizeof *p.envelope) : NULL, seq ? strdup(seq) : NULL};
+    struct pending p = {c->envelope ? malloc(sizeof *p.envelope) : NULL, seq ? strdup(seq) : NULL,
+                        s->borrower ? borrower_latest(s->borrower) : -1};
     if ((c->envelope && !p.envelope) || (seq && !p.seq)) {
         drop_pending(&p);
         return fail_memory(NULL);
@@ -346,7 +365,7 @@ enum server_result server_next_within(struct server *s, double seconds, struct f
             c->spoke = true;
             s->served++;
             c->ended = false; /* two runs one after the other: the client goes on after an end */
-            if (remember(c, *out)) {
+            if (remember(s, c, *out)) {
                 frame_free(*out);
                 return SERVER_FAILED;
             }
@@ -379,7 +398,13 @@ int server_reply(struct server *s, int client, struct frame *f)
         frame_drop_meta(f, "seq");
     const char *kind = frame_meta(f, "kind");
     c->settled = c->settled || !kind || strcmp(kind, "join");
-    const int bad = s->socket ? socket_send(s->socket, p.envelope, f) : sink_write(s->sink, f);
+    int bad;
+    if (s->socket)
+        bad = socket_send(s->socket, p.envelope, f);
+    else if (s->borrower && borrower_put(s->borrower, p.place, f))
+        bad = sink_write_header(s->sink, f);
+    else
+        bad = sink_write(s->sink, f);
     drop_pending(&p);
     return bad;
 }
@@ -429,7 +454,7 @@ int server_end(struct server *s)
         socket_traffic(s->socket, &edge.out, &edge.in);
         bad = socket_close(s->socket, s->timeout);
         if (!bad)
-            traffic_report(s->listen, &edge);
+            traffic_report(s->listen, &edge, NULL);
     } else {
         source_close(s->source);
         bad = sink_end(s->sink);

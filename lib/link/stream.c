@@ -60,7 +60,8 @@ struct sink {
     struct atomic_file file; /* a regular file appears when it is complete */
     bool terminal;
     int64_t next_seq;
-    int64_t bytes; /* written to the descriptor */
+    int64_t bytes; /* written to the descriptor, or to shared memory */
+    struct traffic shared; /* of these, those in shared memory */
     double waited; /* seconds spent waiting until the reader took what was written */
 };
 
@@ -76,7 +77,9 @@ static void tell_edge(const struct feed *s)
         socket_traffic(s->socket, &edge.out, &edge.in);
     else
         edge.in = frame_reader_taken(s->reader);
-    traffic_report(s->name, &edge);
+    const struct traffic shared = {
+        .what = edge.what, .n = s->frames, .in = s->reader ? frame_reader_found(s->reader) : 0};
+    traffic_report(s->name, &edge, &shared);
 }
 
 static void feed_close(struct feed *s)
@@ -315,6 +318,11 @@ void source_set_patience(struct source *s, double seconds)
         s->patience = seconds;
 }
 
+void source_share(struct source *s, const struct frame_finder *finder)
+{
+    frame_reader_share(s->feeds[0]->reader, finder);
+}
+
 void source_close(struct source *s)
 {
     if (!s)
@@ -471,6 +479,33 @@ struct sink *sink_open(const char *endpoint, const struct link_config *config)
     return s;
 }
 
+/* Writes to the descriptor: the whole frame, or its header alone. Consumes f. */
+static int write_descriptor(struct sink *s, struct frame *f, bool header)
+{
+    const unsigned char *bytes;
+    size_t size;
+    int bad = header ? frame_seal_header(f, s->crc, &bytes, &size)
+                     : frame_seal(f, s->crc, &bytes, &size);
+    bad = bad || write_all(s->fd, bytes, size, s->name);
+    if (!bad && header) {
+        s->shared.n++;
+        s->shared.out += (int64_t)f->data_size;
+        size += f->data_size;
+    }
+    frame_free(f);
+    s->bytes += bad ? 0 : (int64_t)size;
+    return bad ? -1 : 0;
+}
+
+int sink_write_header(struct sink *s, struct frame *f)
+{
+    const double since = clock_now();
+    s->next_seq++;
+    const int bad = write_descriptor(s, f, true);
+    s->waited += clock_now() - since;
+    return bad;
+}
+
 int sink_write(struct sink *s, struct frame *f)
 {
     if (s->terminal && f->n_tensors) {
@@ -489,15 +524,11 @@ int sink_write(struct sink *s, struct frame *f)
         s->waited += clock_now() - since;
         return bad;
     }
-    const unsigned char *bytes;
-    size_t size;
-    int bad = frame_seal(f, s->crc, &bytes, &size) || write_all(s->fd, bytes, size, s->name);
-    frame_free(f);
-    s->bytes += bad ? 0 : (int64_t)size;
+    const int bad = write_descriptor(s, f, false);
     s->waited += clock_now() - since;
     if (bad && s->child && !stop_requested() && child_wait(&s->child, 2) && !s->child)
         fail_prefix("%s", s->name); /* the message says why its reader is gone */
-    return bad ? -1 : 0;
+    return bad;
 }
 
 int sink_end(struct sink *s)
@@ -522,8 +553,9 @@ int sink_end(struct sink *s)
         fail_prefix("%s", s->name);
     if (s->child)
         child_stop(&s->child);
+    s->shared.what = edge.what;
     if (!bad)
-        traffic_report(s->name, &edge);
+        traffic_report(s->name, &edge, &s->shared);
     free_sink(s);
     return bad;
 }

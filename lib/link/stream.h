@@ -35,6 +35,8 @@ enum source_result source_next(struct source *s, struct frame **out);
 /* Sets how long to wait, after an end frame, for another stream or the end of the file. The initial
  * value is the timeout; a server sets less, since it answers sooner. */
 void source_set_patience(struct source *s, double seconds);
+/* Lets the source find data in shared memory (frame_reader_share()). It must be a descriptor. */
+void source_share(struct source *s, const struct frame_finder *finder);
 /* Closes the source and frees it; s may be NULL. */
 void source_close(struct source *s);
 /* Returns the name for messages: "stdin" or "features.st", for example. For a list, it is the name
@@ -46,6 +48,9 @@ const char *source_name(const struct source *s);
 struct sink *sink_open(const char *endpoint, const struct link_config *config);
 /* Writes a frame, which it consumes also on failure. Returns -1 with a message. */
 int sink_write(struct sink *s, struct frame *f);
+/* Does the same with the header alone of a frame whose data lies in shared memory that the reader
+ * has too. The sink must be a descriptor. */
+int sink_write_header(struct sink *s, struct frame *f);
 /* Writes the end frame, flushes, closes, and checks that everything arrived. Returns -1 with a
  * message. Frees s in any case. */
 int sink_end(struct sink *s);

@@ -13,9 +13,10 @@ struct traffic {
     double waited;    /* seconds spent waiting */
 };
 
-/* Prints the line if the environment variable SIMCLR_EDGES is set to something other than 0 or an
+/* Prints the line, and another for what of it went through shared memory unless that is NULL or
+ * nothing, if the environment variable SIMCLR_EDGES is set to something other than 0 or an
  * empty value. The variable is read here and is not a setting of a link, since it changes nothing
  * but this line. */
-void traffic_report(const char *name, const struct traffic *edge);
+void traffic_report(const char *name, const struct traffic *edge, const struct traffic *shared);
 
 #endif
