@@ -22,6 +22,7 @@ void frame_free(struct frame *f)
     }
     if (f->shared)
         f->shared->release(f->shared);
+    free(f->integers);
     free(f->tensors);
     free(f->metas);
     free(f->memory);

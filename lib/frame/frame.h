@@ -49,6 +49,7 @@ struct frame {
     unsigned char *data;         /* the tensors' data: buffer + room, or in `shared` */
     size_t data_size;            /* bytes of tensor data */
     struct frame_memory *shared; /* memory that holds the data, or NULL */
+    unsigned char *integers;     /* copies of integer tensors that came in it, or NULL */
 };
 
 /* Makes a frame with n tensors, filled with zeros, and no metadata; copies the names. n may be 0.
@@ -152,8 +153,9 @@ struct frame_finder {
 bool frame_is_shared(uint64_t *length, uint32_t *number);
 
 /* Makes a frame from a header's JSON and the memory in which its data lies. Another process may
- * change that data at any time. So if the frame has integers, which a program may use as indices
- * after it has checked them, it gets a copy of all data. Returns NULL with a message. */
+ * change that data at any time. So the frame gets copies of integer tensors, since a program may use
+ * integers as indices after it has checked them. They are written back when the frame is sent.
+ * Returns NULL with a message. */
 struct frame *frame_from_shared(const char *json, size_t length, size_t limit, const char *where,
                                 const struct frame_finder *finder, uint32_t number);
 

@@ -88,6 +88,7 @@ static const uint64_t shared_mark = (uint64_t)1 << 63;
 int frame_seal_header(struct frame *f, bool crc, const unsigned char **bytes, size_t *size)
 {
     unsigned char *start;
+    frame_write_integers(f);
     if (write_header(f, crc, shared_mark | (uint64_t)f->shared->number << 32, &start, size))
         return -1;
     *bytes = start;
@@ -296,25 +297,23 @@ struct frame *frame_from_header(const char *json, size_t length, size_t limit, c
 struct frame *frame_from_shared(const char *json, size_t length, size_t limit, const char *where,
                                 const struct frame_finder *finder, uint32_t number)
 {
-    struct frame *f = parse_header(json, length, where), *copy = NULL;
-    bool integers = false;
-    if (!f || check_limit(f, length, limit, where))
-        goto done;
+    struct frame *f = parse_header(json, length, where);
+    if (!f || check_limit(f, length, limit, where)) {
+        frame_free(f);
+        return NULL;
+    }
     if (!(f->shared = finder->find(finder->user, number, f->data_size))) {
         fail_prefix("%s", where);
-        goto done;
+        frame_free(f);
+        return NULL;
     }
     if (!(f = with_buffer(f, where)))
         return NULL;
-    for (int i = 0; i < f->n_tensors; i++)
-        integers = integers || f->tensors[i].dtype == DTYPE_I32 || f->tensors[i].dtype == DTYPE_I64;
-    if (!integers)
-        return frame_finish(f, where);
-    if ((copy = frame_copy(f)))
-        copy = frame_finish(copy, where);
-done:
-    frame_free(f);
-    return copy;
+    if (frame_copy_integers(f)) {
+        frame_free(f);
+        return NULL;
+    }
+    return frame_finish(f, where);
 }
 
 struct frame *frame_finish(struct frame *f, const char *where)

@@ -100,13 +100,58 @@ int frame_grow_room(struct frame *f, size_t need)
     return 0;
 }
 
+static bool is_integer(const struct tensor *t)
+{
+    return t->dtype == DTYPE_I32 || t->dtype == DTYPE_I64;
+}
+
+int frame_copy_integers(struct frame *f)
+{
+    size_t size = 0, at = 0;
+    for (int i = 0; i < f->n_tensors; i++)
+        size += is_integer(&f->tensors[i]) ? frame_round_up(f->tensors[i].bytes) : 0;
+    if (size == 0)
+        return 0;
+    if (!(f->integers = malloc(size)))
+        return fail("out of memory for a frame of %zu bytes", size);
+    for (int i = 0; i < f->n_tensors; i++) {
+        struct tensor *t = &f->tensors[i];
+        if (!is_integer(t))
+            continue;
+        memcpy(f->integers + at, t->data, t->bytes);
+        t->data = f->integers + at;
+        at += frame_round_up(t->bytes);
+    }
+    return 0;
+}
+
+void frame_write_integers(struct frame *f)
+{
+    unsigned char *at = f->data;
+    for (int i = 0; f->integers && i < f->n_tensors; i++) {
+        if (is_integer(&f->tensors[i]))
+            memcpy(at, f->tensors[i].data, f->tensors[i].bytes);
+        at += f->tensors[i].bytes;
+    }
+}
+
+/* Copies the data to another place. */
+static void move(struct frame *f, unsigned char *data)
+{
+    frame_write_integers(f);
+    memcpy(data, f->data, f->data_size);
+    point(f, data);
+    free(f->integers);
+    f->integers = NULL;
+    if (f->shared)
+        f->shared->release(f->shared);
+    f->shared = NULL;
+}
+
 void frame_move(struct frame *f, struct frame_memory *memory)
 {
     assert(memory->size >= f->data_size);
-    memcpy(memory->bytes, f->data, f->data_size);
-    point(f, memory->bytes);
-    if (f->shared)
-        f->shared->release(f->shared);
+    move(f, memory->bytes);
     f->shared = memory;
 }
 
@@ -116,10 +161,7 @@ int frame_come_home(struct frame *f)
     unsigned char *buffer = aligned(f->room + f->data_size, &memory);
     if (!buffer)
         return fail("out of memory for a frame of %zu bytes", f->data_size);
-    memcpy(buffer + f->room, f->data, f->data_size);
-    point(f, buffer + f->room);
-    f->shared->release(f->shared);
-    f->shared = NULL;
+    move(f, buffer + f->room);
     free(f->memory);
     f->memory = memory;
     f->buffer = buffer;

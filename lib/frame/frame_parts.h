@@ -20,6 +20,10 @@ int frame_allocate(struct frame *f);
 /* Makes room for a header of `need` bytes, which moves the data unless it is shared. Returns -1 with
  * a message. */
 int frame_grow_room(struct frame *f, size_t need);
+/* Gives a frame whose data is shared copies of its integer tensors. Returns -1 with a message. */
+int frame_copy_integers(struct frame *f);
+/* Writes these copies back into the shared memory. */
+void frame_write_integers(struct frame *f);
 /* Copies shared data into a buffer of the frame's own. Returns -1 with a message. */
 int frame_come_home(struct frame *f);
 

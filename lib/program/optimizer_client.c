@@ -12,6 +12,7 @@
 #include "frame/sound.h"
 #include "optimizer/slow_copy.h"
 #include "program/ema.h"
+#include "program/gradient_buckets.h"
 #include "program/gradient_squares.h"
 #include "program/metas.h"
 #include "program/parameter_frames.h"
@@ -30,6 +31,7 @@ struct optimizer_client {
     int64_t rank;
     struct frame *metas; /* metadata for the current step's requests */
     int *bucket;         /* parameters whose gradients wait to be sent */
+    struct gradient_buckets *buckets;
     int n_bucket, in_flight;
     size_t bucket_bytes;
     double *squares; /* of each parameter's gradient in this step; NAN before the answer */
@@ -42,6 +44,7 @@ struct optimizer_client *optimizer_client_new(struct link *link, struct paramete
     struct optimizer_client *c = calloc(1, sizeof *c);
     if (c && (c->bucket = calloc((size_t)parameters->n + 1, sizeof *c->bucket)) &&
         (c->squares = calloc((size_t)parameters->n + 1, sizeof *c->squares)) &&
+        (c->buckets = gradient_buckets_new(link, parameters)) &&
         (c->moved = calloc((size_t)parameters->n + 1, sizeof *c->moved))) {
         c->link = link;
         c->parameters = parameters;
@@ -57,6 +60,7 @@ void optimizer_client_free(struct optimizer_client *c)
     if (!c)
         return;
     frame_free(c->metas);
+    gradient_buckets_free(c->buckets);
     free(c->bucket);
     free(c->squares);
     free(c->moved);
@@ -138,22 +142,17 @@ static struct frame *pack_bucket(const struct optimizer_client *c)
     for (int i = 0; i < c->n_bucket; i++)
         if (sends(c, c->bucket[i]))
             specs[n++] = spec_of(&c->parameters->list[c->bucket[i]], c->wire);
-    struct frame *f = frame_new(specs, n);
+    struct frame *f = gradient_buckets_next(c->buckets, c->bucket, c->n_bucket, specs, n);
     free(specs);
     for (int i = 0; f && i < c->n_bucket; i++) {
         const struct parameter *p = &c->parameters->list[c->bucket[i]];
         struct tensor *t = frame_find(f, p->name);
         if (t && t->dtype == DTYPE_BF16)
             half_narrow_bf16(p->grad, t->data, p->count);
-        else if (t)
+        else if (t && (p->buffer || t->data != p->grad))
             memcpy(t->data, p->buffer ? p->value : p->grad, t->bytes);
     }
     return f;
-}
-
-static int take_values(struct optimizer_client *c, const struct frame *reply)
-{
-    return parameter_frames_load(c->parameters, reply, link_name(c->link));
 }
 
 /* Returns true if parameter i has a slow copy that moves: frozen parameters keep theirs. */
@@ -249,7 +248,8 @@ int optimizer_client_join(struct optimizer_client *c, const struct frame *reques
         ema_set(join, c->momentum);
     if (link_request(c->link, join, &reply))
         return -1;
-    int bad = check_values(c, reply) || take_values(c, reply) || take_slow(c, reply) ||
+    int bad = check_values(c, reply) ||
+              parameter_frames_load(c->parameters, reply, link_name(c->link)) || take_slow(c, reply) ||
               frame_meta_int(reply, "step", 0, next_step);
     for (int i = 0; !bad && i < c->parameters->n; i++)
         if (!frame_find(reply, c->parameters->list[i].name))
@@ -269,7 +269,7 @@ int optimizer_client_begin(struct optimizer_client *c, const struct frame *reque
         c->squares[i] = NAN;
         c->moved[i] = false;
     }
-    if (!(c->metas = frame_new(NULL, 0)))
+    if (!(c->metas = frame_new(NULL, 0)) || gradient_buckets_begin(c->buckets))
         return -1;
     metas_copy(c->metas, request,
                (const char *const[]){"step", "steps", "steps_per_epoch", "batch", "images",
@@ -318,9 +318,7 @@ int optimizer_client_finish(struct optimizer_client *c, const char **lr)
         const char *text = frame_meta(reply, "lr");
         if (text)
             snprintf(c->lr, sizeof c->lr, "%s", text);
-        int bad = take_values(c, reply) || take_squares(c, reply) || follow(c, reply);
-        frame_free(reply);
-        if (bad)
+        if (gradient_buckets_take(c->buckets, reply) || take_squares(c, reply) || follow(c, reply))
             return -1;
     }
     *lr = c->lr;
