@@ -77,6 +77,10 @@ int main(int argc, char **argv)
     optimizer_options_set_defaults(
         &(struct optimizer_defaults){.linear_lr = 0.001, .sqrt_lr = 0.0000625});
     options_parse(&program, argc, argv, NULL);
-    return optimizer_run(
-        &(struct optimizer_rule){"adam", 2, {"exp_avg", "exp_avg_sq"}, &adam, options, update});
+    return optimizer_run(&(struct optimizer_rule){.name = "adam",
+                                                  .n_slots = 2,
+                                                  .slots = {"exp_avg", "exp_avg_sq"},
+                                                  .hyper = &adam,
+                                                  .options = options,
+                                                  .update = update});
 }

@@ -52,6 +52,18 @@ static int update(const void *hyper, double lr, int64_t step, int ndim, size_t n
     return lars_step(hyper, lr, ndim > 1, n, w, g, slots[0]);
 }
 
+static int measure(const void *hyper, double lr, int ndim, size_t n, const float *w, const float *g,
+                   double *rate, double *squares)
+{
+    return lars_measure(hyper, lr, ndim > 1, n, w, g, rate, squares);
+}
+
+static void apply(const void *hyper, double rate, int ndim, size_t n, float *w, const float *g,
+                  float *const *slots)
+{
+    lars_apply(hyper, rate, ndim > 1, n, w, g, slots[0]);
+}
+
 int main(int argc, char **argv)
 {
     signals_setup();
@@ -61,5 +73,12 @@ int main(int argc, char **argv)
         details,
         {options, optimizer_option_specs, server_option_specs, link_option_specs}};
     options_parse(&program, argc, argv, NULL);
-    return optimizer_run(&(struct optimizer_rule){"lars", 1, {"momentum"}, &lars, options, update});
+    return optimizer_run(&(struct optimizer_rule){.name = "lars",
+                                                  .n_slots = 1,
+                                                  .slots = {"momentum"},
+                                                  .hyper = &lars,
+                                                  .options = options,
+                                                  .update = update,
+                                                  .measure = measure,
+                                                  .apply = apply});
 }

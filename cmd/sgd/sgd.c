@@ -65,5 +65,10 @@ int main(int argc, char **argv)
     options_parse(&program, argc, argv, NULL);
     if (sgd.nesterov && !(sgd.momentum > 0))
         options_reject("--nesterov needs --momentum");
-    return optimizer_run(&(struct optimizer_rule){"sgd", 1, {"momentum"}, &sgd, options, update});
+    return optimizer_run(&(struct optimizer_rule){.name = "sgd",
+                                                  .n_slots = 1,
+                                                  .slots = {"momentum"},
+                                                  .hyper = &sgd,
+                                                  .options = options,
+                                                  .update = update});
 }

@@ -35,4 +35,12 @@ struct lars {
 int lars_step(const struct lars *l, double lr, bool adapt, size_t n, float *w, const float *g,
               float *v);
 
+/* The two halves of lars_step(). lars_measure() sets *rate to lr r, and *squares to the sum of the
+ * squares of g, as squares_sum() does; it returns -1 without a message if the gradient is not
+ * finite. lars_apply() updates n neighbouring elements of the tensor. */
+int lars_measure(const struct lars *l, double lr, bool adapt, size_t n, const float *w,
+                 const float *g, double *rate, double *squares);
+void lars_apply(const struct lars *l, double rate, bool adapt, size_t n, float *w, const float *g,
+                float *v);
+
 #endif

@@ -220,25 +220,48 @@ static int check_gradients(struct optimizer *o, const struct frame *request, boo
     return 0;
 }
 
+/* Updates the parameter e from its gradient, which came in t, and puts the new value into t. Sets
+ * *squares to the sum of the gradient's squares. */
+static int update_parameter(struct optimizer *o, const struct owned_tensor *e, struct tensor *t,
+                            double lr, double *squares)
+{
+    enum { PART = 1 << 13 }; /* elements: those of all arrays together stay in a core's caches */
+    const struct optimizer_rule *rule = o->state.rule;
+    const float *gradient = optimizer_store_gradient(&o->state.store, e, t);
+    double rate;
+    if (!gradient)
+        return -1;
+    if (rule->apply ? rule->measure(rule->hyper, lr, e->ndim, e->count, e->value, gradient, &rate,
+                                    squares)
+                    : rule->update(rule->hyper, lr, o->state.step, e->ndim, e->count, e->value,
+                                   gradient, e->slots))
+        return fail("the gradient of %s is not finite in step %" PRId64, t->name, o->state.step);
+    if (!rule->apply) {
+        *squares = squares_sum(gradient, e->count);
+        optimizer_store_answer(e, t);
+        return 0;
+    }
+    for (size_t at = 0; at < e->count; at += PART) {
+        const size_t n = e->count - at < PART ? e->count - at : PART;
+        float *slots[OPTIMIZER_SLOTS];
+        for (int i = 0; i < rule->n_slots; i++)
+            slots[i] = e->slots[i] + at;
+        rule->apply(rule->hyper, rate, e->ndim, n, (float *)e->value + at, gradient + at, slots);
+        optimizer_store_answer_part(e, t, at, n);
+    }
+    return 0;
+}
+
 /* Updates the parameter whose gradient is t and its slow copy, or stores the new value of a buffer.
- * Writes the sum of the gradient's squares into *squares. */
+ * t then has the new value. Writes the sum of the gradient's squares into *squares. */
 static int update(struct optimizer *o, struct tensor *t, double lr, double *squares)
 {
     struct optimizer_state *s = &o->state;
     struct owned_tensor *e = optimizer_store_find(&s->store, t->name);
     if (e->buffer)
         memcpy(e->value, t->data, t->bytes);
-    else {
-        const float *gradient = optimizer_store_gradient(&s->store, e, t);
-        if (!gradient)
-            return -1;
-        if (s->rule->update(s->rule->hyper, lr, s->step, e->ndim, e->count, e->value, gradient,
-                            e->slots))
-            return fail("the gradient of %s is not finite in step %" PRId64, t->name, s->step);
-        *squares = squares_sum(gradient, e->count);
-        if (optimizer_store_follow(&s->store, e, t)) /* after the last use of the gradient */
-            return -1;
-    }
+    else if (update_parameter(o, e, t, lr, squares) || optimizer_store_follow(&s->store, e, t))
+        return -1;
     e->updated = s->step;
     return 0;
 }
@@ -286,7 +309,6 @@ static int answer_gradients(struct optimizer *o, int client, struct frame *reque
     for (int i = 0; i < request->n_tensors; i++)
         gradients += parameter_name_is_owed(request->tensors[i].name);
     step_gate_count(o->gate, client, o->state.step, gradients);
-    put_values(o, request);
     frame_set_meta(request, "kind", "parameters");
     frame_set_meta_float(request, "lr", (float)lr);
     return server_reply(o->server, client, request);

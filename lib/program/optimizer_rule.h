@@ -25,6 +25,15 @@ struct optimizer_rule {
      * nothing, if the gradient is not finite. */
     int (*update)(const void *hyper, double lr, int64_t step, int ndim, size_t n, float *w,
                   const float *g, float *const *slots);
+    /* The same in two halves, which an optimizer uses instead if there are both. measure() looks at
+     * the whole tensor: it sets *rate, which depends on the rule, and *squares to squares_sum(g), or
+     * returns -1 as update() does. apply() updates n neighbouring elements. The caller may change
+     * their gradients from then on, so new values can be written over them while both are in the
+     * caches. */
+    int (*measure)(const void *hyper, double lr, int ndim, size_t n, const float *w, const float *g,
+                   double *rate, double *squares);
+    void (*apply)(const void *hyper, double rate, int ndim, size_t n, float *w, const float *g,
+                  float *const *slots);
 };
 
 #endif

@@ -123,6 +123,16 @@ const float *optimizer_store_gradient(struct optimizer_store *s, const struct ow
     return s->widened;
 }
 
+void optimizer_store_answer_part(const struct owned_tensor *e, struct tensor *t, size_t first,
+                                 size_t n)
+{
+    const float *from = (const float *)e->value + first;
+    if (optimizer_store_is_bf16(e, t))
+        half_narrow_bf16(from, (uint16_t *)t->data + first, n);
+    else
+        memcpy((float *)t->data + first, from, n * sizeof *from);
+}
+
 void optimizer_store_answer(const struct owned_tensor *e, struct tensor *t)
 {
     if (optimizer_store_is_bf16(e, t))

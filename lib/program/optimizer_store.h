@@ -80,6 +80,10 @@ int optimizer_store_check(const struct owned_tensor *e, const struct tensor *t, 
 const float *optimizer_store_gradient(struct optimizer_store *s, const struct owned_tensor *e,
                                       const struct tensor *t);
 
+/* Does the same as optimizer_store_answer() for the n elements from number `first` on. */
+void optimizer_store_answer_part(const struct owned_tensor *e, struct tensor *t, size_t first,
+                                 size_t n);
+
 /* Overwrites the data of t, which has the shape of e, with the current values of e in t's dtype. */
 void optimizer_store_answer(const struct owned_tensor *e, struct tensor *t);
 
