@@ -10,8 +10,6 @@
 #include "program/ema.h"
 #include "program/parameter_name.h"
 
-enum { PAGE = 4096 };
-
 struct owned_tensor *optimizer_store_find(const struct optimizer_store *s, const char *name)
 {
     for (int i = 0; i < s->n; i++)
@@ -23,24 +21,10 @@ struct owned_tensor *optimizer_store_find(const struct optimizer_store *s, const
 static void free_tensor(struct owned_tensor *e)
 {
     free(e->name);
+    free(e->value);
     free(e->slow);
-    for (int i = 0; i < 1 + OPTIMIZER_SLOTS; i++)
-        free(e->memory[i]);
-}
-
-/* Returns memory for array number i of a tensor. The arrays begin at other offsets in their pages:
- * where a rule reads one and writes another, processors that compare only the last 12 bits of
- * addresses (4 KiB aliasing) would let each read wait for a write that has nothing to do with it,
- * which doubles the time of an update. */
-static void *reserve(struct owned_tensor *e, int i, size_t bytes)
-{
-    enum { STEP = 21 * 64 };
-    unsigned char *memory = malloc(bytes + PAGE + 1);
-    if (!memory)
-        return NULL;
-    const uintptr_t want = (uintptr_t)(i + 1) * STEP;
-    e->memory[i] = memory;
-    return memory + ((want - (uintptr_t)memory) & (PAGE - 1));
+    for (int i = 0; i < OPTIMIZER_SLOTS; i++)
+        free(e->slots[i]);
 }
 
 /* Allocates the members of a tensor, and makes room for one more tensor. */
@@ -50,14 +34,10 @@ static int allocate(struct optimizer_store *s, struct owned_tensor *e, const cha
     if (tensors)
         s->tensors = tensors;
     e->name = strdup(name);
-    e->value = reserve(e, 0, e->bytes);
+    e->value = malloc(e->bytes + 1);
     bool good = tensors && e->name && e->value;
-    for (int i = 0; !e->buffer && i < s->n_slots; i++) {
-        e->slots[i] = reserve(e, 1 + i, e->bytes);
-        good = e->slots[i] && good;
-        if (e->slots[i])
-            memset(e->slots[i], 0, e->bytes);
-    }
+    for (int i = 0; !e->buffer && i < s->n_slots; i++)
+        good = (e->slots[i] = calloc(e->count + 1, sizeof(float))) && good;
     return good ? 0 : fail("out of memory for parameter %s", name);
 }
 

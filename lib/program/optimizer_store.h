@@ -20,7 +20,6 @@ struct owned_tensor {
     size_t count, bytes; /* number of elements, and bytes of the value */
     void *value;
     float *slots[OPTIMIZER_SLOTS]; /* `count` elements each; NULL for a buffer */
-    void *memory[1 + OPTIMIZER_SLOTS]; /* what value and slots lie in; the module's own */
     float *slow;                   /* its slow copy (`count`), or NULL (program/ema.h) */
     double momentum;               /* of the slow copy; EMA_NONE if there is none */
     bool buffer;                   /* stored and never optimized (parameter_name.h) */
