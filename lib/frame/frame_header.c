@@ -321,8 +321,7 @@ struct frame *frame_finish(struct frame *f, const char *where)
     const char *digits = frame_meta(f, "crc32");
     if (digits) {
         char *end;
-        unsigned long want = strtoul(digits, &end, 16),
-                      have = crc32_z(0, f->data, f->data_size);
+        unsigned long want = strtoul(digits, &end, 16), have = crc32_z(0, f->data, f->data_size);
         if (strlen(digits) != 8 || *end || want != have) {
             fail("%s: the data's CRC-32 is %08lx, the header says %s", where, have, digits);
             frame_free(f);

@@ -27,8 +27,8 @@ struct frame_reader {
     struct frame *frame;
     unsigned char *into;
     size_t have, want;
-    int64_t taken; /* bytes of all parts so far */
-    int64_t found; /* of these, bytes in shared memory */
+    int64_t taken;              /* bytes of all parts so far */
+    int64_t found;              /* of these, bytes in shared memory */
     struct frame_finder finder; /* finder.find is NULL if no memory is shared */
     bool shared;                /* this frame's data lies in the memory of this number */
     uint32_t number;

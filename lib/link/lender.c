@@ -15,7 +15,7 @@ struct segment {
     struct frame_memory memory; /* first, so that a pointer to it is one to the segment */
     struct lender *owner;
     int holders;
-    bool lent;
+    bool lent, empty; /* empty: its memory has been given back */
 };
 
 struct lender {
@@ -131,7 +131,8 @@ struct frame_memory *lender_take(struct lender *l, size_t size)
     for (int i = 0; i < l->n; i++) {
         struct segment *s = l->segments[i];
         const bool fits = s->memory.size >= size && s->memory.size / 4 <= size;
-        if (!s->holders && !s->lent && fits && (!best || s->memory.size < best->memory.size))
+        if (!s->holders && !s->lent && !s->empty && fits &&
+            (!best || s->memory.size < best->memory.size))
             best = s;
     }
     struct fail_note note; /* that there is no memory is no failure: the frame is sent whole */
@@ -170,6 +171,18 @@ void lender_settle(struct lender *l)
     if (l->lent[0])
         l->lent[0]->lent = false;
     memmove(l->lent, l->lent + 1, (size_t)--l->n_lent * sizeof *l->lent);
+}
+
+void lender_trim(struct lender *l)
+{
+    for (int i = 0; i < l->n; i++) {
+        struct segment *s = l->segments[i];
+        if (s->holders || s->lent || s->empty)
+            continue;
+        shared_memory_empty(s->memory.bytes, s->memory.size);
+        s->empty = true;
+        l->total -= s->memory.size;
+    }
 }
 
 static struct frame_memory *find(void *user, uint32_t number, size_t size)

@@ -44,6 +44,9 @@ int lender_lend(struct lender *l, const struct frame *f);
 /* Must be called for each reply after it has been read: what was lent with its request is back. */
 void lender_settle(struct lender *l);
 
+/* Gives the memory of segments that nobody uses back to the system. They are not used again. */
+void lender_trim(struct lender *l);
+
 /* Returns the finder for the replies' reader: it finds only what was lent with the request that is
  * answered next. */
 struct frame_finder lender_finder(struct lender *l);

@@ -37,12 +37,12 @@ struct link {
     struct queue requests;      /* not yet written, or the first one only in part */
     const unsigned char *bytes; /* the first request as it is sent; NULL until it is sealed */
     size_t size, written;
-    bool shares; /* only the header of the first request is sent */
-    struct queue replies; /* read from the pipe, not yet returned */
+    bool shares;           /* only the header of the first request is sent */
+    struct queue replies;  /* read from the pipe, not yet returned */
     struct lender *lender; /* memory that the peer may share, or NULL */
     int64_t sent;          /* bytes of frames written to the pipe, or to shared memory */
     struct traffic shared; /* what of it went through shared memory */
-    double waited;        /* seconds spent waiting for replies */
+    double waited;         /* seconds spent waiting for replies */
 };
 
 const char *link_name(const struct link *l)
@@ -257,6 +257,13 @@ struct frame *link_frame_new(struct link *l, const struct tensor_spec *specs, in
     if (!f && memory)
         memory->release(memory);
     return f;
+}
+
+void link_trim(struct link *l)
+{
+    frame_trim_memory();
+    if (l->lender)
+        lender_trim(l->lender);
 }
 
 /* Puts a request into shared memory if the peer takes it, and lends it. */

@@ -23,6 +23,9 @@ struct link *link_open(const char *endpoint, const struct link_config *config);
 /* Does the same as frame_new_unset() for a frame that will be a request on this link. If the peer
  * shares memory, the data lies there and is not copied when the frame is sent. */
 struct frame *link_frame_new(struct link *l, const struct tensor_spec *specs, int n);
+/* Gives memory of freed frames back to the system, as frame_trim_memory() does: call it after freeing
+ * a request or reply that is larger than any that follow. */
+void link_trim(struct link *l);
 /* Queues a request (consumes f) and moves bytes in both directions as far as possible without
  * waiting for the reply. Several requests may be in flight. */
 int link_send(struct link *l, struct frame *f);

@@ -21,7 +21,7 @@ enum { END_PATIENCE = 2 };
 /* A request that the caller has received but not answered yet. */
 struct pending {
     struct envelope *envelope;
-    char *seq; /* NULL if the request had none */
+    char *seq;     /* NULL if the request had none */
     int64_t place; /* number of the shared memory that it came in, or -1 */
 };
 
@@ -96,7 +96,8 @@ static int add_client(struct server *s)
  * the offer is for. */
 static void share(struct server *s, const struct server_config *config)
 {
-    if (!shared_memory_wanted(config->link) || strcmp(config->in, "-") != 0 || strcmp(config->out, "-") != 0 ||
+    if (!shared_memory_wanted(config->link) || strcmp(config->in, "-") != 0 ||
+        strcmp(config->out, "-") != 0 ||
         !(s->borrower = borrower_open((size_t)config->link->max_frame)))
         return;
     const struct frame_finder finder = borrower_finder(s->borrower);

@@ -87,6 +87,11 @@ int shared_memory_map(int fd, size_t limit, unsigned char **bytes, size_t *size)
     return map(fd, *size, bytes);
 }
 
+void shared_memory_empty(unsigned char *bytes, size_t size)
+{
+    madvise(bytes, size, MADV_REMOVE);
+}
+
 void shared_memory_unmap(unsigned char *bytes, size_t size)
 {
     munmap(bytes, size);
@@ -115,6 +120,12 @@ int shared_memory_map(int fd, size_t limit, unsigned char **bytes, size_t *size)
     (void)bytes;
     *size = 0;
     return fail("this system has no memory to share");
+}
+
+void shared_memory_empty(unsigned char *bytes, size_t size)
+{
+    (void)bytes;
+    (void)size;
 }
 
 void shared_memory_unmap(unsigned char *bytes, size_t size)

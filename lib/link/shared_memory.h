@@ -32,6 +32,10 @@ int shared_memory_make(size_t size, unsigned char **bytes, int *fd);
  * sealed and at most `limit` bytes. Does not close fd. The caller calls shared_memory_unmap(). */
 int shared_memory_map(int fd, size_t limit, unsigned char **bytes, size_t *size);
 
+/* Gives the memory of a segment back to the system, for both processes. It stays mapped, full of
+ * zeros. */
+void shared_memory_empty(unsigned char *bytes, size_t size);
+
 void shared_memory_unmap(unsigned char *bytes, size_t size);
 
 /* Sends a message of n bytes, and with it a descriptor if fd >= 0, without waiting. */

@@ -60,9 +60,9 @@ struct sink {
     struct atomic_file file; /* a regular file appears when it is complete */
     bool terminal;
     int64_t next_seq;
-    int64_t bytes; /* written to the descriptor, or to shared memory */
+    int64_t bytes;         /* written to the descriptor, or to shared memory */
     struct traffic shared; /* of these, those in shared memory */
-    double waited; /* seconds spent waiting until the reader took what was written */
+    double waited;         /* seconds spent waiting until the reader took what was written */
 };
 
 /* ---- one stream ---- */
@@ -484,8 +484,8 @@ static int write_descriptor(struct sink *s, struct frame *f, bool header)
 {
     const unsigned char *bytes;
     size_t size;
-    int bad = header ? frame_seal_header(f, s->crc, &bytes, &size)
-                     : frame_seal(f, s->crc, &bytes, &size);
+    int bad =
+        header ? frame_seal_header(f, s->crc, &bytes, &size) : frame_seal(f, s->crc, &bytes, &size);
     bad = bad || write_all(s->fd, bytes, size, s->name);
     if (!bad && header) {
         s->shared.n++;

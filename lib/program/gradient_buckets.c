@@ -32,7 +32,7 @@ struct gradient_buckets {
     int64_t capacity;
     int n, sent, taken;
     struct frame *last; /* a reply that is freed in the next call */
-    bool other; /* this step's buckets are other ones than those of the list */
+    bool other;         /* this step's buckets are other ones than those of the list */
 };
 
 struct gradient_buckets *gradient_buckets_new(struct link *link, struct parameters *parameters)

@@ -159,20 +159,28 @@ static struct frame *answer(const struct loss *loss, const struct frame *request
     return reply;
 }
 
-/* Answers one request of a client. The caller receives its gradient before the state is sent, and
- * goes on meanwhile. */
+/* Answers one request of a client, and consumes it. The caller receives its gradient before the
+ * state is sent, and goes on meanwhile. */
 static int handle(const struct loss *loss, struct server *server, struct loss_state *state,
-                  int client, const struct frame *request)
+                  int client, struct frame *request)
 {
     struct loss_input in;
-    if (read_batch(loss, request, &in))
-        return server_refuse(server, client, false);
-    if (state && loss_state_begin(state, loss, &in, request))
-        return -1;
-    struct frame *reply = answer(loss, request, &in);
-    if (!reply || server_reply(server, client, reply))
-        return -1;
-    return state ? loss_state_send(state, request) : 0;
+    struct frame *reply = NULL;
+    int bad = read_batch(loss, request, &in);
+    if (bad)
+        bad = server_refuse(server, client, false);
+    else if ((state && loss_state_begin(state, loss, &in, request)) ||
+             !(reply = answer(loss, request, &in)))
+        bad = -1;
+    if (!state) { /* before the reply, which may take the place of the request in shared memory */
+        frame_free(request);
+        request = NULL;
+    }
+    if (reply)
+        bad = server_reply(server, client, reply) || (state && loss_state_send(state, request)) ? -1
+                                                                                                : 0;
+    frame_free(request);
+    return bad;
 }
 
 static int serve(const struct loss *loss, struct server *server, struct loss_state *state)
@@ -181,9 +189,7 @@ static int serve(const struct loss *loss, struct server *server, struct loss_sta
     int client;
     enum server_result got;
     while ((got = server_next(server, &request, &client, NULL)) == SERVER_REQUEST) {
-        const int bad = handle(loss, server, state, client, request);
-        frame_free(request);
-        if (bad)
+        if (handle(loss, server, state, client, request))
             return -1;
     }
     return got == SERVER_ENDED ? 0 : -1;

@@ -231,10 +231,10 @@ static int update_parameter(struct optimizer *o, const struct owned_tensor *e, s
     double rate;
     if (!gradient)
         return -1;
-    if (rule->apply ? rule->measure(rule->hyper, lr, e->ndim, e->count, e->value, gradient, &rate,
-                                    squares)
-                    : rule->update(rule->hyper, lr, o->state.step, e->ndim, e->count, e->value,
-                                   gradient, e->slots))
+    if (rule->apply
+            ? rule->measure(rule->hyper, lr, e->ndim, e->count, e->value, gradient, &rate, squares)
+            : rule->update(rule->hyper, lr, o->state.step, e->ndim, e->count, e->value, gradient,
+                           e->slots))
         return fail("the gradient of %s is not finite in step %" PRId64, t->name, o->state.step);
     if (!rule->apply) {
         *squares = squares_sum(gradient, e->count);

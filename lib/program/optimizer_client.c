@@ -249,14 +249,14 @@ int optimizer_client_join(struct optimizer_client *c, const struct frame *reques
     if (link_request(c->link, join, &reply))
         return -1;
     int bad = check_values(c, reply) ||
-              parameter_frames_load(c->parameters, reply, link_name(c->link)) || take_slow(c, reply) ||
-              frame_meta_int(reply, "step", 0, next_step);
+              parameter_frames_load(c->parameters, reply, link_name(c->link)) ||
+              take_slow(c, reply) || frame_meta_int(reply, "step", 0, next_step);
     for (int i = 0; !bad && i < c->parameters->n; i++)
         if (!frame_find(reply, c->parameters->list[i].name))
             bad = fail("%s: the answer to a join lacks %s", link_name(c->link),
                        c->parameters->list[i].name);
     frame_free(reply);
-    frame_trim_memory(); /* no other frame is as large as this one */
+    link_trim(c->link); /* no other frame is as large as this one */
     return bad ? -1 : 0;
 }
 
