@@ -148,6 +148,10 @@ struct frame_finder {
     void *user;
 };
 
+/* Does the same as frame_parse() for a message that may have shared memory, unless finder is NULL. */
+struct frame *frame_parse_shared(const void *bytes, size_t size, const char *where,
+                                 const struct frame_finder *finder);
+
 /* Returns true if a frame's first 8 bytes, as a little-endian number, say that its data lies in
  * shared memory; sets *number, and reduces *length to the length of the header. */
 bool frame_is_shared(uint64_t *length, uint32_t *number);

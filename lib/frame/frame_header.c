@@ -340,17 +340,30 @@ struct frame *frame_finish(struct frame *f, const char *where)
 
 struct frame *frame_parse(const void *bytes, size_t size, const char *where)
 {
+    return frame_parse_shared(bytes, size, where, NULL);
+}
+
+struct frame *frame_parse_shared(const void *bytes, size_t size, const char *where,
+                                 const struct frame_finder *finder)
+{
+    uint32_t number;
     const unsigned char *b = bytes;
     if (size < 8)
         return fail_null("%s: truncated: %zu bytes, where a frame has at least 8", where, size);
     uint64_t length = 0;
     for (int i = 0; i < 8; i++)
         length |= (uint64_t)b[i] << (8 * i);
+    const bool shared = finder && frame_is_shared(&length, &number);
     if (length > FRAME_MAX_HEADER)
         return fail_null("%s: a header of %" PRIu64 " bytes is longer than %d", where, length,
                          FRAME_MAX_HEADER);
     if (length > size - 8)
         return fail_null("%s: truncated at byte %zu, in the header", where, size);
+    if (shared && length < size - 8)
+        return fail_null("%s: trailing bytes after the header", where);
+    if (shared)
+        return frame_from_shared((const char *)b + 8, (size_t)length, SIZE_MAX, where, finder,
+                                 number);
     struct frame *f = parse_header((const char *)b + 8, (size_t)length, where);
     if (!f)
         return NULL;

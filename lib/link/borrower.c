@@ -59,6 +59,14 @@ static int accept_offer(const char *offer)
     return shared_memory_trusts((int)channel) ? (int)channel : -1;
 }
 
+struct borrower *borrower_new(int channel, size_t limit)
+{
+    struct borrower *b = calloc(1, sizeof *b);
+    if (b)
+        *b = (struct borrower){.channel = channel, .limit = limit, .latest = -1};
+    return b;
+}
+
 struct borrower *borrower_open(size_t limit)
 {
     const char *offer = getenv(BORROWER_VARIABLE);
@@ -68,13 +76,12 @@ struct borrower *borrower_open(size_t limit)
     if (channel < 0)
         return NULL;
     fcntl(channel, F_SETFD, FD_CLOEXEC);
-    struct borrower *b = calloc(1, sizeof *b);
+    struct borrower *b = borrower_new(channel, limit);
     if (!b || shared_memory_send(channel, BORROWER_HELLO, sizeof BORROWER_HELLO, -1)) {
         free(b);
         close(channel);
         return NULL;
     }
-    *b = (struct borrower){.channel = channel, .limit = limit, .latest = -1};
     return b;
 }
 
@@ -181,7 +188,7 @@ int64_t borrower_latest(struct borrower *b)
 
 bool borrower_put(struct borrower *b, int64_t number, struct frame *f)
 {
-    if (number < 0)
+    if (number < 0 || number >= b->n)
         return false;
     struct loan *loan = b->loans[number];
     if (f->shared == &loan->memory)

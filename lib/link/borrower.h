@@ -36,6 +36,9 @@ struct borrower;
  * none is offered, or none that can be used. Segments may have at most `limit` bytes. Removes the
  * variable from the environment, and the descriptor is not inherited by commands. */
 struct borrower *borrower_open(size_t limit);
+/* Takes the memory that comes over this channel, which the borrower owns from then on, but not on
+ * failure. Returns NULL without a message if memory is out. */
+struct borrower *borrower_new(int channel, size_t limit);
 /* No frame may hold a segment any more, or it must be freed later; b may be NULL. */
 void borrower_free(struct borrower *b);
 

@@ -31,7 +31,7 @@ struct lender {
     int n_lent;
 };
 
-struct lender *lender_new(int channel, size_t most)
+struct lender *lender_new(int channel, size_t most, bool open)
 {
     struct lender *l = calloc(1, sizeof *l);
     if (!l) {
@@ -40,6 +40,7 @@ struct lender *lender_new(int channel, size_t most)
     }
     l->channel = channel;
     l->most = most;
+    l->open = open;
     return l;
 }
 

@@ -19,9 +19,10 @@ struct lender;
 enum { LENDER_LEAST = 32 << 10 };
 
 /* Makes a lender that hands segments over a channel (shared_memory.h), which it owns from then on,
- * also on failure. All its segments together have at most `most` bytes. Returns NULL with a
- * message. */
-struct lender *lender_new(int channel, size_t most);
+ * also on failure. All its segments together have at most `most` bytes. `open` says that the server
+ * takes shared memory; otherwise the lender waits until the server says so on the channel. Returns
+ * NULL with a message. */
+struct lender *lender_new(int channel, size_t most, bool open);
 
 /* Lends nothing any more, and frees the lender as soon as no frame holds a segment. l may be NULL.
  */

@@ -14,6 +14,7 @@
 #include "frame/frame_io.h"
 #include "link/child.h"
 #include "link/lender.h"
+#include "link/meeting.h"
 #include "link/shared_memory.h"
 #include "link/socket.h"
 #include "link/traffic.h"
@@ -28,6 +29,7 @@ struct link {
     char *name;
     double timeout;
     bool crc, ended;
+    size_t most;                  /* bytes of shared memory */
     int64_t next_seq, next_reply; /* requests sent, replies taken */
     struct socket *socket;        /* or the five members below */
     pid_t child;
@@ -42,6 +44,8 @@ struct link {
     struct lender *lender; /* memory that the peer may share, or NULL */
     int64_t sent;          /* bytes of frames written to the pipe, or to shared memory */
     struct traffic shared; /* what of it went through shared memory */
+    bool met;              /* on a socket: has tried to hand over shared memory */
+    struct envelope token; /* on a socket: names this link's memory to the server */
     double waited;         /* seconds spent waiting for replies */
 };
 
@@ -87,7 +91,7 @@ static int start_child(struct link *l, const char *command, const struct link_co
         return -1;
     if (channel < 0)
         return 0;
-    return (l->lender = lender_new(channel, (size_t)config->max_frame)) ? 0 : -1;
+    return (l->lender = lender_new(channel, (size_t)config->max_frame, false)) ? 0 : -1;
 }
 
 struct link *link_open(const char *endpoint, const struct link_config *config)
@@ -100,6 +104,8 @@ struct link *link_open(const char *endpoint, const struct link_config *config)
     }
     l->timeout = config->timeout;
     l->crc = config->crc;
+    l->most = (size_t)config->max_frame;
+    l->met = !shared_memory_wanted(config);
     l->to = l->from = -1;
     switch (endpoint_kind(endpoint)) {
     case ENDPOINT_SOCKET:
@@ -245,8 +251,26 @@ static int pump(struct link *const *links, int n, bool wait)
 
 /* ---- pipes and sockets ---- */
 
+/* Hands memory over to the server of a socket, once: when it has answered, and no request is in
+ * flight. Without shared memory, frames are sent whole. */
+static void meet(struct link *l)
+{
+    if (!l->socket || l->met || l->next_reply == 0 || l->next_reply < l->next_seq)
+        return;
+    l->met = true;
+    struct envelope_part *part = &l->token.parts[0];
+    const int channel = meeting_connect(l->name, part->bytes);
+    if (channel < 0 || !(l->lender = lender_new(channel, l->most, true)))
+        return;
+    l->token.n = 1;
+    part->size = MEETING_TOKEN;
+    const struct frame_finder finder = lender_finder(l->lender);
+    socket_share(l->socket, &finder);
+}
+
 struct frame *link_frame_new(struct link *l, const struct tensor_spec *specs, int n)
 {
+    meet(l);
     size_t size = 0, bytes;
     for (int i = 0; l->lender && i < n; i++)
         if (tensor_bytes(specs[i].dtype, specs[i].ndim, specs[i].shape, &bytes) ||
@@ -280,13 +304,16 @@ static int lend(struct link *l, struct frame *f)
 
 int link_send(struct link *l, struct frame *f)
 {
+    meet(l);
     frame_set_meta_int(f, "seq", l->next_seq++);
-    if (l->socket)
-        return socket_send(l->socket, NULL, f) ? -1 : 0;
     if (lend(l, f)) {
         frame_free(f);
         return -1;
     }
+    if (l->socket && l->lender && lender_has(l->lender, f))
+        return socket_send_header(l->socket, &l->token, f);
+    if (l->socket)
+        return socket_send(l->socket, NULL, f);
     if (push(&l->requests, f))
         return -1;
     return pump(&l, 1, false);
@@ -306,6 +333,8 @@ static int take_reply(struct link *l, struct frame **out)
             return fail("%s: no answer within %g s", l->name, l->timeout);
         if (got != SOCKET_FRAME)
             return -1;
+        if (l->lender)
+            lender_settle(l->lender);
     } else
         *out = pop(&l->replies);
     int64_t seq, expected = l->next_reply++;
@@ -417,13 +446,12 @@ int link_close(struct link *l)
     int bad = 0;
     struct traffic edge = {.what = "requests", .n = l->next_seq, .waited = l->waited};
     if (l->socket) {
-        socket_traffic(l->socket, &edge.out, &edge.in);
+        socket_traffic(l->socket, &edge.out, &edge.in, &l->shared);
         bad = socket_close(l->socket, l->ended ? l->timeout : 0);
     } else if (l->child && l->ended) {
         bad = finish_child(l);
         edge.out = l->sent;
         edge.in = frame_reader_taken(l->reader);
-        l->shared.what = edge.what;
         l->shared.in = frame_reader_found(l->reader);
     }
     if (l->ended && !bad)

@@ -158,6 +158,12 @@ static int client_of(struct server *s, const struct envelope *from)
     return i;
 }
 
+/* Returns the memory that the server shares with the sender of a message, or NULL. */
+static struct borrower *borrower_of(const struct server *s, const struct envelope *from)
+{
+    return s->socket && from ? socket_borrower(s->socket, from) : s->borrower;
+}
+
 static int remember(const struct server *s, struct client *c, const struct frame *f)
 {
     struct pending *pending = grow(c->pending, c->n_pending, &c->capacity, sizeof *pending);
@@ -165,8 +171,9 @@ static int remember(const struct server *s, struct client *c, const struct frame
         return fail_memory(NULL);
     c->pending = pending;
     const char *seq = frame_meta(f, "seq");
+    struct borrower *borrower = borrower_of(s, c->envelope);
     struct pending p = {c->envelope ? malloc(sizeof *p.envelope) : NULL, seq ? strdup(seq) : NULL,
-                        s->borrower ? borrower_latest(s->borrower) : -1};
+                        borrower ? borrower_latest(borrower) : -1};
     if ((c->envelope && !p.envelope) || (seq && !p.seq)) {
         drop_pending(&p);
         return fail_memory(NULL);
@@ -399,13 +406,13 @@ int server_reply(struct server *s, int client, struct frame *f)
         frame_drop_meta(f, "seq");
     const char *kind = frame_meta(f, "kind");
     c->settled = c->settled || !kind || strcmp(kind, "join");
+    struct borrower *borrower = borrower_of(s, p.envelope);
+    const bool shared = borrower && borrower_put(borrower, p.place, f);
     int bad;
     if (s->socket)
-        bad = socket_send(s->socket, p.envelope, f);
-    else if (s->borrower && borrower_put(s->borrower, p.place, f))
-        bad = sink_write_header(s->sink, f);
+        bad = (shared ? socket_send_header : socket_send)(s->socket, p.envelope, f);
     else
-        bad = sink_write(s->sink, f);
+        bad = (shared ? sink_write_header : sink_write)(s->sink, f);
     drop_pending(&p);
     return bad;
 }
@@ -451,11 +458,11 @@ int server_end(struct server *s)
 {
     int bad = 0;
     if (s->socket) {
-        struct traffic edge = {.what = "served", .n = s->served, .waited = s->waited};
-        socket_traffic(s->socket, &edge.out, &edge.in);
+        struct traffic edge = {.what = "served", .n = s->served, .waited = s->waited}, shared;
+        socket_traffic(s->socket, &edge.out, &edge.in, &shared);
         bad = socket_close(s->socket, s->timeout);
         if (!bad)
-            traffic_report(s->listen, &edge, NULL);
+            traffic_report(s->listen, &edge, &shared);
     } else {
         source_close(s->source);
         bad = sink_end(s->sink);

@@ -1,15 +1,10 @@
 #include "link/socket.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <zmq.h>
 #ifdef __linux__
@@ -23,7 +18,10 @@
 #include "base/grow.h"
 #include "base/stop.h"
 #include "base/warn.h"
+#include "link/address.h"
 #include "link/keys.h"
+#include "link/meeting.h"
+#include "link/shared_memory.h"
 
 enum { REFUSALS_TOLD = 10 };
 
@@ -49,6 +47,9 @@ struct socket {
     int n_open, accepted;
     int connection; /* number of a client's connection, -1 until there is one */
     int64_t sent, taken;
+    struct traffic shared;      /* what of it went through shared memory */
+    struct meeting *meeting;    /* of a ROUTER whose clients may share memory, or NULL */
+    struct frame_finder finder; /* of a DEALER that shares memory; else finder.find is NULL */
 };
 
 /* A process has one context, which is made for the first socket and ended after the last. */
@@ -123,54 +124,16 @@ static int open_monitor(struct socket *s)
     return 0;
 }
 
-/* Checks the path at which libzmq will listen, since libzmq removes any file there. Returns -1 with
- * a message if another program uses the socket there, or if the file is not a socket. */
-static int check_path(const char *endpoint)
-{
-    const char *path = endpoint + strlen("ipc://");
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct stat status;
-    if (strncmp(endpoint, "ipc://", strlen("ipc://")) || *path == '@' || lstat(path, &status))
-        return 0;
-    if (!S_ISSOCK(status.st_mode))
-        return fail("%s: a file that is no socket is in the way", endpoint);
-    if (strlen(path) >= sizeof address.sun_path)
-        return 0; /* libzmq reports it */
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return fail("%s: %s", endpoint, strerror(errno));
-    int used = !connect(fd, (struct sockaddr *)&address, sizeof address);
-    close(fd);
-    return used ? fail("%s: Address already in use", endpoint) : 0;
-}
-
-/* Binds to the address of a host name, which is looked up as IPv4, as for a client. To listen,
- * libzmq accepts numbers and names of devices, such as eth0, but not host names. */
-static int bind_host(struct socket *s)
-{
-    char host[256], address[INET_ADDRSTRLEN], numeric[INET_ADDRSTRLEN + 32];
-    const char *at = s->endpoint + strlen("tcp://"), *colon = strrchr(at, ':');
-    const struct addrinfo wanted = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
-    if (!colon || (size_t)(colon - at) >= sizeof host)
-        return fail("%s: no host and port", s->endpoint);
-    snprintf(host, sizeof host, "%.*s", (int)(colon - at), at);
-    if (strlen(colon) > 16 || getaddrinfo(host, NULL, &wanted, &found))
-        return fail("%s: there is no device or host %s", s->endpoint, host);
-    const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)found->ai_addr;
-    inet_ntop(AF_INET, &in->sin_addr, address, sizeof address);
-    freeaddrinfo(found);
-    snprintf(numeric, sizeof numeric, "tcp://%s%s", address, colon);
-    return zmq_bind(s->zmq, numeric) ? fail("%s: %s", s->endpoint, zmq_why()) : 0;
-}
-
 static int bind_endpoint(struct socket *s)
 {
+    char numeric[ADDRESS_NUMERIC];
     if (!zmq_bind(s->zmq, s->endpoint))
         return 0;
     if (zmq_errno() == ENODEV && !strncmp(s->endpoint, "tcp://", strlen("tcp://")))
-        return bind_host(s);
+        return address_numeric(s->endpoint, numeric, sizeof numeric) ||
+                       (zmq_bind(s->zmq, numeric) && fail("%s: %s", s->endpoint, zmq_why()))
+                   ? -1
+                   : 0;
     return fail("%s: %s", s->endpoint, zmq_why());
 }
 
@@ -209,12 +172,14 @@ struct socket *socket_open(enum socket_role role, const char *endpoint,
     }
     if (set_options(s, config) || open_monitor(s))
         goto failed;
-    if (listens(s) && check_path(endpoint))
+    if (listens(s) && address_check_path(endpoint))
         goto failed;
     if (listens(s) ? bind_endpoint(s) : connect_endpoint(s))
         goto failed;
     if (listens(s) && !strncmp(endpoint, "ipc://", 6) && endpoint[6] != '@')
         s->path = s->endpoint + 6;
+    if (s->path && role == SOCKET_ROUTER && shared_memory_wanted(config))
+        s->meeting = meeting_open(endpoint, (size_t)config->max_frame);
     return s;
 failed:
     socket_close(s, 0);
@@ -289,6 +254,8 @@ static void read_events(struct socket *s)
             else if (s->left < s->joined)
                 s->left++;
             close_connection(s, fd);
+            if (s->meeting)
+                meeting_sweep(s->meeting);
         } else {
             s->failed_handshakes++;
             s->refused = true;
@@ -307,10 +274,11 @@ bool socket_gone(const struct socket *s, int connection)
     return true;
 }
 
-void socket_traffic(const struct socket *s, int64_t *out, int64_t *in)
+void socket_traffic(const struct socket *s, int64_t *out, int64_t *in, struct traffic *shared)
 {
     *out = s->sent;
     *in = s->taken;
+    *shared = s->shared;
 }
 
 /* Waits for any of `events` on the socket, or for an event of the monitor. */
@@ -372,6 +340,7 @@ int socket_close(struct socket *s, double patience)
             status =
                 fail("%s: the peer did not take what was sent within %g s", s->endpoint, patience);
     }
+    meeting_close(s->meeting);
     free(s->open);
     free(s->run);
     free(s->endpoint);
@@ -411,6 +380,24 @@ static int send_part(struct socket *s, zmq_msg_t *part, int flags)
     return 0;
 }
 
+/* Sends the parts of an envelope and a message, which it closes on failure. */
+static int send_message(struct socket *s, const struct envelope *to, zmq_msg_t *message)
+{
+    for (int i = 0; to && i < to->n; i++) {
+        zmq_msg_t part;
+        bool good = zmq_msg_init_size(&part, to->parts[i].size) == 0;
+        if (good)
+            memcpy(zmq_msg_data(&part), to->parts[i].bytes, to->parts[i].size);
+        else
+            fail_memory(s->endpoint);
+        if (!good || send_part(s, &part, ZMQ_SNDMORE)) {
+            zmq_msg_close(message);
+            return -1;
+        }
+    }
+    return send_part(s, message, 0);
+}
+
 int socket_send(struct socket *s, const struct envelope *to, struct frame *f)
 {
     const unsigned char *bytes;
@@ -426,22 +413,46 @@ int socket_send(struct socket *s, const struct envelope *to, struct frame *f)
         frame_free(f);
         return fail("%s: %s", s->endpoint, zmq_why());
     }
-    for (int i = 0; to && i < to->n; i++) {
-        zmq_msg_t part;
-        bool good = zmq_msg_init_size(&part, to->parts[i].size) == 0;
-        if (good)
-            memcpy(zmq_msg_data(&part), to->parts[i].bytes, to->parts[i].size);
-        else
-            fail_memory(s->endpoint);
-        if (!good || send_part(s, &part, ZMQ_SNDMORE)) {
-            zmq_msg_close(&message);
-            return -1;
-        }
-    }
-    if (send_part(s, &message, 0))
+    if (send_message(s, to, &message))
         return -1;
     s->sent += (int64_t)size;
     return 0;
+}
+
+int socket_send_header(struct socket *s, const struct envelope *to, struct frame *f)
+{
+    const unsigned char *bytes;
+    size_t size, data = f->data_size;
+    zmq_msg_t message;
+    if (*s->run)
+        frame_set_meta(f, "run", s->run);
+    /* The header is copied, since libzmq would free the frame, and with it the memory that it holds,
+     * on a thread of its own. */
+    int bad = frame_seal_header(f, s->crc, &bytes, &size);
+    if (!bad && zmq_msg_init_size(&message, size))
+        bad = fail_memory(s->endpoint);
+    else if (!bad)
+        memcpy(zmq_msg_data(&message), bytes, size);
+    frame_free(f);
+    if (bad || send_message(s, to, &message))
+        return -1;
+    s->sent += (int64_t)(size + data);
+    s->shared.out += (int64_t)data;
+    s->shared.n++;
+    return 0;
+}
+
+struct borrower *socket_borrower(const struct socket *s, const struct envelope *from)
+{
+    if (!s->meeting || from->n < 2)
+        return NULL;
+    const struct envelope_part *last = &from->parts[from->n - 1];
+    return meeting_find(s->meeting, last->bytes, last->size);
+}
+
+void socket_share(struct socket *s, const struct frame_finder *finder)
+{
+    s->finder = *finder;
 }
 
 int socket_drain(struct socket *s)
@@ -467,6 +478,15 @@ static int check_run(const struct socket *s, const struct frame *f)
         return 0;
     return run ? fail("a frame of run %.64s, not of %s", run, s->run)
                : fail("a frame of no run, not of %s", s->run);
+}
+
+/* Returns the frame of a message, with data that may be in shared memory. */
+static struct frame *parse(const struct socket *s, const struct envelope *from, zmq_msg_t *message)
+{
+    struct borrower *b = socket_borrower(s, from);
+    const struct frame_finder finder = b ? borrower_finder(b) : s->finder;
+    return frame_parse_shared(zmq_msg_data(message), zmq_msg_size(message),
+                              listens(s) ? "a message" : s->endpoint, finder.find ? &finder : NULL);
 }
 
 /* Reads one message that has arrived. Its last part is the frame, the parts before it are the
@@ -501,12 +521,13 @@ static enum socket_result read_message(struct socket *s, struct frame **out, str
     }
     read_events(s); /* a connection is accepted before its messages arrive */
     from->connection = connection_number(s, zmq_msg_get(&part, ZMQ_SRCFD));
-    *out = frame_parse(zmq_msg_data(&part), zmq_msg_size(&part),
-                       listens(s) ? "a message" : s->endpoint);
+    *out = parse(s, from, &part);
     const size_t size = zmq_msg_size(&part);
     zmq_msg_close(&part);
     if (*out && (!listens(s) || !check_run(s, *out))) {
-        s->taken += (int64_t)size;
+        const size_t shared = (*out)->shared ? (*out)->data_size : 0;
+        s->taken += (int64_t)(size + shared);
+        s->shared.in += (int64_t)shared;
         return SOCKET_FRAME;
     }
     frame_free(*out);

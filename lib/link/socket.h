@@ -7,7 +7,9 @@
 #define SOCKET_H
 
 #include "frame/frame.h"
+#include "link/borrower.h"
 #include "link/endpoint.h"
+#include "link/traffic.h"
 
 /* Types of ZeroMQ sockets: DEALER and ROUTER are the ends of links, PUSH and PULL of streams. */
 enum socket_role { SOCKET_DEALER, SOCKET_ROUTER, SOCKET_PUSH, SOCKET_PULL };
@@ -46,6 +48,14 @@ struct envelope {
  * ROUTER, else NULL. Waits for a connection and for room, up to the timeout. */
 int socket_send(struct socket *s, const struct envelope *to, struct frame *f);
 
+/* Does the same with the header alone of a frame whose data lies in shared memory that the receiver
+ * has too. A client sends its token as the only part of `to` (meeting.h). */
+int socket_send_header(struct socket *s, const struct envelope *to, struct frame *f);
+/* Returns the memory that a ROUTER shares with the sender of a message, or NULL. */
+struct borrower *socket_borrower(const struct socket *s, const struct envelope *from);
+/* Lets a DEALER find the data of replies in shared memory. The finder is copied. */
+void socket_share(struct socket *s, const struct frame_finder *finder);
+
 enum socket_result {
     SOCKET_FAILED = -1, /* fail_message() says why */
     SOCKET_NOTHING = 0, /* no message came */
@@ -65,9 +75,9 @@ enum socket_result socket_receive(struct socket *s, double seconds, struct frame
 /* Returns true if the connection that an envelope names is closed. Call this only when nothing is
  * left to receive. */
 bool socket_gone(const struct socket *s, int connection);
-/* Sets *out and *in to the bytes of the frames sent and received so far, without what ZeroMQ adds.
- */
-void socket_traffic(const struct socket *s, int64_t *out, int64_t *in);
+/* Sets *out and *in to the bytes of the frames sent and received so far, without what ZeroMQ adds,
+ * and *shared to what of them went through shared memory. */
+void socket_traffic(const struct socket *s, int64_t *out, int64_t *in, struct traffic *shared);
 
 /* Prints on stderr that a peer was refused and why, for the first ten peers. */
 void socket_tell_refusal(struct socket *s, const char *why);

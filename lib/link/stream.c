@@ -73,12 +73,13 @@ static void tell_edge(const struct feed *s)
     struct traffic edge = {.what = "frames", .n = s->frames, .waited = s->waited};
     if (!s->over)
         return;
+    struct traffic shared = {.n = s->frames};
     if (s->socket)
-        socket_traffic(s->socket, &edge.out, &edge.in);
-    else
+        socket_traffic(s->socket, &edge.out, &edge.in, &shared);
+    else {
         edge.in = frame_reader_taken(s->reader);
-    const struct traffic shared = {
-        .what = edge.what, .n = s->frames, .in = s->reader ? frame_reader_found(s->reader) : 0};
+        shared.in = frame_reader_found(s->reader);
+    }
     traffic_report(s->name, &edge, &shared);
 }
 
@@ -542,7 +543,7 @@ int sink_end(struct sink *s)
     struct traffic edge = {.what = "frames", .n = s->next_seq - 1, .out = s->bytes};
     edge.waited = s->waited;
     if (s->socket) {
-        socket_traffic(s->socket, &edge.out, &edge.in);
+        socket_traffic(s->socket, &edge.out, &edge.in, &s->shared);
         bad = socket_drain(s->socket);
         bad = socket_close(s->socket, bad ? 0 : s->timeout) || bad;
     } else if (s->file.file)
@@ -553,7 +554,6 @@ int sink_end(struct sink *s)
         fail_prefix("%s", s->name);
     if (s->child)
         child_stop(&s->child);
-    s->shared.what = edge.what;
     if (!bad)
         traffic_report(s->name, &edge, &s->shared);
     free_sink(s);

@@ -189,7 +189,7 @@ static void test_only_the_two_ends_of_the_offered_pipes_share(void **state)
     assert_null(open_with(wrong, to[0], from[1]));
     assert_int_equal(borrower_describe(wrong, 9999, ends[0], from[1]), -1); /* not pipes */
 
-    struct lender *l = lender_new(ends[0], LIMIT);
+    struct lender *l = lender_new(ends[0], LIMIT, false);
     assert_false(lender_is_open(l));
     assert_null(lender_take(l, SIZE));
     struct borrower *b = open_with(offer, to[0], from[1]);
@@ -224,7 +224,7 @@ static struct pair open_pair(void)
     assert_int_equal(shared_memory_channel(ends), 0);
     assert_int_equal(borrower_describe(offer, ends[1], p.to[0], p.from[1]), 0);
     p.channel = dup(ends[0]); /* to send what a lender never would */
-    p.lender = lender_new(ends[0], LIMIT);
+    p.lender = lender_new(ends[0], LIMIT, false);
     p.borrower = open_with(offer, p.to[0], p.from[1]);
     assert_non_null(p.borrower);
     p.requests = frame_reader_new(LIMIT, "requests");
