@@ -4,7 +4,7 @@ set -eu
 . "$(dirname "$0")/../lib.sh"
 export OMP_WAIT_POLICY=passive SIMCLR_EDGES=1
 
-augment --data shapes --batch 32 --steps 2 --threads 1 >views.st
+augment --data shapes --batch 32 --steps 2 --threads 1 >views.st 2>/dev/null
 # Trains, with options for the encoder; writes NAME.model, NAME.state, NAME.head and NAME.err.
 train() { # NAME, --opt of the encoder, loss, option...
     local name=$1 opt=$2 loss=$3
@@ -58,11 +58,11 @@ check "frames and bytes of the edges are those of whole frames" same_edges
 for side in client server; do
     off=--no-shared-memory
     one_side() {
-        if [ $side = client ]; then
-            train $side "$(opt $side)" ntxent $off
+        if [ "$side" = client ]; then
+            train "$side" "$(opt "$side")" ntxent "$off"
         else
-            train $side "$(opt $side $off)" ntxent
-        fi && same $side whole && ! grep 'shared memory of exec:lars .*state' $side.err
+            train "$side" "$(opt "$side" "$off")" ntxent
+        fi && same "$side" whole && ! grep 'shared memory of exec:lars .*state' "$side.err"
     }
     check "--no-shared-memory on the side of the $side" one_side
 done
@@ -122,6 +122,85 @@ else
     skip "a loss in Python" "python3-numpy is not installed"
 fi
 
+# ---- ipc:// ----
+# Two stages that share an optimizer at ipc://NAME.ipc, or two workers with a reduce before it.
+stages() { # NAME, command before encode
+    local name=$1
+    shift
+    lars --listen "ipc://$name.ipc" --state "$name.state" 2>"$name.lars" &
+    env "$@" encode --width 0.25 --threads 1 --opt "ipc://$name.ipc" \
+        --next "exec:project --threads 1 --opt ipc://$name.ipc --next exec:ntxent" \
+        <views.st 2>"$name.err" >"$name.st" && wait $!
+}
+workers() { # NAME
+    local name=$1 rank
+    lars --listen "ipc://$name.ipc" --state "$name.state" 2>"$name.lars" &
+    reduce --world 2 --listen "ipc://$name.reduce.ipc" --next "ipc://$name.ipc" 2>"$name.reduce" &
+    gather --world 2 --listen "ipc://$name.gather.ipc" \
+        --next "exec:project --layers 0 --next exec:ntxent" 2>"$name.gather" &
+    reduce --world 2 --listen "ipc://$name.sync.ipc" 2>/dev/null &
+    for rank in 0 1; do
+        augment --data shapes --batch 32 --steps 2 --threads 1 --shard $rank/2 2>/dev/null |
+            encode --width 0.25 --threads 1 --opt "ipc://$name.reduce.ipc" --sync "ipc://$name.sync.ipc" \
+                --next "ipc://$name.gather.ipc" 2>"$name.$rank.err" >/dev/null &
+    done
+    wait
+    [ -s "$name.state" ]
+}
+over_ipc() {
+    SIMCLR_SHARED_MEMORY=0 stages plain A=b && stages ipc A=b && cmp plain.state ipc.state &&
+        ! grep 'shared memory of ipc' plain.err plain.lars && [ -n "$(shared ipc 'encode: shared memory of ipc')" ] &&
+        [ -n "$(shared ipc 'project: shared memory of ipc')" ] && grep '^lars: shared memory of ipc' ipc.lars
+}
+check "links over ipc:// end in the same bits" over_ipc
+check "a client over ipc:// with SIMCLR_SHARED_MEMORY=0 gets whole frames" eval \
+    'stages off SIMCLR_SHARED_MEMORY=0 && cmp plain.state off.state && ! grep "shared memory of ipc" off.err off.lars'
+parallel() {
+    SIMCLR_SHARED_MEMORY=0 workers two && workers both && cmp two.state both.state &&
+        [ -n "$(shared both.0 'encode: shared memory of ipc://both.reduce')" ] &&
+        [ -n "$(shared both.1 'encode: shared memory of ipc://both.reduce')" ] &&
+        grep '^reduce: shared memory of ipc://both.ipc' both.reduce
+}
+check "two workers end in the same bits" parallel
+cat >proxy.py <<'END_OF_PROXY'
+"""Stands between a client at ipc://front.ipc and a server at ipc://middle.ipc, and counts bytes."""
+import sys
+import zmq
+
+context = zmq.Context()
+front, back = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
+front.bind("ipc://front.ipc")
+back.connect("ipc://middle.ipc")
+poller = zmq.Poller()
+poller.register(front)
+poller.register(back)
+total, ends = 0, 0
+while ends < 1:
+    for socket, other in ((front, back), (back, front)):
+        if socket.poll(20):
+            parts = socket.recv_multipart()
+            if len(parts) != 2:
+                sys.exit(f"{len(parts)} parts")
+            total += len(parts[-1])
+            ends += b'"end"' in parts[-1][:200]
+            other.send_multipart(parts)
+print(total)
+END_OF_PROXY
+if python_has zmq; then
+    proxied() {
+        lars --listen ipc://middle.ipc --state middle.state 2>middle.lars &
+        local server=$!
+        in_time /usr/bin/python3 proxy.py >proxy.out &
+        encode --width 0.25 --threads 1 --opt ipc://front.ipc \
+            --next "exec:project --threads 1 --layers 0 --next exec:ntxent" <views.st 2>middle.err >/dev/null &&
+            wait $! && wait $server && rm front.ipc && ! grep 'shared memory of ipc' middle.err middle.lars &&
+            [ "$(cat proxy.out)" -gt 8000000 ]
+    }
+    check "a proxy between client and server sees whole frames" proxied
+else
+    skip "a proxy between client and server" "python3-zmq is not installed"
+fi
+check "no socket is left" eval '! find . -name "*.ipc*" | grep .'
 # ---- what is left ----
 segments() { # of a process
     grep -c 'memfd:simclr' "/proc/$1/maps" || true
@@ -129,17 +208,23 @@ segments() { # of a process
 descriptors() {
     find "/proc/$1/fd" -mindepth 1 -printf '%l\n' 2>/dev/null | grep -c memfd || true
 }
-# Starts a run that reads its views from a fifo. Sets the numbers of its processes.
+# Starts a run that reads its views from a fifo, over exec: or ipc://. Sets the numbers of its processes.
 start() {
-    rm -f in.fifo out.fifo lars.pid
+    rm -f in.fifo out.fifo lars.pid kill.ipc
     mkfifo in.fifo out.fifo
-    encode --width 0.25 --threads 1 --opt 'exec:echo $$ >lars.pid; exec lars --model kill.model 2>lars.err' \
-        --next 'exec:project --layers 0 --next exec:ntxent 2>/dev/null' <in.fifo >out.fifo 2>encode.err &
+    local opt='exec:echo $$ >lars.pid; exec lars --model kill.model 2>lars.err'
+    if [ "$1" = ipc ]; then
+        opt=ipc://kill.ipc
+        lars --listen $opt --model kill.model 2>lars.err &
+        echo $! >lars.pid
+    fi
+    encode --width 0.25 --threads 1 --opt "$opt" --next 'exec:project --layers 0 --next exec:ntxent 2>/dev/null' \
+        <in.fifo >out.fifo 2>encode.err &
     encode=$!
     exec 8>in.fifo 9<out.fifo
     augment --data shapes --batch 8 --steps 9 --threads 1 >&8 2>/dev/null &
     augment=$!
-    step 2 # the answer to the second step: buckets are known, both sets of segments made
+    step 2 || return 1 # buckets are known, and both sets of segments made
     lars=$(cat lars.pid)
 }
 cat >answers.py <<'END_OF_ANSWERS'
@@ -162,39 +247,47 @@ END_OF_ANSWERS
 step() {
     in_time python3 answers.py "$1"
 }
-bounded() {
-    start || return 1
-    local first second
-    first="$(segments $encode) $(segments "$lars")"
-    [ "$(segments $encode)" -gt 4 ] && [ "$(descriptors $encode) $(descriptors "$lars")" = "0 0" ] || return 1
-    step 6 || return 1
-    second="$(segments $encode) $(segments "$lars")"
-    echo "segments: $first, $second"
-    [ "$first" = "$second" ] && [ "$(descriptors $encode) $(descriptors "$lars")" = "0 0" ]
-}
-check "the number of segments does not grow from step to step, and no descriptor stays open" bounded
 stop() {
     exec 8>&- 9<&-
-    wait $augment $encode 2>/dev/null || true
+    wait "$augment" "$encode" 2>/dev/null || true
 }
-stop
+counts() {
+    echo "$(segments "$encode") $(segments "$lars") $(descriptors "$encode") $(descriptors "$lars")"
+}
+bounded() { # exec|ipc
+    local first second status=0
+    start "$1" || return 1
+    first=$(counts)
+    step 6 || return 1
+    second=$(counts)
+    echo "segments and descriptors: $first, then $second"
+    [[ $first = "$second" && $first =~ ^[1-9][0-9]*\ [1-9][0-9]*\ 0\ 0$ ]] || status=1
+    stop
+    return $status
+}
 killed_server() {
-    start || return 1
+    start "$1" || return 1
     kill -9 "$lars"
     cat <&9 >/dev/null
     stop
     cat encode.err
-    [ "$(grep -c . encode.err)" = 1 ] && grep -q '^encode: exec:echo .* was killed by SIGKILL$' encode.err
+    [ "$(grep -c . encode.err)" = 1 ] && grep -Eq "^encode: $2\$" encode.err
 }
-unset SIMCLR_EDGES
-check "an optimizer that is killed is one line" killed_server
 killed_client() {
-    start || return 1
+    start "$1" || return 1
     kill -9 $encode
     stop
     in_time tail --pid="$lars" -f /dev/null
     cat lars.err
-    [ "$(grep -c . lars.err)" = 1 ] && grep -q '^lars: stdin: \(ended without an end frame: its producer died\|truncated .*\)$' lars.err
+    [ "$(grep -c . lars.err)" = 1 ] && grep -Eq "^lars: $2\$" lars.err
 }
-check "a stage that is killed is one line" killed_client
+unset SIMCLR_EDGES
+for kind in exec ipc; do
+    check "over $kind the number of segments does not grow, and no descriptor stays open" bounded $kind
+done
+check "an optimizer at exec: that is killed is one line" killed_server exec 'exec:echo .* was killed by SIGKILL'
+check "one at ipc:// as well" killed_server ipc 'ipc://kill.ipc: the connection was lost'
+check "a stage that is killed is one line to its command" \
+    killed_client exec 'stdin: (ended without an end frame: its producer died|truncated .*)'
+check "and to a server at ipc://" killed_client ipc 'ipc://kill.ipc: client 0 went away without an end frame'
 done_testing

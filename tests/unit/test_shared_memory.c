@@ -11,12 +11,15 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/fail.h"
 #include "frame/frame_io.h"
 #include "link/borrower.h"
 #include "link/lender.h"
+#include "link/meeting.h"
 #include "link/shared_memory.h"
 #include <cmocka.h>
 
@@ -523,6 +526,115 @@ static void test_a_reader_without_memory_refuses_such_frames(void **state)
     close(ends[1]);
 }
 
+/* ---- ipc:// ---- */
+
+/* Makes a socket file as libzmq does, and returns its address. */
+static int make_socket_file(char *endpoint, size_t size)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "/tmp/test_shared_memory.%d",
+             (int)getpid());
+    snprintf(endpoint, size, "ipc://%s", address.sun_path);
+    unlink(address.sun_path);
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+static void test_clients_meet_the_server_of_a_socket_file(void **state)
+{
+    (void)state;
+    const int before = count_descriptors();
+    char endpoint[128];
+    unsigned char a[MEETING_TOKEN], b[MEETING_TOKEN], wrong[MEETING_TOKEN];
+    const int file = make_socket_file(endpoint, sizeof endpoint);
+    assert_int_equal(meeting_connect(endpoint, a), -1); /* a server that shares nothing */
+    struct meeting *m = meeting_open(endpoint, LIMIT);
+    assert_non_null(m);
+    assert_null(meeting_open(endpoint, LIMIT)); /* nobody else can take its place */
+    const int first = meeting_connect(endpoint, a), second = meeting_connect(endpoint, b);
+    assert_true(first >= 0 && second >= 0);
+    memcpy(wrong, a, sizeof wrong);
+    wrong[MEETING_TOKEN - 1] ^= 1;
+    assert_null(meeting_find(m, wrong, MEETING_TOKEN));
+    assert_null(meeting_find(m, a, MEETING_TOKEN - 1));
+    assert_null(meeting_find(m, (const unsigned char[MEETING_TOKEN]){0}, MEETING_TOKEN));
+    struct borrower *of_a = meeting_find(m, a, MEETING_TOKEN);
+    assert_true(of_a && of_a != meeting_find(m, b, MEETING_TOKEN));
+    assert_ptr_equal(of_a, meeting_find(m, a, MEETING_TOKEN));
+
+    /* what a client lends is its own: another one's token does not find it */
+    struct lender *l = lender_new(first, LIMIT, true);
+    struct frame_memory *memory = lender_take(l, SIZE);
+    assert_non_null(memory);
+    struct frame_finder finder = borrower_finder(meeting_find(m, b, MEETING_TOKEN));
+    assert_null(finder.find(finder.user, 0, SIZE));
+    assert_message("which has not come");
+    finder = borrower_finder(of_a);
+    struct frame_memory *same = finder.find(finder.user, 0, SIZE);
+    assert_non_null(same);
+    memory->bytes[SIZE - 1] = 9;
+    assert_int_equal(same->bytes[SIZE - 1], 9);
+
+    memory->release(memory);
+    lender_free(l); /* the client is gone; a frame of the server still uses its memory */
+    meeting_sweep(m);
+    assert_null(meeting_find(m, a, MEETING_TOKEN));
+    assert_non_null(meeting_find(m, b, MEETING_TOKEN));
+    assert_int_equal(same->bytes[SIZE - 1], 9);
+    same->release(same);
+    close(second);
+    meeting_close(m);
+    assert_int_equal(meeting_connect(endpoint, a), -1);
+    unlink(endpoint + strlen("ipc://"));
+    close(file);
+    assert_int_equal(meeting_connect(endpoint, a), -1);
+    assert_null(meeting_open(endpoint, LIMIT));
+    assert_null(meeting_open("tcp://127.0.0.1:7000", LIMIT));
+    assert_int_equal(count_descriptors(), before);
+}
+
+static void test_strangers_who_connect_are_not_let_in(void **state)
+{
+    (void)state;
+    const int before = count_descriptors();
+    char endpoint[128];
+    unsigned char token[MEETING_TOKEN];
+    const int file = make_socket_file(endpoint, sizeof endpoint);
+    struct meeting *m = meeting_open(endpoint, LIMIT);
+    int strangers[3];
+    struct stat status;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    assert_int_equal(stat(endpoint + strlen("ipc://"), &status), 0);
+    const int n =
+        snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "simclr-memory-1-%jx-%jx",
+                 (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+    for (int i = 0; i < 3; i++) {
+        strangers[i] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+        assert_int_equal(
+            connect(strangers[i], (struct sockaddr *)&address,
+                    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)),
+            0);
+    }
+    /* the first says nothing, the second sends a descriptor, the third something else */
+    assert_int_equal(shared_memory_send(strangers[1], token, MEETING_TOKEN, file), 0);
+    assert_int_equal(shared_memory_send(strangers[2], "hello", 5, -1), 0);
+    const int channel = meeting_connect(endpoint, token);
+    assert_true(channel >= 0);
+    assert_non_null(meeting_find(m, token, MEETING_TOKEN));
+    char byte;
+    for (int i = 0; i < 3; i++) { /* they have been hung up on */
+        const ssize_t got = recv(strangers[i], &byte, 1, 0);
+        assert_true(got == 0 || got == -1);
+        close(strangers[i]);
+    }
+    close(channel);
+    meeting_close(m);
+    unlink(endpoint + strlen("ipc://"));
+    close(file);
+    assert_int_equal(count_descriptors(), before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -538,6 +650,8 @@ int main(void)
         cmocka_unit_test(test_offers_that_break_the_rules_are_refused),
         cmocka_unit_test(test_a_server_can_answer_only_where_it_was_asked),
         cmocka_unit_test(test_a_reader_without_memory_refuses_such_frames),
+        cmocka_unit_test(test_clients_meet_the_server_of_a_socket_file),
+        cmocka_unit_test(test_strangers_who_connect_are_not_let_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
