@@ -27,7 +27,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     config.resume = resume;
     config.state = resume ? input_path(fd) : "";
     config.save_every = 0;
-    const struct optimizer_rule rule = {"lars", 1, {"momentum"}, &lars, options, update};
+    const struct optimizer_rule rule = {.name = "lars",
+                                        .n_slots = 1,
+                                        .slots = {"momentum"},
+                                        .hyper = &lars,
+                                        .options = options,
+                                        .update = update,
+                                        .measure = measure,
+                                        .apply = apply};
     struct server *server = server_open(&server_options);
     assert(server);
     if (optimizer_serve(server, &rule, &config))

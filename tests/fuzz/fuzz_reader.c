@@ -11,6 +11,25 @@
 #include "frame/frame_io.h"
 #include "input.h"
 
+/* Shared memory that both readers find, so that frames without data are read as well. */
+static _Alignas(64) unsigned char bytes_shared[1 << 12];
+
+static void release(struct frame_memory *m)
+{
+    free(m);
+}
+
+static struct frame_memory *find(void *user, uint32_t number, size_t size)
+{
+    assert(!user);
+    if (number > 0xff || size > sizeof bytes_shared)
+        return fail_null("no such memory");
+    struct frame_memory *m = malloc(sizeof *m);
+    assert(m);
+    *m = (struct frame_memory){bytes_shared, sizeof bytes_shared, number, release};
+    return m;
+}
+
 /* Takes the next frame and compares it with that of the whole stream, or compares the failures if
  * the whole stream is at its end as well. */
 static void compare(enum frame_reader_state state, struct frame *f, struct frame_reader *whole,
@@ -62,6 +81,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     uint8_t piece[256];
     struct frame_reader *a = frame_reader_new(INPUT_MAX_FRAME, "it"),
                         *b = frame_reader_new(INPUT_MAX_FRAME, "it");
+    frame_reader_share(a, &(struct frame_finder){find, NULL});
+    frame_reader_share(b, &(struct frame_finder){find, NULL});
     assert(a && b && !pipe2(ends, O_CLOEXEC | O_NONBLOCK));
     bool more = true;
     for (off_t at = 0; more;) {
