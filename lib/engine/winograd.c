@@ -221,10 +221,11 @@ void winograd_pack_backward(const struct gemm_kernel *p, const struct winograd_s
 
 /* ---- forward ---- */
 
-/* Multiplies n tiles by the weights, one position after the other, so that a position's tiles stay
- * in the cache while its weights stream past them. */
+/* Multiplies n tiles by the weights of the output channels `from` to `until` - 1, one position after
+ * the other, so that a position's tiles stay in the cache while its weights stream past them. */
 static void multiply_tiles(const struct gemm_kernel *p, const struct winograd_shape *s,
-                           const struct winograd_forward_memory *f, const float *packed, int64_t n)
+                           const struct winograd_forward_memory *f, const float *packed, int64_t n,
+                           int64_t from, int64_t until)
 {
     const int64_t inputs = count_round_up(s->c, LANES),
                   packed_next = packed_position(p, s->c, s->o);
@@ -232,33 +233,43 @@ static void multiply_tiles(const struct gemm_kernel *p, const struct winograd_sh
         f->steps[i] = (struct gemm_step){.a = i * f->v.rows * LANES * (int64_t)sizeof(float),
                                          .b = i * (int64_t)gemm_kernel_step_bytes(p)};
     for (int64_t q = 0; q < POSITIONS; q++)
-        for (int64_t k = 0; k < s->o; k += p->columns)
+        for (int64_t k = from; k < until; k += p->columns)
             for (int64_t t = 0; t < n; t += p->rows)
                 p->block(winograd_planes_at(&f->v, t, 0) + q * f->v.position, LANES * sizeof(float),
                          packed + q * packed_next + k * inputs, f->steps, inputs / LANES,
                          winograd_planes_at(&f->m, t, k) + q * f->m.position);
 }
 
+/* A task is a strip or, if there are fewer strips than threads, some output channels of a strip:
+ * then each of a strip's tasks transforms the inputs for itself. */
 void winograd_forward(const struct gemm_kernel *p, const struct winograd_shape *s, const void *x,
                       const float *packed, void *y, double *sums, bool add,
                       const struct workspace *work)
 {
     const struct winograd_cut k = cut(s, work->threads);
+    int64_t unit = p->columns;
+    while (unit % LANES)
+        unit += p->columns;
+    const int64_t units = count_divide_up(s->o, unit);
+    const int64_t shares = count_min(units, count_divide_up(work->threads, k.strips));
 #pragma omp parallel num_threads(work->threads)
     {
         struct winograd_forward_memory f;
         forward_memory(p, s, workspace_of_thread(work), &f);
         p->begin();
 #pragma omp for schedule(dynamic)
-        for (int64_t i = 0; i < k.strips; i++) {
-            const int64_t part = i * k.strip, end = count_min(part + k.strip, k.count);
+        for (int64_t i = 0; i < k.strips * shares; i++) {
+            const int64_t strip = i / shares, share = i % shares;
+            const int64_t from = units * share / shares * unit;
+            const int64_t until = count_min(units * (share + 1) / shares * unit, s->o);
+            const int64_t part = strip * k.strip, end = count_min(part + k.strip, k.count);
             const int64_t first = part_tile(s, &k, part), n = part_tile(s, &k, end) - first;
             winograd_transform_inputs(s, x, first, n, s->c, &f.v);
-            multiply_tiles(p, s, &f, packed, n);
+            multiply_tiles(p, s, &f, packed, n, from, until);
             for (int64_t j = part; j < end; j++) {
                 const int64_t at = part_tile(s, &k, j);
-                winograd_transform_outputs(s, &f.m, at - first, at, part_tile(s, &k, j + 1) - at, y,
-                                           sums ? sums + j * 2 * s->o : NULL, add);
+                winograd_transform_outputs(s, &f.m, at - first, at, part_tile(s, &k, j + 1) - at,
+                                           from, until, y, sums ? sums + j * 2 * s->o : NULL, add);
             }
         }
         p->end();

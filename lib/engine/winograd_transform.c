@@ -381,29 +381,29 @@ static inline void add_sums(const float *restrict tile, int64_t lanes, double *r
 
 MULTIVERSION void winograd_transform_outputs(const struct winograd_shape *s,
                                              const struct winograd_planes *m, int64_t row,
-                                             int64_t first, int64_t n, void *y, double *sums,
-                                             bool add)
+                                             int64_t first, int64_t n, int64_t from, int64_t until,
+                                             void *y, double *sums, bool add)
 {
     const int64_t o = s->o;
     const bool bf16 = s->bf16;
     const bool whole = m->columns % LANES == 0;
     const int64_t position = whole ? m->position : LANES;
     float lines[TILE][SPAN][LANES], tile[TILE][TILE][LANES], found[POSITIONS][LANES];
-    if (sums)
-        memset(sums, 0, (size_t)(2 * o) * sizeof *sums);
+    for (int64_t i = 0; sums && i < 2 * o; i += o)
+        memset(sums + i + from, 0, (size_t)(until - from) * sizeof *sums);
     struct winograd_place at = place_of(s, first);
     for (int64_t t = row; t < row + n; t++, next_place(s, &at)) {
         const int64_t down = count_min(TILE, s->h - at.y), across = count_min(TILE, s->w - at.x);
         const int64_t corner = ((at.image * s->h + at.y) * s->w + at.x) * o;
         struct winograd_place next = at;
         next_place(s, &next);
-        for (int64_t k = 0; k < o; k += LANES) {
+        for (int64_t k = from; k < until; k += LANES) {
             prefetch_pixels(s, y, o, &next, k, true);
             if (!whole)
                 gather_lanes(m, t, k, found);
-            const float *from = whole ? winograd_planes_at(m, t, k) : found[0];
+            const float *products = whole ? winograd_planes_at(m, t, k) : found[0];
             for (int64_t j = 0; j < SPAN; j++)
-                output_line(from + j * position, SPAN * position, lines[0][j], SPAN * LANES);
+                output_line(products + j * position, SPAN * position, lines[0][j], SPAN * LANES);
             for (int64_t i = 0; i < TILE; i++)
                 output_line(lines[i][0], LANES, tile[i][0], LANES);
             const int64_t lanes = count_min(LANES, o - k);

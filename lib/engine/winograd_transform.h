@@ -45,12 +45,14 @@ static inline size_t winograd_value_bytes(bool bf16)
 void winograd_transform_inputs(const struct winograd_shape *s, const void *x, int64_t first,
                                int64_t n, int64_t channels, const struct winograd_planes *v);
 
-/* Transforms rows `row` to row + n - 1 of m, which are the tiles from `first` on, and writes them
- * to y, or adds them with `add`. Unless sums is NULL, sets it, (2, o), to the sums of these tiles'
- * values and of their squares as they are stored, but before rounding to y's type. */
+/* Transforms the channels `from` to `until` - 1 of rows `row` to row + n - 1 of m, which are the
+ * tiles from `first` on, and writes them to y, or adds them with `add`. `from` is a multiple of 16,
+ * and so is `until` unless it is o. Unless sums is NULL, sets these channels of it, (2, o), to the
+ * sums of these tiles' values and of their squares as they are stored, but before rounding to y's
+ * type. */
 void winograd_transform_outputs(const struct winograd_shape *s, const struct winograd_planes *m,
-                                int64_t row, int64_t first, int64_t n, void *y, double *sums,
-                                bool add);
+                                int64_t row, int64_t first, int64_t n, int64_t from, int64_t until,
+                                void *y, double *sums, bool add);
 
 /* Transforms the gradients of the outputs of n tiles, from tile `first` on, to d's first rows. Sets
  * the channels up to a multiple of 16 to zeros. d has one group of columns, a multiple of 16. */

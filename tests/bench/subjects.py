@@ -162,7 +162,8 @@ class Pipeline(Subject):
         super().__init__(
             "sh", "-c", f"exec encode --arch resnet{depth} {run} {optimizer} --next \"$0\"",
             f"exec:project {run} {optimizer} --next 'exec:ntxent --threads {threads}'")
-        self.round()
+        for _ in range(2):  # to warm up, as torch_step.py does
+            self.round()
 
     def round(self):
         self.header["__metadata__"].update(step=str(self.steps), steps="1000000")
