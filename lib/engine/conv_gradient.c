@@ -12,8 +12,9 @@
 
 /* The gradient is a sum over pixels. Rows of A are output channels and run through the pixels of
  * dy, so they lie across the map; for a matrix unit, dy is transposed. Columns of B are input
- * channels, and a tap is an offset in the panel of x. Until the last step, sums are stored in blocks in the layout in which they
- * leave the registers: [input channels / columns][tap][output channels / rows][rows][columns].
+ * channels, and a tap is an offset in the panel of x. Until the last step, sums are stored in
+ * blocks in the layout in which they leave the registers: [input channels / columns][tap][output
+ * channels / rows][rows][columns].
  *
  * Small maps with many channels are "held". They have more weights than pixels, so sums should not
  * pass through memory once for each grain. All of dy is copied into panels first. A task then holds

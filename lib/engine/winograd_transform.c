@@ -483,6 +483,8 @@ MULTIVERSION void winograd_transform_products(const struct winograd_planes *m, i
 
 /* ---- weights ---- */
 
+_Static_assert((int)OUTPUTS == (int)TRANSPOSE_ROWS, "transpose_rows() reads a block's outputs");
+
 /* The weights of one block, as (inputs, taps, outputs): taps are in the order of memory. */
 typedef float block_of_weights[LANES][9][OUTPUTS];
 

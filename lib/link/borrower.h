@@ -14,8 +14,8 @@
 
 #include "frame/frame.h"
 
-/* What goes over the channel: the server's first and only message, with its final zero, and the
- * client's messages, each with the descriptor of a segment. Segments are numbered from 0. */
+/* The messages of the channel. The server sends only BORROWER_HELLO, with its final zero. After it
+ * the client sends an offer with the descriptor of each segment. Segments are numbered from 0. */
 #define BORROWER_HELLO "simclr shared memory 1"
 #define BORROWER_OFFER 0x53484d31u
 struct borrower_offer {
