@@ -137,10 +137,12 @@ DEBIAN_FUZZ = clang libclang-rt-dev libomp-dev
 DEBIAN_TSAN = clang libclang-rt-dev libomp-dev
 DEBIAN_TIDY = clang-tidy libomp-dev
 
-# On Debian and Ubuntu installs the missing packages, after saying so; elsewhere names them.
+# On Debian and Ubuntu installs the missing packages, after saying so; elsewhere names them. A package
+# of another architecture, as a cross compiler needs them, does not count as there.
 define install
-missing=; for p in $(1); do \
-	dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; \
+missing=; native=$$(dpkg --print-architecture 2>/dev/null); for p in $(1); do \
+	dpkg-query -W -f '$${Architecture} $${Status}\n' $$p 2>/dev/null | grep -qE "^(all|$$native) .*ok installed" || \
+		missing="$$missing $$p"; \
 done; \
 if ! command -v dpkg-query >/dev/null; then \
 	pkg-config --exists $(PKGS) 2>/dev/null || \
