@@ -22,7 +22,7 @@ PKGS = libpng libjpeg libwebp libwebpdemux libtiff-4 libexif libarchive zlib ope
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(WERROR),-Werror)
 OPENMP = -fopenmp
 ALL_CFLAGS = -std=gnu17 $(WARN) $(OPENMP) -fno-math-errno -fno-trapping-math $(CFLAGS) $(INSTRUMENT)
-ALL_CPPFLAGS = -iquote lib -D_GNU_SOURCE -DSIMCLR_VERSION='"$(VERSION)"' $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null) $(CPPFLAGS)
+ALL_CPPFLAGS = -iquote lib -D_GNU_SOURCE -DCL_TARGET_OPENCL_VERSION=120 -DSIMCLR_VERSION='"$(VERSION)"' $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null) $(CPPFLAGS)
 ALL_LDLIBS = $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) -llbfgs -lm $(LDLIBS)
 # The choice among a function's versions (base/multiversion.h) asks base/isa.h first.
 ALL_LDFLAGS = -Wl,--wrap=__cpu_indicator_init $(LDFLAGS)
@@ -100,6 +100,8 @@ $(BUILD)/lib/%.o: lib/%.c $(BUILD)/flags
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(ALL_CPPFLAGS) -MMD -MP -c -o $@ $<
 # Stages and optimizers on other processors must get the same bits (lib/optimizer/slow_copy.h).
 $(BUILD)/lib/optimizer/slow_copy.o: ALL_CFLAGS += -ffp-contract=off
+# kernels.c takes the text of these two into the program.
+$(BUILD)/lib/device/kernels.o: lib/device/kernels.cl lib/device/kernel_arguments.h
 # The archive follows the list of its objects: a source that is removed leaves it.
 $(shell echo '$(LIB_OBJ)' | cmp -s - $(BUILD)/objects || echo '$(LIB_OBJ)' >$(BUILD)/objects)
 $(BUILD)/libsimclr.a: $(LIB_OBJ) $(BUILD)/objects
@@ -130,7 +132,7 @@ $(BUILD)/tests/%: tests/unit/%.c $(BUILD)/libsimclr.a
 
 DEBIAN = gcc libc6-dev pkg-config procps libpng-dev libjpeg-dev libwebp-dev libtiff-dev \
 	libexif-dev libarchive-dev \
-	zlib1g-dev libopenblas-dev libzmq3-dev libjansson-dev liblbfgs-dev
+	zlib1g-dev libopenblas-dev libzmq3-dev libjansson-dev liblbfgs-dev opencl-c-headers
 DEBIAN_TESTS = libcmocka-dev shellcheck clang-format python3-numpy python3-pil python3-zmq \
 	python3-protobuf zstd curl gnuplot-nox
 DEBIAN_FUZZ = clang libclang-rt-dev libomp-dev

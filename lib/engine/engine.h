@@ -27,6 +27,7 @@
  * calls in this order:
  *
  *   allocate                          once, after all sizes are known
+ *   weights_changed                   before the first pass, and after each change
  *   conv_pack_forward                 of each convolution, after its weights changed
  *   load_bytes or load_floats         the input
  *   conv_forward, norm_forward ...    in the order of the plan
@@ -115,6 +116,10 @@ struct engine {
     /* Returns the rows of (2, o) doubles that conv_forward() needs for its sums, at least
      * s->grains. */
     int64_t (*conv_sum_rows)(struct engine *e, const struct conv_shape *s);
+
+    /* Tells that weights in host memory may have changed. Between two calls, an engine may use again
+     * what it has read from the same address. */
+    void (*weights_changed)(struct engine *e);
 
     /* Copy weights into the layout that conv_forward() and conv_backward_data() read. Packed
      * weights can be used for all shapes that differ only in images and grains. */

@@ -132,6 +132,12 @@ static int64_t sum_rows(struct engine *e, const struct conv_shape *s)
     return conv_sum_rows(values(e), s);
 }
 
+/* Packing reads the weights each time. */
+static void weights_changed(struct engine *e)
+{
+    (void)e;
+}
+
 static void pack_forward(struct engine *e, const struct conv_shape *s, const float *weight,
                          struct engine_place packed)
 {
@@ -296,6 +302,7 @@ static const struct engine table = {
     .conv_work_bytes = work_bytes,
     .conv_partial_bytes = partial_bytes,
     .conv_sum_rows = sum_rows,
+    .weights_changed = weights_changed,
     .conv_pack_forward = pack_forward,
     .conv_pack_backward = pack_backward,
     .conv_forward = forward,

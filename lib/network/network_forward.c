@@ -32,6 +32,8 @@ static void pack_weights(struct network *net, int i)
 
 static void pack_changed_weights(struct network *net)
 {
+    if (net->changed)
+        net->engine->weights_changed(net->engine);
     for (int i = 0; i < net->plan->n_operations && net->changed && !packs_at_use(net); i++)
         if (net->plan->operations[i].kind == PLAN_CONVOLUTION)
             pack_weights(net, i);

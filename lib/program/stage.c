@@ -1,8 +1,11 @@
 #include "program/stage.h"
 
 #include <stdio.h>
+#include <string.h>
 
+#include "base/flush.h"
 #include "base/warn.h"
+#include "device/opencl_devices.h"
 #include "link/server.h"
 #include "program/checkpoint.h"
 #include "program/link_options.h"
@@ -40,6 +43,11 @@ static int read_weights(struct stage_run *run, struct stage *stage)
     run->weights = NULL;
     frame_trim_memory();
     return 0;
+}
+
+static int open_engine(struct stage_run *run)
+{
+    return run->stage->identity || (run->engine = stage_engine()) ? 0 : -1;
 }
 
 static int open_links(struct stage_run *run)
@@ -96,13 +104,38 @@ static int close_links(struct stage_run *run)
         status = -1;
     if (link_close(run->sync))
         status = -1;
+    engine_free(run->engine);
     network_free(run->net);
     network_free(run->slow);
     return status;
 }
 
+/* Checks --device, and what the devices do not have. */
+static void check_device(void)
+{
+    const char *device = stage_options.device;
+    if (!strcmp(device, "cpu"))
+        return;
+    if (!opencl_names_device(device))
+        options_reject("--device: '%s' is not cpu, list, " OPENCL_DEVICE_FORM, device);
+    if (strcmp(stage_options.precision, "fp32"))
+        options_reject("--device %s computes in fp32, not in %s", device, stage_options.precision);
+    if (strcmp(stage_options.kernel, "auto"))
+        options_reject("--kernel %s is for --device cpu", stage_options.kernel);
+}
+
+static int list_devices(void)
+{
+    printf("cpu         this machine's processor\n");
+    opencl_print_devices(stdout);
+    return flush_stdout() == FLUSH_FAILED ? warn_failure() : 0;
+}
+
 int stage_run(struct stage *stage)
 {
+    if (!strcmp(stage_options.device, "list"))
+        return list_devices();
+    check_device();
     struct stage_run run = {.stage = stage};
     snprintf(run.dinput, sizeof run.dinput, "d%s", stage->input);
     snprintf(run.doutput, sizeof run.doutput, "d%s", stage->output);
@@ -123,7 +156,8 @@ int stage_run(struct stage *stage)
     struct server *server = server_open(&server_options);
     if (!server)
         return warn_failure();
-    if (read_weights(&run, stage) || open_links(&run) || serve(&run, server) || end_links(&run)) {
+    if (read_weights(&run, stage) || open_engine(&run) || open_links(&run) || serve(&run, server) ||
+        end_links(&run)) {
         const int status = warn_failure(); /* first, so that the cause comes first in a log */
         server_abandon(server);
         close_links(&run);

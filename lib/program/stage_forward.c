@@ -1,21 +1,27 @@
 #include <string.h>
 
+#include "device/engine_opencl.h"
 #include "engine/engine.h"
 #include "network/initialize.h"
 #include "program/checkpoint.h"
 #include "program/stage_options.h"
 #include "program/stage_parts.h"
 
+struct engine *stage_engine(void)
+{
+    const int threads = (int)stage_options.threads;
+    return strcmp(stage_options.device, "cpu")
+               ? engine_opencl_new(stage_options.device, threads)
+               : engine_choose(stage_options.precision, stage_options.kernel, threads);
+}
+
 int stage_forward_start(struct stage_run *run, const struct frame *request,
                         const struct tensor *input)
 {
     if (run->stage->begin && run->stage->begin(request))
         return -1;
-    struct engine *engine =
-        engine_choose(stage_options.precision, stage_options.kernel, (int)stage_options.threads);
-    if (!engine)
-        return -1;
-    run->net = network_new(run->stage->make_plan(input), engine);
+    run->net = network_new(run->stage->make_plan(input), run->engine);
+    run->engine = NULL;
     if (!run->net)
         return -1;
     if (run->sync)

@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include "device/opencl_devices.h"
 #include "engine/engine.h"
 #include "program/ema.h"
 
@@ -13,6 +14,7 @@ struct stage_config stage_options = {.next = "",
                                      .like = "",
                                      .precision = "fp32",
                                      .kernel = "auto",
+                                     .device = "cpu",
                                      .ema = EMA_NONE};
 
 const struct option_spec stage_option_specs[] = {
@@ -64,6 +66,11 @@ const struct option_spec stage_option_specs[] = {
      .argument = "K",
      .choices = engine_kernels,
      .help = "kernel of the matrix products; auto: the fastest here"},
+    {.name = "device",
+     .kind = OPTION_STRING,
+     .value = &stage_options.device,
+     .argument = "D",
+     .help = "cpu, " OPENCL_DEVICE_FORM "; list: print them"},
     {0},
 };
 

@@ -24,6 +24,7 @@ struct stage_run {
     struct frame *weights;           /* the file of --init, until the network has taken it */
     struct frame *description;       /* metadata for the join */
     bool named;                      /* an output has carried logit_names */
+    struct engine *engine;           /* until the network has taken it */
     struct network *net;             /* NULL until the first request, and for the identity */
     struct network *slow;            /* NULL until the first training step, and without --ema */
     struct link *next, *opt, *sync;  /* NULL if not given */
@@ -55,6 +56,9 @@ const struct tensor *stage_input_find(const struct stage_run *run, const struct 
 int64_t stage_input_grains(const struct frame *request, int64_t b);
 
 /* ---- the network (stage_forward.c) ---- */
+
+/* Returns the engine that the flags ask for. */
+struct engine *stage_engine(void);
 
 /* Makes the network for the first request's input, with its initial parameters. */
 int stage_forward_start(struct stage_run *run, const struct frame *request,

@@ -35,8 +35,7 @@ static int add(const char *name, int64_t *values, size_t count, void *user)
 
 int stage_target_start(struct stage_run *run)
 {
-    struct engine *engine =
-        engine_choose(stage_options.precision, stage_options.kernel, (int)stage_options.threads);
+    struct engine *engine = stage_engine();
     if (!engine || !(run->slow = network_copy(run->net, engine)))
         return -1;
     if (run->sync)

@@ -137,6 +137,11 @@ static int64_t reference_weight_index(const struct conv_shape *s, int64_t o, int
     return ((o * s->c + c) * conv_rows(s) + i) * s->kernel + j;
 }
 
+static void reference_weights_changed(struct engine *e)
+{
+    (void)e;
+}
+
 static void reference_conv_pack_forward(struct engine *e, const struct conv_shape *s,
                                         const float *weight, struct engine_place packed)
 {
@@ -557,6 +562,7 @@ static struct engine *engine_reference_new(int threads)
             .conv_work_bytes = reference_conv_work_bytes,
             .conv_partial_bytes = reference_conv_partial_bytes,
             .conv_sum_rows = reference_conv_sum_rows,
+            .weights_changed = reference_weights_changed,
             .conv_pack_forward = reference_conv_pack_forward,
             .conv_pack_backward = reference_conv_pack_backward,
             .conv_forward = reference_conv_forward,
