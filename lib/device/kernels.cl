@@ -12,7 +12,7 @@
 #define FUNCTION static inline
 #define GLOBAL __global
 #define LOCAL __local
-#define SHARED(name, n) __local float name[n]
+#define SHARED(name, n) __local float name[n] __attribute__((aligned(16)))
 #define GROUP(d) ((int)get_group_id(d))
 #define ITEM ((int)get_local_id(0))
 #define BARRIER barrier(CLK_LOCAL_MEM_FENCE)
@@ -110,12 +110,11 @@ KERNEL void load_bytes(const struct bytes_arguments s, MAP(x), MAP(table), MAP(y
 FUNCTION void multiply(LOCAL const float *a, LOCAL const float *b, float sums[8][8])
 {
     for (int k = 0; k < STEP; k++) {
-        float column[8], row[8];
-#pragma unroll
-        for (int i = 0; i < 8; i++) {
-            column[i] = a[k * TILE + SPREAD(DOWN, i)];
-            row[i] = b[k * TILE + SPREAD(ACROSS, i)];
-        }
+        LOCAL const float4 *row_a = (LOCAL const float4 *)(a + k * TILE) + DOWN;
+        LOCAL const float4 *row_b = (LOCAL const float4 *)(b + k * TILE) + ACROSS;
+        const float4 a0 = row_a[0], a1 = row_a[8], b0 = row_b[0], b1 = row_b[8];
+        const float column[8] = {a0.x, a0.y, a0.z, a0.w, a1.x, a1.y, a1.z, a1.w};
+        const float row[8] = {b0.x, b0.y, b0.z, b0.w, b1.x, b1.y, b1.z, b1.w};
 #pragma unroll
         for (int i = 0; i < 8; i++)
 #pragma unroll
@@ -124,13 +123,15 @@ FUNCTION void multiply(LOCAL const float *a, LOCAL const float *b, float sums[8]
     }
 }
 
-/* Writes the 4 values of an item's part of a row of A or B. */
+/* Sets the 4 values of an item's part of a row of A or B. */
 FUNCTION void keep(LOCAL float *to, float4 v)
 {
-    to[0] = v.x;
-    to[1] = v.y;
-    to[2] = v.z;
-    to[3] = v.w;
+    *(LOCAL float4 *)to = v;
+}
+
+FUNCTION float4 four_at(GLOBAL const float *from)
+{
+    return *(GLOBAL const float4 *)from;
 }
 
 /* Returns 4 neighbours of a row of `n` values, from column `at`; those beyond the row are 0. Rows
@@ -138,7 +139,7 @@ FUNCTION void keep(LOCAL float *to, float4 v)
 FUNCTION float4 four_of_row(GLOBAL const float *row, int at, int n)
 {
     if (n % 4 == 0)
-        return at < n ? *(GLOBAL const float4 *)(row + at) : FLOAT4(0, 0, 0, 0);
+        return at < n ? four_at(row + at) : FLOAT4(0, 0, 0, 0);
     return FLOAT4(at < n ? row[at] : 0, at + 1 < n ? row[at + 1] : 0, at + 2 < n ? row[at + 2] : 0,
                   at + 3 < n ? row[at + 3] : 0);
 }
@@ -155,6 +156,7 @@ FUNCTION void set_four(GLOBAL float *row, int at, int n, float4 v, int add)
         return;
     }
     const float values[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
     for (int i = 0; i < 4; i++)
         if (at + i < n)
             row[at + i] = add ? row[at + i] + values[i] : values[i];
@@ -180,50 +182,72 @@ KERNEL void pack_weights(const struct pack_arguments s, MAP(weight), MAP(packed)
     FLOATS(packed)[i] = v;
 }
 
-/* The next values of a row of A: position (i, j) of the window, and channel c. */
-struct walk {
+/* Return the value of channel c of pixel (y, x) of an image, or four from c on; 0 outside of the
+ * image, or if not `here`. Four are aligned if the channels are a multiple of 4. */
+FUNCTION float pixel_value(GLOBAL const float *image, int rows, int columns, int channels, int here,
+                           int y, int x, int c)
+{
+    here = here && y >= 0 && y < rows && x >= 0 && x < columns;
+    return here ? image[(y * columns + x) * channels + c] : 0;
+}
+
+FUNCTION float4 pixel_four(GLOBAL const float *image, int rows, int columns, int channels, int here,
+                           int y, int x, int c)
+{
+    here = here && y >= 0 && y < rows && x >= 0 && x < columns;
+    return here ? four_at(image + (y * columns + x) * channels + c) : FLOAT4(0, 0, 0, 0);
+}
+
+/* Position (i, j) of a window, and channel c. */
+struct tap {
     int i, j, c;
 };
 
-/* Fetches STEP values of the windows of one pixel, whose window begins at (row, column) of the
- * image; outside of the image and after the window they are 0. */
-FUNCTION void fetch_window(const struct pass_arguments *s, GLOBAL const float *image, int here,
-                           int row, int column, struct walk *at, float values[STEP])
+/* Returns the tap that comes `by` channels later. */
+FUNCTION struct tap later(struct tap at, const struct pass_arguments s, int by)
 {
-    const int each = s->in_channels % 4 ? 1 : 4;
+    at.c += by;
+    if (at.c == s.in_channels) {
+        at.c = 0;
+        if (++at.j == s.window_columns) {
+            at.j = 0;
+            at.i++;
+        }
+    }
+    return at;
+}
+
+FUNCTION float tap_value(const struct pass_arguments s, GLOBAL const float *image, int here,
+                         int row, int column, struct tap at)
+{
+    return pixel_value(image, s.in_rows, s.in_columns, s.in_channels, here && at.i < s.window_rows,
+                       row + at.i, column + at.j, at.c);
+}
+
+/* Fetches the next STEP values of the window that begins at (row, column) of the image, which are 0
+ * outside of the image and after the window. Returns the tap that comes next. */
+FUNCTION struct tap fetch_window(const struct pass_arguments s, GLOBAL const float *image, int here,
+                                 int row, int column, struct tap at, float values[STEP])
+{
 #pragma unroll
-    for (int q = 0; q < STEP; q += 4) {
-        float4 v = FLOAT4(0, 0, 0, 0);
-        for (int l = 0; l < 4; l += each) {
-            const int y = row + at->i, x = column + at->j;
-            if (here && at->i < s->window_rows && y >= 0 && y < s->in_rows && x >= 0 &&
-                x < s->in_columns) {
-                GLOBAL const float *from = image + (y * s->in_columns + x) * s->in_channels + at->c;
-                if (each == 4)
-                    v = *(GLOBAL const float4 *)from;
-                else if (l == 0)
-                    v.x = *from;
-                else if (l == 1)
-                    v.y = *from;
-                else if (l == 2)
-                    v.z = *from;
-                else
-                    v.w = *from;
-            }
-            at->c += each;
-            if (at->c == s->in_channels) {
-                at->c = 0;
-                if (++at->j == s->window_columns) {
-                    at->j = 0;
-                    at->i++;
-                }
+    for (int q = 0; q < STEP; q += 4)
+        if (s.in_channels % 4 == 0) {
+            const float4 v =
+                pixel_four(image, s.in_rows, s.in_columns, s.in_channels,
+                           here && at.i < s.window_rows, row + at.i, column + at.j, at.c);
+            values[q] = v.x;
+            values[q + 1] = v.y;
+            values[q + 2] = v.z;
+            values[q + 3] = v.w;
+            at = later(at, s, 4);
+        } else {
+#pragma unroll
+            for (int l = 0; l < 4; l++) {
+                values[q + l] = tap_value(s, image, here, row, column, at);
+                at = later(at, s, 1);
             }
         }
-        values[q] = v.x;
-        values[q + 1] = v.y;
-        values[q + 2] = v.z;
-        values[q + 3] = v.w;
-    }
+    return at;
 }
 
 /* Writes each column's sums over the tile's rows, and over their squares, to row `row` of sums
@@ -270,19 +294,16 @@ KERNEL void conv_pass(const struct pass_arguments s, MAP(x), MAP(packed), MAP(y)
                                (long)image * s.in_rows * s.in_columns * s.in_channels;
     GLOBAL const float *weights = FLOATS(packed) + (long)GROUP(2) * s.packed_apart +
                                   ITEM / 16 * s.packed_columns + first + ITEM % 16 * 4;
-    float v[STEP], sum[8][8];
+    float v[STEP], sum[8][8] = {{0}};
     float4 w[4];
-    struct walk at = {0, 0, 0};
-    for (int i = 0; i < 8; i++)
-        for (int j = 0; j < 8; j++)
-            sum[i][j] = 0;
+    struct tap at = {0, 0, 0};
     for (int k = 0, now = 0; k <= s.packed_rows; k += STEP, now ^= STEP * TILE) {
         const int more = k < s.packed_rows;
         if (more) {
-            fetch_window(&s, from, here, row, column, &at, v);
+            at = fetch_window(s, from, here, row, column, at, v);
 #pragma unroll
             for (int q = 0; q < 4; q++)
-                w[q] = *(GLOBAL const float4 *)(weights + (k + 4 * q) * s.packed_columns);
+                w[q] = four_at(weights + (k + 4 * q) * s.packed_columns);
         }
         if (k)
             multiply(a + (now ^ STEP * TILE), b + (now ^ STEP * TILE), sum);
@@ -296,6 +317,7 @@ KERNEL void conv_pass(const struct pass_arguments s, MAP(x), MAP(packed), MAP(y)
         }
         BARRIER;
     }
+#pragma unroll
     for (int i = 0; i < 8; i++) {
         const int p = tile * TILE + SPREAD(DOWN, i);
         if (p >= s.grain_pixels)
@@ -306,6 +328,7 @@ KERNEL void conv_pass(const struct pass_arguments s, MAP(x), MAP(packed), MAP(y)
         GLOBAL float *to =
             FLOATS(y) + (long)GROUP(2) * s.out_apart +
             (long)((out_image * s.out_rows + out_y) * s.out_columns + out_x) * s.out_channels;
+#pragma unroll
         for (int j = 0; j < 8; j += 4)
             set_four(to, first + SPREAD(ACROSS, j), s.out_channels,
                      FLOAT4(sum[i][j], sum[i][j + 1], sum[i][j + 2], sum[i][j + 3]), s.add);
@@ -313,6 +336,46 @@ KERNEL void conv_pass(const struct pass_arguments s, MAP(x), MAP(packed), MAP(y)
     if (s.sums)
         tile_sums(sum, s.grain_pixels - tile * TILE, a, PAIRS(sums), GROUP(0), first,
                   s.out_channels);
+}
+
+struct pixel {
+    int image, y, x;
+};
+
+/* Returns the pixel that comes STEP pixels later in maps of so many rows and columns. */
+FUNCTION struct pixel pixel_after_step(struct pixel at, int rows, int columns)
+{
+    at.x += STEP % columns;
+    if (at.x >= columns) {
+        at.x -= columns;
+        at.y++;
+    }
+    at.y += STEP / columns % rows;
+    if (at.y >= rows) {
+        at.y -= rows;
+        at.image++;
+    }
+    at.image += STEP / columns / rows;
+    return at;
+}
+
+/* Returns the values of x at 4 taps of the window of a pixel of y. If the channels are a multiple of
+ * 4, they are neighbours. */
+FUNCTION float4 fetch_taps(const struct gradient_arguments s, GLOBAL const float *x, int here,
+                           struct pixel at, const struct tap taps[4])
+{
+    const int rows = s.in_rows, columns = s.in_columns, channels = s.in_channels;
+    GLOBAL const float *image = x + at.image * rows * columns * channels;
+    const int row = at.y * s.step, column = at.x * s.step_x;
+    if (channels % 4 == 0)
+        return pixel_four(image, rows, columns, channels, here, row + taps[0].i, column + taps[0].j,
+                          taps[0].c);
+    float values[4];
+#pragma unroll
+    for (int l = 0; l < 4; l++)
+        values[l] = pixel_value(image, rows, columns, channels, here, row + taps[l].i,
+                                column + taps[l].j, taps[l].c);
+    return FLOAT4(values[0], values[1], values[2], values[3]);
 }
 
 /* Computes a tile of a part of a grain's gradient of the weights: A is dy (pixels, out_channels), B
@@ -326,76 +389,56 @@ KERNEL void conv_gradient(const struct gradient_arguments s, MAP(x), MAP(dy), MA
     const int end = from + s.split_pixels < s.grain_pixels ? from + s.split_pixels : s.grain_pixels;
     const int n = s.window_rows * s.window_columns * s.in_channels;
     const int o = GROUP(1) * TILE + ITEM % 16 * 4, column = GROUP(0) * TILE + ITEM % 16 * 4;
-    const int each = s.in_channels % 4 ? 1 : 4;
-    int i[4], j[4], c[4], image[4], y[4], x[4];
-    float sum[8][8];
+    const int rows = s.out_rows, columns = s.out_columns;
+    struct tap taps[4]; /* of the 4 columns of B that this item fetches */
+    struct pixel at[4]; /* of the 4 rows of A and B */
+    float sum[8][8] = {{0}};
     float4 u[4], v[4];
+#pragma unroll
     for (int l = 0; l < 4; l++) {
         const int tap = (column + l) / s.in_channels;
-        c[l] = (column + l) % s.in_channels;
-        i[l] = column + l < n ? tap / s.window_columns - s.padding : -(1 << 30);
-        j[l] = tap % s.window_columns - s.padding_x;
+        taps[l].i = column + l < n ? tap / s.window_columns - s.padding : -(1 << 30);
+        taps[l].j = tap % s.window_columns - s.padding_x;
+        taps[l].c = (column + l) % s.in_channels;
     }
+#pragma unroll
     for (int q = 0; q < 4; q++) {
-        const int p = from + ITEM / 16 + 4 * q, inside = p % (s.out_rows * s.out_columns);
-        image[q] = grain * s.grain_images + p / (s.out_rows * s.out_columns);
-        y[q] = inside / s.out_columns;
-        x[q] = inside % s.out_columns;
+        const int p = from + ITEM / 16 + 4 * q;
+        at[q].image = grain * s.grain_images + p / (rows * columns);
+        at[q].y = p % (rows * columns) / columns;
+        at[q].x = p % columns;
     }
-    const int add_x = STEP % s.out_columns, add_y = STEP / s.out_columns % s.out_rows;
-    const int add_image = STEP / s.out_columns / s.out_rows;
-    for (int l = 0; l < 8; l++)
-        for (int m = 0; m < 8; m++)
-            sum[l][m] = 0;
     for (int k = from, now = 0; k < end + STEP; k += STEP, now ^= STEP * TILE) {
         const int more = k < end;
-        for (int q = 0; q < 4 && more; q++) {
-            const int here = k + ITEM / 16 + 4 * q < end;
-            const long pixel = (long)((image[q] * s.out_rows + y[q]) * s.out_columns + x[q]);
-            u[q] = here ? four_of_row(FLOATS(dy) + pixel * s.out_channels, o, s.out_channels)
-                        : FLOAT4(0, 0, 0, 0);
-            float found[4] = {0, 0, 0, 0};
-            v[q] = FLOAT4(0, 0, 0, 0);
-            for (int l = 0; l < 4; l += each) {
-                const int row = y[q] * s.step + i[l], at = x[q] * s.step_x + j[l];
-                if (here && row >= 0 && row < s.in_rows && at >= 0 && at < s.in_columns) {
-                    GLOBAL const float *values =
-                        FLOATS(x) +
-                        (long)((image[q] * s.in_rows + row) * s.in_columns + at) * s.in_channels +
-                        c[l];
-                    if (each == 4)
-                        v[q] = *(GLOBAL const float4 *)values;
-                    else
-                        found[l] = *values;
-                }
+        if (more) {
+#pragma unroll
+            for (int q = 0; q < 4; q++) {
+                const int here = k + ITEM / 16 + 4 * q < end;
+                const int pixel = (at[q].image * rows + at[q].y) * columns + at[q].x;
+                u[q] = here ? four_of_row(FLOATS(dy) + pixel * s.out_channels, o, s.out_channels)
+                            : FLOAT4(0, 0, 0, 0);
+                v[q] = fetch_taps(s, FLOATS(x), here, at[q], taps);
+                at[q] = pixel_after_step(at[q], rows, columns);
             }
-            if (each == 1)
-                v[q] = FLOAT4(found[0], found[1], found[2], found[3]);
-            x[q] += add_x;
-            if (x[q] >= s.out_columns) {
-                x[q] -= s.out_columns;
-                y[q]++;
-            }
-            y[q] += add_y;
-            if (y[q] >= s.out_rows) {
-                y[q] -= s.out_rows;
-                image[q]++;
-            }
-            image[q] += add_image;
         }
         if (k > from)
             multiply(a + (now ^ STEP * TILE), b + (now ^ STEP * TILE), sum);
-        for (int q = 0; q < 4 && more; q++) {
-            keep(a + now + (ITEM / 16 + 4 * q) * TILE + ITEM % 16 * 4, u[q]);
-            keep(b + now + (ITEM / 16 + 4 * q) * TILE + ITEM % 16 * 4, v[q]);
+        if (more) {
+#pragma unroll
+            for (int q = 0; q < 4; q++) {
+                keep(a + now + (ITEM / 16 + 4 * q) * TILE + ITEM % 16 * 4, u[q]);
+                keep(b + now + (ITEM / 16 + 4 * q) * TILE + ITEM % 16 * 4, v[q]);
+            }
         }
         BARRIER;
     }
+#pragma unroll
     for (int l = 0; l < 8; l++) {
         const int row = GROUP(1) * TILE + SPREAD(DOWN, l);
         if (row >= s.out_channels)
             continue;
         GLOBAL float *to = FLOATS(parts) + ((long)GROUP(2) * s.out_channels + row) * n;
+#pragma unroll
         for (int m = 0; m < 8; m += 4)
             set_four(to, GROUP(0) * TILE + SPREAD(ACROSS, m), n,
                      FLOAT4(sum[l][m], sum[l][m + 1], sum[l][m + 2], sum[l][m + 3]), 0);
@@ -481,16 +524,21 @@ KERNEL void winograd_weights(const struct pack_arguments s, MAP(weight), MAP(pac
     if (row >= s.packed_rows)
         return;
     float g[SIDE * SIDE];
+#pragma unroll
     for (int i = 0; i < SIDE * SIDE; i++)
         g[i] = 0;
     const int o = s.backward ? row : column, c = s.backward ? column : row;
     if (o < s.out && c < s.in)
+#pragma unroll
         for (int i = 0; i < 9; i++)
             g[i / 3 * SIDE + i % 3] = FLOATS(weight)[(o * s.in + c) * 9 + (s.backward ? 8 - i : i)];
+#pragma unroll
     for (int i = 0; i < 3; i++)
         transform_weights(g + i * SIDE, 1);
+#pragma unroll
     for (int i = 0; i < SIDE; i++)
         transform_weights(g + i, SIDE);
+#pragma unroll
     for (int i = 0; i < SIDE * SIDE; i++)
         FLOATS(packed)[(long)i * s.packed_rows * s.packed_columns + at] = g[i];
 }
@@ -505,17 +553,21 @@ KERNEL void winograd_input(const struct winograd_arguments s, MAP(x), MAP(tiles)
     const int each = s.tile_rows * s.tile_columns, image = tile / each;
     const int row = tile % each / s.tile_columns * 4 - 1, column = tile % s.tile_columns * 4 - 1;
     float d[SIDE * SIDE];
+#pragma unroll
     for (int i = 0; i < SIDE * SIDE; i++) {
         const int y = row + i / SIDE, x = column + i % SIDE;
         d[i] = y >= 0 && y < s.rows && x >= 0 && x < s.columns
                    ? FLOATS(x)[((image * s.rows + y) * s.columns + x) * s.channels + c]
                    : 0;
     }
+#pragma unroll
     for (int i = 0; i < SIDE; i++)
         transform_input(d + i * SIDE, 1);
+#pragma unroll
     for (int i = 0; i < SIDE; i++)
         transform_input(d + i, SIDE);
     const long apart = (long)s.images * each * s.channels;
+#pragma unroll
     for (int i = 0; i < SIDE * SIDE; i++)
         FLOATS(tiles)[i * apart + (long)tile * s.channels + c] = d[i];
 }
@@ -536,12 +588,16 @@ KERNEL void winograd_output(const struct winograd_arguments s, MAP(tiles), MAP(y
         const int tile = grain * s.grain_tiles + t, image = tile / each;
         const int row = tile % each / s.tile_columns * 4, column = tile % s.tile_columns * 4;
         float m[SIDE * SIDE];
+#pragma unroll
         for (int i = 0; i < SIDE * SIDE; i++)
             m[i] = FLOATS(tiles)[i * apart + (long)tile * s.channels + c];
+#pragma unroll
         for (int i = 0; i < SIDE; i++)
             transform_output(m + i * SIDE, 1);
+#pragma unroll
         for (int i = 0; i < 4; i++)
             transform_output(m + i, SIDE);
+#pragma unroll
         for (int i = 0; i < 16; i++) {
             const int yy = row + i / 4, xx = column + i % 4;
             if (yy >= s.rows || xx >= s.columns)
@@ -633,18 +689,18 @@ FUNCTION int larger(float v, float most)
 
 /* Returns the pixel (row * columns + column) of the image with the maximum of the window of output
  * (a, b), the first of equals. */
-FUNCTION int maximum(const struct pool_arguments *s, GLOBAL const float *image, int a, int b)
+FUNCTION int maximum(const struct pool_arguments s, GLOBAL const float *image, int a, int b)
 {
     int best = -1;
     float most = 0;
-    for (int i = 0; i < s->window; i++)
-        for (int j = 0; j < s->window; j++) {
-            const int y = a * s->step + i - s->padding, x = b * s->step + j - s->padding;
-            if (y < 0 || y >= s->in_rows || x < 0 || x >= s->in_columns)
+    for (int i = 0; i < s.window; i++)
+        for (int j = 0; j < s.window; j++) {
+            const int y = a * s.step + i - s.padding, x = b * s.step + j - s.padding;
+            if (y < 0 || y >= s.in_rows || x < 0 || x >= s.in_columns)
                 continue;
-            const float v = image[(y * s->in_columns + x) * s->channels];
+            const float v = image[(y * s.in_columns + x) * s.channels];
             if (best < 0 || larger(v, most)) {
-                best = y * s->in_columns + x;
+                best = y * s.in_columns + x;
                 most = v;
             }
         }
@@ -659,7 +715,7 @@ KERNEL void max_pool(const struct pool_arguments s, MAP(x), MAP(y))
     if (image >= s.images)
         return;
     GLOBAL const float *from = FLOATS(x) + image * s.in_rows * s.in_columns * s.channels + c;
-    FLOATS(y)[i] = from[maximum(&s, from, a, b) * s.channels];
+    FLOATS(y)[i] = from[maximum(s, from, a, b) * s.channels];
 }
 
 /* Each pixel of dx asks the windows that it belongs to, row by row. */
@@ -679,7 +735,7 @@ KERNEL void max_pool_backward(const struct pool_arguments s, MAP(x), MAP(dy), MA
          a++)
         for (int b = left > 0 ? left / s.step : 0;
              b < s.out_columns && b * s.step <= column + s.padding; b++)
-            if (maximum(&s, from, a, b) == row * s.in_columns + column)
+            if (maximum(s, from, a, b) == row * s.in_columns + column)
                 sum += d[(a * s.out_columns + b) * s.channels];
     FLOATS(dx)[i] = sum;
 }
