@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "device/engine_opencl.h"
 #include "emulated.h"
 #include "engine/engine_cpu.h"
 #include "engine_reference.h"
@@ -25,14 +26,17 @@
 
 /* ---- engines ---- */
 
-/* The kernel (NULL: the reference engine) and the precision with which networks are made. */
+/* What networks are made with: a device (NULL: the processor), or a kernel (NULL: the reference
+ * engine) and a precision. */
+static const char *device;
 static const struct gemm_kernel *kernel;
 static enum engine_precision precision;
 
 static struct engine *make_engine(int threads)
 {
-    struct engine *e =
-        kernel ? engine_cpu_new(kernel, precision, threads) : engine_reference_new(threads);
+    struct engine *e = device   ? engine_opencl_new(device, threads)
+                       : kernel ? engine_cpu_new(kernel, precision, threads)
+                                : engine_reference_new(threads);
     assert_non_null(e);
     return e;
 }
@@ -284,6 +288,18 @@ static void test_golden(void **state)
 {
     (void)state;
     with_engines(false, all_goldens);
+}
+
+static void test_golden_on_a_device(void **state)
+{
+    (void)state;
+    struct engine *e = engine_opencl_new("opencl", 1);
+    if (!e)
+        skip();
+    engine_free(e);
+    device = "opencl";
+    all_goldens();
+    device = NULL;
 }
 
 /* ---- finite differences ---- */
@@ -700,6 +716,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_wrong_shapes),
         cmocka_unit_test(test_tiles),
         cmocka_unit_test(test_selective_kernels_in_bf16),
+        /* Comes last, since PoCL's compiler takes the signals that the emulator needs. */
+        cmocka_unit_test(test_golden_on_a_device),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
