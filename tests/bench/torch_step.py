@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Measures PyTorch on the same machine, for the comparison of tests/bench/run.
 
-    torch_step.py step DEPTH PIXELS VIEWS THREADS fp32|bf16 plain|channels-last
-        a training step, without augmentation
+    torch_step.py step DEPTH PIXELS VIEWS THREADS fp32|tf32|bf16 plain|channels-last [cpu|cuda]
+        a training step, without augmentation; on a GPU, fp32 products are not rounded to TF32
     torch_step.py ntxent|dcl|hcl|barlow|vicreg B DIM THREADS
         a loss with its defaults, and its gradient
     torch_step.py views simclr|simclr-cifar SIZE SOURCE COUNT
@@ -33,11 +33,11 @@ def nt_xent(z, temperature=0.5):
     b = len(z) // 2
     z = F.normalize(z, dim=1)
     s = z @ z.t() / temperature
-    s = s.masked_fill(torch.eye(2 * b, dtype=torch.bool), -1e9)
-    return F.cross_entropy(s, torch.cat([torch.arange(b) + b, torch.arange(b)]))
+    s = s.masked_fill(torch.eye(2 * b, dtype=torch.bool, device=z.device), -1e9)
+    return F.cross_entropy(s, torch.arange(2 * b, device=z.device).roll(b))
 
 
-def make_step(depth, pixels, views, threads, precision, layout):
+def make_step(depth, pixels, views, threads, precision, layout, device="cpu"):
     torch.set_num_threads(int(threads))
     encoder = getattr(torchvision.models, f"resnet{depth}")()
     if int(pixels) <= 64:
@@ -46,17 +46,21 @@ def make_step(depth, pixels, views, threads, precision, layout):
     head = nn.Sequential(nn.Linear(width, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(),
                          nn.Linear(width, 128, bias=False), nn.BatchNorm1d(128))
     order = torch.channels_last if layout == "channels-last" else torch.contiguous_format
-    encoder = encoder.to(memory_format=order)
+    encoder, head = encoder.to(device, memory_format=order), head.to(device)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.benchmark = True
     optimizer = torch.optim.SGD([*encoder.parameters(), *head.parameters()], 0.1, momentum=0.9)
     x = torch.randn(int(views), 3, int(pixels), int(pixels))
-    x = x.contiguous(memory_format=order)
+    x = x.contiguous(memory_format=order).to(device)
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16"):
             z = head(encoder(x))
         nt_xent(z.float()).backward()
         optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     return step
 
