@@ -230,7 +230,7 @@ coverage: deps-check ## run all tests with counters, and print which lines they 
 # Shell scripts are known by their first line.
 SCRIPTS = $(shell find pipelines packaging tests .ci -type f -exec awk 'FNR == 1 { \
 	if (/^\#!.*[ \/](ba)?sh$$|^\# shellcheck shell=/) print FILENAME; nextfile }' {} +)
-PYTHON = $(wildcard tests/*.py tests/*/*.py examples/*.py tests/rooms tests/device/run)
+PYTHON = $(wildcard tests/*.py tests/*/*.py examples/*.py tests/rooms tests/device/run tests/device/roofline)
 lint: ## check formatting, shell and Python scripts, and the order of the rooms of lib/
 	$(call say,CHK,lib/rooms)tests/rooms
 	$(call say,CHK,C)clang-format --dry-run -Werror $(wildcard lib/*/*.[ch] cmd/*/*.c tests/*.c tests/*/*.[ch])

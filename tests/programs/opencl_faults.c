@@ -41,8 +41,7 @@ cl_int clGetProgramBuildInfo(cl_program program, cl_device_id device, cl_program
     return CL_SUCCESS;
 }
 
-cl_mem clCreateBuffer(cl_context context, cl_mem_flags flags, size_t size, void *host,
-                      cl_int *code)
+cl_mem clCreateBuffer(cl_context context, cl_mem_flags flags, size_t size, void *host, cl_int *code)
 {
     static size_t used;
     used += size;
