@@ -1,13 +1,21 @@
 #!/usr/bin/env bash
-# Long tests of --device: the memory of a long run, and whether the kernels are CUDA C++ as well.
+# Long tests of --device: the memory of a long run, and whether the kernels are OpenCL C for devices without
+# double, and CUDA C++ as well.
 # shellcheck disable=SC2016 # sh -c expands by itself
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"
 
-# ---- CUDA ----
+# ---- OpenCL and CUDA ----
 
 kernels=$ROOT/lib/device
+compile_as_opencl() {
+    for target in spir64 nvptx64 amdgcn; do
+        clang -x cl -cl-std=CL1.2 -target $target -Xclang -finclude-default-header -Xclang -cl-ext=-all \
+            -include "$kernels/kernel_arguments.h" -fsyntax-only -Wall -Wextra -Wshadow -Wdouble-promotion -Werror \
+            "$kernels/kernels.cl" || return 1
+    done
+}
 compile_as_cuda() {
     clang++ -x cuda -nocudainc -nocudalib --cuda-device-only --cuda-gpu-arch=sm_70 -S -O3 -Wall -Wextra \
         -Wno-unknown-cuda-version -Werror -include "$ROOT/tests/device/cuda_names.h" \
@@ -22,6 +30,7 @@ in_registers() {
         END { exit n > 0 }' kernels.ptx
 }
 if clang++ --version >clang.version 2>&1 && clang++ --print-targets | grep -q nvptx64; then
+    check "the kernels are OpenCL C 1.2 without extensions" compile_as_opencl
     check "the kernels are CUDA C++ too" compile_as_cuda
     check "all accumulators are in registers" in_registers
 else
