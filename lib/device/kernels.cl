@@ -162,6 +162,19 @@ FUNCTION void set_four(GLOBAL float *row, int at, int n, float4 v, int add)
             row[at + i] = add ? row[at + i] + values[i] : values[i];
 }
 
+/* ---- pixels ---- */
+
+struct pixel {
+    int image, y, x;
+};
+
+/* Returns pixel number p of maps of so many rows and columns. */
+FUNCTION struct pixel pixel_of(int p, int rows, int columns)
+{
+    const struct pixel at = {p / (rows * columns), p / columns % rows, p % columns};
+    return at;
+}
+
 /* ---- convolutions ---- */
 
 /* Sets packed (packed_rows, packed_columns) from the weights. */
@@ -338,10 +351,6 @@ KERNEL void conv_pass(const struct pass_arguments s, MAP(x), MAP(packed), MAP(y)
                   s.out_channels);
 }
 
-struct pixel {
-    int image, y, x;
-};
-
 /* Returns the pixel that comes STEP pixels later in maps of so many rows and columns. */
 FUNCTION struct pixel pixel_after_step(struct pixel at, int rows, int columns)
 {
@@ -403,10 +412,8 @@ KERNEL void conv_gradient(const struct gradient_arguments s, MAP(x), MAP(dy), MA
     }
 #pragma unroll
     for (int q = 0; q < 4; q++) {
-        const int p = from + ITEM / 16 + 4 * q;
-        at[q].image = grain * s.grain_images + p / (rows * columns);
-        at[q].y = p % (rows * columns) / columns;
-        at[q].x = p % columns;
+        at[q] = pixel_of(from + ITEM / 16 + 4 * q, rows, columns);
+        at[q].image += grain * s.grain_images;
     }
     for (int k = from, now = 0; k < end + STEP; k += STEP, now ^= STEP * TILE) {
         const int more = k < end;
@@ -709,33 +716,31 @@ FUNCTION int maximum(const struct pool_arguments s, GLOBAL const float *image, i
 
 KERNEL void max_pool(const struct pool_arguments s, MAP(x), MAP(y))
 {
-    const int i = INDEX, c = i % s.channels, p = i / s.channels;
-    const int b = p % s.out_columns, a = p / s.out_columns % s.out_rows;
-    const int image = p / s.out_columns / s.out_rows;
-    if (image >= s.images)
+    const int i = INDEX, c = i % s.channels;
+    const struct pixel at = pixel_of(i / s.channels, s.out_rows, s.out_columns);
+    if (at.image >= s.images)
         return;
-    GLOBAL const float *from = FLOATS(x) + image * s.in_rows * s.in_columns * s.channels + c;
-    FLOATS(y)[i] = from[maximum(s, from, a, b) * s.channels];
+    GLOBAL const float *from = FLOATS(x) + at.image * s.in_rows * s.in_columns * s.channels + c;
+    FLOATS(y)[i] = from[maximum(s, from, at.y, at.x) * s.channels];
 }
 
 /* Each pixel of dx asks the windows that it belongs to, row by row. */
 KERNEL void max_pool_backward(const struct pool_arguments s, MAP(x), MAP(dy), MAP(dx))
 {
-    const int i = INDEX, c = i % s.channels, p = i / s.channels;
-    const int column = p % s.in_columns, row = p / s.in_columns % s.in_rows;
-    const int image = p / s.in_columns / s.in_rows;
-    if (image >= s.images)
+    const int i = INDEX, c = i % s.channels;
+    const struct pixel at = pixel_of(i / s.channels, s.in_rows, s.in_columns);
+    if (at.image >= s.images)
         return;
-    GLOBAL const float *from = FLOATS(x) + image * s.in_rows * s.in_columns * s.channels + c;
-    GLOBAL const float *d = FLOATS(dy) + image * s.out_rows * s.out_columns * s.channels + c;
-    const int above = row + s.padding - s.window + s.step,
-              left = column + s.padding - s.window + s.step;
+    GLOBAL const float *from = FLOATS(x) + at.image * s.in_rows * s.in_columns * s.channels + c;
+    GLOBAL const float *d = FLOATS(dy) + at.image * s.out_rows * s.out_columns * s.channels + c;
+    const int above = at.y + s.padding - s.window + s.step,
+              left = at.x + s.padding - s.window + s.step;
     float sum = 0;
-    for (int a = above > 0 ? above / s.step : 0; a < s.out_rows && a * s.step <= row + s.padding;
+    for (int a = above > 0 ? above / s.step : 0; a < s.out_rows && a * s.step <= at.y + s.padding;
          a++)
         for (int b = left > 0 ? left / s.step : 0;
-             b < s.out_columns && b * s.step <= column + s.padding; b++)
-            if (maximum(s, from, a, b) == row * s.in_columns + column)
+             b < s.out_columns && b * s.step <= at.x + s.padding; b++)
+            if (maximum(s, from, a, b) == at.y * s.in_columns + at.x)
                 sum += d[(a * s.out_columns + b) * s.channels];
     FLOATS(dx)[i] = sum;
 }
@@ -770,36 +775,34 @@ KERNEL void average_pool_backward(const struct map_arguments s, MAP(dy), MAP(dx)
 
 KERNEL void mean_pool(const struct pool_arguments s, MAP(x), MAP(y))
 {
-    const int i = INDEX, c = i % s.channels, p = i / s.channels;
-    const int b = p % s.out_columns, a = p / s.out_columns % s.out_rows;
-    const int image = p / s.out_columns / s.out_rows;
-    if (image >= s.images)
+    const int i = INDEX, c = i % s.channels;
+    const struct pixel at = pixel_of(i / s.channels, s.out_rows, s.out_columns);
+    if (at.image >= s.images)
         return;
     float sum = 0;
     for (int t = 0; t < 4; t++) {
-        const int y = a * s.step + t / 2, x = b * s.step + t % 2;
+        const int y = at.y * s.step + t / 2, x = at.x * s.step + t % 2;
         if (y < s.in_rows && x < s.in_columns)
-            sum += FLOATS(x)[((image * s.in_rows + y) * s.in_columns + x) * s.channels + c];
+            sum += FLOATS(x)[((at.image * s.in_rows + y) * s.in_columns + x) * s.channels + c];
     }
     FLOATS(y)[i] = sum / 4;
 }
 
 KERNEL void mean_pool_backward(const struct pool_arguments s, MAP(dy), MAP(dx))
 {
-    const int i = INDEX, c = i % s.channels, p = i / s.channels;
-    const int column = p % s.in_columns, row = p / s.in_columns % s.in_rows;
-    const int image = p / s.in_columns / s.in_rows;
-    if (image >= s.images)
+    const int i = INDEX, c = i % s.channels;
+    const struct pixel at = pixel_of(i / s.channels, s.in_rows, s.in_columns);
+    if (at.image >= s.images)
         return;
     float sum = 0;
     for (int t = 3; t >= 0; t--) {
-        const int y = row - t / 2, x = column - t % 2;
+        const int y = at.y - t / 2, x = at.x - t % 2;
         if (y < 0 || x < 0 || y % s.step || x % s.step)
             continue;
         if (y / s.step < s.out_rows && x / s.step < s.out_columns)
-            sum += FLOATS(
-                dy)[((image * s.out_rows + y / s.step) * s.out_columns + x / s.step) * s.channels +
-                    c];
+            sum += FLOATS(dy)[((at.image * s.out_rows + y / s.step) * s.out_columns + x / s.step) *
+                                  s.channels +
+                              c];
     }
     FLOATS(dx)[i] = sum / 4;
 }
