@@ -15,10 +15,10 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
-#include "base/grow.h"
 #include "base/stop.h"
 #include "base/warn.h"
 #include "link/address.h"
+#include "link/connections.h"
 #include "link/keys.h"
 #include "link/meeting.h"
 #include "link/shared_memory.h"
@@ -35,17 +35,13 @@ struct socket {
     int joined, left, reported; /* reported: departures that socket_receive() has returned */
     int failed_handshakes;      /* those whose disconnection has not been reported yet */
     bool refused;
-    bool denied;        /* on a client: the server refuses its key, and libzmq gives up */
-    int refusals;       /* number of refusals printed */
-    bool keyed;         /* uses tcp with keys */
-    char *run;          /* ID of the run whose frames are accepted; "" for any */
-    const char *path;   /* file of a listening ipc socket, within endpoint, or NULL */
-    struct connection { /* accepted; numbered, since the system reuses descriptors */
-        int fd, number;
-    } * open;
-    int64_t open_capacity;
-    int n_open, accepted;
-    int connection; /* number of a client's connection, -1 until there is one */
+    bool denied;      /* on a client: the server refuses its key, and libzmq gives up */
+    int refusals;     /* number of refusals printed */
+    bool keyed;       /* uses tcp with keys */
+    char *run;        /* ID of the run whose frames are accepted; "" for any */
+    const char *path; /* file of a listening ipc socket, within endpoint, or NULL */
+    struct connections accepted;
+    int connection; /* descriptor of a client's connection, -1 until there is one */
     int64_t sent, taken;
     struct traffic shared;      /* what of it went through shared memory */
     struct meeting *meeting;    /* of a ROUTER whose clients may share memory, or NULL */
@@ -193,33 +189,6 @@ bool socket_is_guarded(const struct socket *s)
 
 /* ---- connections ---- */
 
-static void close_connection(struct socket *s, int fd)
-{
-    for (int i = 0; i < s->n_open; i++)
-        if (s->open[i].fd == fd)
-            s->open[i--] = s->open[--s->n_open];
-}
-
-static void open_connection(struct socket *s, int fd)
-{
-    close_connection(s, fd);
-    s->accepted++;
-    struct connection *open = grow(s->open, s->n_open, &s->open_capacity, sizeof *open);
-    if (!open)
-        return; /* its peer then counts as gone */
-    s->open = open;
-    open[s->n_open++] = (struct connection){fd, s->accepted};
-}
-
-/* Returns the number of an open connection, or -1. */
-static int connection_number(const struct socket *s, int fd)
-{
-    for (int i = 0; i < s->n_open; i++)
-        if (s->open[i].fd == fd)
-            return s->open[i].number;
-    return -1;
-}
-
 void socket_tell_refusal(struct socket *s, const char *why)
 {
     if (++s->refusals <= REFUSALS_TOLD)
@@ -243,7 +212,7 @@ static void read_events(struct socket *s)
         memcpy(&what, event, 2);
         memcpy(&fd, event + 2, 4);
         if (what == ZMQ_EVENT_ACCEPTED)
-            open_connection(s, fd);
+            connections_open(&s->accepted, fd);
         else if (what == ZMQ_EVENT_CONNECTED)
             s->connection = fd;
         else if (what == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
@@ -253,7 +222,7 @@ static void read_events(struct socket *s)
                 s->failed_handshakes--;
             else if (s->left < s->joined)
                 s->left++;
-            close_connection(s, fd);
+            connections_close(&s->accepted, fd);
             if (s->meeting)
                 meeting_sweep(s->meeting);
         } else {
@@ -268,10 +237,7 @@ static void read_events(struct socket *s)
 
 bool socket_gone(const struct socket *s, int connection)
 {
-    for (int i = 0; i < s->n_open; i++)
-        if (s->open[i].number == connection)
-            return false;
-    return true;
+    return !connections_has(&s->accepted, connection);
 }
 
 void socket_traffic(const struct socket *s, int64_t *out, int64_t *in, struct traffic *shared)
@@ -341,7 +307,7 @@ int socket_close(struct socket *s, double patience)
                 fail("%s: the peer did not take what was sent within %g s", s->endpoint, patience);
     }
     meeting_close(s->meeting);
-    free(s->open);
+    connections_free(&s->accepted);
     free(s->run);
     free(s->endpoint);
     free(s);
@@ -520,7 +486,7 @@ static enum socket_result read_message(struct socket *s, struct frame **out, str
         }
     }
     read_events(s); /* a connection is accepted before its messages arrive */
-    from->connection = connection_number(s, zmq_msg_get(&part, ZMQ_SRCFD));
+    from->connection = connections_number(&s->accepted, zmq_msg_get(&part, ZMQ_SRCFD));
     *out = parse(s, from, &part);
     const size_t size = zmq_msg_size(&part);
     zmq_msg_close(&part);
