@@ -178,7 +178,7 @@ need_command() { # NAME...
 # Prints a path in a form that no program takes for an option, a command or an address.
 plain_path() {
     case $1 in
-    -?* | exec:* | pipe:* | tcp:* | ipc:*) [ ! -e "$1" ] || printf './' ;;
+    -?* | exec:* | pipe:* | tcp:* | ipc:* | shm:*) [ ! -e "$1" ] || printf './' ;;
     *) ;;
     esac
     printf '%s' "$1"

@@ -24,7 +24,7 @@ static const char details[] =
     "In:  the requests of an optimizer: `kind` = `join` with initial parameters, then gradients.\n"
     "Out: the answer of the optimizers, as if they were one. A tensor's name alone decides\n"
     "     which of them owns it, so a resumed run needs the same states in the same order.\n"
-    "A comma in --next separates links only if exec:, tcp:// or ipc:// follows it.\n"
+    "A comma in --next separates links only if exec:, tcp://, ipc:// or shm:// follows.\n"
     "\n"
     "Example: two optimizers hold one half of the model each.\n"
     "  augment --data shapes --batch 64 --steps 20 |\n"

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,6 +12,26 @@
 #include <unistd.h>
 
 #include "base/fail.h"
+#include "link/endpoint.h"
+
+char *address_of(const char *endpoint)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    const char *name = endpoint_name(endpoint);
+    char abstract[sizeof "ipc://@simclr-4294967295-" + ENDPOINT_NAME_MAX];
+    if (name) {
+        const size_t length = strlen(name);
+        if (length == 0 || length > ENDPOINT_NAME_MAX || strspn(name, letters) != length)
+            return fail_null("%s: the name must have 1 to %d letters, digits, '.', '_' or '-'",
+                             endpoint, ENDPOINT_NAME_MAX);
+        snprintf(abstract, sizeof abstract, "ipc://@simclr-%ju-%s", (uintmax_t)geteuid(), name);
+    }
+    char *address = strdup(name ? abstract : endpoint);
+    if (!address)
+        fail_memory(endpoint);
+    return address;
+}
 
 int address_check_path(const char *endpoint)
 {

@@ -1,9 +1,15 @@
-/* address: what libzmq leaves to do before it listens at an address. Functions return 0, or -1 with a
- * message. */
+/* address: what libzmq leaves to do before it connects to an address or listens there. Functions
+ * return 0, or -1 with a message, unless their declarations say otherwise. */
 #ifndef ADDRESS_H
 #define ADDRESS_H
 
 #include <stddef.h>
+
+/* Returns the address by which libzmq knows an endpoint, which the caller frees, or NULL with a
+ * message. It is the endpoint itself, except for shm://NAME: that is an abstract Unix socket, which
+ * leaves no file however its process ends, under a name of the user's number and NAME. Fails if NAME
+ * has other characters than letters, digits, '.', '_' and '-', or more than ENDPOINT_NAME_MAX. */
+char *address_of(const char *endpoint);
 
 /* Checks the path of an address ipc://path, since libzmq removes any file there. Fails if another
  * program uses the socket there, or if the file is not a socket. */

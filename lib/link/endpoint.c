@@ -16,9 +16,14 @@ enum endpoint_kind endpoint_kind(const char *endpoint)
         return ENDPOINT_STANDARD;
     if (starts(endpoint, "exec:"))
         return ENDPOINT_EXEC;
-    if (starts(endpoint, "tcp://") || starts(endpoint, "ipc://"))
+    if (starts(endpoint, "tcp://") || starts(endpoint, "ipc://") || endpoint_name(endpoint))
         return ENDPOINT_SOCKET;
     return ENDPOINT_PATH;
+}
+
+const char *endpoint_name(const char *endpoint)
+{
+    return starts(endpoint, "shm://") ? endpoint + strlen("shm://") : NULL;
 }
 
 static const char *skip_blanks(const char *at)

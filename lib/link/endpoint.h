@@ -4,7 +4,9 @@
  *   -                              stdin or stdout
  *   PATH                           a regular file or a FIFO
  *   exec:CMD                       a coprocess, run by /bin/sh
- *   tcp://host:port or ipc://path  ZeroMQ */
+ *   tcp://host:port or ipc://path  ZeroMQ
+ *   shm://NAME                     ZeroMQ between processes of one user, through a socket without a
+ *                                  file; the data of links lies in shared memory */
 #ifndef ENDPOINT_H
 #define ENDPOINT_H
 
@@ -17,13 +19,17 @@ enum endpoint_kind { ENDPOINT_STANDARD, ENDPOINT_PATH, ENDPOINT_EXEC, ENDPOINT_S
 /* Returns the kind of an endpoint, which depends only on how its text begins. */
 enum endpoint_kind endpoint_kind(const char *endpoint);
 
+enum { ENDPOINT_NAME_MAX = 64 };
+/* Returns NAME, which need not be valid, of an endpoint shm://NAME, or NULL for any other. */
+const char *endpoint_name(const char *endpoint);
+
 /* The largest number of endpoints in a list. */
 enum { ENDPOINTS_MAX = 64 };
 /* Takes the first endpoint off a list "exec:CMD,tcp://host:port,...". Returns a pointer to its
  * beginning, sets *length to its length in bytes and *list to the rest. Returns NULL if none is
- * left. A comma separates two endpoints only if exec:, tcp:// or ipc:// follows it, perhaps after
- * blanks; any other comma belongs to a command or path. Blanks around an endpoint are not part of
- * it. */
+ * left. A comma separates two endpoints only if exec:, tcp://, ipc:// or shm:// follows it, perhaps
+ * after blanks; any other comma belongs to a command or path. Blanks around an endpoint are not part
+ * of it. */
 const char *endpoint_take(const char **list, size_t *length);
 
 /* The settings of links, streams and servers, which the flags in link_options.h set. */

@@ -94,19 +94,28 @@ static void release(struct frame_memory *m)
         destroy(s->owner);
 }
 
-/* Makes a segment and hands it over. Returns NULL without a message if that is not possible. */
-static struct segment *make(struct lender *l, size_t size)
+/* Makes a segment and hands it over. Sets *made to NULL if the server can't take it now. Returns -1
+ * with a message if there is no memory. */
+static int make(struct lender *l, size_t size, struct segment **made)
 {
+    *made = NULL;
     size = (size + 65535) / 65536 * 65536;
+    if (size > l->most - l->total || l->n == BORROWER_MOST)
+        return fail("its %zu bytes of shared memory in %d segments are as many as --max-frame %zu "
+                    "allows",
+                    l->total, l->n, l->most);
     void *segments = grow(l->segments, l->n, &l->capacity, sizeof *l->segments);
     if (segments)
         l->segments = segments;
     struct segment *s = calloc(1, sizeof *s);
     int fd = -1;
-    if (!segments || !s || size > l->most - l->total || l->n == BORROWER_MOST ||
-        shared_memory_make(size, &s->memory.bytes, &fd)) {
+    if (!segments || !s) {
         free(s);
-        return NULL;
+        return fail_memory(NULL);
+    }
+    if (shared_memory_make(size, &s->memory.bytes, &fd)) {
+        free(s);
+        return -1;
     }
     const struct borrower_offer offer = {BORROWER_OFFER, (uint32_t)l->n};
     const int bad = shared_memory_send(l->channel, &offer, sizeof offer, fd);
@@ -114,21 +123,23 @@ static struct segment *make(struct lender *l, size_t size)
     if (bad) {
         shared_memory_unmap(s->memory.bytes, size);
         free(s);
-        return NULL;
+        return 0;
     }
     s->memory.size = size;
     s->memory.number = offer.number;
     s->memory.release = release;
     s->owner = l;
     l->total += size;
-    return l->segments[l->n++] = s;
+    *made = l->segments[l->n++] = s;
+    return 0;
 }
 
-struct frame_memory *lender_take(struct lender *l, size_t size)
+int lender_take(struct lender *l, size_t size, struct frame_memory **memory)
 {
     struct segment *best = NULL;
+    *memory = NULL;
     if (size < LENDER_LEAST || size > l->most || !lender_is_open(l))
-        return NULL;
+        return 0;
     for (int i = 0; i < l->n; i++) {
         struct segment *s = l->segments[i];
         const bool fits = s->memory.size >= size && s->memory.size / 4 <= size;
@@ -136,14 +147,13 @@ struct frame_memory *lender_take(struct lender *l, size_t size)
             (!best || s->memory.size < best->memory.size))
             best = s;
     }
-    struct fail_note note; /* that there is no memory is no failure: the frame is sent whole */
-    fail_save(&note);
-    if (!best && !(best = make(l, size))) {
-        fail_restore(&note);
-        return NULL;
+    if (!best && make(l, size, &best))
+        return -1;
+    if (best) {
+        best->holders = 1;
+        *memory = &best->memory;
     }
-    best->holders = 1;
-    return &best->memory;
+    return 0;
 }
 
 bool lender_has(const struct lender *l, const struct frame *f)

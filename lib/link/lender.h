@@ -31,10 +31,11 @@ void lender_free(struct lender *l);
 /* Returns true if the server takes shared memory. It may say so at any time. */
 bool lender_is_open(struct lender *l);
 
-/* Returns a segment of at least `size` bytes for a frame to hold, or NULL without a message if the
- * frame has to go without: it is small, the server has not said that it takes shared memory, or
- * there is no more. */
-struct frame_memory *lender_take(struct lender *l, size_t size);
+/* Sets *memory to a segment of at least `size` bytes for a frame to hold, or to NULL if the frame has
+ * to go without: it is small, larger than all segments together may be, or the server has not said
+ * that it takes shared memory or can't take more now. Returns -1 with a message if there is no more
+ * memory. */
+int lender_take(struct lender *l, size_t size, struct frame_memory **memory);
 
 /* Returns true if the data of f lies in a segment of this lender. */
 bool lender_has(const struct lender *l, const struct frame *f);

@@ -29,6 +29,7 @@ struct link {
     char *name;
     double timeout;
     bool crc, ended;
+    bool required;                /* at shm://: it is an error if there is no shared memory */
     size_t most;                  /* bytes of shared memory */
     int64_t next_seq, next_reply; /* requests sent, replies taken */
     struct socket *socket;        /* or the five members below */
@@ -106,6 +107,7 @@ struct link *link_open(const char *endpoint, const struct link_config *config)
     l->crc = config->crc;
     l->most = (size_t)config->max_frame;
     l->met = !shared_memory_wanted(config);
+    l->required = endpoint_name(endpoint) && !l->met;
     l->to = l->from = -1;
     switch (endpoint_kind(endpoint)) {
     case ENDPOINT_SOCKET:
@@ -126,7 +128,7 @@ struct link *link_open(const char *endpoint, const struct link_config *config)
         }
         return l;
     default:
-        fail("%s: a link is exec:CMD, tcp://host:port or ipc://path", endpoint);
+        fail("%s: a link is exec:CMD, tcp://host:port, ipc://path or shm://name", endpoint);
     }
     link_close(l);
     return NULL;
@@ -251,32 +253,50 @@ static int pump(struct link *const *links, int n, bool wait)
 
 /* ---- pipes and sockets ---- */
 
-/* Hands memory over to the server of a socket, once: when it has answered, and no request is in
- * flight. Without shared memory, frames are sent whole. */
-static void meet(struct link *l)
+/* Connects to the server of a socket, once: when it has answered, and no request is in flight. */
+static int connect_memory(struct link *l)
 {
     if (!l->socket || l->met || l->next_reply == 0 || l->next_reply < l->next_seq)
-        return;
-    l->met = true;
+        return 0;
     struct envelope_part *part = &l->token.parts[0];
-    const int channel = meeting_connect(l->name, part->bytes);
-    if (channel < 0 || !(l->lender = lender_new(channel, l->most, true)))
-        return;
+    int channel;
+    const enum meeting_result result = meeting_connect(l->name, &channel, part->bytes);
+    l->met = result != MEETING_LATER;
+    if (result == MEETING_FAILED)
+        return -1;
+    if (result != MEETING_CHANNEL)
+        return 0;
+    if (!(l->lender = lender_new(channel, l->most, true)))
+        return -1;
     l->token.n = 1;
     part->size = MEETING_TOKEN;
     const struct frame_finder finder = lender_finder(l->lender);
     socket_share(l->socket, &finder);
+    return 0;
+}
+
+/* Sets *memory to shared memory for the data of a request, or to NULL if it is sent whole. That there
+ * is no memory is a failure only if it is required. */
+static int take_memory(struct link *l, size_t size, struct frame_memory **memory)
+{
+    struct fail_note note;
+    fail_save(&note);
+    *memory = NULL;
+    if (!connect_memory(l) && (!l->lender || !lender_take(l->lender, size, memory)))
+        return 0;
+    return l->required ? fail_prefix("%s", l->name) : (fail_restore(&note), 0);
 }
 
 struct frame *link_frame_new(struct link *l, const struct tensor_spec *specs, int n)
 {
-    meet(l);
     size_t size = 0, bytes;
-    for (int i = 0; l->lender && i < n; i++)
+    struct frame_memory *memory;
+    for (int i = 0; i < n; i++)
         if (tensor_bytes(specs[i].dtype, specs[i].ndim, specs[i].shape, &bytes) ||
             __builtin_add_overflow(size, bytes, &size))
             break; /* frame_new_in() says what is wrong */
-    struct frame_memory *memory = l->lender ? lender_take(l->lender, size) : NULL;
+    if (take_memory(l, size, &memory))
+        return NULL;
     struct frame *f = frame_new_in(memory, specs, n);
     if (!f && memory)
         memory->release(memory);
@@ -293,23 +313,21 @@ void link_trim(struct link *l)
 /* Puts a request into shared memory if the peer takes it, and lends it. */
 static int lend(struct link *l, struct frame *f)
 {
-    if (!l->lender)
-        return 0;
-    struct frame_memory *memory =
-        lender_has(l->lender, f) ? NULL : lender_take(l->lender, f->data_size);
+    struct frame_memory *memory = NULL;
+    if (!(l->lender && lender_has(l->lender, f)) && take_memory(l, f->data_size, &memory))
+        return -1;
     if (memory)
         frame_move(f, memory);
-    return lender_lend(l->lender, f);
+    return l->lender ? lender_lend(l->lender, f) : 0;
 }
 
 int link_send(struct link *l, struct frame *f)
 {
-    meet(l);
-    frame_set_meta_int(f, "seq", l->next_seq++);
     if (lend(l, f)) {
         frame_free(f);
         return -1;
     }
+    frame_set_meta_int(f, "seq", l->next_seq++);
     if (l->socket && l->lender && lender_has(l->lender, f))
         return socket_send_header(l->socket, &l->token, f);
     if (l->socket)

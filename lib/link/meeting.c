@@ -1,5 +1,6 @@
 #include "link/meeting.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,16 +11,18 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/fail.h"
 #include "base/grow.h"
+#include "link/endpoint.h"
 #include "link/shared_memory.h"
 
 static const char prefix[] = "simclr1:"; /* of tokens; says the version of the protocol */
 enum { PREFIX = sizeof prefix - 1, WAITING = 128 };
 
 struct guest {
+    int channel;
+    struct borrower *borrower; /* owns the channel; NULL until the token has come */
     unsigned char token[MEETING_TOKEN];
-    int channel; /* its borrower's */
-    struct borrower *borrower;
 };
 
 struct meeting {
@@ -30,53 +33,97 @@ struct meeting {
     int n;
 };
 
-/* Sets the address of the abstract socket beside an ipc socket. Returns its size, or 0 if there is no
- * file. */
-static socklen_t name(const char *endpoint, struct sockaddr_un *address)
+/* Sets the address of the abstract socket beside a ZeroMQ socket. Returns its size, or 0 if there is
+ * none. */
+static socklen_t address_beside(const char *endpoint, struct sockaddr_un *address)
 {
+    char text[sizeof address->sun_path];
     struct stat status;
-    const char *path = endpoint + strlen("ipc://");
-    if (strncmp(endpoint, "ipc://", strlen("ipc://")) != 0 || stat(path, &status) ||
-        !S_ISSOCK(status.st_mode))
+    const char *name = endpoint_name(endpoint), *path = endpoint + strlen("ipc://");
+    if (name)
+        snprintf(text, sizeof text, "simclr-shm-1-%ju-%s", (uintmax_t)geteuid(), name);
+    else if (!strncmp(endpoint, "ipc://", strlen("ipc://")) && !stat(path, &status) &&
+             S_ISSOCK(status.st_mode))
+        snprintf(text, sizeof text, "simclr-memory-1-%jx-%jx", (uintmax_t)status.st_dev,
+                 (uintmax_t)status.st_ino);
+    else
         return 0;
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    const int n =
-        snprintf(address->sun_path + 1, sizeof address->sun_path - 1, "simclr-memory-1-%jx-%jx",
-                 (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
-    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+    memcpy(address->sun_path + 1, text, strlen(text)); /* a first byte of 0 makes it abstract */
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(text));
 }
 
-int meeting_connect(const char *endpoint, unsigned char *token)
+static int new_socket(void)
+{
+    return socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+/* Connects the channel and sends the token. */
+static enum meeting_result introduce(int channel, const struct sockaddr_un *address, socklen_t size,
+                                     unsigned char *token)
+{
+    if (connect(channel, (const struct sockaddr *)address, size)) {
+        if (errno == ECONNREFUSED)
+            return MEETING_NONE;
+        if (errno == EAGAIN)
+            return MEETING_LATER;
+        fail("shared memory: %s", strerror(errno));
+        return MEETING_FAILED;
+    }
+    if (!shared_memory_trusts(channel)) {
+        fail("shared memory: a process of another user listens in its place");
+        return MEETING_FAILED;
+    }
+    memcpy(token, prefix, PREFIX);
+    if (getrandom(token + PREFIX, MEETING_TOKEN - PREFIX, 0) != MEETING_TOKEN - PREFIX) {
+        fail("getrandom: %s", strerror(errno));
+        return MEETING_FAILED;
+    }
+    return shared_memory_send(channel, token, MEETING_TOKEN, -1) ? MEETING_FAILED : MEETING_CHANNEL;
+}
+
+enum meeting_result meeting_connect(const char *endpoint, int *channel, unsigned char *token)
 {
     struct sockaddr_un address;
-    const socklen_t size = name(endpoint, &address);
+    const socklen_t size = address_beside(endpoint, &address);
     if (size == 0)
-        return -1;
-    const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -1;
-    memcpy(token, prefix, PREFIX);
-    if (!connect(fd, (struct sockaddr *)&address, size) && shared_memory_trusts(fd) &&
-        getrandom(token + PREFIX, MEETING_TOKEN - PREFIX, 0) == MEETING_TOKEN - PREFIX &&
-        !shared_memory_send(fd, token, MEETING_TOKEN, -1))
-        return fd;
-    close(fd);
-    return -1;
+        return MEETING_NONE;
+    *channel = new_socket();
+    if (*channel < 0) {
+        fail("shared memory: %s", strerror(errno));
+        return MEETING_FAILED;
+    }
+    const enum meeting_result result = introduce(*channel, &address, size, token);
+    if (result != MEETING_CHANNEL)
+        close(*channel);
+    return result;
 }
 
 struct meeting *meeting_open(const char *endpoint, size_t limit)
 {
     struct sockaddr_un address;
-    const socklen_t size = name(endpoint, &address);
-    struct meeting *m = size ? calloc(1, sizeof *m) : NULL;
-    if (!m)
+    const socklen_t size = address_beside(endpoint, &address);
+    struct meeting *m = calloc(1, sizeof *m);
+    if (!m) {
+        fail_memory(endpoint);
         return NULL;
+    }
     m->limit = limit;
-    m->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    m->fd = size ? new_socket() : -1;
     if (m->fd >= 0 && !bind(m->fd, (struct sockaddr *)&address, size) && !listen(m->fd, WAITING))
         return m;
+    fail("%s: the socket for shared memory: %s", endpoint,
+         size ? strerror(errno) : "its place is not known");
     meeting_close(m);
     return NULL;
+}
+
+static void hang_up(struct guest *guest)
+{
+    if (guest->borrower)
+        borrower_free(guest->borrower);
+    else
+        close(guest->channel);
 }
 
 void meeting_close(struct meeting *m)
@@ -84,34 +131,56 @@ void meeting_close(struct meeting *m)
     if (!m)
         return;
     for (int i = 0; i < m->n; i++)
-        borrower_free(m->guests[i].borrower);
+        hang_up(&m->guests[i]);
     if (m->fd >= 0)
         close(m->fd);
     free(m->guests);
     free(m);
 }
 
-/* Lets in one who has connected: the owner of this channel, if its first message is a token. */
-static void admit(struct meeting *m, int channel)
+void meeting_welcome(struct meeting *m)
 {
-    struct guest guest = {.channel = channel};
-    struct guest *guests = grow(m->guests, m->n, &m->capacity, sizeof *guests);
-    if (guests)
-        m->guests = guests;
-    if (!guests || !shared_memory_trusts(channel) ||
-        shared_memory_receive(channel, guest.token, MEETING_TOKEN, NULL) != SHARED_MEMORY_MESSAGE ||
-        memcmp(guest.token, prefix, PREFIX) != 0 ||
-        !(guest.borrower = borrower_new(channel, m->limit)))
-        close(channel);
-    else
-        guests[m->n++] = guest;
+    for (int i = 0; i < WAITING; i++) {
+        const int channel = accept4(m->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (channel < 0)
+            return;
+        struct guest *guests = grow(m->guests, m->n, &m->capacity, sizeof *guests);
+        if (guests)
+            m->guests = guests;
+        if (guests && shared_memory_trusts(channel))
+            guests[m->n++] = (struct guest){.channel = channel};
+        else
+            close(channel);
+    }
 }
 
-static struct borrower *look_up(const struct meeting *m, const unsigned char *token)
+/* Reads the token of a guest if it has come. Returns -1 if it is none. */
+static int read_token(const struct meeting *m, struct guest *guest)
 {
-    for (int i = 0; i < m->n; i++)
-        if (!memcmp(m->guests[i].token, token, MEETING_TOKEN))
-            return m->guests[i].borrower;
+    switch (shared_memory_receive(guest->channel, guest->token, MEETING_TOKEN, NULL)) {
+    case SHARED_MEMORY_NOTHING:
+        return 0;
+    case SHARED_MEMORY_MESSAGE:
+        if (!memcmp(guest->token, prefix, PREFIX) &&
+            (guest->borrower = borrower_new(guest->channel, m->limit)))
+            return 0;
+        break;
+    case SHARED_MEMORY_FAILED:
+        break;
+    }
+    return -1;
+}
+
+static struct borrower *look_up(struct meeting *m, const unsigned char *token)
+{
+    for (int i = 0; i < m->n; i++) {
+        struct guest *guest = &m->guests[i];
+        if (!guest->borrower && read_token(m, guest)) {
+            hang_up(guest);
+            m->guests[i--] = m->guests[--m->n];
+        } else if (guest->borrower && !memcmp(guest->token, token, MEETING_TOKEN))
+            return guest->borrower;
+    }
     return NULL;
 }
 
@@ -120,11 +189,8 @@ struct borrower *meeting_find(struct meeting *m, const unsigned char *token, siz
     if (n != MEETING_TOKEN || memcmp(token, prefix, PREFIX) != 0)
         return NULL;
     struct borrower *found = look_up(m, token);
-    for (int i = 0; !found && i < WAITING; i++) {
-        const int channel = accept4(m->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (channel < 0)
-            break;
-        admit(m, channel);
+    if (!found) {
+        meeting_welcome(m);
         found = look_up(m, token);
     }
     return found;
@@ -136,7 +202,7 @@ void meeting_sweep(struct meeting *m)
         char byte;
         if (recv(m->guests[i].channel, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0)
             continue;
-        borrower_free(m->guests[i].borrower);
+        hang_up(&m->guests[i]);
         m->guests[i--] = m->guests[--m->n];
     }
 }

@@ -117,7 +117,8 @@ struct server *server_open(const struct server_config *config)
     s->waiting_since = clock_now();
     if (*s->listen) {
         if (endpoint_kind(s->listen) != ENDPOINT_SOCKET)
-            fail("--listen %s: only tcp://addr:port and ipc://path can be listened on", s->listen);
+            fail("--listen %s: only tcp://addr:port, ipc://path and shm://name can be listened on",
+                 s->listen);
         else if ((s->socket = socket_open(SOCKET_ROUTER, s->listen, link))) {
             s->guarded = socket_is_guarded(s->socket);
             return s;

@@ -31,14 +31,19 @@ int shared_memory_channel(int ends[2])
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
 
-bool shared_memory_trusts(int fd)
+int shared_memory_same_user(int fd)
 {
     struct ucred peer;
     socklen_t size = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) ? -1 : peer.uid == geteuid();
+}
+
+bool shared_memory_trusts(int fd)
+{
     int type;
-    socklen_t type_size = sizeof type;
-    return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_size) && type == SOCK_SEQPACKET &&
-           !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) && peer.uid == geteuid();
+    socklen_t size = sizeof type;
+    return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) && type == SOCK_SEQPACKET &&
+           shared_memory_same_user(fd) == 1;
 }
 
 /* Seals without which a segment could change its size, or the seals their meaning. */
@@ -98,6 +103,12 @@ void shared_memory_unmap(unsigned char *bytes, size_t size)
 }
 
 #else
+
+int shared_memory_same_user(int fd)
+{
+    (void)fd;
+    return -1;
+}
 
 bool shared_memory_trusts(int fd)
 {

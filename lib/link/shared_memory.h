@@ -20,8 +20,12 @@ bool shared_memory_wanted(const struct link_config *config);
 /* Makes a pair of connected sockets that keep the borders of messages. Both are closed on exec. */
 int shared_memory_channel(int ends[2]);
 
-/* Returns true if fd is such a socket and the process that made its other end is of the same user
- * as this one. Leaves no message. */
+/* Returns 1 if the process that made the other end of a Unix socket, or listens there, is of the same
+ * user as this one, 0 if it is of another, and -1 if the system does not say, as of a socket that has
+ * been closed. Leaves no message. */
+int shared_memory_same_user(int fd);
+
+/* Returns true if it is of the same user and fd keeps the borders of messages. */
 bool shared_memory_trusts(int fd);
 
 /* Makes a segment of `size` bytes, which are zero and have been allocated, and maps it. The caller

@@ -28,7 +28,7 @@ enum { REFUSALS_TOLD = 10 };
 struct socket {
     void *zmq, *monitor;
     enum socket_role role;
-    char *endpoint;
+    char *endpoint, *address; /* the name, and what libzmq knows */
     double timeout, opened;
     int64_t max_frame;
     bool crc;
@@ -42,6 +42,8 @@ struct socket {
     const char *path; /* file of a listening ipc socket, within endpoint, or NULL */
     struct connections accepted;
     int connection; /* descriptor of a client's connection, -1 until there is one */
+    bool closed;    /* on a client of shm://: the attempt to connect has failed */
+    int same_user;  /* and of its connection (shared_memory_same_user()) */
     int64_t sent, taken;
     struct traffic shared;      /* what of it went through shared memory */
     struct meeting *meeting;    /* of a ROUTER whose clients may share memory, or NULL */
@@ -57,6 +59,11 @@ static const char *zmq_why(void)
     return zmq_strerror(zmq_errno());
 }
 
+static bool in_memory(const struct socket *s)
+{
+    return endpoint_name(s->endpoint);
+}
+
 /* ---- opening and closing ---- */
 
 static bool listens(const struct socket *s)
@@ -67,6 +74,19 @@ static bool listens(const struct socket *s)
 static void set_int(struct socket *s, int option, int value)
 {
     zmq_setsockopt(s->zmq, option, &value, sizeof value);
+}
+
+/* Any process on the machine can connect to the abstract socket of shm://, and take its name when
+ * nobody has it. So a server lets in its own user alone. A client connects once, and sends when it
+ * has seen whose process it has reached (await_server()). */
+static int set_user(struct socket *s)
+{
+    const uid_t user = geteuid();
+    if (!listens(s))
+        set_int(s, ZMQ_RECONNECT_IVL, -1);
+    else if (zmq_setsockopt(s->zmq, ZMQ_IPC_FILTER_UID, &user, sizeof user))
+        return fail("%s: this libzmq can't keep other users out: %s", s->endpoint, zmq_why());
+    return 0;
 }
 
 static int set_options(struct socket *s, const struct link_config *config)
@@ -98,6 +118,8 @@ static int set_options(struct socket *s, const struct link_config *config)
         set_int(s, ZMQ_RCVHWM, 2);
         set_int(s, ZMQ_IMMEDIATE, 1);
     }
+    if (in_memory(s) && set_user(s))
+        return -1;
     return keys_set(context, s->zmq, s->endpoint, listens(s), config);
 }
 
@@ -107,7 +129,7 @@ static int open_monitor(struct socket *s)
     char address[64];
     snprintf(address, sizeof address, "inproc://monitor-%u", opened++);
     int events = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
-                 ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                 ZMQ_EVENT_CLOSED | ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
                  ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
     if (zmq_socket_monitor(s->zmq, address, events) ||
         !(s->monitor = zmq_socket(context, ZMQ_PAIR)))
@@ -123,10 +145,10 @@ static int open_monitor(struct socket *s)
 static int bind_endpoint(struct socket *s)
 {
     char numeric[ADDRESS_NUMERIC];
-    if (!zmq_bind(s->zmq, s->endpoint))
+    if (!zmq_bind(s->zmq, s->address))
         return 0;
-    if (zmq_errno() == ENODEV && !strncmp(s->endpoint, "tcp://", strlen("tcp://")))
-        return address_numeric(s->endpoint, numeric, sizeof numeric) ||
+    if (zmq_errno() == ENODEV && !strncmp(s->address, "tcp://", strlen("tcp://")))
+        return address_numeric(s->address, numeric, sizeof numeric) ||
                        (zmq_bind(s->zmq, numeric) && fail("%s: %s", s->endpoint, zmq_why()))
                    ? -1
                    : 0;
@@ -135,7 +157,18 @@ static int bind_endpoint(struct socket *s)
 
 static int connect_endpoint(struct socket *s)
 {
-    return zmq_connect(s->zmq, s->endpoint) ? fail("%s: %s", s->endpoint, zmq_why()) : 0;
+    return zmq_connect(s->zmq, s->address) ? fail("%s: %s", s->endpoint, zmq_why()) : 0;
+}
+
+static void free_socket(struct socket *s)
+{
+    if (!s)
+        return;
+    connections_free(&s->accepted);
+    free(s->run);
+    free(s->address);
+    free(s->endpoint);
+    free(s);
 }
 
 struct socket *socket_open(enum socket_role role, const char *endpoint,
@@ -145,15 +178,16 @@ struct socket *socket_open(enum socket_role role, const char *endpoint,
     if (endpoint_allowed(endpoint, config))
         return NULL;
     struct socket *s = calloc(1, sizeof *s);
-    if (!s || !(s->endpoint = strdup(endpoint)) || !(s->run = strdup(config->run))) {
-        if (s)
-            free(s->endpoint);
-        free(s);
+    if (!s || !(s->endpoint = strdup(endpoint)) || !(s->run = strdup(config->run)))
         fail_memory(endpoint);
+    else
+        s->address = address_of(endpoint);
+    if (!s || !s->address) {
+        free_socket(s);
         return NULL;
     }
     s->role = role;
-    s->connection = -1;
+    s->connection = s->same_user = -1;
     s->timeout = config->timeout;
     s->max_frame = config->max_frame;
     s->crc = config->crc;
@@ -174,8 +208,11 @@ struct socket *socket_open(enum socket_role role, const char *endpoint,
         goto failed;
     if (listens(s) && !strncmp(endpoint, "ipc://", 6) && endpoint[6] != '@')
         s->path = s->endpoint + 6;
-    if (s->path && role == SOCKET_ROUTER && shared_memory_wanted(config))
+    if ((s->path || in_memory(s)) && role == SOCKET_ROUTER && shared_memory_wanted(config)) {
         s->meeting = meeting_open(endpoint, (size_t)config->max_frame);
+        if (!s->meeting && in_memory(s))
+            goto failed;
+    }
     return s;
 failed:
     socket_close(s, 0);
@@ -213,8 +250,11 @@ static void read_events(struct socket *s)
         memcpy(&fd, event + 2, 4);
         if (what == ZMQ_EVENT_ACCEPTED)
             connections_open(&s->accepted, fd);
-        else if (what == ZMQ_EVENT_CONNECTED)
+        else if (what == ZMQ_EVENT_CONNECTED) {
             s->connection = fd;
+            s->same_user = in_memory(s) ? shared_memory_same_user(fd) : 1;
+        } else if (what == ZMQ_EVENT_CLOSED)
+            s->closed = true;
         else if (what == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
             s->joined++;
         else if (what == ZMQ_EVENT_DISCONNECTED) {
@@ -222,6 +262,7 @@ static void read_events(struct socket *s)
                 s->failed_handshakes--;
             else if (s->left < s->joined)
                 s->left++;
+            s->closed = s->closed || s->joined == 0;
             connections_close(&s->accepted, fd);
             if (s->meeting)
                 meeting_sweep(s->meeting);
@@ -261,6 +302,8 @@ static int wait_for(struct socket *s, short events, double seconds)
 /* Checks a client's server. Returns -1 with a message if it will not answer any more. */
 static int check_server(struct socket *s)
 {
+    if (s->same_user == 0)
+        return fail("%s: a process of another user has this name", s->endpoint);
     if (s->left > 0)
         return fail("%s: the connection was lost", s->endpoint);
     if (s->joined == 0 && s->denied)
@@ -307,10 +350,7 @@ int socket_close(struct socket *s, double patience)
                 fail("%s: the peer did not take what was sent within %g s", s->endpoint, patience);
     }
     meeting_close(s->meeting);
-    connections_free(&s->accepted);
-    free(s->run);
-    free(s->endpoint);
-    free(s);
+    free_socket(s);
     return status;
 }
 
@@ -346,9 +386,33 @@ static int send_part(struct socket *s, zmq_msg_t *part, int flags)
     return 0;
 }
 
+/* Waits until a client of shm:// is connected to a process of its user. libzmq does not try again by
+ * itself (set_user()). */
+static int await_server(struct socket *s)
+{
+    while (s->joined == 0 || s->same_user != 1) {
+        if (wait_for(s, 0, s->closed ? 0.05 : 0.2))
+            return -1;
+        if (s->closed) {
+            s->closed = false;
+            zmq_disconnect(s->zmq, s->address); /* ends the attempt that failed */
+            if (connect_endpoint(s))
+                return -1;
+        }
+        read_events(s);
+        if (check_server(s))
+            return -1;
+    }
+    return 0;
+}
+
 /* Sends the parts of an envelope and a message, which it closes on failure. */
 static int send_message(struct socket *s, const struct envelope *to, zmq_msg_t *message)
 {
+    if (in_memory(s) && !listens(s) && await_server(s)) {
+        zmq_msg_close(message);
+        return -1;
+    }
     for (int i = 0; to && i < to->n; i++) {
         zmq_msg_t part;
         bool good = zmq_msg_init_size(&part, to->parts[i].size) == 0;
@@ -507,6 +571,8 @@ enum socket_result socket_receive(struct socket *s, double seconds, struct frame
     double deadline = clock_now() + seconds;
     const bool client = !listens(s);
     for (;;) {
+        if (s->meeting)
+            meeting_welcome(s->meeting);
         read_events(s); /* events first: after its event, a peer that left sends no more */
         const enum socket_result got = read_message(s, out, from);
         if (got != SOCKET_NOTHING)

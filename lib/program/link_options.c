@@ -57,7 +57,7 @@ const struct option_spec link_option_specs[] = {
      .value = &link_options.run,
      .choices = "SIMCLR_RUN",
      .argument = "ID",
-     .help = "take only frames of this run over tcp:// and ipc://; without: $SIMCLR_RUN"},
+     .help = "take only frames of this run over sockets; without: $SIMCLR_RUN"},
     {0},
 };
 
@@ -79,6 +79,6 @@ const struct option_spec server_option_specs[] = {
      .kind = OPTION_STRING,
      .value = &server_options.listen,
      .argument = "ADDRESS",
-     .help = "serve clients at tcp:// or ipc:// instead"},
+     .help = "serve clients at tcp://, ipc:// or shm:// instead"},
     {0},
 };

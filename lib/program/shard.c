@@ -39,8 +39,8 @@ int shard_count(const char *list)
     for (const char *rest = list, *at; (at = endpoint_take(&rest, &length));) {
         const enum endpoint_kind kind = endpoint_kind(at);
         if ((kind != ENDPOINT_EXEC && kind != ENDPOINT_SOCKET) || at[length - 1] == ',')
-            return fail("'%.*s' is no link: exec:CMD, tcp://host:port or ipc://path", (int)length,
-                        at);
+            return fail("'%.*s' is no link: exec:CMD, tcp://host:port, ipc://path or shm://name",
+                        (int)length, at);
         if (++n > LINKS_AT_ONCE)
             return fail("more than %d links", LINKS_AT_ONCE);
     }

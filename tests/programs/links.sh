@@ -264,7 +264,7 @@ echo precious >file
 check_fails 1 "a file where the socket should be" "a file that is no socket is in the way" \
     ntxent --listen "ipc://$T/file"
 check "the file still exists" grep -q precious file
-check_fails 1 "--listen on a file" "only tcp://addr:port and ipc://path" ntxent --listen file
+check_fails 1 "--listen on a file" "only tcp://addr:port, ipc://path and shm://name" ntxent --listen file
 stale() {
     rm -f stale.ipc
     ntxent --listen "ipc://$T/stale.ipc" &

@@ -123,13 +123,13 @@ else
 fi
 
 # ---- ipc:// ----
-# Two stages that share an optimizer at ipc://NAME.ipc, or two workers with a reduce before it.
-stages() { # NAME, command before encode
-    local name=$1
-    shift
-    lars --listen "ipc://$name.ipc" --state "$name.state" 2>"$name.lars" &
-    env "$@" encode --width 0.25 --threads 1 --opt "ipc://$name.ipc" \
-        --next "exec:project --threads 1 --opt ipc://$name.ipc --next exec:ntxent" \
+# Two stages that share an optimizer, or two workers with a reduce before it.
+stages() { # NAME, address of the optimizer, command before encode
+    local name=$1 at=$2
+    shift 2
+    lars --listen "$at" --state "$name.state" 2>"$name.lars" &
+    env "$@" encode --width 0.25 --threads 1 --opt "$at" \
+        --next "exec:project --threads 1 --opt $at --next exec:ntxent" \
         <views.st 2>"$name.err" >"$name.st" && wait $!
 }
 workers() { # NAME
@@ -148,13 +148,13 @@ workers() { # NAME
     [ -s "$name.state" ]
 }
 over_ipc() {
-    SIMCLR_SHARED_MEMORY=0 stages plain A=b && stages ipc A=b && cmp plain.state ipc.state &&
+    SIMCLR_SHARED_MEMORY=0 stages plain ipc://plain.ipc A=b && stages ipc ipc://ipc.ipc A=b && cmp plain.state ipc.state &&
         ! grep 'shared memory of ipc' plain.err plain.lars && [ -n "$(shared ipc 'encode: shared memory of ipc')" ] &&
         [ -n "$(shared ipc 'project: shared memory of ipc')" ] && grep '^lars: shared memory of ipc' ipc.lars
 }
 check "links over ipc:// end in the same bits" over_ipc
 check "a client over ipc:// with SIMCLR_SHARED_MEMORY=0 gets whole frames" eval \
-    'stages off SIMCLR_SHARED_MEMORY=0 && cmp plain.state off.state && ! grep "shared memory of ipc" off.err off.lars'
+    'stages off ipc://off.ipc SIMCLR_SHARED_MEMORY=0 && cmp plain.state off.state && ! grep "shared memory of ipc" off.err off.lars'
 parallel() {
     SIMCLR_SHARED_MEMORY=0 workers two && workers both && cmp two.state both.state &&
         [ -n "$(shared both.0 'encode: shared memory of ipc://both.reduce')" ] &&
@@ -201,6 +201,78 @@ else
     skip "a proxy between client and server" "python3-zmq is not installed"
 fi
 check "no socket is left" eval '! find . -name "*.ipc*" | grep .'
+
+# ---- shm:// ----
+name=test.$$.$RANDOM # other programs of this user have the same names to choose from
+over_shm() {
+    stages shm "shm://$name" A=b && cmp plain.state shm.state &&
+        [ -n "$(shared shm "encode: shared memory of shm://$name")" ] &&
+        [ -n "$(shared shm "project: shared memory of shm://$name")" ] && grep "^lars: shared memory of shm://$name" shm.lars
+}
+check "links over shm:// end in the same bits" over_shm
+whole_shm() { # command before encode
+    stages none "shm://$name" "$@" && cmp plain.state none.state && ! grep "shared memory of shm" none.err none.lars
+}
+check "with SIMCLR_SHARED_MEMORY=0 at one end frames are whole" whole_shm SIMCLR_SHARED_MEMORY=0
+check "at the other end as well" eval 'SIMCLR_SHARED_MEMORY=0 whole_shm SIMCLR_SHARED_MEMORY=1'
+too_little() {
+    local status=0
+    lars --listen "shm://$name" --state little.state 2>/dev/null &
+    in_time encode --width 0.25 --threads 1 --max-frame 4000000 --opt "shm://$name" \
+        --next 'exec:project --layers 0 --next exec:ntxent 2>/dev/null' <views.st || status=$?
+    wait
+    return $status
+}
+check_fails 1 "if there is no memory, there is no run" \
+    "^encode: shm://$name: its [0-9]* bytes of shared memory in [0-9]* segments are as many as --max-frame 4000000 allows" too_little
+for bad in '' a/b 'a b' @a ä "$(printf 'x%.0s' {1..65})"; do
+    check_fails 1 "no name: '$bad'" "^[a-z]*: shm://.*: the name must have 1 to 64 letters" lars --state a.state --listen "shm://$bad"
+done
+check_fails 1 "no name for a link" "the name must have" project --layers 0 --next shm://a/b --out project.st
+check_fails 1 "no name in a list" "the name must have" inspect --in "shm://$name,shm://a:b"
+same_name() {
+    inspect --timeout 5 --in "shm://$name" 2>/dev/null &
+    listens "$name"
+    inspect --in "shm://$name" || { kill $! && return 1; }
+}
+listens() { # NAME
+    for _ in $(seq 1200); do
+        grep -q "@simclr-$(id -u)-$1\$" /proc/net/unix && return
+        sleep 0.05
+    done
+    return 1
+}
+check_fails 1 "two programs at one name" "shm://$name: Address already in use" same_name
+streamed() { # the writer comes first
+    augment --data shapes --batch 8 --steps 3 --turn 0/2 --out "shm://$name.0" 2>/dev/null &
+    augment --data shapes --batch 8 --steps 3 --turn 1/2 --out "shm://$name.1" 2>/dev/null &
+    sleep 0.2
+    in_time inspect --in "shm://$name.0,shm://$name.1" | grep -v ' seq ' >there && wait &&
+        augment --data shapes --batch 8 --steps 3 2>/dev/null | inspect | grep -v ' seq ' | cmp - there
+}
+check "a stream over shm://, and a list" streamed
+check_fails 1 "no writer" "shm://$name: nobody sent anything within 0.2 s" inspect --timeout 0.2 --in "shm://$name"
+check_fails 1 "no reader" "shm://$name: nobody answered within 0.2 s" augment --data shapes --timeout 0.2 --out "shm://$name"
+hung_up() { # a server that dies before it has said anything is none: the writer waits for the next one
+    python3 -c '
+import socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind("\0simclr-" + sys.argv[1])
+server.listen()
+client, _ = server.accept()
+server.close()
+client.close()' "$(id -u)-$name" &
+    local dies=$!
+    listens "$name"
+    augment --data shapes --batch 8 --steps 3 --out "shm://$name" &
+    wait $dies && in_time inspect --in "shm://$name" >there && wait $!
+}
+check "a server that dies before it has answered" hung_up
+reader_goes() {
+    inspect --limit 1 --in "shm://$name" >/dev/null &
+    in_time augment --data shapes --batch 8 --out "shm://$name"
+}
+check_fails 1 "a reader that goes away" "shm://$name: the connection was lost" reader_goes
 # ---- what is left ----
 segments() { # of a process
     grep -c 'memfd:simclr' "/proc/$1/maps" || true
@@ -208,14 +280,15 @@ segments() { # of a process
 descriptors() {
     find "/proc/$1/fd" -mindepth 1 -printf '%l\n' 2>/dev/null | grep -c memfd || true
 }
-# Starts a run that reads its views from a fifo, over exec: or ipc://. Sets the numbers of its processes.
+# Starts a run that reads its views from a fifo, over exec:, ipc:// or shm://. Sets the numbers of its processes.
 start() {
     rm -f in.fifo out.fifo lars.pid kill.ipc
     mkfifo in.fifo out.fifo
     local opt='exec:echo $$ >lars.pid; exec lars --model kill.model 2>lars.err'
-    if [ "$1" = ipc ]; then
-        opt=ipc://kill.ipc
-        lars --listen $opt --model kill.model 2>lars.err &
+    if [ "$1" != exec ]; then
+        opt=$1://kill.ipc
+        [ "$1" = ipc ] || opt=shm://$name
+        lars --listen "$opt" --model kill.model 2>lars.err &
         echo $! >lars.pid
     fi
     encode --width 0.25 --threads 1 --opt "$opt" --next 'exec:project --layers 0 --next exec:ntxent 2>/dev/null' \
@@ -249,12 +322,12 @@ step() {
 }
 stop() {
     exec 8>&- 9<&-
-    wait "$augment" "$encode" 2>/dev/null || true
+    wait "$augment" "$encode" "$lars" 2>/dev/null || true
 }
 counts() {
     echo "$(segments "$encode") $(segments "$lars") $(descriptors "$encode") $(descriptors "$lars")"
 }
-bounded() { # exec|ipc
+bounded() { # exec|ipc|shm
     local first second status=0
     start "$1" || return 1
     first=$(counts)
@@ -282,13 +355,80 @@ killed_client() {
     [ "$(grep -c . lars.err)" = 1 ] && grep -Eq "^lars: $2\$" lars.err
 }
 unset SIMCLR_EDGES
-for kind in exec ipc; do
+for kind in exec ipc shm; do
     check "over $kind the number of segments does not grow, and no descriptor stays open" bounded $kind
 done
 check "an optimizer at exec: that is killed is one line" killed_server exec 'exec:echo .* was killed by SIGKILL'
 check "one at ipc:// as well" killed_server ipc 'ipc://kill.ipc: the connection was lost'
 # The system tells a command that its parent has died (child.c). It may hear that before its stdin ends.
 check "a stage that is killed is one line to its command" \
-    killed_client exec '(stdin: (ended without an end frame: its producer died( after [0-9]+ steps)?|truncated .*)|stopped by SIGTERM)'
+    killed_client exec '(stdin: (ended without an end frame: its producer died( after [0-9]+ steps)?|truncated .*)|stopped by SIGTERM( after [0-9]+ steps)?)'
 check "and to a server at ipc://" killed_client ipc 'ipc://kill.ipc: client 0 went away without an end frame'
+nothing_left() {
+    ! grep "$name" /proc/net/unix && ! find . /dev/shm -name "*$name*" | grep .
+}
+check "an optimizer at shm:// that is killed" killed_server shm "shm://$name: the connection was lost"
+check "leaves nothing" nothing_left
+check "a stage that is killed" killed_client shm "shm://$name: client 0 went away without an end frame"
+check "leaves nothing, either" nothing_left
+
+# ---- other users ----
+nobody() { # runs Python as another user
+    exec setpriv --reuid 65534 --clear-groups /usr/bin/python3 -c "$@"
+}
+if [ "$(id -u)" = 0 ] && (nobody '') 2>/dev/null; then
+    # Another user connects to both sockets of an optimizer at work, and is hung up on.
+    knocks() {
+        local status=0
+        start shm || return 1
+        (nobody '
+import socket, sys
+sockets = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+for each, address in zip(sockets, sys.argv[1:]):
+    each.settimeout(60)
+    each.connect("\0" + address)
+sockets[1].send(b"simclr1:0123456789abcdef")
+print("connected", flush=True)
+for each in sockets:
+    try:
+        assert not each.recv(1)
+    except ConnectionResetError:
+        pass
+' "simclr-0-$name" "simclr-shm-1-0-$name" >knocks.out) &
+        local knocks=$!
+        for _ in $(seq 1200); do
+            [ ! -s knocks.out ] || break
+            sleep 0.05
+        done
+        step 1 && wait $knocks && step 1 || status=1
+        stop
+        return $status
+    }
+    check "a server hangs up on other users" knocks
+    if python_has zmq; then
+        occupied() { # another user has the name, and takes what comes
+            local status=0
+            (nobody '
+import sys, zmq
+socket = zmq.Context().socket(zmq.ROUTER)
+socket.bind("ipc://@simclr-0-" + sys.argv[1])
+input()
+if socket.poll(100):
+    print(socket.recv_multipart())
+' "$name" <in.fifo >taken) &
+            exec 8>in.fifo
+            listens "$name"
+            in_time encode --width 0.25 --threads 1 --opt "shm://$name" \
+                --next 'exec:project --layers 0 --next exec:ntxent 2>/dev/null' <views.st 8>&- || status=1
+            echo >&8
+            exec 8>&-
+            wait $! && [ ! -s taken ] && return $status
+        }
+        check_fails 1 "a client sends nothing to another user" "^encode: shm://$name: a process of another user has this name" occupied
+    else
+        skip "a client of another user" "python3-zmq is not installed"
+    fi
+else
+    skip "other users" "this needs root, and setpriv"
+fi
 done_testing

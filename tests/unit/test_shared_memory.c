@@ -1,6 +1,7 @@
 /* Tests of shared memory on links: what two processes pass to each other, and what a peer that
  * breaks the rules can do. */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,6 +41,14 @@ static int count_descriptors(void)
         n++;
     closedir(folder);
     return n;
+}
+
+/* Returns a segment or NULL, if there was no failure. */
+static struct frame_memory *take(struct lender *l, size_t size)
+{
+    struct frame_memory *memory;
+    assert_int_equal(lender_take(l, size, &memory), 0);
+    return memory;
 }
 
 /* ---- segments ---- */
@@ -194,7 +203,7 @@ static void test_only_the_two_ends_of_the_offered_pipes_share(void **state)
 
     struct lender *l = lender_new(ends[0], LIMIT, false);
     assert_false(lender_is_open(l));
-    assert_null(lender_take(l, SIZE));
+    assert_null(take(l, SIZE));
     struct borrower *b = open_with(offer, to[0], from[1]);
     assert_non_null(b);
     assert_true(lender_is_open(l));
@@ -277,7 +286,7 @@ static struct frame *receive(struct frame_reader *r, int fd)
 /* Sends a request in which x is `value` everywhere, and y is 0, 1, 2, 3. */
 static void ask(const struct pair *p, float value)
 {
-    struct frame_memory *memory = lender_take(p->lender, WHOLE);
+    struct frame_memory *memory = take(p->lender, WHOLE);
     assert_non_null(memory);
     struct frame *f = frame_new_in(memory, specs, 2);
     assert_non_null(f);
@@ -373,19 +382,21 @@ static void test_memory_is_bounded_and_given_back(void **state)
     struct pair p = open_pair();
     struct frame_memory *held[64];
     int n = 0;
-    assert_null(lender_take(p.lender, LENDER_LEAST - 1)); /* as fast through the pipe */
-    assert_null(lender_take(p.lender, LIMIT + 1));
-    while (n < 64 && (held[n] = lender_take(p.lender, 1 << 20)))
-        n++;
+    assert_null(take(p.lender, LENDER_LEAST - 1)); /* as fast through the pipe */
+    assert_null(take(p.lender, LIMIT + 1));
+    while (n < 64 && lender_take(p.lender, 1 << 20, &held[n]) == 0)
+        assert_non_null(held[n++]);
     assert_int_equal(n, LIMIT >> 20);
+    assert_null(held[n]);
+    assert_message("are as many as --max-frame");
     held[3]->release(held[3]);
     memset(held[4]->bytes, 1, held[4]->size);
     held[4]->release(held[4]);
     lender_trim(p.lender);
     assert_int_equal(held[4]->bytes[0], 0);
-    held[3] = lender_take(p.lender, 2 << 20); /* in the room of both */
+    held[3] = take(p.lender, 2 << 20); /* in the room of both */
     assert_non_null(held[3]);
-    assert_null(lender_take(p.lender, 1 << 20));
+    assert_int_equal(lender_take(p.lender, 1 << 20, &held[n]), -1);
     for (int i = 0; i < n; i++)
         if (i != 4)
             held[i]->release(held[i]);
@@ -526,7 +537,29 @@ static void test_a_reader_without_memory_refuses_such_frames(void **state)
     close(ends[1]);
 }
 
-/* ---- ipc:// ---- */
+/* ---- ipc:// and shm:// ---- */
+
+/* Returns the channel, or -1 if the server shares no memory. */
+static int meet(const char *endpoint, unsigned char *token)
+{
+    int channel;
+    const enum meeting_result result = meeting_connect(endpoint, &channel, token);
+    assert_true(result == MEETING_CHANNEL || result == MEETING_NONE);
+    return result == MEETING_CHANNEL ? channel : -1;
+}
+
+/* Connects to an abstract socket. */
+static int connect_to(const char *name)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    memcpy(address.sun_path + 1, name, strlen(name));
+    const size_t size = offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name);
+    if (!connect(fd, (struct sockaddr *)&address, (socklen_t)size))
+        return fd;
+    close(fd);
+    return -1;
+}
 
 /* Makes a socket file as libzmq does, and returns its address. */
 static int make_socket_file(char *endpoint, size_t size)
@@ -548,11 +581,11 @@ static void test_clients_meet_the_server_of_a_socket_file(void **state)
     char endpoint[128];
     unsigned char a[MEETING_TOKEN], b[MEETING_TOKEN], wrong[MEETING_TOKEN];
     const int file = make_socket_file(endpoint, sizeof endpoint);
-    assert_int_equal(meeting_connect(endpoint, a), -1); /* a server that shares nothing */
+    assert_int_equal(meet(endpoint, a), -1); /* a server that shares nothing */
     struct meeting *m = meeting_open(endpoint, LIMIT);
     assert_non_null(m);
     assert_null(meeting_open(endpoint, LIMIT)); /* nobody else can take its place */
-    const int first = meeting_connect(endpoint, a), second = meeting_connect(endpoint, b);
+    const int first = meet(endpoint, a), second = meet(endpoint, b);
     assert_true(first >= 0 && second >= 0);
     memcpy(wrong, a, sizeof wrong);
     wrong[MEETING_TOKEN - 1] ^= 1;
@@ -565,7 +598,7 @@ static void test_clients_meet_the_server_of_a_socket_file(void **state)
 
     /* what a client lends is its own: another one's token does not find it */
     struct lender *l = lender_new(first, LIMIT, true);
-    struct frame_memory *memory = lender_take(l, SIZE);
+    struct frame_memory *memory = take(l, SIZE);
     assert_non_null(memory);
     struct frame_finder finder = borrower_finder(meeting_find(m, b, MEETING_TOKEN));
     assert_null(finder.find(finder.user, 0, SIZE));
@@ -585,10 +618,10 @@ static void test_clients_meet_the_server_of_a_socket_file(void **state)
     same->release(same);
     close(second);
     meeting_close(m);
-    assert_int_equal(meeting_connect(endpoint, a), -1);
+    assert_int_equal(meet(endpoint, a), -1);
     unlink(endpoint + strlen("ipc://"));
     close(file);
-    assert_int_equal(meeting_connect(endpoint, a), -1);
+    assert_int_equal(meet(endpoint, a), -1);
     assert_null(meeting_open(endpoint, LIMIT));
     assert_null(meeting_open("tcp://127.0.0.1:7000", LIMIT));
     assert_int_equal(count_descriptors(), before);
@@ -602,36 +635,80 @@ static void test_strangers_who_connect_are_not_let_in(void **state)
     unsigned char token[MEETING_TOKEN];
     const int file = make_socket_file(endpoint, sizeof endpoint);
     struct meeting *m = meeting_open(endpoint, LIMIT);
+    char name[64], byte;
     int strangers[3];
     struct stat status;
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
     assert_int_equal(stat(endpoint + strlen("ipc://"), &status), 0);
-    const int n =
-        snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "simclr-memory-1-%jx-%jx",
-                 (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
-    for (int i = 0; i < 3; i++) {
-        strangers[i] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-        assert_int_equal(
-            connect(strangers[i], (struct sockaddr *)&address,
-                    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)),
-            0);
-    }
+    snprintf(name, sizeof name, "simclr-memory-1-%jx-%jx", (uintmax_t)status.st_dev,
+             (uintmax_t)status.st_ino);
+    for (int i = 0; i < 3; i++)
+        assert_true((strangers[i] = connect_to(name)) >= 0);
     /* the first says nothing, the second sends a descriptor, the third something else */
     assert_int_equal(shared_memory_send(strangers[1], token, MEETING_TOKEN, file), 0);
     assert_int_equal(shared_memory_send(strangers[2], "hello", 5, -1), 0);
-    const int channel = meeting_connect(endpoint, token);
+    const int channel = meet(endpoint, token);
     assert_true(channel >= 0);
     assert_non_null(meeting_find(m, token, MEETING_TOKEN));
-    char byte;
-    for (int i = 0; i < 3; i++) { /* they have been hung up on */
+    token[MEETING_TOKEN - 1] ^= 1;
+    assert_null(meeting_find(m, token, MEETING_TOKEN));
+    for (int i = 1; i < 3; i++) { /* they have been hung up on */
         const ssize_t got = recv(strangers[i], &byte, 1, 0);
-        assert_true(got == 0 || got == -1);
+        assert_true(got == 0 || (got == -1 && errno != EAGAIN));
         close(strangers[i]);
     }
+    assert_int_equal(recv(strangers[0], &byte, 1, 0), -1); /* it may still say something */
+    close(strangers[0]);
+    meeting_sweep(m);
     close(channel);
     meeting_close(m);
     unlink(endpoint + strlen("ipc://"));
     close(file);
+    assert_int_equal(count_descriptors(), before);
+}
+
+static void test_clients_meet_the_server_of_a_name(void **state)
+{
+    (void)state;
+    const int before = count_descriptors();
+    char endpoint[64], other[64], name[80];
+    unsigned char token[MEETING_TOKEN], late[MEETING_TOKEN] = "simclr1:0123456789abcdef";
+    snprintf(endpoint, sizeof endpoint, "shm://test.%d", (int)getpid());
+    snprintf(other, sizeof other, "shm://test.%d.", (int)getpid());
+    snprintf(name, sizeof name, "simclr-shm-1-%ju-test.%d", (uintmax_t)geteuid(), (int)getpid());
+    assert_int_equal(meet(endpoint, token), -1);
+    struct meeting *m = meeting_open(endpoint, LIMIT);
+    assert_non_null(m);
+    assert_null(meeting_open(endpoint, LIMIT));
+    assert_message("Address already in use");
+    assert_int_equal(meet(other, token), -1);
+
+    /* a client may be accepted before its token has come */
+    const int slow = connect_to(name), channel = meet(endpoint, token);
+    assert_true(slow >= 0 && channel >= 0);
+    meeting_welcome(m);
+    assert_null(meeting_find(m, late, MEETING_TOKEN));
+    assert_non_null(meeting_find(m, token, MEETING_TOKEN));
+    assert_int_equal(shared_memory_send(slow, late, MEETING_TOKEN, -1), 0);
+    assert_non_null(meeting_find(m, late, MEETING_TOKEN));
+
+    /* a queue that is full can be tried again when the server has looked */
+    int waiting[1000], n = 0;
+    while (n < 1000 && (waiting[n] = connect_to(name)) >= 0)
+        n++;
+    assert_in_range(n, 1, 999);
+    int none;
+    unsigned char unused[MEETING_TOKEN];
+    assert_int_equal(meeting_connect(endpoint, &none, unused), MEETING_LATER);
+    meeting_welcome(m);
+    const int again = meet(endpoint, unused);
+    assert_true(again >= 0);
+    close(again);
+    while (n)
+        close(waiting[--n]);
+    close(slow);
+    close(channel);
+    meeting_close(m);
+    assert_int_equal(meet(endpoint, token), -1); /* nothing is left */
     assert_int_equal(count_descriptors(), before);
 }
 
@@ -652,6 +729,7 @@ int main(void)
         cmocka_unit_test(test_a_reader_without_memory_refuses_such_frames),
         cmocka_unit_test(test_clients_meet_the_server_of_a_socket_file),
         cmocka_unit_test(test_strangers_who_connect_are_not_let_in),
+        cmocka_unit_test(test_clients_meet_the_server_of_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
