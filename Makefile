@@ -42,7 +42,7 @@ INSTRUMENT = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=a
 WARN += -Wno-sign-conversion -Wno-unknown-pragmas -Wno-pass-failed
 else ifdef SAN
 BUILD = build/san
-CFLAGS = -O1 -g
+CFLAGS = -O2 -g
 INSTRUMENT = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 else ifdef TSAN
 BUILD = build/tsan
@@ -198,6 +198,7 @@ train: deps ## build, train on DATA (drawn images if not given), evaluate, make 
 # make check TESTS='links frame' runs the files whose path holds one of these words.
 TESTS =
 tests = $(if $(TSAN),TSAN_OPTIONS='suppressions=$(abspath tests/tsan.supp) ignore_noninstrumented_modules=1') \
+	$(if $(SAN),LSAN_OPTIONS='suppressions=$(abspath tests/lsan.supp) print_suppressions=0') \
 	BIN=$(call sh,$(abspath $(BIN))) UNIT=$(call sh,$(abspath $(BUILD)/tests)) FIXTURES=$(call sh,$(abspath build/fixtures)) tests/run
 check: deps-check ## build and run the quick tests; TESTS='links frame' runs some of all tests
 	@$(MAKE) --no-print-directory -s all unit
