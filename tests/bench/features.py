@@ -3,10 +3,11 @@
 
     features.py write FOLDER ROWS TESTS WIDTH CLASSES
         writes FOLDER/train.st, FOLDER/test.st, and the same as arrays of numpy
-    features.py linear|knn FOLDER
+    features.py linear|sweep|knn FOLDER
         prints `ready`, and then for each line on stdin the seconds of a round: multinomial logistic
-        regression by lbfgs at its usual tolerance, on standardized float64; or the product of unit rows
-        in float32 and the 200 nearest rows by argpartition
+        regression by lbfgs at its usual tolerance, on standardized float64; the same with l2 chosen among
+        the nine values that evaluate tries, on every tenth row of each class; or the product of unit
+        rows in float32 and the 200 nearest rows by argpartition
 
 The features are like those of an encoder: not negative, correlated, two in five above zero."""
 import sys
@@ -51,6 +52,21 @@ def linear(x, y, xt, yt, l2=1e-3):
     return model.fit((x - mean) / std, y).score((xt - mean) / std, yt)
 
 
+def sweep(x, y, xt, yt):
+    place = np.empty(len(y), int)  # of each row among those of its class
+    for c in np.unique(y):
+        place[y == c] = np.arange((y == c).sum())
+    held = place % 10 == 9
+
+    def accuracy(l2):
+        return linear(x[~held], y[~held], x[held], y[held], l2)
+
+    tried = {l2: accuracy(l2) for l2 in (10.0**-i for i in range(7))}
+    best = max(tried, key=lambda l2: (tried[l2], l2))
+    tried.update({l2: accuracy(l2) for l2 in (best * 10**0.5, best / 10**0.5)})
+    return linear(x, y, xt, yt, max(tried, key=lambda l2: (tried[l2], l2)))
+
+
 def knn(x, _, xt, __, k=200):
     x, xt = (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in (x, xt))
     return np.argpartition(-(xt @ x.T), min(k, len(x) - 1), axis=1)[:, :k]
@@ -71,4 +87,4 @@ if __name__ == "__main__":
     if command == "write":
         write(*arguments)
     else:
-        answer({"linear": linear, "knn": knn}[command], *arguments)
+        answer({"linear": linear, "sweep": sweep, "knn": knn}[command], *arguments)

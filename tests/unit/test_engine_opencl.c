@@ -1,6 +1,7 @@
 /* Tests the engine of an OpenCL device against the reference engine of plain loops in double: each
- * operation by itself on odd sizes, and whole networks. It runs on the device that SIMCLR_TEST_DEVICE names, or the first one,
- * which may be the processor (PoCL); what needs one is skipped if there is none. */
+ * operation by itself on odd sizes, and whole networks. It runs on the device that
+ * SIMCLR_TEST_DEVICE names, or the first one, which may be the processor (PoCL). What needs a device
+ * is skipped if there is none. */
 #include <stddef.h>
 #include <stdio.h>
 
@@ -229,6 +230,56 @@ static void test_convolutions(void **state)
         check(e, name, o, &s, &s, convolve);
         check(e, name, o, &s, &s, convolve_alone);
         free(o.weight);
+    }
+    engine_free(e);
+}
+
+/* A worker that holds the first of two grains computes the same bits for it as one that holds both:
+ * maps, and the grain's sums. */
+static void test_a_grain_alone(void **state)
+{
+    (void)state;
+    struct engine *e = open_device();
+    const int64_t channels[] = {20, 136}; /* 136: Winograd */
+    for (int i = 0; i < 2; i++) {
+        const int64_t c = channels[i], pixels = 9 * 7;
+        struct conv_shape both = {.images = 6,
+                                  .h = 9,
+                                  .w = 7,
+                                  .c = c,
+                                  .oh = 9,
+                                  .ow = 7,
+                                  .o = c,
+                                  .kernel = 3,
+                                  .stride = 1,
+                                  .padding = 1,
+                                  .grains = 2};
+        struct conv_shape one = both;
+        one.images = 3;
+        one.grains = 1;
+        const struct conv_shape *shapes[] = {&both, &one};
+        struct outcome *got[2];
+        for (int j = 0; j < 2; j++) {
+            const struct conv_shape *s = shapes[j];
+            const int64_t n = s->images * pixels * c;
+            struct operands o = {.n = {n, n, n, n},
+                                 .n_weights = c * c * 9,
+                                 .packed = e->conv_packed_bytes(e, s),
+                                 .work = e->conv_work_bytes(e, s),
+                                 .partial = e->conv_partial_bytes(e, s)};
+            o.weight = filled("w", (size_t)o.n_weights);
+            e->weights_changed(e);
+            got[j] = run(e, &o, s, convolve);
+            free(o.weight);
+        }
+        for (int m = 0; m < 4; m++)
+            assert_memory_equal(got[0]->maps[m], got[1]->maps[m],
+                                (size_t)(3 * pixels * c) * sizeof(float));
+        assert_memory_equal(got[0]->sums, got[1]->sums, (size_t)(2 * c) * sizeof(double));
+        assert_memory_not_equal(got[0]->gradient, got[1]->gradient,
+                                (size_t)(c * c * 9) * sizeof(float));
+        free_outcome(got[0]);
+        free_outcome(got[1]);
     }
     engine_free(e);
 }
@@ -492,10 +543,11 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_convolutions),    cmocka_unit_test(test_norms),
-        cmocka_unit_test(test_pools),           cmocka_unit_test(test_maxima),
-        cmocka_unit_test(test_bytes),           cmocka_unit_test(test_networks),
-        cmocka_unit_test(test_too_much_memory), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_convolutions), cmocka_unit_test(test_a_grain_alone),
+        cmocka_unit_test(test_norms),        cmocka_unit_test(test_pools),
+        cmocka_unit_test(test_maxima),       cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_networks),     cmocka_unit_test(test_too_much_memory),
+        cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
