@@ -105,7 +105,8 @@ check "a run of two workers with gather" workers 2 two ''
 check "its model has the bits of one worker's" cmp two/model.st all/model.st
 check "a run of two workers with layer2 frozen" workers 2 twice '--init all/model.st --freeze layer2'
 check "its model has the bits of one worker's" cmp twice/model.st layer2/model.st
-check "a run of two workers with everything frozen" workers 2 thrice '--init all/model.st --freeze layer4'
+# Nothing goes to the reduces. With a run's ID they believe the end frames, and need not wait for others.
+SIMCLR_RUN=thrice check "a run of two workers with everything frozen" workers 2 thrice '--init all/model.st --freeze layer4'
 check "its model has the bits of one worker's" cmp thrice/model.st layer4/model.st
 
 if python_has numpy; then
