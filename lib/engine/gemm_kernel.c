@@ -427,7 +427,7 @@ int gemm_kernel_check(const struct gemm_kernel *k)
     if (k->depth != depth)
         return fail("kernel %s takes %lld values a step; %lld are 64 bytes", k->name,
                     (long long)k->depth, (long long)depth);
-    if (!k->across && !k->matrix_unit)
+    if (!k->across && !(k->matrix_unit && k->values == GEMM_BF16))
         return fail("kernel %s cannot multiply rows that lie across", k->name);
     return 0;
 }

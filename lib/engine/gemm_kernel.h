@@ -70,8 +70,8 @@ struct gemm_kernel {
     void (*block)(const void *a, size_t a_row, const void *b, const struct gemm_step *steps,
                   int64_t n_steps, float *c);
     /* The same where A lies across: the values of all rows for one k are neighbours, for bf16 the
-     * pairs. Those of k + 1, or of the next pair, are a_next bytes on. NULL in a matrix unit's
-     * kernel, which can only read A along its rows. */
+     * pairs. Those of k + 1, or of the next pair, are a_next bytes on. NULL in a kernel of bf16 for
+     * a matrix unit, which can only read A along its rows. */
     void (*across)(const void *a, size_t a_next, const void *b, const struct gemm_step *steps,
                    int64_t n_steps, float *c);
 };

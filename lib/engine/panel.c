@@ -113,6 +113,39 @@ MULTIVERSION static void copy_rows(const char *const *from, int64_t n, size_t by
         copy_chunks(from, n, bytes, chunk, to, plane);
 }
 
+/* Does the same with rows of c bf16, in chunks of `columns` floats. */
+static inline __attribute__((always_inline)) void
+widen_chunks(const char *const *from, int64_t n, int64_t c, int64_t columns, char *to, size_t plane)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const uint16_t *row = (const uint16_t *)from[i];
+        char *at = to + (size_t)(i * columns) * sizeof(float);
+        int64_t done = 0;
+        for (; done + columns <= c; done += columns, at += plane) {
+#pragma omp simd
+            for (int64_t k = 0; k < columns; k++)
+                ((float *)at)[k] = bf16_widen(row[done + k]);
+        }
+        for (int64_t k = 0; done < c && k < columns; k++)
+            ((float *)at)[k] = done + k < c ? bf16_widen(row[done + k]) : 0;
+    }
+}
+
+MULTIVERSION static void widen_rows(const char *const *from, int64_t n, int64_t c, int64_t columns,
+                                    char *to, size_t plane)
+{
+    if (columns == 16)
+        widen_chunks(from, n, c, 16, to, plane);
+    else if (columns == 32)
+        widen_chunks(from, n, c, 32, to, plane);
+    else if (columns == 8)
+        widen_chunks(from, n, c, 8, to, plane);
+    else if (columns == 6)
+        widen_chunks(from, n, c, 6, to, plane);
+    else
+        widen_chunks(from, n, c, columns, to, plane);
+}
+
 /* Interleaves the values of pairs of rows of c bf16, in chunks of `columns` pairs. */
 static inline __attribute__((always_inline)) void
 pair_chunks(const char *const *from, int64_t n, int64_t c, int64_t columns, char *to, size_t plane)
@@ -146,12 +179,6 @@ MULTIVERSION static void pair_rows(const char *const *from, int64_t n, int64_t c
 
 /* ---- filling ---- */
 
-MULTIVERSION static void widen_row(const uint16_t *restrict from, int64_t n, float *restrict to)
-{
-    for (int64_t i = 0; i < n; i++)
-        to[i] = bf16_widen(from[i]);
-}
-
 /* Sets high and low so that from = high + low + e, where |e| is at most 2^-18 |from|. */
 MULTIVERSION static void split_row(const float *restrict from, int64_t n, uint16_t *restrict high,
                                    uint16_t *restrict low)
@@ -163,8 +190,7 @@ MULTIVERSION static void split_row(const float *restrict from, int64_t n, uint16
 }
 
 /* The parts of panel_fill()'s scratch memory: a row of zeros, then GROUP rows of each kind that is
- * prepared before it is copied, which are folded windows and values converted to the kernel's
- * type. */
+ * prepared before it is copied, which are folded windows and the halves of split values. */
 struct panel_scratch {
     const char *zero;
     char *folded, *high, *low;
@@ -246,26 +272,17 @@ static void find_rows(const struct panel *p, const char *src, int64_t images, in
     }
 }
 
-/* Converts rows to the kernel's type if the map has another one. `from` then points to the
- * converted rows, and `low` to their low halves. */
-static void make_values(const struct panel *p, const struct panel_scratch *scratch,
-                        const char **from, const char **low)
+/* Splits rows of floats. `from` then points to their high halves, and `low` to their low ones. */
+static void split_rows(const struct panel *p, const struct panel_scratch *scratch,
+                       const char **from, const char **low)
 {
-    const struct precision *v = &p->values;
-    const bool bf16 = v->product->values == GEMM_BF16;
-    if (v->bf16_maps == bf16)
-        return;
-    assert(bf16 ? v->split : !v->split);
     for (int64_t i = 0; i < GROUP; i++) {
         char *high = scratch->high + (size_t)i * scratch->row;
         char *rest = scratch->low + (size_t)i * scratch->row;
         low[i] = from[i];
         if (from[i] == scratch->zero)
             continue;
-        if (bf16)
-            split_row((const float *)from[i], p->channels, (uint16_t *)high, (uint16_t *)rest);
-        else
-            widen_row((const uint16_t *)from[i], p->channels, (float *)high);
+        split_row((const float *)from[i], p->channels, (uint16_t *)high, (uint16_t *)rest);
         from[i] = high;
         low[i] = rest;
     }
@@ -280,7 +297,9 @@ static void lay_rows(const struct panel *p, const char *const *from, int64_t n, 
     const bool bf16 = product->values == GEMM_BF16;
     const size_t bytes = (size_t)p->channels * gemm_kernel_value_bytes(product);
     to += (size_t)row * p->row_bytes;
-    if (p->layout == PANEL_TRANSPOSED)
+    if (p->values.bf16_maps && !bf16)
+        widen_rows(from, n, p->channels, (int64_t)(p->row_bytes / sizeof(float)), to, p->plane);
+    else if (p->layout == PANEL_TRANSPOSED)
         transpose_rows(from, p->channels, bf16, to, p->plane);
     else if (p->layout != PANEL_A && bf16)
         pair_rows(from, n, p->channels, p->layout == PANEL_B ? product->columns : product->rows, to,
@@ -323,7 +342,8 @@ void panel_fill(const struct panel *p, const void *src, int64_t images, int64_t 
             find_rows(p, src, images, y, first, &scratch, from);
             if (!p->folded)
                 prefetch_rows(p, from, n);
-            make_values(p, &scratch, from, low);
+            if (p->values.split)
+                split_rows(p, &scratch, from, low);
             lay_rows(p, from, n, i * p->line_pitch + first, memory);
             if (p->values.split)
                 lay_rows(p, low, n, i * p->line_pitch + first, (char *)memory + p->half);
