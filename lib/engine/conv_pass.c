@@ -16,6 +16,9 @@ enum { TILE_BYTES = 384 << 10, GROUP_BYTES = 96 << 10 };
  * cache or less. */
 enum { FETCH_BYTES = 8 << 10 };
 
+/* The largest number of rows of A whose products are computed before they are stored. */
+enum { STRIP_ROWS = 96 };
+
 /* ---- direct passes, tiles, memory ---- */
 
 /* Returns true if every window is a single pixel and the map has the kernel's type. The map then
@@ -56,7 +59,7 @@ static struct row_tiles cut(const struct conv_pass *p)
 
 /* Offsets of the parts of a thread's workspace. */
 struct conv_pass_memory {
-    size_t panel, scratch, steps, place, block, tail, sums;
+    size_t panel, scratch, steps, place, strip, tail, sums;
     size_t bytes; /* bytes of all parts */
 };
 
@@ -77,7 +80,8 @@ static struct conv_pass_memory lay_out_memory(const struct conv_pass *p)
         .scratch = arena_reserve(&a, direct ? 0 : panel_scratch_bytes(&panel), 1),
         .steps = arena_reserve(&a, (size_t)steps, sizeof(struct gemm_step)),
         .place = arena_reserve(&a, (size_t)run, sizeof(int64_t)),
-        .block = arena_reserve(&a, gemm_kernel_block_floats(product), sizeof(float)),
+        .strip = arena_reserve(&a, (size_t)((STRIP_ROWS + product->rows) * product->columns),
+                               sizeof(float)),
         .tail = arena_reserve(&a, (size_t)tail, sizeof(float)),
         .sums =
             arena_reserve(&a, (size_t)(2 * count_round_up(p->o, product->columns)), sizeof(double)),
@@ -164,9 +168,38 @@ static inline __attribute__((always_inline)) void fetch(const char *from, size_t
             __builtin_prefetch(from + i, 0);
 }
 
-/* Computes the column blocks first to last - 1 of a tile. Each block of rows is multiplied by
+/* Returns the number of lines whose rows are multiplied together. Where windows are single pixels,
+ * a panel's lines follow each other, so a block may have rows of several lines. That leaves fewer
+ * blocks with unused rows. */
+static int64_t lines_together(const struct conv_pass_rows *r, int64_t block)
+{
+    int64_t best = 1;
+    if (r->line != (size_t)r->run * r->pitch)
+        return 1;
+    for (int64_t n = 2; n <= r->lines && n * r->run <= STRIP_ROWS; n++)
+        if (count_divide_up(n * r->run, block) * best < count_divide_up(best * r->run, block) * n)
+            best = n;
+    return best;
+}
+
+/* Stores a strip of `lines` lines of n rows each. `to` is the output of the first line's first row,
+ * and to_line the values from a line of outputs to the next. */
+static void store_strip(const struct conv_pass *p, const float *strip, int64_t lines, int64_t n,
+                        int64_t outputs, const int64_t *place, int64_t to_line, bool add, char *to,
+                        double *sums)
+{
+    const struct gemm_kernel *product = p->v->product;
+    const size_t line = (size_t)to_line * precision_map_bytes(p->v);
+    for (int64_t l = 0; l < lines; l++, strip += n * product->columns, to += line)
+        for (int64_t r = 0; r < n; r += product->rows)
+            conv_store(p->v, strip + r * product->columns, count_min(product->rows, n - r), outputs,
+                       place + r, add, to, sums);
+}
+
+/* Computes the column blocks first to last - 1 of a tile. Each strip of rows is multiplied by
  * several column blocks in turn, as many as leave room for the panel in the cache, so that a row of
- * the map is written in one go. */
+ * the map is written in one go. A strip is a block of rows or some whole lines. Either way blocks
+ * are stored, and so their sums are added, line by line. */
 static void run_tile(const struct conv_pass *p, const struct row_tile *s, bool direct,
                      const void *src, const char *packed, int64_t first, int64_t last, bool add,
                      void *dst, double *sums, const struct conv_pass_memory *m,
@@ -174,7 +207,7 @@ static void run_tile(const struct conv_pass *p, const struct row_tile *s, bool d
 {
     const struct gemm_kernel *product = p->v->product;
     const struct gemm_step *steps = (void *)(memory + m->steps);
-    float *block = (void *)(memory + m->block);
+    float *strip = (void *)(memory + m->strip);
     int64_t *place = (void *)(memory + m->place);
     const struct conv_pass_rows rows =
         direct ? direct_rows(p, s, src, m, memory) : panel_rows(p, s, src, m, memory);
@@ -187,6 +220,8 @@ static void run_tile(const struct conv_pass *p, const struct row_tile *s, bool d
     char *to = (char *)dst +
                (size_t)((s->image * p->to_h + s->row * p->spread + p->y) * p->to_w * p->o) * value;
     const int64_t columns = product->columns, group = GROUP_BYTES / (int64_t)weights + 1;
+    const int64_t together = lines_together(&rows, product->rows);
+    const int64_t step = together > 1 ? rows.run : product->rows;
     double *part = (void *)(memory + m->sums); /* (2, columns) for each block of columns */
     memset(part, 0, (size_t)(2 * columns * (last - first)) * sizeof *part);
     for (int64_t from = first; from < last; from += group) {
@@ -195,9 +230,10 @@ static void run_tile(const struct conv_pass *p, const struct row_tile *s, bool d
          * of columns: they are in no panel, so they can come from memory. */
         const size_t ahead = (size_t)product->rows * rows.pitch,
                      each = ahead / (size_t)(until - from);
-        for (int64_t line = 0; line < rows.lines; line++)
-            for (int64_t i = 0; i < rows.run; i += product->rows) {
-                const int64_t left = rows.run - i, n = left < product->rows ? left : product->rows;
+        for (int64_t line = 0; line < rows.lines; line += together)
+            for (int64_t i = 0; i < rows.run; i += step) {
+                const int64_t lines = count_min(together, rows.lines - line);
+                const int64_t left = rows.run - i, n = left < step ? left : step;
                 const char *a = rows.a + (size_t)line * rows.line + (size_t)i * rows.pitch;
                 if (direct && left < product->rows) /* the map may end here */
                     a = memcpy(memory + m->tail, a, (size_t)left * rows.pitch);
@@ -205,15 +241,19 @@ static void run_tile(const struct conv_pass *p, const struct row_tile *s, bool d
                     const int64_t o = b * columns,
                                   outputs = p->o - o < columns ? p->o - o : columns;
                     char *here = to + (size_t)(line * to_line + o) * value;
-                    for (int64_t r = 0; r < n; r++)
-                        fetch(here + (size_t)place[i + r] * value, (size_t)columns * value, 1);
+                    for (int64_t l = 0; l < lines; l++)
+                        for (int64_t r = 0; r < n; r++)
+                            fetch(here + (size_t)(l * to_line + place[i + r]) * value,
+                                  (size_t)columns * value, 1);
                     if (direct && ahead <= FETCH_BYTES)
                         fetch(rows.a + (size_t)i * rows.pitch + ahead + each * (size_t)(b - from),
                               each, 0);
-                    product->block(a, rows.pitch, packed + (size_t)b * weights, steps, rows.n_steps,
-                                   block);
-                    conv_store(p->v, block, n, outputs, place + i, add, here,
-                               sums ? part + 2 * columns * (b - first) : NULL);
+                    for (int64_t r = 0; r < lines * n; r += product->rows)
+                        product->block(a + (size_t)r * rows.pitch, rows.pitch,
+                                       packed + (size_t)b * weights, steps, rows.n_steps,
+                                       strip + r * columns);
+                    store_strip(p, strip, lines, n, outputs, place + i, to_line, add, here,
+                                sums ? part + 2 * columns * (b - first) : NULL);
                 }
             }
     }

@@ -8,10 +8,11 @@
 
 #include "engine/precision.h"
 
-/* Stores the first `rows` rows and n columns of the block c, which has the kernel's rows and
- * columns and is 64-byte aligned. Row r is written to map y from value place[r] on, or with `add`
- * is added to it. Unless sums is NULL, adds to it, (2, columns of the kernel), each column's sum of
- * values and of squares, taken before rounding to the map's type and before the addition. */
+/* Stores `rows` rows and the first n columns of c, whose rows have the kernel's columns and are
+ * 64-byte aligned where these are a multiple of 16. Row r is written to map y from value place[r]
+ * on, or with `add` is added to it. Unless sums is NULL, adds to it, (2, columns of the kernel),
+ * each of the n columns' sum of values and of squares, taken before rounding to the map's type and
+ * before the addition. */
 void conv_store(const struct precision *v, const float *c, int64_t rows, int64_t n,
                 const int64_t *place, bool add, void *y, double *sums);
 
