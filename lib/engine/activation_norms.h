@@ -16,7 +16,9 @@ enum {
     NORM_ROWS = 256, /* approximate number of pixels in a task of batch normalization */
     SUM_ROWS = 8,    /* pixels that are summed in float before they are added to a double */
     SUM_BLOCK = 512, /* channels whose sums stay in the first-level cache */
-    TILE = 8192      /* bytes that also stay in the first-level cache */
+    SUM_PART = 64,   /* channels of three maps whose next pixels are fetched at once */
+    TILE = 8192,     /* bytes that also stay in the first-level cache */
+    FLOATS = sizeof(ELEMENT) == sizeof(float)
 };
 
 /* ---- forward ---- */
@@ -43,9 +45,9 @@ MULTIVERSION static void normalize(const ELEMENT *x, const ELEMENT *residual,
 {
     const float *mean = k->mean, *scale = k->scale, *bias = k->bias;
     for (int64_t p = 0; p < pixels; p++, x += c, y += c) {
-        prefetch(x, c);
+        prefetch(x, AHEAD, c);
         if (residual) {
-            prefetch(residual, c);
+            prefetch(residual, AHEAD, c);
 #pragma omp simd
             for (int64_t i = 0; i < c; i++) {
                 const float v = norm(WIDEN(x[i]), mean[i], scale[i], bias[i]) + WIDEN(residual[i]);
@@ -147,8 +149,8 @@ sum_rows(const ELEMENT *x, const ELEMENT *y, ELEMENT *dy, int rows, int64_t c, i
             const bool passed =
                 y ? WIDEN(y[r * c + i]) > 0 : norm(v, mean[i], scale[i], bias[i]) > bottom;
             const float masked = passed ? d : 0;
-            if (y)
-                dy[r * c + i] = NARROW(masked);
+            if (y) /* a bf16 keeps its bits, which is cheaper than rounding it again */
+                dy[r * c + i] = FLOATS ? NARROW(masked) : passed ? dy[r * c + i] : (ELEMENT)0;
             s += masked;
             p += masked * (v - mean[i]);
         }
@@ -157,8 +159,26 @@ sum_rows(const ELEMENT *x, const ELEMENT *y, ELEMENT *dy, int rows, int64_t c, i
     }
 }
 
+/* Does sum_rows() for SUM_ROWS pixels, and prefetches the next ones. */
+static inline __attribute__((always_inline)) void
+sum_and_prefetch(const ELEMENT *x, const ELEMENT *y, ELEMENT *dy, int64_t c, int64_t n,
+                 const float *mean, const float *scale, const float *bias, float bottom,
+                 double *sum, double *product)
+{
+    const int64_t next = bytes(SUM_ROWS * c), ahead = next > AHEAD ? next : AHEAD;
+    for (int r = 0; r < SUM_ROWS; r++) {
+        prefetch(x + r * c, ahead, n);
+        prefetch(dy + r * c, ahead, n);
+        if (y)
+            prefetch(y + r * c, ahead, n);
+    }
+    sum_rows(x, y, dy, SUM_ROWS, c, n, mean, scale, bias, bottom, sum, product);
+}
+
 /* Sums in float over SUM_ROWS pixels at a time. This is precise enough: the rounding errors, each
- * at most 2^-24 of a block's sum, are as independent as the blocks are. */
+ * at most 2^-24 of a block's sum, are as independent as the blocks are. With three maps of bf16 it
+ * fetches the next pixels a part at a time, while it computes; fetched all at once, they would
+ * leave the memory idle for most of the time. */
 MULTIVERSION static void sum_gradients(const ELEMENT *x, const ELEMENT *y, ELEMENT *dy,
                                        int64_t pixels, int64_t c, const struct norm_channels *k,
                                        float bottom, double *sums)
@@ -171,18 +191,29 @@ MULTIVERSION static void sum_gradients(const ELEMENT *x, const ELEMENT *y, ELEME
         int64_t p = 0;
         for (; p + SUM_ROWS <= pixels; p += SUM_ROWS) {
             const int64_t at = p * c + b;
-            for (int r = 0; r < SUM_ROWS; r++) {
-                prefetch(x + at + r * c, n);
-                prefetch(dy + at + r * c, n);
+            for (int r = 0; FLOATS && r < SUM_ROWS; r++) {
+                prefetch(x + at + r * c, AHEAD, n);
+                prefetch(dy + at + r * c, AHEAD, n);
                 if (y)
-                    prefetch(y + at + r * c, n);
+                    prefetch(y + at + r * c, AHEAD, n);
             }
-            if (y)
+            if (FLOATS && y)
                 sum_rows(x + at, y + at, dy + at, SUM_ROWS, c, n, mean, scale, bias, bottom, sum,
                          product);
-            else
+            else if (FLOATS)
                 sum_rows(x + at, NULL, dy + at, SUM_ROWS, c, n, mean, scale, bias, bottom, sum,
                          product);
+            else if (y && n > 2 * SUM_PART)
+                for (int64_t j = 0; j < n; j += SUM_PART)
+                    sum_and_prefetch(x + at + j, y + at + j, dy + at + j, c,
+                                     count_min(n - j, SUM_PART), mean + j, scale + j, bias + j,
+                                     bottom, sum + j, product + j);
+            else if (y)
+                sum_and_prefetch(x + at, y + at, dy + at, c, n, mean, scale, bias, bottom, sum,
+                                 product);
+            else
+                sum_and_prefetch(x + at, NULL, dy + at, c, n, mean, scale, bias, bottom, sum,
+                                 product);
         }
         for (; p < pixels; p++) {
             const int64_t at = p * c + b;
@@ -213,8 +244,8 @@ MULTIVERSION static void normalize_backward(ELEMENT *x, const ELEMENT *dy, int64
 {
     const float *mean = k->mean, *scale = k->scale, *bias = k->bias;
     for (int64_t p = 0; p < pixels; p++, x += c, dy += c) {
-        prefetch(x, c);
-        prefetch(dy, c);
+        prefetch(x, AHEAD, c);
+        prefetch(dy, AHEAD, c);
 #pragma omp simd
         for (int64_t i = 0; i < c; i++) {
             const float v = WIDEN(x[i]), d = WIDEN(dy[i]);

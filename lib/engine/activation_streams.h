@@ -13,7 +13,7 @@
 #include "base/count.h"
 
 enum {
-    AHEAD = 2048,    /* distance in bytes from the values being read to those being prefetched */
+    AHEAD = 2048,    /* usual distance in bytes from values being read to those being prefetched */
     STREAM = 8 << 20 /* smallest map in bytes that is written past the caches */
 };
 
@@ -22,12 +22,12 @@ static inline int64_t bytes(int64_t values)
     return values * (int64_t)sizeof(ELEMENT);
 }
 
-/* Prefetches what comes AHEAD bytes after n values. The hardware prefetches by itself, but only
+/* Prefetches what comes `ahead` bytes after n values. The hardware prefetches by itself, but only
  * within a page, and too late where there is arithmetic between loads. For bf16 this call makes the
  * loop a third faster. */
-static inline void prefetch(const ELEMENT *x, int64_t n)
+static inline void prefetch(const ELEMENT *x, int64_t ahead, int64_t n)
 {
-    const uintptr_t at = (uintptr_t)x + AHEAD;
+    const uintptr_t at = (uintptr_t)x + (uintptr_t)ahead;
     for (int64_t i = 0; i < bytes(n); i += 64)
         __builtin_prefetch((const void *)(at + (uintptr_t)i));
 }
