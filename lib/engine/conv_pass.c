@@ -74,14 +74,14 @@ static struct conv_pass_memory lay_out_memory(const struct conv_pass *p)
     const int64_t steps = p->window.ny * panel.nx * groups * precision_steps(p->v);
     const int64_t run = p->columns * (direct ? tiles.rows : tiles.n);
     const int64_t tail = direct ? product->rows * p->window.c : 0;
+    const int64_t strip = product->rows + (direct ? 0 : STRIP_ROWS);
     struct arena a = {0};
     struct conv_pass_memory m = {
         .panel = arena_reserve(&a, direct ? 0 : panel.bytes, 1),
         .scratch = arena_reserve(&a, direct ? 0 : panel_scratch_bytes(&panel), 1),
         .steps = arena_reserve(&a, (size_t)steps, sizeof(struct gemm_step)),
         .place = arena_reserve(&a, (size_t)run, sizeof(int64_t)),
-        .strip = arena_reserve(&a, (size_t)((STRIP_ROWS + product->rows) * product->columns),
-                               sizeof(float)),
+        .strip = arena_reserve(&a, (size_t)(strip * product->columns), sizeof(float)),
         .tail = arena_reserve(&a, (size_t)tail, sizeof(float)),
         .sums =
             arena_reserve(&a, (size_t)(2 * count_round_up(p->o, product->columns)), sizeof(double)),
@@ -182,24 +182,32 @@ static int64_t lines_together(const struct conv_pass_rows *r, int64_t block)
     return best;
 }
 
-/* Stores a strip of `lines` lines of n rows each. `to` is the output of the first line's first row,
- * and to_line the values from a line of outputs to the next. */
-static void store_strip(const struct conv_pass *p, const float *strip, int64_t lines, int64_t n,
-                        int64_t outputs, const int64_t *place, int64_t to_line, bool add, char *to,
-                        double *sums)
+/* Multiplies all rows of `lines` lines by the packed weights of a block of columns, and then stores
+ * the products, and adds their sums, line by line. a is the first line's first row and `to` its
+ * output; to_line is the values from a line of outputs to the next. */
+static void multiply_lines(const struct conv_pass *p, const struct conv_pass_rows *rows,
+                           int64_t lines, const char *a, const char *weights,
+                           const struct gemm_step *steps, float *strip, int64_t outputs,
+                           const int64_t *place, int64_t to_line, bool add, char *to, double *sums)
 {
     const struct gemm_kernel *product = p->v->product;
-    const size_t line = (size_t)to_line * precision_map_bytes(p->v);
-    for (int64_t l = 0; l < lines; l++, strip += n * product->columns, to += line)
-        for (int64_t r = 0; r < n; r += product->rows)
-            conv_store(p->v, strip + r * product->columns, count_min(product->rows, n - r), outputs,
-                       place + r, add, to, sums);
+    const size_t value = precision_map_bytes(p->v), line = (size_t)to_line * value;
+    for (int64_t l = 0; l < lines; l++)
+        for (int64_t r = 0; r < rows->run; r++)
+            fetch(to + (size_t)l * line + (size_t)place[r] * value,
+                  (size_t)product->columns * value, 1);
+    for (int64_t r = 0; r < lines * rows->run; r += product->rows)
+        product->block(a + (size_t)r * rows->pitch, rows->pitch, weights, steps, rows->n_steps,
+                       strip + r * product->columns);
+    for (int64_t l = 0; l < lines; l++, strip += rows->run * product->columns, to += line)
+        for (int64_t r = 0; r < rows->run; r += product->rows)
+            conv_store(p->v, strip + r * product->columns, count_min(product->rows, rows->run - r),
+                       outputs, place + r, add, to, sums);
 }
 
 /* Computes the column blocks first to last - 1 of a tile. Each strip of rows is multiplied by
  * several column blocks in turn, as many as leave room for the panel in the cache, so that a row of
- * the map is written in one go. A strip is a block of rows or some whole lines. Either way blocks
- * are stored, and so their sums are added, line by line. */
+ * the map is written in one go. A strip is a block of rows or some whole lines. */
 static void run_tile(const struct conv_pass *p, const struct row_tile *s, bool direct,
                      const void *src, const char *packed, int64_t first, int64_t last, bool add,
                      void *dst, double *sums, const struct conv_pass_memory *m,
@@ -221,7 +229,6 @@ static void run_tile(const struct conv_pass *p, const struct row_tile *s, bool d
                (size_t)((s->image * p->to_h + s->row * p->spread + p->y) * p->to_w * p->o) * value;
     const int64_t columns = product->columns, group = GROUP_BYTES / (int64_t)weights + 1;
     const int64_t together = lines_together(&rows, product->rows);
-    const int64_t step = together > 1 ? rows.run : product->rows;
     double *part = (void *)(memory + m->sums); /* (2, columns) for each block of columns */
     memset(part, 0, (size_t)(2 * columns * (last - first)) * sizeof *part);
     for (int64_t from = first; from < last; from += group) {
@@ -230,30 +237,31 @@ static void run_tile(const struct conv_pass *p, const struct row_tile *s, bool d
          * of columns: they are in no panel, so they can come from memory. */
         const size_t ahead = (size_t)product->rows * rows.pitch,
                      each = ahead / (size_t)(until - from);
-        for (int64_t line = 0; line < rows.lines; line += together)
-            for (int64_t i = 0; i < rows.run; i += step) {
-                const int64_t lines = count_min(together, rows.lines - line);
-                const int64_t left = rows.run - i, n = left < step ? left : step;
+        for (int64_t line = 0; together > 1 && line < rows.lines; line += together)
+            for (int64_t b = from; b < until; b++)
+                multiply_lines(p, &rows, count_min(together, rows.lines - line),
+                               rows.a + (size_t)line * rows.line, packed + (size_t)b * weights,
+                               steps, strip, count_min(columns, p->o - b * columns), place, to_line,
+                               add, to + (size_t)(line * to_line + b * columns) * value,
+                               sums ? part + 2 * columns * (b - first) : NULL);
+        for (int64_t line = 0; together == 1 && line < rows.lines; line++)
+            for (int64_t i = 0; i < rows.run; i += product->rows) {
+                const int64_t left = rows.run - i, n = left < product->rows ? left : product->rows;
                 const char *a = rows.a + (size_t)line * rows.line + (size_t)i * rows.pitch;
                 if (direct && left < product->rows) /* the map may end here */
                     a = memcpy(memory + m->tail, a, (size_t)left * rows.pitch);
                 for (int64_t b = from; b < until; b++) {
-                    const int64_t o = b * columns,
-                                  outputs = p->o - o < columns ? p->o - o : columns;
+                    const int64_t o = b * columns, outputs = count_min(columns, p->o - o);
+                    const char *packed_b = packed + (size_t)b * weights;
                     char *here = to + (size_t)(line * to_line + o) * value;
-                    for (int64_t l = 0; l < lines; l++)
-                        for (int64_t r = 0; r < n; r++)
-                            fetch(here + (size_t)(l * to_line + place[i + r]) * value,
-                                  (size_t)columns * value, 1);
+                    double *part_b = sums ? part + 2 * columns * (b - first) : NULL;
+                    for (int64_t r = 0; r < n; r++)
+                        fetch(here + (size_t)place[i + r] * value, (size_t)columns * value, 1);
                     if (direct && ahead <= FETCH_BYTES)
                         fetch(rows.a + (size_t)i * rows.pitch + ahead + each * (size_t)(b - from),
                               each, 0);
-                    for (int64_t r = 0; r < lines * n; r += product->rows)
-                        product->block(a + (size_t)r * rows.pitch, rows.pitch,
-                                       packed + (size_t)b * weights, steps, rows.n_steps,
-                                       strip + r * columns);
-                    store_strip(p, strip, lines, n, outputs, place + i, to_line, add, here,
-                                sums ? part + 2 * columns * (b - first) : NULL);
+                    product->block(a, rows.pitch, packed_b, steps, rows.n_steps, strip);
+                    conv_store(p->v, strip, n, outputs, place + i, add, here, part_b);
                 }
             }
     }
