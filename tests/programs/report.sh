@@ -134,7 +134,7 @@ make_report --run runs/loose --limit 8 --neighbours 3 >said 2>&1
 check "images without labels or a test part: their own neighbours" page_has runs/loose/report.html has map near views
 check "that page is sound" page_has runs/loose/report.html sound
 rm -r loose
-make_report --run runs/loose --out gone.html >said 2>&1
+check "a page without the data" make_report --run runs/loose --out gone.html
 check "data that is gone: a line in place of its parts" page_has gone.html missing features '^augment: loose: '
 check "the rest is on the page" page_has gone.html same runs/loose
 check_fails 1 "no folder" 'report: none: no such folder' make_report --run none
