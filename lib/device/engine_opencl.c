@@ -41,7 +41,7 @@ static struct opencl_place at(struct engine_place p)
 
 static const struct opencl_place nowhere = {NULL, 0};
 
-/* Runs a kernel in so many groups, with the sizes and then the places. */
+/* Runs a kernel with n0 x n1 groups. Its arguments are the sizes, then the places. */
 #define RUN(e, kernel, n0, n1, sizes, ...)                                                         \
     opencl_run(self(e)->queue, OPENCL_KERNEL_##kernel, (size_t[]){(size_t)(n0), (size_t)(n1), 1},  \
                &(sizes), sizeof(sizes), (struct opencl_place[]){__VA_ARGS__},                      \

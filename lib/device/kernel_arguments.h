@@ -59,7 +59,7 @@ struct gather_arguments {
     int out, in, window, grains, splits;
 };
 
-/* Bytes of pixels of so many channels. */
+/* Pixels as bytes: `values` of them in all, `channels` for each pixel. */
 struct bytes_arguments {
     int values, channels;
 };

@@ -44,7 +44,7 @@ struct outcome {
     double sums[MOST_SUMS];
 };
 
-/* What an operation is run with. */
+/* The engine and the memory with which an operation is run. */
 struct bench {
     struct engine *e;
     struct engine_place maps[MOST_MAPS], packed, partial;

@@ -26,7 +26,7 @@
 
 /* ---- engines ---- */
 
-/* What networks are made with: a device (NULL: the processor), or a kernel (NULL: the reference
+/* The engine that make_engine() makes: that of a device (NULL: the processor), or a kernel (NULL: the reference
  * engine) and a precision. */
 static const char *device;
 static const struct gemm_kernel *kernel;
