@@ -8,6 +8,7 @@
  * alone. Sums over many values are pairs of floats, whose second one collects what rounding takes
  * from the first: as exact as double, which many devices lack or compute slowly. */
 #ifdef __OPENCL_C_VERSION__
+#pragma OPENCL FP_CONTRACT OFF /* a sum of pairs needs each rounding; for NVRTC: --fmad=false */
 #define KERNEL __kernel
 #define FUNCTION static inline
 #define GLOBAL __global

@@ -145,11 +145,6 @@ void opencl_close(struct opencl_queue *q)
     free(q);
 }
 
-const char *opencl_name(const struct opencl_queue *q)
-{
-    return q->name;
-}
-
 /* ---- memory ---- */
 
 cl_mem opencl_allocate(struct opencl_queue *q, size_t bytes)
@@ -208,7 +203,7 @@ void opencl_write(struct opencl_queue *q, const void *from, size_t bytes, struct
 struct opencl_place opencl_upload(struct opencl_queue *q, const void *from, size_t bytes)
 {
     if (bytes > RING) {
-        opencl_fail(q, "a norm has too many channels");
+        opencl_fail(q, "more values for one command than fit into 4 MiB");
         return (struct opencl_place){NULL, 0};
     }
     if (q->ring_at + bytes > RING) {

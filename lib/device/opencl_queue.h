@@ -49,9 +49,6 @@ struct opencl_queue;
 struct opencl_queue *opencl_open(const char *device);
 void opencl_close(struct opencl_queue *q);
 
-/* Returns the device's name, for messages. */
-const char *opencl_name(const struct opencl_queue *q);
-
 /* Return a block of the device's memory, which the caller releases, or NULL without a message if it
  * is out. A device may find out only when the block is first used. */
 cl_mem opencl_allocate(struct opencl_queue *q, size_t bytes);

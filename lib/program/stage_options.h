@@ -17,9 +17,9 @@ struct stage_config {
 };
 extern struct stage_config stage_options;
 
-/* The flags --opt, --init, --like, --seed, --wire, --threads, --precision, --kernel and --device, and, for a stage
- * without a loss of its own, --next, --sync and --ema. A program also takes server_option_specs and
- * link_option_specs (link_options.h). */
+/* The flags --opt, --init, --like, --seed, --wire, --threads, --precision, --kernel and --device,
+ * and, for a stage without a loss of its own, --next, --sync and --ema. A program also takes
+ * server_option_specs and link_option_specs (link_options.h). */
 extern const struct option_spec stage_option_specs[], stage_link_option_specs[];
 
 /* Sets the default of --threads. Call it before options_parse(). */

@@ -1,5 +1,5 @@
 /* cuda_names: the names of CUDA that kernels.cl uses, so that clang can compile it without CUDA being
- * installed (tests/full/device.sh). With NVRTC they are built in. */
+ * installed (tests/full/device_kernels.sh). With NVRTC they are built in. */
 #define __global__ __attribute__((global))
 #define __device__ __attribute__((device))
 #define __shared__ __attribute__((shared))
