@@ -6,12 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
     KEPT = 32,        /* size of the reserve, which peers cannot take */
     ENOUGH = 1 << 20, /* upper bound: a child that closes its descriptors would be slow with more */
-    LEAST = 128       /* a limit below this is not changed */
+    LEAST = 128,      /* a limit below this is not changed */
+    MOST_TRIES = 5000 /* a millisecond each */
 };
 
 static struct rlimit started, set;
@@ -44,33 +48,67 @@ void descriptors_reset(void)
         setrlimit(RLIMIT_NOFILE, &started);
 }
 
-/* Opens the reserve. A peer that connects at this very moment may take part of it. */
-static bool borrow(int fd)
+/* Closes the connections that took descriptors of the reserve while it was open. The thread that
+ * accepted them then closes the descriptors. This program keeps no sockets of its own there. */
+static void evict_peers(void)
+{
+    struct stat status;
+    for (rlim_t fd = set.rlim_cur; fd < set.rlim_cur + KEPT; fd++)
+        if (!fstat((int)fd, &status) && S_ISSOCK(status.st_mode))
+            shutdown((int)fd, SHUT_RDWR);
+}
+
+/* Opens a file, with a descriptor of the reserve if there are no others. Peers that wait for a
+ * descriptor may be faster each time that the limit is raised, so this goes on until none waits. */
+static int open_file(int (*attempt)(void *file), void *file)
 {
     struct rlimit all = set;
     all.rlim_cur += KEPT;
-    return fd < 0 && errno == EMFILE && limited && !setrlimit(RLIMIT_NOFILE, &all);
+    int fd = attempt(file);
+    for (int tries = 0; fd < 0 && errno == EMFILE && limited && tries < MOST_TRIES; tries++) {
+        if (tries > 0)
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        if (setrlimit(RLIMIT_NOFILE, &all))
+            return -1;
+        fd = attempt(file);
+        const int error = errno;
+        setrlimit(RLIMIT_NOFILE, &set);
+        evict_peers();
+        errno = error;
+    }
+    return fd;
 }
 
-static int give_back(int fd)
+struct existing {
+    const char *path;
+    int flags;
+};
+
+static int open_existing(void *file)
 {
-    const int error = errno;
-    setrlimit(RLIMIT_NOFILE, &set);
-    errno = error;
-    return fd;
+    const struct existing *f = file;
+    return open(f->path, f->flags);
 }
 
 int descriptors_open(const char *path, int flags)
 {
-    const int fd = open(path, flags);
-    return borrow(fd) ? give_back(open(path, flags)) : fd;
+    return open_file(open_existing, &(struct existing){path, flags});
+}
+
+struct temporary {
+    char *pattern;
+    int flags;
+};
+
+static int open_temporary(void *file)
+{
+    const struct temporary *f = file;
+    /* An attempt that failed may have changed these six. */
+    memset(f->pattern + strlen(f->pattern) - 6, 'X', 6);
+    return mkostemp(f->pattern, f->flags);
 }
 
 int descriptors_temporary(char *pattern, int flags)
 {
-    const int fd = mkostemp(pattern, flags);
-    if (!borrow(fd))
-        return fd;
-    memset(pattern + strlen(pattern) - 6, 'X', 6); /* the first try may have changed these six */
-    return give_back(mkostemp(pattern, flags));
+    return open_file(open_temporary, &(struct temporary){pattern, flags});
 }

@@ -2,7 +2,8 @@
  *
  * Peers use descriptors too: whoever can reach an address can open as many connections as this
  * process has descriptors. The setup therefore raises the limit as far as the user may raise it,
- * less a reserve that only the functions below use. A checkpoint can then always be saved. */
+ * less a reserve that only the functions below use, and that connections are driven out of. A
+ * checkpoint can then always be saved. */
 #ifndef DESCRIPTORS_H
 #define DESCRIPTORS_H
 

@@ -94,15 +94,20 @@ left() {
 check_fails 1 "with an ID a client that joins and leaves ends the run" 'left: client 0 went away without an end frame' left
 
 if [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -ge 300 ]; then
-    crowd() {
+    crowd() { # [LIBRARY to preload]
         (
             ulimit -n 300
-            exec lars --listen "tcp://$LOOPBACK:7000" --state crowd.st --save-every 1 2>/dev/null
+            LD_PRELOAD=${1:-} exec lars --listen "tcp://$LOOPBACK:7000" --state crowd.st --save-every 1 2>/dev/null
         ) &
         server=$!
         come crowd "tcp://$LOOPBACK:7000" 300 $server && wait $server && [ "$(inspect --meta step crowd.st)" = 3 ]
     }
     check "idle connections do not use up the descriptors that a save needs" crowd
+    if grep -q __asan_init "$(command -v lars)"; then
+        skip "peers that take the reserve" "this build cannot preload a library"
+    elif ${CC:-cc} -shared -fPIC -O1 -o late_save.so "$ROOT/tests/programs/late_save.c"; then
+        check "nor do those that connect while it takes one of the reserve" crowd "$PWD/late_save.so"
+    fi
 fi
 if grep -q __asan_init "$(command -v ntxent)"; then
     skip "memory of clients that went" "freed memory is kept back in this build"
