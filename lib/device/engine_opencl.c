@@ -223,8 +223,9 @@ static void pack(struct engine *e, const struct conv_shape *s, const float *weig
 }
 
 static void pack_forward(struct engine *e, const struct conv_shape *s, const float *weight,
-                         struct engine_place packed)
+                         bool once, struct engine_place packed)
 {
+    (void)once;
     pack(e, s, weight, false, packed);
 }
 

@@ -6,8 +6,8 @@
 #include "engine/conv_gradient.h"
 #include "engine/conv_pack.h"
 #include "engine/conv_pass.h"
-#include "engine/grains.h"
 #include "engine/winograd.h"
+#include "engine/winograd_gradient.h"
 
 /* Winograd's gradient of weights does not pay for fewer tiles of a grain than this. */
 enum { FEW_TILES = 32 };
@@ -142,12 +142,12 @@ size_t conv_packed_bytes(const struct precision *v, const struct conv_shape *s)
 }
 
 void conv_pack_forward(const struct precision *v, const struct conv_shape *s, const float *weight,
-                       void *packed, int threads)
+                       bool once, void *packed, int threads)
 {
     const struct gemm_kernel *winograd = winograd_product(v, s);
     if (winograd) {
         const struct winograd_shape w = winograd_shape(v, s);
-        winograd_pack_forward(winograd, &w, weight, packed, threads);
+        winograd_pack_forward(winograd, &w, weight, once, packed, threads);
         return;
     }
     const struct conv_pass p = conv_pass_forward(v, s);
@@ -160,7 +160,7 @@ void conv_pack_backward(const struct precision *v, const struct conv_shape *s, c
     const struct gemm_kernel *winograd = winograd_product(v, s);
     if (winograd) {
         const struct winograd_shape w = winograd_shape(v, s);
-        winograd_pack_backward(winograd, &w, weight, packed, threads);
+        winograd_pack_backward(winograd, &w, weight, true, packed, threads);
         return;
     }
     char *to = packed;
@@ -176,21 +176,13 @@ void conv_pack_backward(const struct precision *v, const struct conv_shape *s, c
 
 /* ---- the gradient of the weights ---- */
 
-/* Copies sums (o, taps, c) into the layout of the weights. */
-static void unpack_winograd(const struct conv_shape *s, const float *sum, float *grad, int threads)
-{
-    const int64_t area = s->kernel * s->kernel, c = s->c;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t o = 0; o < s->o; o++)
-        for (int64_t i = 0; i < c; i++)
-            for (int64_t k = 0; k < area; k++)
-                grad[(o * c + i) * area + k] = sum[(o * area + k) * c + i];
-}
-
 size_t conv_partial_bytes(const struct precision *v, const struct conv_shape *s)
 {
-    if (winograd_gradient_product(v, s))
-        return (size_t)(s->grains * s->o * s->c * s->kernel * s->kernel) * sizeof(float);
+    const struct gemm_kernel *winograd = winograd_gradient_product(v, s);
+    if (winograd) {
+        const struct winograd_shape w = winograd_shape(v, s);
+        return winograd_gradient_shared_bytes(winograd, &w);
+    }
     return conv_gradient_shared_bytes(v, s);
 }
 
@@ -201,9 +193,7 @@ void conv_backward_weights(const struct precision *v, const struct conv_shape *s
     const struct gemm_kernel *winograd = winograd_gradient_product(v, s);
     if (winograd) {
         const struct winograd_shape w = winograd_shape(v, s);
-        winograd_backward_weights(winograd, &w, x, dy, partials, work);
-        grains_sum_floats(partials, s->grains, s->o * s->c * s->kernel * s->kernel, work->threads);
-        unpack_winograd(s, partials, grad, work->threads);
+        winograd_gradient(winograd, &w, x, dy, partials, grad, work);
         return;
     }
     conv_gradient_of_weights(v, s, x, dy, partials, grad, work);
@@ -221,10 +211,12 @@ size_t conv_work_bytes(const struct precision *v, const struct conv_shape *s, in
 {
     assert(!conv_check(v));
     const struct gemm_kernel *winograd = winograd_product(v, s);
-    size_t most = winograd_gradient_product(v, s) ? 0 : conv_gradient_work_bytes(v, s, threads);
+    const struct gemm_kernel *gradient = winograd_gradient_product(v, s);
+    const struct winograd_shape w = winograd_shape(v, s);
+    size_t most = gradient ? winograd_gradient_work_bytes(gradient, &w)
+                           : conv_gradient_work_bytes(v, s, threads);
     if (winograd) {
-        const struct winograd_shape w = winograd_shape(v, s);
-        raise_to(&most, winograd_work_bytes(winograd, &w));
+        raise_to(&most, winograd_work_bytes(winograd, &w, threads));
         return most;
     }
     const struct conv_pass forward = conv_pass_forward(v, s);

@@ -28,9 +28,11 @@ size_t conv_packed_bytes(const struct precision *v, const struct conv_shape *s);
 size_t conv_work_bytes(const struct precision *v, const struct conv_shape *s, int threads);
 
 /* Pack the weights (o, c, rows, kernel) for conv_forward() and for conv_backward_data(). They must
- * be packed again after each change. */
+ * be packed again after each change. With `once` the weights of conv_pack_forward() are used for s
+ * alone, and `weight` stays as it is until then; else for all shapes that differ from s only in
+ * images and grains. Those of conv_pack_backward() are always packed `once`. */
 void conv_pack_forward(const struct precision *v, const struct conv_shape *s, const float *weight,
-                       void *packed, int threads);
+                       bool once, void *packed, int threads);
 void conv_pack_backward(const struct precision *v, const struct conv_shape *s, const float *weight,
                         void *packed, int threads);
 

@@ -121,10 +121,12 @@ struct engine {
      * what it has read from the same address. */
     void (*weights_changed)(struct engine *e);
 
-    /* Copy weights into the layout that conv_forward() and conv_backward_data() read. Packed
-     * weights can be used for all shapes that differ only in images and grains. */
+    /* Bring weights into the layout that conv_forward() and conv_backward_data() read. With `once`
+     * the weights of conv_pack_forward() are used for s alone, and `weight` stays as it is until
+     * then; else for all shapes that differ from s only in images and grains. Those of
+     * conv_pack_backward() are always packed `once`. */
     void (*conv_pack_forward)(struct engine *e, const struct conv_shape *s, const float *weight,
-                              struct engine_place packed);
+                              bool once, struct engine_place packed);
     void (*conv_pack_backward)(struct engine *e, const struct conv_shape *s, const float *weight,
                                struct engine_place packed);
 

@@ -139,9 +139,9 @@ static void weights_changed(struct engine *e)
 }
 
 static void pack_forward(struct engine *e, const struct conv_shape *s, const float *weight,
-                         struct engine_place packed)
+                         bool once, struct engine_place packed)
 {
-    conv_pack_forward(values(e), s, weight, at(packed), e->threads);
+    conv_pack_forward(values(e), s, weight, once, at(packed), e->threads);
 }
 
 static void pack_backward(struct engine *e, const struct conv_shape *s, const float *weight,

@@ -21,8 +21,11 @@ void grains_sum_floats(float *parts, int64_t grains, int64_t count, int threads)
 /* Adds the same tree from parts (count) that arrive one after another: part number 0, 1, ... of
  * `parts`. levels is the caller's memory for the partial sums. It has one row for each binary digit
  * of parts - 1; rows are `stride` floats apart, and the first `count` floats of each are used. A
- * call overwrites `part`; after the last part, `part` holds the sum. */
+ * call overwrites `part`; after the last part, `part` holds the sum. The second function computes on
+ * the calling thread, without a team. */
 void grains_carry_floats(float *part, int64_t count, float *levels, int64_t stride, int64_t number,
                          int64_t parts, int threads);
+void grains_carry_block(float *part, int64_t count, float *levels, int64_t stride, int64_t number,
+                        int64_t parts);
 
 #endif

@@ -38,20 +38,22 @@ bool winograd_pays(const struct winograd_shape *s);
 /* Returns the number of tiles of the whole batch. */
 int64_t winograd_tiles(const struct winograd_shape *s);
 
-/* Returns the bytes of the transformed weights, for either direction. Their memory is 64-byte
- * aligned. */
+/* Returns the bytes of packed weights, for either direction. Their memory is 64-byte aligned. */
 size_t winograd_packed_bytes(const struct gemm_kernel *p, const struct winograd_shape *s);
 
-/* Returns the bytes of a thread's workspace that are enough for each of the three passes. */
-size_t winograd_work_bytes(const struct gemm_kernel *p, const struct winograd_shape *s);
+/* Returns the bytes of a thread's workspace that are enough for winograd_forward() in either
+ * direction. */
+size_t winograd_work_bytes(const struct gemm_kernel *p, const struct winograd_shape *s,
+                           int threads);
 
-/* Transform the weights (o, c, 3, 3). With the result of winograd_pack_backward(),
- * winograd_forward() computes the gradient of x from that of y; its shape is then s with c and o
- * exchanged. */
+/* Pack the weights (o, c, 3, 3). With the result of winograd_pack_backward(), winograd_forward()
+ * computes the gradient of x from that of y; its shape is then s with c and o exchanged. With `once`
+ * they are used for s alone, and `weight` stays as it is until then; else for all shapes that differ
+ * from s only in images and grains. */
 void winograd_pack_forward(const struct gemm_kernel *p, const struct winograd_shape *s,
-                           const float *weight, float *packed, int threads);
+                           const float *weight, bool once, void *packed, int threads);
 void winograd_pack_backward(const struct gemm_kernel *p, const struct winograd_shape *s,
-                            const float *weight, float *packed, int threads);
+                            const float *weight, bool once, void *packed, int threads);
 
 /* Returns the rows of sums that winograd_forward() writes, the same number for each grain. */
 int64_t winograd_sum_rows(const struct winograd_shape *s);
@@ -61,12 +63,7 @@ int64_t winograd_sum_rows(const struct winograd_shape *s);
  * rounding to bf16 and, with `add`, after the addition. The rows of grain g are neighbours, and
  * come before those of grain g + 1. Which part a row covers depends on the shape alone. */
 void winograd_forward(const struct gemm_kernel *p, const struct winograd_shape *s, const void *x,
-                      const float *packed, void *y, double *sums, bool add,
+                      const void *packed, void *y, double *sums, bool add,
                       const struct workspace *work);
-
-/* Sets partials (grains, o, ky, kx, c) to each grain's gradient of the weights. */
-void winograd_backward_weights(const struct gemm_kernel *p, const struct winograd_shape *s,
-                               const void *x, const void *dy, float *partials,
-                               const struct workspace *work);
 
 #endif

@@ -380,9 +380,9 @@ static inline void add_sums(const float *restrict tile, int64_t lanes, double *r
 }
 
 MULTIVERSION void winograd_transform_outputs(const struct winograd_shape *s,
-                                             const struct winograd_planes *m, int64_t row,
-                                             int64_t first, int64_t n, int64_t from, int64_t until,
-                                             void *y, double *sums, bool add)
+                                             const struct winograd_planes *m, int64_t first,
+                                             int64_t n, int64_t from, int64_t until, void *y,
+                                             double *sums, bool add)
 {
     const int64_t o = s->o;
     const bool bf16 = s->bf16;
@@ -392,7 +392,7 @@ MULTIVERSION void winograd_transform_outputs(const struct winograd_shape *s,
     for (int64_t i = 0; sums && i < 2 * o; i += o)
         memset(sums + i + from, 0, (size_t)(until - from) * sizeof *sums);
     struct winograd_place at = place_of(s, first);
-    for (int64_t t = row; t < row + n; t++, next_place(s, &at)) {
+    for (int64_t t = 0; t < n; t++, next_place(s, &at)) {
         const int64_t down = count_min(TILE, s->h - at.y), across = count_min(TILE, s->w - at.x);
         const int64_t corner = ((at.image * s->h + at.y) * s->w + at.x) * o;
         struct winograd_place next = at;
@@ -400,8 +400,8 @@ MULTIVERSION void winograd_transform_outputs(const struct winograd_shape *s,
         for (int64_t k = from; k < until; k += LANES) {
             prefetch_pixels(s, y, o, &next, k, true);
             if (!whole)
-                gather_lanes(m, t, k, found);
-            const float *products = whole ? winograd_planes_at(m, t, k) : found[0];
+                gather_lanes(m, t, k - from, found);
+            const float *products = whole ? winograd_planes_at(m, t, k - from) : found[0];
             for (int64_t j = 0; j < SPAN; j++)
                 output_line(products + j * position, SPAN * position, lines[0][j], SPAN * LANES);
             for (int64_t i = 0; i < TILE; i++)
@@ -425,7 +425,7 @@ MULTIVERSION void winograd_transform_outputs(const struct winograd_shape *s,
 
 static ALWAYS_INLINE void transform_gradients(bool bf16, const struct winograd_shape *s,
                                               const void *dy, int64_t first, int64_t n,
-                                              const struct winograd_planes *d)
+                                              int64_t channels, const struct winograd_planes *d)
 {
     float copies[TILE][LANES], lines[SPAN][TILE][LANES];
     const void *column[TILE];
@@ -434,10 +434,10 @@ static ALWAYS_INLINE void transform_gradients(bool bf16, const struct winograd_s
     for (int64_t t = 0; t < n; t++) {
         find_pixels(s, dy, s->o, at.image, at.y, at.x, TILE, &pixels);
         next_place(s, &at);
-        for (int64_t k = 0; k < s->o; k += LANES) {
+        for (int64_t k = 0; k < channels; k += LANES) {
             prefetch_pixels(s, dy, s->o, &at, k, false);
             for (int64_t j = 0; j < TILE; j++) {
-                column_of(&pixels, bf16, TILE, j, k, s->o - k, copies, column);
+                column_of(&pixels, bf16, TILE, j, k, channels - k, copies, column);
                 gradient_line(bf16, column, lines[0][j], TILE * LANES);
             }
             float *to = winograd_planes_at(d, t, k);
@@ -451,13 +451,13 @@ static ALWAYS_INLINE void transform_gradients(bool bf16, const struct winograd_s
 }
 
 MULTIVERSION void winograd_transform_gradients(const struct winograd_shape *s, const void *dy,
-                                               int64_t first, int64_t n,
+                                               int64_t first, int64_t n, int64_t channels,
                                                const struct winograd_planes *d)
 {
     if (s->bf16)
-        transform_gradients(true, s, dy, first, n, d);
+        transform_gradients(true, s, dy, first, n, channels, d);
     else
-        transform_gradients(false, s, dy, first, n, d);
+        transform_gradients(false, s, dy, first, n, channels, d);
 }
 
 MULTIVERSION void winograd_transform_products(const struct winograd_planes *m, int64_t rows,

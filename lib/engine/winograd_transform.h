@@ -33,6 +33,16 @@ static inline float *winograd_planes_at(const struct winograd_planes *p, int64_t
     return p->first + (channel / p->columns * p->rows + row) * p->columns + channel % p->columns;
 }
 
+/* Returns the planes from a row and a channel on, which is a multiple of columns. */
+static inline struct winograd_planes winograd_planes_from(const struct winograd_planes *p,
+                                                          int64_t row, int64_t channel)
+{
+    struct winograd_planes from = *p;
+    from.first = winograd_planes_at(p, row, channel);
+    from.channels -= channel;
+    return from;
+}
+
 /* Returns the bytes of a value of a map. */
 static inline size_t winograd_value_bytes(bool bf16)
 {
@@ -45,19 +55,20 @@ static inline size_t winograd_value_bytes(bool bf16)
 void winograd_transform_inputs(const struct winograd_shape *s, const void *x, int64_t first,
                                int64_t n, int64_t channels, const struct winograd_planes *v);
 
-/* Transforms the channels `from` to `until` - 1 of rows `row` to row + n - 1 of m, which are the
- * tiles from `first` on, and writes them to y, or adds them with `add`. `from` is a multiple of 16,
- * and so is `until` unless it is o. Unless sums is NULL, sets these channels of it, (2, o), to the
- * sums of these tiles' values and of their squares as they are stored, but before rounding to y's
- * type. */
+/* Transforms m's first n rows, which are the tiles from `first` on, and its first channels, which are
+ * the output channels `from` to `until` - 1. Writes them to y, or adds them with `add`. `from` is a
+ * multiple of 16, and so is `until` unless it is o. Unless sums is NULL, sets these channels of it,
+ * (2, o), to the sums of these tiles' values and of their squares as they are stored, but before
+ * rounding to y's type. */
 void winograd_transform_outputs(const struct winograd_shape *s, const struct winograd_planes *m,
-                                int64_t row, int64_t first, int64_t n, int64_t from, int64_t until,
-                                void *y, double *sums, bool add);
+                                int64_t first, int64_t n, int64_t from, int64_t until, void *y,
+                                double *sums, bool add);
 
-/* Transforms the gradients of the outputs of n tiles, from tile `first` on, to d's first rows. Sets
- * the channels up to a multiple of 16 to zeros. d has one group of columns, a multiple of 16. */
+/* Transforms the first `channels` channels of the gradients of the outputs of n tiles, from tile
+ * `first` on, to d's first rows. Sets the channels up to a multiple of 16 to zeros. d's columns are
+ * a multiple of 16. */
 void winograd_transform_gradients(const struct winograd_shape *s, const void *dy, int64_t first,
-                                  int64_t n, const struct winograd_planes *d);
+                                  int64_t n, int64_t channels, const struct winograd_planes *d);
 
 /* Transforms m, the sums of products for `rows` outputs and `columns` inputs, to the gradients of
  * the weights. Writes the first `columns` channels of `to` (rows, 9, c), or adds to them with

@@ -26,7 +26,7 @@ static void pack_weights(struct network *net, int i)
     const struct conv_shape s = network_conv_shape(net, op);
     const float *weight = parameter(net, op->weight)->value;
     const double since = began(net);
-    net->engine->conv_pack_forward(net->engine, &s, weight, packed(net, i));
+    net->engine->conv_pack_forward(net->engine, &s, weight, packs_at_use(net), packed(net, i));
     network_report(net, op, "weights packed", since, 0, 0);
 }
 

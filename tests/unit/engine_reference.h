@@ -143,9 +143,10 @@ static void reference_weights_changed(struct engine *e)
 }
 
 static void reference_conv_pack_forward(struct engine *e, const struct conv_shape *s,
-                                        const float *weight, struct engine_place packed)
+                                        const float *weight, bool once, struct engine_place packed)
 {
     (void)e;
+    (void)once;
     double *to = reference_at(packed);
     for (int64_t i = 0; i < conv_rows(s); i++)
         for (int64_t j = 0; j < s->kernel; j++)

@@ -187,7 +187,7 @@ static void check_shape(const struct kind *k, const struct precision *v, int sha
     double *sums = room((size_t)(rows * 2 * s.o) * sizeof *sums);
     void *out = room((size_t)(ny > nx ? ny : nx) * value);
     memset(out, 0xff, (size_t)ny * value);
-    conv_pack_forward(v, &s, w_map, b.packed, threads);
+    conv_pack_forward(v, &s, w_map, true, b.packed, threads);
     conv_forward(v, &s, x_map, b.packed, out, sums, &b.work);
     assert_close("forward", k, shape, y, out, k->bf16_maps, ny);
 

@@ -181,7 +181,7 @@ static void convolve(const struct bench *b, const struct operands *o, const void
 {
     const struct conv_shape *s = shape;
     struct engine *e = b->e;
-    e->conv_pack_forward(e, s, o->weight, b->packed);
+    e->conv_pack_forward(e, s, o->weight, true, b->packed);
     assert_int_equal(
         e->conv_forward(e, s, b->maps[0], b->packed, b->maps[1], b->out->sums, &b->work), 0);
     assert_int_equal(e->conv_backward_weights(e, s, b->maps[0], b->maps[2], b->partial,
@@ -197,7 +197,7 @@ static void convolve(const struct bench *b, const struct operands *o, const void
 static void convolve_alone(const struct bench *b, const struct operands *o, const void *shape)
 {
     const struct conv_shape *s = shape;
-    b->e->conv_pack_forward(b->e, s, o->weight, b->packed);
+    b->e->conv_pack_forward(b->e, s, o->weight, true, b->packed);
     assert_int_equal(b->e->conv_forward(b->e, s, b->maps[0], b->packed, b->maps[1], NULL, &b->work),
                      0);
 }
