@@ -176,14 +176,14 @@ void conv_pack_backward(const struct precision *v, const struct conv_shape *s, c
 
 /* ---- the gradient of the weights ---- */
 
-size_t conv_partial_bytes(const struct precision *v, const struct conv_shape *s)
+size_t conv_partial_bytes(const struct precision *v, const struct conv_shape *s, int threads)
 {
     const struct gemm_kernel *winograd = winograd_gradient_product(v, s);
     if (winograd) {
         const struct winograd_shape w = winograd_shape(v, s);
         return winograd_gradient_shared_bytes(winograd, &w);
     }
-    return conv_gradient_shared_bytes(v, s);
+    return conv_gradient_shared_bytes(v, s, threads);
 }
 
 void conv_backward_weights(const struct precision *v, const struct conv_shape *s, const void *x,

@@ -50,7 +50,7 @@ void conv_backward_data(const struct precision *v, const struct conv_shape *s, c
                         const void *packed, void *dx, bool add, const struct workspace *work);
 
 /* Returns the bytes of conv_backward_weights()'s partials. */
-size_t conv_partial_bytes(const struct precision *v, const struct conv_shape *s);
+size_t conv_partial_bytes(const struct precision *v, const struct conv_shape *s, int threads);
 
 /* Computes grad (o,c,rows,kernel), the gradient of the weights, summed over grains in the order
  * that grains.h describes. partials is 64-byte aligned memory that the threads share; its contents

@@ -21,11 +21,12 @@
  * the panels of some input channels for a group of grains, and adds up each block over these grains
  * before it goes on to the next block. Each part of dy is read from memory once for a task.
  *
- * Large maps are divided into tiles of rows. A task is then a grain; its few sums stay in the cache
- * while one tile after another is copied into panels and added. */
+ * Otherwise a task is a grain, in tiles of rows. It copies one tile after another into panels, and
+ * adds its sums. A tile has enough pixels that sums are added seldom, and few enough that a block of
+ * x stays in the first-level cache while all of dy passes. */
 enum {
     HELD_BYTES = 704 << 10,
-    TILE_BYTES = 320 << 10,
+    TILE_BYTES = 2 << 10, /* of a channel */
     LINE_STEPS = 16,
     LEVELS = 64,
     MOST_RANGE = 128 /* input channels that are held */
@@ -36,7 +37,7 @@ struct gradient {
     struct conv_shape s;
     struct panel_window x, dy;
     bool folded;
-    int64_t group; /* grains that a task holds; 0: the maps are divided into tiles */
+    int64_t group; /* grains that a task holds; 0: a task is one grain, in tiles */
     int64_t range; /* input channels of a task */
     struct row_tiles tiles;
 };
@@ -60,11 +61,11 @@ static void lay_out(const struct gradient *g, int64_t c0, int64_t n, int64_t row
                   g->s.ow, x->n);
 }
 
+/* Returns the bytes of a channel of dy in a tile. */
 static size_t bytes_of_tile(const void *of, int64_t n, int64_t rows)
 {
-    struct panel x, dy;
-    lay_out(of, 0, n, rows, &x, &dy);
-    return x.bytes + dy.bytes;
+    const struct gradient *g = of;
+    return (size_t)(n * rows * g->s.ow) * gemm_kernel_value_bytes(g->v->product);
 }
 
 /* Returns the bytes of a block of rows of dy in a panel. */
@@ -100,6 +101,28 @@ static struct conv_shape with_whole_steps(const struct conv_shape *s, int64_t de
     return flat;
 }
 
+/* Widens the range of a task's channels as far as that pays, and returns how many grains the task
+ * can hold, or 0 if it cannot hold several. */
+static int64_t grains_held(struct gradient *g, int threads)
+{
+    const struct conv_shape *s = &g->s;
+    const bool power_of_two = !(s->grains & (s->grains - 1));
+    /* With one tap, a block of dy is read for few products unless there are more channels. */
+    while (g->x.ny * g->x.nx == 1 && 2 * g->range <= s->c && g->range < MOST_RANGE &&
+           s->c / (2 * g->range) * s->grains >= 2 * threads) {
+        g->range *= 2;
+        if (held_bytes(g) > HELD_BYTES) {
+            g->range /= 2;
+            break;
+        }
+    }
+    int64_t group = 1;
+    while (power_of_two && 2 * group <= s->grains &&
+           2 * (size_t)group * held_bytes(g) <= HELD_BYTES)
+        group *= 2;
+    return group > 1 ? group : 0;
+}
+
 static struct gradient make_gradient(const struct precision *v, const struct conv_shape *given,
                                      int threads)
 {
@@ -122,17 +145,9 @@ static struct gradient make_gradient(const struct precision *v, const struct con
     g.folded = x.folded;
     g.range = g.folded || s->c < columns ? s->c : columns;
     const int64_t even = x.n; /* pairs of images cost no more than single ones */
-    if (held_bytes(&g) <= HELD_BYTES) {
-        const bool power_of_two = !(s->grains & (s->grains - 1));
-        /* With one tap, a block of dy is read for few products unless there are more channels. */
-        while (g.x.ny * g.x.nx == 1 && 2 * g.range <= s->c && g.range < MOST_RANGE &&
-               s->c / (2 * g.range) * s->grains >= 2 * threads) {
-            g.range *= 2;
-            if (held_bytes(&g) > HELD_BYTES) {
-                g.range /= 2;
-                break;
-            }
-        }
+    if (bytes_of_tile(&g, s->images / s->grains, s->oh) <= TILE_BYTES) {
+        /* The sums over a grain are the same whether it is held or is a tile, so the number of
+         * threads may decide that. */
         g.tiles = (struct row_tiles){.grid_rows = s->oh,
                                      .images_per_grain = s->images / s->grains,
                                      .n = s->images / s->grains,
@@ -140,14 +155,13 @@ static struct gradient make_gradient(const struct precision *v, const struct con
                                      .per_image = 1,
                                      .per_grain = 1,
                                      .count = s->grains};
-        g.group = 1;
-        while (power_of_two && 2 * g.group <= s->grains &&
-               2 * (size_t)g.group * held_bytes(&g) <= HELD_BYTES)
-            g.group *= 2;
-        return g;
-    }
+        g.group = grains_held(&g, threads);
+        if (g.group)
+            return g;
+    } else
+        g.tiles =
+            row_tiles_cut(s->images, s->grains, s->oh, even, 1, TILE_BYTES, bytes_of_tile, &g);
     g.range = s->c;
-    g.tiles = row_tiles_cut(s->images, s->grains, s->oh, even, 1, TILE_BYTES, bytes_of_tile, &g);
     /* If grains are few, threads divide the input channels between them; each then transposes
      * dy. */
     if (!g.folded)
@@ -225,10 +239,10 @@ static size_t sums_bytes(const struct gradient *g)
     return (size_t)count_round_up(rows_of(g) * floats_of(&all) * (int64_t)sizeof(float), 64);
 }
 
-size_t conv_gradient_shared_bytes(const struct precision *v, const struct conv_shape *s)
+size_t conv_gradient_shared_bytes(const struct precision *v, const struct conv_shape *s,
+                                  int threads)
 {
-    /* One thread needs the most: its range is the largest, so its groups are the smallest. */
-    const struct gradient g = make_gradient(v, s, 1);
+    const struct gradient g = make_gradient(v, s, threads);
     struct panel x, dy;
     lay_out(&g, 0, g.tiles.n, g.tiles.rows, &x, &dy);
     return sums_bytes(&g) + (g.group ? (size_t)s->grains * dy.bytes : 0);

@@ -11,7 +11,8 @@
 /* Return the bytes of a thread's workspace, and the bytes of the 64-byte aligned memory that the
  * threads share. */
 size_t conv_gradient_work_bytes(const struct precision *v, const struct conv_shape *s, int threads);
-size_t conv_gradient_shared_bytes(const struct precision *v, const struct conv_shape *s);
+size_t conv_gradient_shared_bytes(const struct precision *v, const struct conv_shape *s,
+                                  int threads);
 
 /* Computes grad (o,c,rows,kernel) from x (images,h,w,c) and dy (images,oh,ow,o). Inside each grain
  * the order of the sum depends on the shape alone; over grains it is that of grains.h. */

@@ -116,7 +116,7 @@ static size_t work_bytes(struct engine *e, const struct conv_shape *s)
 
 static size_t partial_bytes(struct engine *e, const struct conv_shape *s)
 {
-    return conv_partial_bytes(values(e), s);
+    return conv_partial_bytes(values(e), s, e->threads);
 }
 
 static struct workspace workspace(const struct engine *e, const struct engine_scratch *work)

@@ -44,7 +44,8 @@ static const int64_t shapes[][10] = {
     {4, 1, 33, 64, 40, 3, 1, 1, 2, 1}, {4, 1, 40, 33, 64, 3, 2, 1, 2, 1},
     {4, 1, 51, 2, 16, 7, 2, 3, 4, 1},  {2, 4, 16, 64, 64, 3, 1, 1, 1, 1},
     {2, 5, 9, 17, 20, 3, 2, 1, 1, 1},  {3, 1, 17, 40, 24, 1, 2, 0, 1, 1},
-    {2, 1, 900, 3, 8, 7, 1, 3, 2, 1},
+    {2, 1, 900, 3, 8, 7, 1, 3, 2, 1},  {4, 16, 16, 64, 12, 3, 2, 1, 4},
+    {4, 28, 28, 128, 20, 1, 1, 0, 4},
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -164,6 +165,20 @@ static struct buffers buffers(const struct precision *v, const struct conv_shape
     return b;
 }
 
+/* Returns the gradient of the weights. */
+static float *gradient(const struct precision *v, const struct conv_shape *s, const void *x,
+                       const void *dy, int threads)
+{
+    const size_t bytes = (size_t)(s->o * s->c * conv_rows(s) * s->kernel) * sizeof(float);
+    const size_t partial_bytes = conv_partial_bytes(v, s, threads);
+    struct buffers b = buffers(v, s, threads);
+    void *partials = memset(room(partial_bytes), 0xff, partial_bytes);
+    float *grad = memset(room(bytes), 0xff, bytes);
+    conv_backward_weights(v, s, x, dy, partials, grad, &b.work);
+    free(partials), free(b.packed), free(b.memory);
+    return grad;
+}
+
 static void check_shape(const struct kind *k, const struct precision *v, int shape, int threads)
 {
     const struct conv_shape s = conv_shape(shapes[shape]);
@@ -225,16 +240,16 @@ static void check_shape(const struct kind *k, const struct precision *v, int sha
         dx[i] += old[i];
     assert_close("gradient added", k, shape, dx, old_map, k->bf16_maps, nx);
 
-    const size_t partial_bytes = conv_partial_bytes(v, &s);
-    void *partials = room(partial_bytes);
-    float *grad = room((size_t)nw * sizeof *grad);
-    memset(partials, 0xff, partial_bytes);
-    memset(grad, 0xff, (size_t)nw * sizeof *grad);
-    conv_backward_weights(v, &s, x_map, dy_map, partials, grad, &b.work);
+    float *grad = gradient(v, &s, x_map, dy_map, threads);
     assert_close("gradient of weights", k, shape, dw, grad, false, nw);
+    if (k->kernel->usable()) {
+        float *other = gradient(v, &s, x_map, dy_map, threads + 4);
+        assert_memory_equal(grad, other, (size_t)nw * sizeof *grad);
+        free(other);
+    }
     free(x), free(w), free(dy), free(old), free(x_map), free(w_map), free(dy_map), free(old_map);
     free(y), free(dx), free(dw), free(b.packed), free(b.memory), free(sums), free(out);
-    free(partials), free(grad);
+    free(grad);
 }
 
 static void test_against_double(void **state)
