@@ -10,7 +10,7 @@
 #include "engine/winograd_gradient.h"
 
 /* Winograd's gradient of weights does not pay for fewer tiles of a grain than this. */
-enum { FEW_TILES = 32 };
+enum { FEW_TILES = 16 };
 
 int conv_check(const struct precision *v)
 {
