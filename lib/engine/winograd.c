@@ -109,7 +109,8 @@ static size_t lay_out_tiles(const struct gemm_kernel *p, const struct winograd_s
                             unsigned char *memory, struct forward_memory *f)
 {
     struct winograd_layout l = {.memory = memory};
-    f->v = winograd_reserve_planes(&l, count_round_up(winograd_tiles(s), p->rows), s->c, LANES);
+    /* The last block of a task reads all its rows, and a task begins at any tile. */
+    f->v = winograd_reserve_planes(&l, winograd_tiles(s) + p->rows - 1, s->c, LANES);
     return l.arena.bytes;
 }
 
@@ -129,13 +130,13 @@ static size_t lay_out_unit(const struct gemm_kernel *p, const struct winograd_sh
 static size_t pass_bytes(const struct gemm_kernel *p, const struct winograd_shape *s, int threads)
 {
     struct forward_memory f;
-    size_t most = lay_out_strip(p, s, NULL, &f);
+    struct arena held = {0};
     if (is_held(s)) {
-        const size_t shared = lay_out_tiles(p, s, NULL, &f) / ARENA_ALIGNMENT;
-        const size_t share = (shared + (size_t)threads - 1) / (size_t)threads * ARENA_ALIGNMENT;
-        most = larger(most, share + lay_out_unit(p, s, NULL, &f));
+        const size_t lines = lay_out_tiles(p, s, NULL, &f) / ARENA_ALIGNMENT, n = (size_t)threads;
+        arena_reserve(&held, lines / n + (lines % n > 0), ARENA_ALIGNMENT);
+        arena_reserve(&held, lay_out_unit(p, s, NULL, &f), 1);
     }
-    return most;
+    return larger(lay_out_strip(p, s, NULL, &f), held.bytes);
 }
 
 static struct winograd_shape exchanged(const struct winograd_shape *s)
