@@ -184,17 +184,26 @@ plain_path() {
     printf '%s' "$1"
 }
 
+# Calls FUNCTION NAME VALUE for each option that supervise prints, in this shell. Ends the pipeline if
+# supervise fails, which has printed why. The status of a process substitution would not do: in bash 5.2
+# `wait $!` fails for one in some hundred that succeeded.
+each_option() { # FUNCTION OPTION OF SUPERVISE...
+    local name value
+    shopt -s lastpipe
+    supervise "${@:2}" --tell options --name "$pipeline" |
+        while IFS='' read -r -d '' name && IFS='' read -r -d '' value; do "$1" "$name" "$value"; done || exit 1
+    shopt -u lastpipe
+}
+
 # The options that a run was started with, by name. recall() reads them as data.
 declare -A recorded=()
+remember() { # NAME VALUE
+    # shellcheck disable=SC2034
+    recorded[${1//-/_}]=$2
+}
 recall() { # FOLDER of the run
-    local name value
     recorded=()
-    [ -f "$1/options" ] || return 0
-    while IFS='' read -r -d '' name && IFS='' read -r -d '' value; do
-        # shellcheck disable=SC2034
-        recorded[${name//-/_}]=$value
-    done < <(supervise --run "$1" --tell options --name "$pipeline")
-    wait $! || exit 1 # supervise has printed why
+    [ ! -f "$1/options" ] || each_option remember --run "$1"
 }
 # The same for pipelines that use the run's encoder and projector anew: without --ema, since slow copies are
 # for the training that made them.

@@ -58,10 +58,14 @@ list_recipes() {
     done
 }
 
-# Reads $recipe into the variables of the options. supervise reads the file, as data.
 # shellcheck disable=SC2154 # common.sh sets $pipeline
+set_from_recipe() { # NAME VALUE; $file is the recipe
+    [[ " $known " == *" ${1//-/_} "* ]] || die "$file: --$1 is no option of $pipeline"
+    printf -v "${1//-/_}" %s "$2"
+}
+# Reads $recipe into the variables of the options. supervise reads the file, as data.
 take_recipe() {
-    local name value names file=$recipe
+    local names file=$recipe
     mapfile -t names < <(list_recipes | awk '{ print $1 }')
     case $recipe in
     '') usage_error "--recipe needs a value" ;;
@@ -73,11 +77,7 @@ take_recipe() {
             usage_error "--recipe: '$recipe' is none of ${names[*]}, nor ./FILE$(nearest '' "$recipe" "${names[@]}")"
         ;;
     esac
-    while IFS='' read -r -d '' name && IFS='' read -r -d '' value; do
-        [[ " $known " == *" ${name//-/_} "* ]] || die "$file: --$name is no option of $pipeline"
-        printf -v "${name//-/_}" %s "$value"
-    done < <(supervise --tell options --options "$file" --name "$pipeline")
-    wait $! || exit 1 # supervise has printed why
+    each_option set_from_recipe --options "$file"
 }
 
 # ---- options ----
