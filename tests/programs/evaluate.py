@@ -90,18 +90,23 @@ def probe(*names):
 
 def sweep():
     """Checks that the reported trials are the results of separate runs on the held-out rows."""
-    random = np.random.default_rng(6)
-    y = random.integers(0, 4, 300)
-    x = (random.normal(size=(300, 6)) + np.eye(6)[y]).astype(np.float32)
-    write("judged-train.st", x, y)
-    for share in (0.1, 0.25):
+    for n, width, share in (300, 6, 0.1), (300, 6, 0.25), (1000, 120, 0.25):
+        random = np.random.default_rng(6)
+        y = random.integers(0, 4, n)
+        if n == 300:
+            x = random.normal(size=(n, width)) + np.eye(width)[y]
+        else:  # classes differ most where features are nearly sums of others: a fit that ends early misses some
+            mixed = np.linalg.qr(random.normal(size=(width, width)))[0] * np.geomspace(1, 0.01, width)[:, None]
+            x = (random.normal(size=(n, width)) + 2 * np.eye(4, width)[y, ::-1]) @ mixed
+        x = x.astype(np.float32)
+        write("judged-train.st", x, y)
         found = evaluate("--train", "judged-train.st", "--test", "judged-train.st", "--holdout", share)
         assert [t["l2"] for t in found["l2_sweep"]] == sorted(t["l2"] for t in found["l2_sweep"])
         assert len(found["l2_sweep"]) == 9, found["l2_sweep"]
         best = max(found["l2_sweep"], key=lambda t: (t["accuracy"], t["l2"]))
         assert best["l2"] == found["l2"], (best, found["l2"])
         order = np.argsort(y, kind="stable")
-        position = np.arange(300)
+        position = np.arange(n)
         held = np.floor((position + 1) * share) > np.floor(position * share)
         for trial in found["l2_sweep"][::3]:
             accuracy = on_held_out(x, y, order[~held], order[held], trial["l2"])
