@@ -16,7 +16,8 @@ void descriptors_setup(void);
  * exec. */
 void descriptors_reset(void);
 
-/* Works like open(2), but takes a descriptor of the reserve if there are no others. */
+/* Works like open(2), but takes a descriptor of the reserve if there are no others. If peers keep
+ * taking it first, tries again for some seconds. */
 int descriptors_open(const char *path, int flags);
 /* Works like mkostemp(3), with the same use of the reserve. */
 int descriptors_temporary(char *pattern, int flags);

@@ -49,7 +49,7 @@ void conv_forward(const struct precision *v, const struct conv_shape *s, const v
 void conv_backward_data(const struct precision *v, const struct conv_shape *s, const void *dy,
                         const void *packed, void *dx, bool add, const struct workspace *work);
 
-/* Returns the bytes of conv_backward_weights()'s partials. */
+/* Returns the bytes of conv_backward_weights()'s partials, which depend on the number of threads. */
 size_t conv_partial_bytes(const struct precision *v, const struct conv_shape *s, int threads);
 
 /* Computes grad (o,c,rows,kernel), the gradient of the weights, summed over grains in the order

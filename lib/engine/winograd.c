@@ -8,7 +8,7 @@ enum {
     TILE = WINOGRAD_TILE,
     POSITIONS = WINOGRAD_POSITIONS,
     OUTPUTS = WINOGRAD_OUTPUTS,
-    LANES = WINOGRAD_LANES, /* also the depth of a product of floats */
+    LANES = WINOGRAD_LANES /* also the depth of a product of floats */
 };
 
 static size_t larger(size_t a, size_t b)
@@ -83,7 +83,7 @@ static int64_t packed_position(const struct gemm_kernel *p, int64_t c, int64_t o
     return winograd_position_floats(count_round_up(c, LANES) * count_round_up(o, p->columns));
 }
 
-/* What products read and write. */
+/* The memory that products read and write. */
 struct forward_memory {
     struct winograd_planes v, m; /* inputs; products, in strips those of a strip, else of a unit */
     struct gemm_step *steps;

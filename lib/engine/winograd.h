@@ -1,6 +1,7 @@
-/* winograd: convolutions 3x3 with stride 1 and padding 1, forward and backward, by Winograd's
- * minimal filtering F(4x4, 3x3), arXiv 1509.09308, which needs 36 products where the sum over taps
- * needs 144. Feature maps are NHWC, in float32 or bf16; all values between them are float32.
+/* winograd: convolutions 3x3 with stride 1 and padding 1, and the gradient of their input, by
+ * Winograd's minimal filtering F(4x4, 3x3), arXiv 1509.09308, which needs 36 products where the sum
+ * over taps needs 144. winograd_gradient.h has the gradient of the weights. Feature maps are NHWC,
+ * in float32 or bf16; all values between them are float32.
  *
  * A map is divided into tiles of 4x4 outputs, each of which depends on 6x6 inputs. All passes
  * accept maps of any height and width and any number of channels; winograd_pays() returns whether
@@ -24,8 +25,8 @@
 #include "engine/workspace.h"
 
 /* The sizes of x (images, h, w, c) and y (images, h, w, o). Each grain holds images / grains
- * images. With bf16, x, y and their gradients are bf16, and weights are rounded to bf16 when they
- * are packed. */
+ * images. With bf16, x, y and their gradients are bf16, and weights are rounded to bf16 before
+ * they are transformed. */
 struct winograd_shape {
     int64_t images, h, w, c, o;
     int64_t grains;

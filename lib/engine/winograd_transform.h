@@ -33,7 +33,7 @@ static inline float *winograd_planes_at(const struct winograd_planes *p, int64_t
     return p->first + (channel / p->columns * p->rows + row) * p->columns + channel % p->columns;
 }
 
-/* Returns the planes from a row and a channel on, which is a multiple of columns. */
+/* Returns the planes from a row and a channel on. The channel is a multiple of columns. */
 static inline struct winograd_planes winograd_planes_from(const struct winograd_planes *p,
                                                           int64_t row, int64_t channel)
 {

@@ -26,8 +26,8 @@
 
 /* ---- engines ---- */
 
-/* The engine that make_engine() makes: that of a device (NULL: the processor), or a kernel (NULL: the reference
- * engine) and a precision. */
+/* The engine that make_engine() makes: that of a device (NULL: the processor), or a kernel (NULL: the
+ * reference engine) and a precision. */
 static const char *device;
 static const struct gemm_kernel *kernel;
 static enum engine_precision precision;
